@@ -1,0 +1,1 @@
+"""Image-caption evaluators that are metrics and rewards alike."""

@@ -1,0 +1,1 @@
+"""Caption files, references and how their ids match."""

@@ -1,0 +1,1 @@
+"""Java programs of the reference implementations, run in managed processes."""

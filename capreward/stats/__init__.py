@@ -1,0 +1,1 @@
+"""Bootstrap, paired tests and rank correlation."""
