@@ -1,1 +1,74 @@
-"""The command line: one file per command."""
+"""The command line: one file per command, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from capreward._version import __version__
+from capreward.errors import InputError
+
+COMMANDS = {
+    "score": ("capreward.commands.score:score", "Score caption files against references."),
+    "ls": ("capreward.commands.ls:ls", "List evaluators, tokenizers and file formats."),
+    "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the data found."),
+    "df": ("capreward.commands.df:df", "Build document-frequency files for CIDEr rewards."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help line, and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest near names for an unknown command."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}"
+            raise InputError(f"there is no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the stored help lines instead of importing every command for its own."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, turning bad input into one sentence and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output has gone; a message about it helps nobody
+            sys.exit(1)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="capreward %(version)s")
+def main() -> None:
+    """Judge image captions: exact metrics that are also rewards.
+
+    \b
+    capreward score captions.json --references refs.json
+    capreward score a.json b.json -r refs.json --metrics bleu,meteor,cider --json
+    capreward df build refs.json -o coco.npz
+    """

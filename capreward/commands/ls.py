@@ -1,0 +1,56 @@
+"""``capreward ls``: what there is to name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from capreward.commands.options import plugins
+
+KINDS = ("evaluators", "tokenizers", "formats")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS), default="evaluators")
+@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
+    """List evaluators (the default), tokenizers or caption-file formats.
+
+    \b
+    capreward ls evaluators
+    capreward ls formats --json
+    """
+    plugins(plugin)
+    rows = {"evaluators": _evaluators, "tokenizers": _tokenizers, "formats": _formats}[kind]()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max(len(r["name"]) for r in rows)
+    for row in rows:
+        more = f"  needs {row['needs']}" if row.get("needs") else ""
+        origin = f"  ({row['from']})" if row.get("from", "capreward") != "capreward" else ""
+        click.echo(f"{row['name']:<{width}}  {row['summary']}{more}{origin}")
+
+
+def _evaluators() -> list[dict[str, str]]:
+    from capreward.evaluators import evaluators
+
+    entries = [(name, evaluators[name]) for name in evaluators]
+    return [{"name": n, "summary": e.summary, "needs": " and ".join(e.needs), "from": e.origin} for n, e in entries]
+
+
+def _tokenizers() -> list[dict[str, str]]:
+    return [
+        {"name": "ptb", "summary": "Stanford's PTBTokenizer 3.4.1 as COCO's evaluation drives it, in Python (default)"},
+        {"name": "ptb-java", "summary": "the original Java program; needs a Java runtime"},
+        {"name": "none", "summary": "captions are tokenized already; split at white space"},
+    ]
+
+
+def _formats() -> list[dict[str, str]]:
+    from capreward.data import format_summaries
+
+    return [{"name": name, "summary": summary} for name, summary in format_summaries().items()]

@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from capreward.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def input_options(command: F) -> F:
+    """Add the options that say how caption files are read and tokenized."""
+    for option in (
+        click.option("--tokenizer", help="ptb (default), ptb-java or none."),
+        click.option("--caption-column", help="Column of the captions in CSV, TSV, JSONL or Parquet."),
+        click.option("--id-column", help="Column of the image ids in CSV, TSV, JSONL or Parquet."),
+        click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval."),
+        click.option("--references-format", help="Format of the references, if not recognised."),
+        click.option("--format", "format_", help="Format of the caption files, if not recognised (capreward ls formats)."),
+    ):
+        command = option(command)
+    return command
+
+
+def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
+    """Keyword arguments of ``read_captions`` or ``read_references``; columns are named for the caption files."""
+    if of_references:
+        return {"format": options["references_format"], "split": options["split"]}
+    return {
+        "format": options["format_"],
+        "split": options["split"],
+        "id_column": options["id_column"],
+        "caption_column": options["caption_column"],
+    }
+
+
+def plugins(paths: Sequence[Path]) -> None:
+    """Import Python files so that their ``@reward`` functions are registered.
+
+    Raises:
+        InputError: no such file, or an error while it runs.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"--plugin {path}: there is no such file")
+        name = f"capreward_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise InputError(f"--plugin {path} is no Python file; its name must end in .py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"--plugin {path} fails: {type(error).__name__}: {error}") from error

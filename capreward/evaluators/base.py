@@ -1,0 +1,208 @@
+"""The evaluator contract: one object that is a metric for a corpus and a reward for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward._version import __version__
+from capreward.errors import InputError, shorten
+from capreward.samples import Samples
+from capreward.scores import Score, Signature
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = npt.NDArray[np.float64]
+
+
+class Evaluator:
+    """Judges captions, as a metric (``corpus``) and as a reward (calling it); a plain picklable object.
+
+    An evaluator of one number per caption implements ``values``. One whose corpus value is no mean of captions (BLEU,
+    METEOR) implements ``statistics`` and ``finish`` instead. What depends on images and references alone goes into
+    ``prepare``, so that many batches of candidates reuse it.
+
+    Attributes:
+        name: as in the registry and in tables.
+        needs: what must be known of each item, a subset of ``{"images", "references"}``.
+        higher_is_better: the direction.
+        columns: names of the values; more than one for families such as BLEU-1..4.
+        main: which column is the reward.
+        corpus_only: there is no value per caption, only one for all of them.
+        applies_to: for messages, which captions have a value.
+    """
+
+    name: str = ""
+    needs: frozenset[str] = frozenset()
+    higher_is_better: bool = True
+    columns: tuple[str, ...] = ()
+    main: int = 0
+    corpus_only: bool = False
+    applies_to: str = "captions of images that have references"
+
+    def prepare(self, samples: Samples) -> Any:
+        """Compute all that depends on the items alone; pass the result to later calls over the same items."""
+        return None
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """Per-caption values [N] or [N, C], given samples whose every item has what the evaluator needs."""
+        return self.finish(self.statistics(samples, prepared))
+
+    def statistics(self, samples: Samples, prepared: Any) -> Floats:
+        """Per-caption summable statistics [N, S]; by default each value and a one, or zeros where it is NaN."""
+        values = self.values(samples, prepared).reshape(len(samples), -1)
+        known = ~np.isnan(values)
+        return np.concatenate([np.where(known, values, 0.0), known.astype(np.float64)], axis=1)
+
+    def finish(self, sums: Floats) -> Floats:
+        """Turn summed statistics [..., S] into values [..., C]; by default the mean of each column."""
+        half = sums.shape[-1] // 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(sums[..., :half] / sums[..., half:])
+
+    def parameters(self) -> dict[str, object]:
+        """What changes the number, in the order in which the signature shows it."""
+        return {}
+
+    def signature(self) -> Signature:
+        """What the number depends on."""
+        return Signature.of(self.name, **self.parameters(), v=__version__)
+
+    def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
+        """What of the data changes the number: the range of reference counts; subclasses add theirs."""
+        if "references" not in self.needs or samples.references is None:
+            return {}
+        counts = [len(samples.references[i]) for i in np.unique(samples.item) if samples.references[i]]
+        low, high = min(counts, default=0), max(counts, default=0)
+        return {"refs": low if low == high else f"{low}-{high}"}
+
+    def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
+        """Report the progress of slow work to ``progress(what, done, total)`` from now on; None to stop."""
+
+    def check_reward(self) -> None:
+        """Refuse use as a reward where it would be wrong; subclasses override.
+
+        Raises:
+            InputError: what is missing and what to write.
+        """
+
+    def __call__(self, samples: Samples, prepared: Any = None) -> Tensor:
+        """Judge each caption, without a gradient.
+
+        Args:
+            samples: N captions.
+            prepared: what ``prepare`` gave for the same items.
+
+        Returns:
+            float64 tensor [N]; NaN only where the evaluator does not apply (an item without references, say).
+
+        Raises:
+            InputError: the samples lack what the evaluator needs.
+        """
+        import torch
+
+        self.check_reward()
+        if prepared is None:
+            self.check_needs(samples)
+            prepared = self.prepare(samples)
+        return torch.from_numpy(self.per_caption(samples, prepared)[:, self.main].copy())
+
+    def corpus(self, samples: Samples, prepared: Any = None) -> Score:
+        """Judge the captions as a whole.
+
+        Returns:
+            The score with per-caption values, summable statistics per item and signature; families carry their
+            members in ``parts``.
+
+        Raises:
+            InputError: no captions, or the samples lack what the evaluator needs.
+        """
+        self.check_needs(samples)
+        if not len(samples):
+            raise InputError(f"{self.name}: there are no captions to judge")
+        if prepared is None:
+            prepared = self.prepare(samples)
+        rows = self.applicable(samples)
+        if rows is not None and not len(rows):
+            raise InputError(f"{self.name} applies to {self.applies_to}; none of the {len(samples)} captions is such")
+        chosen = samples if rows is None else samples.take(rows)
+        statistics = self.statistics(chosen, prepared)
+        per_caption = self._spread(self.finish_rows(statistics), rows, len(samples))
+        per_item = sum_by_item(statistics, chosen.item, samples)
+        value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
+        signature = self.signature().extended(**self.data_signature(samples, prepared))
+        names = self.columns or (self.name,)
+        scores = [
+            Score(
+                name=name,
+                value=float(value[c]),
+                signature=signature,
+                per_caption=per_caption[:, c],
+                statistics=per_item,
+                finish=self.finish,
+                column=c,
+                higher_is_better=self.higher_is_better,
+            )
+            for c, name in enumerate(names)
+        ]
+        return self.gather(scores)
+
+    def per_caption(self, samples: Samples, prepared: Any) -> Floats:
+        """Values [N, C] with NaN for captions of items that lack what the evaluator needs."""
+        rows = self.applicable(samples)
+        chosen = samples if rows is None else samples.take(rows)
+        if not len(chosen):
+            return np.full((len(samples), max(1, len(self.columns))), np.nan)
+        return self._spread(self.values(chosen, prepared), rows, len(samples))
+
+    def finish_rows(self, statistics: Floats) -> Floats:
+        """Per-caption values [N, C] from per-caption statistics [N, S]."""
+        return np.asarray(self.finish(statistics), dtype=np.float64).reshape(len(statistics), -1)
+
+    def check_needs(self, samples: Samples) -> None:
+        """Raise InputError unless the samples have what the evaluator needs."""
+        missing = sorted(n for n in self.needs if getattr(samples, n) is None)
+        if missing:
+            how = {"references": "--references FILE or references=[...]", "images": "--images FOLDER or images=[...]"}
+            raise InputError(f"{self.name} needs {' and '.join(missing)}; give {' and '.join(how[m] for m in missing)}")
+        if "references" in self.needs and len(samples) and not samples.has_references[samples.item].any():
+            bare = [samples.key[i] for i in np.unique(samples.item)]
+            raise InputError(f"{self.name} needs references, and no image has any (image {shorten(bare)})")
+
+    def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
+        """The captions it applies to; None for all of them."""
+        if "references" not in self.needs or samples.references is None:
+            return None
+        known = samples.has_references[samples.item]
+        return None if known.all() else np.flatnonzero(known)
+
+    @staticmethod
+    def _spread(values: Floats, rows: npt.NDArray[np.int64] | None, n: int) -> Floats:
+        values = np.asarray(values, dtype=np.float64)
+        values = values.reshape(len(values), -1)
+        if rows is None:
+            return values
+        spread = np.full((n, values.shape[1]), np.nan)
+        spread[rows] = values
+        return spread
+
+    def gather(self, scores: list[Score]) -> Score:
+        """One score of the columns' scores: a family where there are several."""
+        if len(scores) == 1:
+            return scores[0]
+        return replace(scores[self.main], name=self.name, parts={s.name: s for s in scores}, family=True)
+
+
+def sum_by_item(statistics: Floats, item: npt.NDArray[np.int64], samples: Samples) -> Floats:
+    """Sum per-caption statistics [N, S] over the captions of each item that has any: [M', S], in item order."""
+    if len(item) == samples.n_items and np.array_equal(item, np.arange(samples.n_items)):
+        return statistics
+    present, inverse = np.unique(item, return_inverse=True)
+    sums = np.zeros((len(present), statistics.shape[1]))
+    np.add.at(sums, inverse, statistics)
+    return sums

@@ -1,0 +1,251 @@
+"""CIDEr and CIDEr-D (Vedantam, Zitnick and Parikh 2015) as array programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.samples import Samples
+from capreward.text.corpus import ORDER, ReferenceGrams, candidate_grams, reference_grams
+from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
+from capreward.text.ngrams import Counts, Ints
+
+Floats = npt.NDArray[np.float64]
+
+REFERENCES = "references"
+
+
+@dataclass(frozen=True)
+class CiderReferences:
+    """References as tf-idf vectors.
+
+    Attributes:
+        grams: the references as n-grams.
+        frequencies: what the weights come from.
+        idf: per order the weight of each n-gram of the references' table, [G].
+        keys: per order the sorted pairs (item, n-gram), [E].
+        reference: per order the reference of each pair, [E].
+        weight: per order its tf-idf weight, [E].
+        norms: [4, R] lengths of the references' vectors.
+        lengths: [R] bigrams per reference, what the length penalty compares.
+    """
+
+    grams: ReferenceGrams
+    frequencies: DocumentFrequencies
+    idf: list[Floats]
+    keys: list[Ints]
+    reference: list[Ints]
+    weight: list[Floats]
+    norms: Floats
+    lengths: Ints
+
+
+class CiderD(Evaluator):
+    """CIDEr-D: clipped tf-idf similarity of 1- to 4-grams with a length penalty, times 10; range [0, 10].
+
+    Equal to pycocoevalcap's "CIDEr" with ``df="references"``. A reward needs document frequencies that do not change
+    from batch to batch: give ``df``.
+
+    Args:
+        df: where document frequencies come from: a file of ``capreward df build``, any reference file, or
+            ``"references"``, the references of the call. Without it ``corpus`` takes the call's references and the
+            use as a reward is refused.
+        sigma: width of the Gaussian length penalty, in words.
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "cider-d"
+    needs = frozenset({"references"})
+    clip = True
+
+    def __init__(
+        self, df: str | Path | DocumentFrequencies | None = None, sigma: float = 6.0, tokenizer: str = "ptb"
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.sigma = float(sigma)
+        self.given = df is not None
+        self.frequencies = None if df in (None, REFERENCES) else _frequencies(df, tokenizer, self.name)
+
+    def parameters(self) -> dict[str, object]:
+        """Fixed document frequencies, sigma where it is not the usual one, tokenizer."""
+        fixed = self.frequencies
+        df = None if fixed is None else f"{fixed.source}({fixed.n_images},{fixed.digest})"
+        return {"df": df, "sigma": None if self.sigma == 6 else f"{self.sigma:g}", "tok": self.tokenizer}
+
+    def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
+        """The number of images that document frequencies were counted over, where they are the references'."""
+        fields = super().data_signature(samples, prepared)
+        if self.frequencies is None:
+            fields["df"] = f"{REFERENCES}({prepared.frequencies.n_images})"
+        return fields
+
+    def check_reward(self) -> None:
+        """Refuse document frequencies that change with the batch."""
+        if not self.given:
+            raise InputError(
+                f"{self.name} as a reward needs fixed document frequencies: counted on each batch, the same caption "
+                f"gets another value in every batch and 0 alone; write {self.name}(df=FILE) with a file of "
+                f"`capreward df build REFERENCES -o FILE`, or {self.name}(df=references) if that is what you want"
+            )
+
+    def prepare(self, samples: Samples) -> CiderReferences:
+        """Weigh the references' n-grams."""
+        grams = reference_grams(samples, self.tokenizer)
+        fixed = self.frequencies
+        return samples.memo(("cider", self.tokenizer, id(fixed)), lambda: _weigh(grams, fixed))
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """Ten times the mean similarity over n-gram orders and references, [N]."""
+        n_refs = np.diff(prepared.grams.offsets)[samples.item]
+        if not len(n_refs):
+            return np.zeros(0)
+        similarity = self.similarities(samples, prepared)
+        return np.asarray(np.add.reduceat(similarity, np.cumsum(n_refs) - n_refs) / n_refs * 10.0)
+
+    def similarities(self, samples: Samples, references: CiderReferences) -> Floats:
+        """The similarity of each candidate with each reference of its item, mean over n-gram orders.
+
+        Args:
+            samples: N candidates, each of an item with references.
+            references: as ``prepare`` gave them.
+
+        Returns:
+            float64 [P], candidate by candidate, within one in the order of the references; range [0, 1].
+        """
+        candidates = candidate_grams(samples, references.grams)
+        norms = candidate_norms(samples, references, candidates.counts)
+        n_refs = np.diff(references.grams.offsets)[samples.item]
+        shift = np.cumsum(n_refs) - n_refs - references.grams.offsets[:-1][samples.item]
+        row = np.repeat(np.arange(len(samples)), n_refs)
+        reference = np.arange(len(row)) - shift[row]
+        similarity = np.zeros(len(row))
+        for n, counts in enumerate(candidates.counts):
+            dot = self._dot(n, counts, samples.item, references, shift, len(row))
+            length = norms[n][row] * references.norms[n][reference]
+            similarity += np.divide(dot, length, out=dot, where=length != 0)
+        if self.clip:
+            difference = np.maximum(candidates.words.lengths - 1, 0)[row] - references.lengths[reference]
+            similarity *= np.exp(-(difference.astype(np.float64) ** 2) / (2 * self.sigma**2))
+        return similarity / ORDER
+
+    def _dot(
+        self, n: int, counts: Counts, item: Ints, references: CiderReferences, shift: Ints, pairs: int
+    ) -> Floats:
+        """The (clipped) dot product of each candidate with each of its references, [P].
+
+        Args:
+            n: the order, from 0.
+            counts: the candidates' n-grams.
+            item: the item of each candidate.
+            references: as prepared.
+            shift: what turns a reference's number into its pair's number, for each candidate.
+            pairs: the number of pairs P.
+        """
+        size = references.grams.table.sizes[n]
+        known = counts.gram < size
+        row, gram = counts.row[known], counts.gram[known]
+        key = item[row] * max(size, 1) + gram
+        low = np.searchsorted(references.keys[n], key, side="left")
+        hits = np.searchsorted(references.keys[n], key, side="right") - low
+        entry = np.repeat(low - np.cumsum(hits) + hits, hits) + np.arange(hits.sum())
+        weight = np.repeat(counts.count[known] * references.idf[n][gram], hits)
+        theirs = references.weight[n][entry]
+        product = (np.minimum(weight, theirs) if self.clip else weight) * theirs
+        pair = references.reference[n][entry] + np.repeat(shift[row], hits)
+        return np.bincount(pair, weights=product, minlength=pairs)
+
+
+class Cider(CiderD):
+    """CIDEr under the name that papers use; pycocoevalcap's "CIDEr" is CIDEr-D, and so is this."""
+
+    name = "cider"
+
+
+class CiderPlain(CiderD):
+    """CIDEr as the paper first defines it: no clipping, no length penalty, times 10 (vrama91/cider's ``cider``)."""
+
+    name = "cider-plain"
+    clip = False
+
+
+def candidate_norms(samples: Samples, references: CiderReferences, counts: list[Counts]) -> Floats:
+    """Lengths of the candidates' tf-idf vectors, [4, N]; counted in the numbering of the document frequencies."""
+    frequencies = references.frequencies
+    if frequencies.table is not references.grams.table:
+        from capreward.text.tokenizers import tokenized_captions
+
+        words = frequencies.table.encode(tokenized_captions(samples, references.grams.tokenizer))
+        counts = [Counts.of(g) for g in frequencies.table.grams(words)]
+    squares = [(c.count * frequencies.idf_of(n, c.gram)) ** 2 for n, c in enumerate(counts)]
+    sums = [np.bincount(c.row, weights=s, minlength=len(samples)) for c, s in zip(counts, squares, strict=True)]
+    return np.sqrt(np.stack(sums))
+
+
+def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None) -> CiderReferences:
+    frequencies = fixed or DocumentFrequencies.of(grams)
+    idf = _table_weights(grams, frequencies)
+    keys, reference, weight, norms = [], [], [], []
+    for n, counts in enumerate(grams.counts):
+        value = counts.count * idf[n][counts.gram]
+        key = grams.item[counts.row] * max(counts.size, 1) + counts.gram
+        order = np.argsort(key, kind="stable")
+        keys.append(key[order])
+        reference.append(counts.row[order])
+        weight.append(value[order])
+        norms.append(np.sqrt(np.bincount(counts.row, weights=value**2, minlength=len(grams.words))))
+    lengths = np.maximum(grams.words.lengths - 1, 0)
+    return CiderReferences(grams, frequencies, idf, keys, reference, weight, np.stack(norms), lengths)
+
+
+def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> list[Floats]:
+    """The idf weight of each n-gram of the references' table, per order."""
+    if frequencies.table is grams.table:
+        return [idf[:-1] for idf in frequencies.idf]
+    texts_words = _translate(grams, frequencies)
+    weights = []
+    for n, (ours, theirs) in enumerate(zip(grams.grams, texts_words, strict=True)):
+        idf = np.zeros(ours.size)
+        idf[ours.gram] = frequencies.idf_of(n, theirs.gram)
+        weights.append(idf)
+    return weights
+
+
+def _translate(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> list[Any]:
+    """The references' n-grams, position by position, in the numbering of the document frequencies."""
+    from capreward.text.ngrams import Words
+
+    known = frequencies.table.vocabulary
+    size = len(known)
+    number = np.array([known.get(w, size + i) for w, i in grams.table.vocabulary.items()], dtype=np.int64)
+    ids = number[grams.words.ids] if len(number) else grams.words.ids
+    return frequencies.table.grams(Words(ids, grams.words.offsets))
+
+
+def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: str, name: str) -> DocumentFrequencies:
+    if isinstance(df, DocumentFrequencies):
+        found = df
+    elif isinstance(df, (str, Path)):
+        found = DocumentFrequencies.load(df) if is_frequency_file(df) else frequencies_of_file(df, tokenizer)
+    else:
+        raise InputError(f"{name}: df must be a path or 'references', found {df!r}")
+    if found.tokenizer != tokenizer:
+        raise InputError(
+            f"{name} tokenizes with {tokenizer}, its document frequencies {found.source} were counted with "
+            f"{found.tokenizer}; write {name}(tokenizer={found.tokenizer},df=...)"
+        )
+    return found
+
+
+def frequencies_of_file(path: str | Path, tokenizer: str = "ptb", **options: Any) -> DocumentFrequencies:
+    """Count document frequencies over a reference file; ``options`` as for ``capreward.data.read_references``."""
+    from capreward.data import read_references
+
+    read = read_references([path], **options)
+    samples = Samples([], references=list(read.references.values()), item=[])
+    return DocumentFrequencies.of(reference_grams(samples, tokenizer), source=Path(path).name)

@@ -1,0 +1,102 @@
+"""An expression over evaluators as one evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.expression import Metric, Node, Number, canonical, metrics_in, options_of
+from capreward.samples import Samples
+from capreward.scores import Score, Signature
+
+Floats = npt.NDArray[np.float64]
+
+
+class Combined(Evaluator):
+    """Sums, differences and products of the per-caption values of other evaluators.
+
+    Its corpus value is the mean over captions of the combined value; the terms are its parts, each with its own corpus
+    value. NaN in a term is NaN in the sum.
+
+    Args:
+        node: the parsed expression.
+        terms: the evaluator of each metric in it.
+    """
+
+    def __init__(self, node: Node, terms: Mapping[Metric, Evaluator]) -> None:
+        self.node = node
+        self.terms = dict(terms)
+        self.name = canonical(node)
+        self.needs = frozenset().union(*(t.needs for t in self.terms.values()))
+        whole = [t.name for t in self.terms.values() if t.corpus_only]
+        if whole:
+            raise InputError(f"{whole[0]} judges a whole corpus and has no value per caption to combine in {self.name}")
+
+    def prepare(self, samples: Samples) -> tuple[Any, ...]:
+        """Prepare every term."""
+        return tuple(t.prepare(samples) for t in self.terms.values())
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """The expression of the terms' per-caption values."""
+        each = zip(self.terms.items(), prepared, strict=True)
+        known = {m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}
+        value = _evaluate(self.node, known)
+        return np.broadcast_to(np.asarray(value, dtype=np.float64), (len(samples),)).copy()
+
+    def check_reward(self) -> None:
+        """Every term must be usable as a reward."""
+        for term in self.terms.values():
+            term.check_reward()
+
+    def parameters(self) -> dict[str, object]:
+        """The terms' signatures, in brackets."""
+        return {"of": "+".join(f"[{str(t.signature()).replace('|', ';')}]" for t in self.terms.values())}
+
+    def signature(self) -> Signature:
+        """The expression and the signatures of its terms."""
+        return Signature.of(self.name.replace(" ", ""), **self.parameters())
+
+    def corpus(self, samples: Samples, prepared: Any = None) -> Score:
+        """The mean combined value, with the terms as parts."""
+        self.check_needs(samples)
+        if prepared is None:
+            prepared = self.prepare(samples)
+        parts: dict[str, Score] = {}
+        for (metric, term), ready in zip(self.terms.items(), prepared, strict=True):
+            score = term.corpus(samples, ready)
+            parts[str(metric)] = replace(score, name=str(metric), parts={})
+        return replace(super().corpus(samples, prepared), parts=parts)
+
+
+def combine(node: Node, load: Any) -> Evaluator:
+    """The evaluator of an expression; a lone metric is that evaluator itself.
+
+    Args:
+        node: from ``capreward.expression.parse``.
+        load: ``load(name, options) -> Evaluator``.
+
+    Raises:
+        InputError: an expression without any metric.
+    """
+    metrics = metrics_in(node)
+    if not metrics:
+        raise InputError(f"the expression {canonical(node)!r} names no metric")
+    terms = {m: load(m.name, options_of(m)) for m in metrics}
+    return terms[node] if isinstance(node, Metric) else Combined(node, terms)
+
+
+def _evaluate(node: Node, known: Mapping[Metric, Floats]) -> Floats | float:
+    if isinstance(node, Number):
+        return node.value
+    if isinstance(node, Metric):
+        return known[node]
+    left, right = _evaluate(node.left, known), _evaluate(node.right, known)
+    if node.operator == "*":
+        return left * right
+    return left + right if node.operator == "+" else left - right

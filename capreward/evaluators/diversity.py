@@ -1,0 +1,198 @@
+"""How varied captions are: over the whole corpus, and among several captions of one image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.evaluators.bleu import Bleu
+from capreward.evaluators.cider import REFERENCES, CiderPlain
+from capreward.evaluators.repetition import caption_counts
+from capreward.samples import Samples
+from capreward.scores import Score
+from capreward.text.ngrams import Ints
+
+Floats = npt.NDArray[np.float64]
+
+SEVERAL = "images with several captions"
+
+
+class VocabularySize(Evaluator):
+    """The number of distinct words in all captions.
+
+    Args:
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "vocabulary"
+    corpus_only = True
+
+    def __init__(self, tokenizer: str = "ptb") -> None:
+        self.tokenizer = tokenizer
+        self.columns = (self.name,)
+
+    def parameters(self) -> dict[str, object]:
+        """The tokenizer."""
+        return {"tok": self.tokenizer}
+
+    def check_reward(self) -> None:
+        """Refuse: there is nothing to reward a caption with."""
+        raise InputError(f"{self.name} judges all captions together and has no value per caption; it is no reward")
+
+    def whole(self, samples: Samples) -> list[float]:
+        """The value of each column."""
+        return [float(caption_counts(samples, self.tokenizer)[1][0].size)]
+
+    def corpus(self, samples: Samples, prepared: Any = None) -> Score:
+        """Judge all captions together; without per-caption values and without statistics."""
+        if not len(samples):
+            raise InputError(f"{self.name}: there are no captions to judge")
+        named = zip(self.columns, self.whole(samples), strict=True)
+        return self.gather([Score(name, value, self.signature()) for name, value in named])
+
+
+class Distinct(VocabularySize):
+    """Distinct-1 and distinct-2: distinct n-grams over all captions divided by all words (Li et al. 2016).
+
+    Range (0, 1]; it falls as the corpus grows, so compare equal numbers of captions only.
+
+    Args:
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "distinct"
+
+    def __init__(self, tokenizer: str = "ptb") -> None:
+        super().__init__(tokenizer)
+        self.columns = ("distinct1", "distinct2")
+
+    def whole(self, samples: Samples) -> list[float]:
+        """Distinct-1 and distinct-2; NaN for captions without words."""
+        words, counts = caption_counts(samples, self.tokenizer)
+        return [order.size / len(words.ids) if len(words.ids) else float("nan") for order in counts[:2]]
+
+
+class MutualBleu(Bleu):
+    """mBLEU: BLEU of each caption with the other captions of its image as references (Shetty et al. 2017).
+
+    Range [0, 1); lower is more diverse. NaN for images with one caption.
+
+    Args:
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    needs = frozenset()
+    higher_is_better = False
+    applies_to = SEVERAL
+
+    def __init__(self, tokenizer: str = "ptb") -> None:
+        super().__init__(tokenizer=tokenizer)
+        self.name = "mbleu"
+        self.columns = tuple(f"mbleu{n}" for n in range(1, 5))
+
+    def prepare(self, samples: Samples) -> None:  # type: ignore[override]
+        """Nothing: the references are the candidates themselves."""
+
+    def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
+        """Captions of images that have several."""
+        return rows_with_siblings(samples)
+
+    def statistics(self, samples: Samples, prepared: Any) -> Floats:
+        """BLEU's statistics [N, 10] of each caption against its siblings."""
+        siblings = [[samples.captions[j] for j in rows if j != i] for i, rows in _with_rows(samples)]
+        alone = Samples(samples.captions, references=siblings)
+        return super().statistics(alone, super().prepare(alone))
+
+
+class SelfCider(Evaluator):
+    """Self-CIDEr: how far the captions of an image spread in CIDEr's space (Wang and Chan, CVPR 2019).
+
+    With the eigenvalues of the matrix of CIDEr similarities among an image's K captions, r = sqrt(largest) / sum of
+    square roots and the diversity is -log(r) / log(K): 0 for equal captions, 1 for captions that share no n-gram.
+    Every caption carries its image's value; the corpus value is the mean over images. NaN for images with one caption.
+
+    Args:
+        df: document frequencies, as in ``cider-d``: a file, or ``references`` for those of the images' references.
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "self-cider"
+    applies_to = SEVERAL
+
+    def __init__(self, df: Any = REFERENCES, tokenizer: str = "ptb") -> None:
+        self.cider = CiderPlain(df=df, tokenizer=tokenizer)
+        self.needs = frozenset({"references"} if self.cider.frequencies is None else ())
+
+    def parameters(self) -> dict[str, object]:
+        """CIDEr's."""
+        return self.cider.parameters()
+
+    def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
+        """The images that document frequencies were counted over."""
+        return {} if prepared is None else {"df": f"{REFERENCES}({prepared.n_images})"}
+
+    def prepare(self, samples: Samples) -> Any:
+        """Document frequencies of the references, where none are fixed."""
+        fixed = self.cider.frequencies
+        return None if fixed is not None else self.cider.prepare(samples).frequencies
+
+    def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
+        """Captions of images that have several."""
+        return rows_with_siblings(samples)
+
+    def statistics(self, samples: Samples, prepared: Any) -> Floats:
+        """Each caption's value and a one, divided by the number of captions of its image: [N, 2]."""
+        share = 1.0 / np.bincount(samples.item, minlength=samples.n_items)[samples.item]
+        return np.stack([self.values(samples, prepared) * share, share], axis=1)
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """The diversity of each caption's image, [N]."""
+        groups = _rows_by_item(samples)
+        items = sorted(groups)
+        order = np.concatenate([groups[i] for i in items])
+        grouped = Samples(
+            [samples.captions[i] for i in order],
+            references=[[samples.captions[j] for j in groups[i]] for i in items],
+            item=np.repeat(np.arange(len(items)), [len(groups[i]) for i in items]),
+        )
+        cider = self.cider if prepared is None else CiderPlain(df=prepared, tokenizer=self.cider.tokenizer)
+        pairs = cider.similarities(grouped, cider.prepare(grouped))
+        values = np.empty(len(samples))
+        values[order] = _spread_of(pairs, np.array([len(groups[i]) for i in items]))
+        return values
+
+
+def _spread_of(pairs: Floats, sizes: Ints) -> Floats:
+    """Self-CIDEr of each group, repeated for its captions, from the K x K similarities of group after group."""
+    starts = np.cumsum(sizes**2) - sizes**2
+    value = np.empty(len(sizes))
+    for size in np.unique(sizes).tolist():
+        chosen = np.flatnonzero(sizes == size)
+        matrices = pairs[starts[chosen][:, None] + np.arange(size**2)].reshape(-1, size, size)
+        roots = np.sqrt(np.clip(np.linalg.eigvalsh(matrices), 0.0, None))
+        total = roots.sum(-1)
+        ratio = np.divide(roots[:, -1], total, out=np.ones_like(total), where=total > 0)
+        value[chosen] = -np.log(ratio) / np.log(size)
+    return np.repeat(value, sizes)
+
+
+def _rows_by_item(samples: Samples) -> dict[int, list[int]]:
+    rows: dict[int, list[int]] = {}
+    for row, item in enumerate(samples.item.tolist()):
+        rows.setdefault(item, []).append(row)
+    return rows
+
+
+def _with_rows(samples: Samples) -> list[tuple[int, list[int]]]:
+    groups = _rows_by_item(samples)
+    return [(row, groups[item]) for row, item in enumerate(samples.item.tolist())]
+
+
+def rows_with_siblings(samples: Samples) -> npt.NDArray[np.int64] | None:
+    """The captions whose image has several; None for all of them."""
+    several = np.bincount(samples.item, minlength=samples.n_items)[samples.item] > 1
+    return None if several.all() else np.flatnonzero(several)

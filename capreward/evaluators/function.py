@@ -1,0 +1,124 @@
+"""Custom rewards: a plain function becomes an evaluator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.samples import Samples
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NEEDS = ("images", "references")
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What ``@reward`` says of a function."""
+
+    name: str
+    needs: frozenset[str] = frozenset()
+    higher_is_better: bool = True
+
+
+def reward(name: str, *, needs: Iterable[str] = (), higher_is_better: bool = True) -> Callable[[F], F]:
+    """Register a function as an evaluator; the function itself stays as it is.
+
+    The function gets the captions (list of N strings) and, as keyword arguments, ``references`` (per caption a list)
+    and ``images`` (per caption, or None), ``keys`` (the image's name per caption), ``item`` (int64 [N]) and the options
+    given where it is named, ``brevity(target=8)``. It returns N numbers; None or NaN where it does not apply.
+
+    Example:
+        >>> import capreward
+        >>> @capreward.reward("brevity")
+        ... def brevity(captions, target=8, **context):
+        ...     return [-abs(len(c.split()) - target) for c in captions]
+        >>> capreward.load("brevity", target=2)(capreward.Samples(["a dog", "a dog runs"])).tolist()
+        [0.0, -1.0]
+
+    Raises:
+        InputError: a name that an expression cannot contain, that is taken, or an unknown need.
+    """
+    from capreward.evaluators import evaluators
+    from capreward.expression import is_name
+    from capreward.registry import Entry
+
+    if not is_name(name):
+        raise InputError(f"{name!r} cannot name a reward; use letters, digits, '-' and '_', starting with a letter")
+    wrong = sorted(set(needs) - set(NEEDS))
+    if wrong:
+        raise InputError(f"the reward {name!r} needs {wrong[0]!r}; known needs are {' and '.join(NEEDS)}")
+
+    def register(function: F) -> F:
+        function.__capreward__ = Declaration(name, frozenset(needs), higher_is_better)  # type: ignore[attr-defined]
+        summary = (inspect.getdoc(function) or "custom reward").splitlines()[0]
+        origin = f"{function.__module__}.{function.__qualname__}"
+        evaluators.add(name, Entry(function, summary=summary, needs=tuple(sorted(needs)), origin=origin))
+        return function
+
+    return register
+
+
+def declared(function: Callable[..., Any], name: str) -> Declaration:
+    """What ``@reward`` said of ``function``; for an undecorated function, ``name`` without needs."""
+    found = getattr(function, "__capreward__", None)
+    return found if isinstance(found, Declaration) else Declaration(name)
+
+
+class FunctionEvaluator(Evaluator):
+    """An evaluator made of a function (see ``reward``).
+
+    Args:
+        function: captions and keyword context to N numbers.
+        declaration: its name, needs and direction.
+        options: further keyword arguments for each call.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], declaration: Declaration, options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.name = declaration.name
+        self.needs = declaration.needs
+        self.higher_is_better = declaration.higher_is_better
+        self.function = function
+        self.options = dict(options or {})
+        _check_call(function, self.name, self.options)
+
+    def parameters(self) -> dict[str, object]:
+        """The options given."""
+        return dict(self.options)
+
+    def values(self, samples: Samples, prepared: Any) -> npt.NDArray[np.float64]:
+        """Call the function and check what it returns."""
+        items = samples.item.tolist()
+        context = {
+            "references": None if samples.references is None else [samples.references[i] for i in items],
+            "images": None if samples.images is None else [samples.images[i] for i in items],
+            "keys": [samples.key[i] for i in items],
+            "item": samples.item,
+        }
+        returned = self.function(list(samples.captions), **context, **self.options)
+        numbers = [returned] if isinstance(returned, (int, float)) else list(returned)
+        if len(numbers) != len(samples):
+            raise InputError(f"the reward {self.name!r} returned {len(numbers)} values for {len(samples)} captions")
+        try:
+            return np.array([np.nan if v is None else float(v) for v in numbers], dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the reward {self.name!r} returned something that is no number: {error}") from error
+
+
+def _check_call(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        raise InputError(f"the reward {name!r} must accept **context; write `def {name}(captions, **context)`")
+    unknown = [o for o in options if o not in parameters]
+    if unknown:
+        known = [n for n, p in parameters.items() if p.default is not inspect.Parameter.empty]
+        raise InputError(f"{name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")

@@ -1,0 +1,84 @@
+"""Guards against degenerate captions: repetition and length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.samples import Samples
+from capreward.text.ngrams import Counts, NgramTable, Words
+from capreward.text.tokenizers import tokenized_captions
+
+Floats = npt.NDArray[np.float64]
+
+ORDER = 4
+
+
+class Repetition(Evaluator):
+    """The share of a caption's n-grams that it has used before, mean over n = 1 to 4; range [0, 1), lower is better.
+
+    For one order it is 1 - distinct/all (seq-rep-n of Welleck et al. 2020); an order of which the caption has no
+    n-gram counts 0. Rewards that look at the image alone are gamed by repetition; subtract this.
+
+    Args:
+        n: take this order alone (1 to 4).
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "repetition"
+    higher_is_better = False
+
+    def __init__(self, n: int | None = None, tokenizer: str = "ptb") -> None:
+        if n not in (None, 1, 2, 3, 4):
+            raise InputError(f"repetition has orders 1 to 4; found n={n!r}")
+        self.n = n
+        self.tokenizer = tokenizer
+
+    def parameters(self) -> dict[str, object]:
+        """Order and tokenizer."""
+        return {"n": self.n or "1-4", "tok": self.tokenizer}
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """[N] shares."""
+        words, counts = caption_counts(samples, self.tokenizer)
+        shares = []
+        for n, order in enumerate(counts, start=1):
+            total = np.maximum(words.lengths - n + 1, 0)
+            distinct = np.bincount(order.row, minlength=len(samples))
+            shares.append(np.where(total > 0, 1 - distinct / np.maximum(total, 1), 0.0))
+        return np.asarray(np.mean(shares, axis=0) if self.n is None else shares[self.n - 1])
+
+
+class Length(Evaluator):
+    """Words per caption, after tokenization without punctuation.
+
+    Args:
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "length"
+
+    def __init__(self, tokenizer: str = "ptb") -> None:
+        self.tokenizer = tokenizer
+
+    def parameters(self) -> dict[str, object]:
+        """The tokenizer."""
+        return {"tok": self.tokenizer}
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """[N] word counts."""
+        return caption_counts(samples, self.tokenizer)[0].lengths.astype(np.float64)
+
+
+def caption_counts(samples: Samples, tokenizer: str) -> tuple[Words, list[Counts]]:
+    """The captions as word numbers and their n-gram counts of orders 1 to 4, once per Samples."""
+
+    def build() -> tuple[Words, list[Counts]]:
+        _, words, grams = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER)
+        return words, [Counts.of(g) for g in grams]
+
+    return samples.memo(("caption-counts", tokenizer), build)

@@ -1,0 +1,89 @@
+"""ROUGE-L as pycocoevalcap computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.evaluators.base import Evaluator
+from capreward.samples import Samples
+from capreward.text.lcs import lcs_lengths
+from capreward.text.ngrams import Ints, Words, split_words
+from capreward.text.tokenizers import tokenized_captions, tokenized_references
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RougeReferences:
+    """The references as word numbers; words are split at single blanks, so that '' is one empty word.
+
+    Attributes:
+        vocabulary: word to number.
+        words: the R references.
+        offsets: int64 [M + 1], where each item's references start.
+    """
+
+    vocabulary: dict[str, int]
+    words: Words
+    offsets: Ints
+
+
+class Rouge(Evaluator):
+    """ROUGE-L with beta 1.2 (Lin 2004), equal to pycocoevalcap's; range [0, 1].
+
+    Precision and recall are the best over the references, each on its own; two empty captions match.
+
+    Args:
+        beta: the weight of recall.
+        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+    """
+
+    name = "rouge"
+    needs = frozenset({"references"})
+
+    def __init__(self, beta: float = 1.2, tokenizer: str = "ptb") -> None:
+        self.beta = float(beta)
+        self.tokenizer = tokenizer
+
+    def parameters(self) -> dict[str, object]:
+        """Beta and tokenizer."""
+        return {"beta": f"{self.beta:g}", "tok": self.tokenizer}
+
+    def prepare(self, samples: Samples) -> RougeReferences:
+        """Number the references' words."""
+        references = tokenized_references(samples, self.tokenizer)
+        offsets = np.zeros(len(references) + 1, dtype=np.int64)
+        np.cumsum([len(r) for r in references], out=offsets[1:])
+        flat, starts = split_words([r for refs in references for r in refs], " ")
+        vocabulary = {word: i for i, word in enumerate(dict.fromkeys(flat))}
+        ids = np.fromiter(map(vocabulary.__getitem__, flat), dtype=np.int64, count=len(flat))
+        return RougeReferences(vocabulary, Words(ids, starts), offsets)
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """F of the longest common subsequences, [N]."""
+        references: RougeReferences = prepared
+        candidates = self._candidates(samples, references)
+        n_refs = np.diff(references.offsets)[samples.item]
+        starts = np.cumsum(n_refs) - n_refs
+        row = np.repeat(np.arange(len(samples)), n_refs)
+        reference = references.offsets[:-1][samples.item][row] + np.arange(len(row)) - starts[row]
+        common = lcs_lengths(candidates, references.words, row, reference)
+        precision = np.maximum.reduceat(common / candidates.lengths[row], starts)
+        recall = np.maximum.reduceat(common / references.words.lengths[reference], starts)
+        return f_measure(precision, recall, self.beta)
+
+    def _candidates(self, samples: Samples, references: RougeReferences) -> Words:
+        flat, offsets = split_words(tokenized_captions(samples, self.tokenizer), " ")
+        known = references.vocabulary.get
+        return Words(np.fromiter((known(w, -1) for w in flat), dtype=np.int64, count=len(flat)), offsets)
+
+
+def f_measure(precision: Floats, recall: Floats, beta: float = 1.2) -> Floats:
+    """(1 + beta^2) P R / (R + beta^2 P), 0 where P or R is 0; arrays of one shape."""
+    both = (precision != 0) & (recall != 0)
+    bottom = np.where(both, recall + beta**2 * precision, 1.0)
+    return np.where(both, (1 + beta**2) * precision * recall / bottom, 0.0)

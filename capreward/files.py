@@ -1,0 +1,32 @@
+"""Writing files so that no half-written one is ever seen."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from capreward.errors import InputError
+
+
+def write_beside(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a new file in the same folder, then rename it to ``path``; remove it if anything fails.
+
+    Raises:
+        InputError: the operating system refuses.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    beside = Path(name)
+    try:
+        write(beside)
+        beside.chmod(0o644)
+        os.replace(beside, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

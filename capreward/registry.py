@@ -1,0 +1,152 @@
+"""The only registry: names to evaluators, by lazy strings, entry points, decorators and dotted paths."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from capreward.evaluators.base import Evaluator
+
+GROUP = "capreward.evaluators"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in the registry.
+
+    Attributes:
+        target: ``"module:attribute"`` or the object itself: an Evaluator class, instance or factory.
+        summary: one line for ``capreward ls evaluators``.
+        options: options that this name fixes.
+        needs: what must be known of each image, for the listing.
+        origin: who registered it.
+    """
+
+    target: str | Callable[..., Any]
+    summary: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    origin: str = "capreward"
+
+
+class Registry:
+    """Names to evaluators; nothing is imported before its name is asked for."""
+
+    def __init__(self, entries: Mapping[str, Entry], *, group: str = GROUP) -> None:
+        self._entries = dict(entries)
+        self._group = group
+        self._discovered = False
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        return iter(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            self._discover()
+        if name not in self._entries:
+            raise InputError(self._unknown(name))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._entries
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Register ``entry`` under ``name``.
+
+        Raises:
+            InputError: the name is taken by something else.
+        """
+        taken = self._entries.get(name)
+        if taken is not None and taken.origin != entry.origin:
+            raise InputError(f"the name {name!r} is taken by {taken.origin}; {entry.origin} must choose another")
+        self._entries[name] = entry
+
+    def load(self, name: str, options: Mapping[str, Any] | None = None) -> Evaluator:
+        """Make the evaluator ``name`` (or ``package.module:attribute``) with options.
+
+        Raises:
+            InputError: an unknown name (with suggestions), an option it does not have, or a target that is none.
+        """
+        entry = _dotted(name) if ":" in name and name not in self._entries else self[name]
+        target = _resolve(entry.target, name)
+        return _make(target, name, {**entry.options, **(options or {})}, fixed=entry.options)
+
+    def accepts(self, name: str, option: str) -> bool:
+        """Whether the evaluator ``name`` has the option ``option`` and leaves it free."""
+        if ":" in name and name not in self._entries:
+            return False
+        entry = self[name]
+        target = _resolve(entry.target, name)
+        return option not in entry.options and inspect.isclass(target) and option in _options(target)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        for point in entry_points(group=self._group):
+            origin = point.dist.name if point.dist is not None else point.value
+            self.add(point.name, Entry(point.value, summary=f"from {origin}", origin=origin))
+
+    def _unknown(self, name: str) -> str:
+        near = difflib.get_close_matches(name, list(self._entries), n=3, cutoff=0.5)
+        near += [n for n in self._entries if name and n.startswith(name) and n not in near][: 3 - len(near)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self._entries)}"
+        if "-" in name and any(name.startswith(f"{n}-") for n in self._entries):
+            hint += " (a minus sign needs a space before it)"
+        return f"unknown evaluator {name!r}; {hint}; `capreward ls evaluators` shows all"
+
+
+def _dotted(name: str) -> Entry:
+    return Entry(name, origin=name)
+
+
+def _resolve(target: str | Callable[..., Any], name: str) -> Any:
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"cannot import the evaluator {name!r} from {target}: {error}") from error
+    return found
+
+
+def _options(target: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [n for n, p in inspect.signature(target).parameters.items() if p.kind in kinds]
+
+
+def _make(target: Any, name: str, options: dict[str, Any], *, fixed: Mapping[str, Any]) -> Evaluator:
+    from capreward.evaluators.base import Evaluator
+    from capreward.evaluators.function import FunctionEvaluator, declared
+
+    if isinstance(target, Evaluator):
+        if options:
+            raise InputError(f"{name} is a ready evaluator and takes no options; found {', '.join(options)}")
+        return target
+    if inspect.isclass(target) and issubclass(target, Evaluator):
+        _check_options(name, [n for n in _options(target) if n not in fixed], [o for o in options if o not in fixed])
+        return target(**options)
+    if callable(target):
+        return FunctionEvaluator(target, declared(target, name), options)
+    raise InputError(f"{name} is a {type(target).__name__}; an evaluator is a class, a function or a ready Evaluator")
+
+
+def _check_options(name: str, known: list[str], given: list[str]) -> None:
+    wrong = [o for o in given if o not in known]
+    if wrong:
+        near = difflib.get_close_matches(wrong[0], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+        raise InputError(f"{name} has no option {wrong[0]!r}; {hint}")

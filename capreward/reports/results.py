@@ -1,0 +1,98 @@
+"""The scores of several systems side by side, ready for any table or file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from capreward._version import __version__
+from capreward.scores import Score, Scores
+
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals were drawn."""
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 12345
+
+    def __str__(self) -> str:
+        return f"{self.level:.0%} bootstrap interval over images, {self.resamples:,} resamples, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """What one system scored.
+
+    Attributes:
+        name: its label.
+        scores: its numbers.
+        intervals: by metric; empty where none were asked for.
+        matched: how its captions met the references, for people.
+        n_images: the images judged.
+    """
+
+    name: str
+    scores: Scores
+    intervals: dict[str, Interval]
+    n_images: int
+    matched: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Several systems on the same metrics."""
+
+    systems: Sequence[SystemResult]
+    bootstrap: Bootstrap | None = None
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def columns(self) -> list[Score]:
+        """The first system's scores: names and directions of the columns."""
+        return self.systems[0].scores.columns()
+
+    def signatures(self) -> list[str]:
+        """The distinct signatures, a family's members sharing one."""
+        return list(dict.fromkeys(str(c.signature) for s in self.systems for c in s.scores.columns()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        systems = []
+        for system in self.systems:
+            known = system.intervals if self.bootstrap else None
+            row = {"name": system.name, "captions": len(system.scores.captions), "images": system.n_images}
+            systems.append({**row, "scores": system.scores.to_dict(intervals=known)})
+        boot = self.bootstrap
+        drawn = None if boot is None else {"resamples": boot.resamples, "level": boot.level, "seed": boot.seed}
+        return {"capreward": __version__, "bootstrap": drawn, "systems": systems, "notes": list(self.notes)}
+
+
+LABELS = {
+    **{f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)},
+    **{f"mbleu{n}": f"mBLEU-{n}" for n in range(1, 5)},
+    "meteor": "METEOR",
+    "rouge": "ROUGE-L",
+    "cider": "CIDEr",
+    "cider-d": "CIDEr-D",
+    "spice": "SPICE",
+    "self-cider": "Self-CIDEr",
+}
+
+
+def label(name: str) -> str:
+    """The name of a metric as papers print it; other names as they are."""
+    return LABELS.get(name, name)
+
+
+def format_value(value: float, *, percent: bool = False) -> str:
+    """Four decimals, or two of the value times 100; whole numbers above 1,000 without decimals."""
+    if value != value:
+        return "-"
+    if abs(value) >= 1000 and value == int(value):
+        return f"{int(value):,}"
+    return f"{100 * value:.2f}" if percent else f"{value:.4f}"

@@ -1,0 +1,95 @@
+"""Results as tables: rich for people, Markdown and LaTeX for papers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from capreward.reports.results import Results, SystemResult, format_value, label
+from capreward.scores import Score
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def rich_table(results: Results, *, percent: bool = False, across: bool = False) -> Table:
+    """One row per metric and one column per system, or one row per system with ``across``; intervals beneath."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def cell(system: SystemResult, column: Score) -> Text:
+        value = system.scores[column.name].value
+        best = _best(results, column)
+        text = Text(format_value(value, percent=percent), style="bold" if value == best else "")
+        bounds = system.intervals.get(column.name)
+        return text.append(f"  {_interval(bounds, percent)}", style="not bold dim") if bounds else text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    if across:
+        for column in results.columns:
+            table.add_column(f"{label(column.name)} {_arrow(column)}".strip(), justify="right")
+        for system in results.systems:
+            table.add_row(system.name, *(cell(system, c) for c in results.columns))
+        return table
+    for system in results.systems:
+        table.add_column(system.name, justify="right", overflow="fold")
+    table.add_row(Text("images", style="dim"), *(Text(f"{s.n_images:,}", style="dim") for s in results.systems))
+    for column in results.columns:
+        name = f"{label(column.name)} {_arrow(column)}".strip()
+        table.add_row(name, *(cell(system, column) for system in results.systems))
+    return table
+
+
+def markdown(results: Results, *, percent: bool = False) -> str:
+    """A Markdown table, one row per system, and the signatures."""
+    head = ["system", *(f"{label(c.name)} {_arrow(c)}".strip() for c in results.columns)]
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(results.columns) + "|"]
+    for system in results.systems:
+        cells = []
+        for column in results.columns:
+            bounds = system.intervals.get(column.name)
+            value = format_value(system.scores[column.name].value, percent=percent)
+            cells.append(f"{value} {_interval(bounds, percent)}" if bounds else value)
+        lines.append("| " + " | ".join([system.name.replace("|", "\\|"), *cells]) + " |")
+    lines += ["", *(f"`{s}`" + "  " for s in results.signatures())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def latex(results: Results, *, percent: bool = False) -> str:
+    """A booktabs table, one row per system, the best value of each column in bold, signatures as comments."""
+    arrows = {"↓": r" $\downarrow$", "": ""}
+    head = ["System", *(f"{_escape(label(c.name))}{arrows[_arrow(c)]}" for c in results.columns)]
+    lines = [f"% {s}" for s in results.signatures()]
+    lines += [rf"\begin{{tabular}}{{l{'r' * len(results.columns)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    for system in results.systems:
+        cells = []
+        for column in results.columns:
+            value = system.scores[column.name].value
+            text = format_value(value, percent=percent)
+            several = len(results.systems) > 1
+            cells.append(rf"\textbf{{{text}}}" if several and value == _best(results, column) else text)
+        lines.append(" & ".join([_escape(system.name), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _best(results: Results, column: Score) -> float | None:
+    values = [s.scores[column.name].value for s in results.systems]
+    known = [v for v in values if v == v]
+    if len(results.systems) < 2 or not known:
+        return None
+    return max(known) if column.higher_is_better else min(known)
+
+
+def _arrow(column: Score) -> str:
+    return "" if column.higher_is_better else "↓"
+
+
+def _interval(bounds: tuple[float, float], percent: bool) -> str:
+    low, high = (format_value(b, percent=percent) for b in bounds)
+    return f"[{low}, {high}]"
+
+
+def _escape(text: str) -> str:
+    for symbol in "\\&%$#_{}":
+        text = text.replace(symbol, r"\textbackslash{}" if symbol == "\\" else "\\" + symbol)
+    return text

@@ -1,0 +1,205 @@
+"""What comes out: values with their signature, their summable statistics and their interval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+
+
+class Finish(Protocol):
+    """Turns summed statistics into values: [..., S] -> [..., C]."""
+
+    def __call__(self, sums: Floats, /) -> Floats: ...  # noqa: D102 - the class says it
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a number depends on, and nothing else: ``cider-d|df:references(5000)|tok:ptb|v:0.1.0``.
+
+    Args:
+        name: the evaluator.
+        fields: ordered facts that change the value (weights and their hash, w, tokenizer, document frequencies, ...).
+    """
+
+    name: str
+    fields: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return "|".join([self.name, *(f"{k}:{v}" for k, v in self.fields)])
+
+    @classmethod
+    def of(cls, name: str, **fields: object) -> Signature:
+        """Build a signature from keyword arguments; ``None`` values are left out."""
+        return cls(name, tuple((k, _escape(str(v))) for k, v in fields.items() if v is not None))
+
+    @classmethod
+    def parse(cls, text: str) -> Signature:
+        """Read back what ``str(signature)`` wrote.
+
+        Raises:
+            InputError: text that is no signature.
+        """
+        name, *rest = text.strip().split("|")
+        pairs = [tuple(part.split(":", 1)) for part in rest]
+        if not name or any(len(pair) != 2 for pair in pairs):
+            raise InputError(f"{text!r} is no signature; one looks like 'cider-d|df:references(5000)|tok:ptb|v:0.1.0'")
+        return cls(name, tuple((k, v) for k, v in pairs))
+
+    def extended(self, **fields: object) -> Signature:
+        """Return the signature with more fields, put before the version."""
+        more = Signature.of(self.name, **fields).fields
+        version = tuple(f for f in self.fields if f[0] == "v")
+        return Signature(self.name, tuple(f for f in self.fields if f[0] != "v") + more + version)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number for a set of captions, with all that is needed to defend it.
+
+    Attributes:
+        name: the evaluator's (or its part's) name.
+        value: the corpus value.
+        per_caption: float64 [N]; NaN where the evaluator does not apply; None for corpus-only evaluators.
+        statistics: float64 [M, S], the summable statistics of each item that has captions; None if there are none.
+        finish: ``finish(statistics.sum(0))[column]`` is ``value``.
+        column: which of the values of ``finish`` this score is.
+        signature: what the number depends on.
+        higher_is_better: the direction.
+        parts: further named numbers of the same evaluator (BLEU-1..4, the terms of an expression).
+        family: tables show the parts in place of this score (which is one of them).
+    """
+
+    name: str
+    value: float
+    signature: Signature
+    per_caption: Floats | None = None
+    statistics: Floats | None = field(default=None, repr=False)
+    finish: Finish | None = field(default=None, repr=False)
+    column: int = 0
+    higher_is_better: bool = True
+    parts: Mapping[str, Score] = field(default_factory=dict, repr=False)
+    family: bool = False
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.4f}  {self.signature}"
+
+    def interval(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 12345) -> tuple[float, float] | None:
+        """Percentile bootstrap interval over items (images), from the cached statistics.
+
+        Args:
+            resamples: how many times the items are drawn with replacement.
+            level: the share of resampled values inside the interval.
+            seed: of the generator that draws.
+
+        Returns:
+            (low, high), or None where the value is no function of summed statistics (a vocabulary, say).
+        """
+        from capreward.stats.bootstrap import interval
+
+        if self.statistics is None or self.finish is None:
+            return None
+        column = self.column
+        finish = self.finish
+        return interval(self.statistics, lambda s: finish(s)[..., column], resamples=resamples, level=level, seed=seed)
+
+    def merge(self, other: Score) -> Score:
+        """Join the scores of two halves of a corpus (two processes, say) that share no item.
+
+        Equal to scoring the whole at once for every evaluator whose statistics of an item depend on that item alone
+        (CIDEr needs fixed document frequencies for it).
+
+        Raises:
+            InputError: different signatures, or a score without summable statistics.
+        """
+        if str(self.signature) != str(other.signature):
+            raise InputError(f"cannot merge {self.signature} with {other.signature}: the signatures differ")
+        if self.statistics is None or other.statistics is None or self.finish is None:
+            raise InputError(f"cannot merge {self.name}: it has no summable statistics")
+        statistics = np.concatenate([self.statistics, other.statistics])
+        both = (self.per_caption, other.per_caption)
+        return replace(
+            self,
+            value=float(self.finish(statistics.sum(0))[self.column]),
+            statistics=statistics,
+            per_caption=None if both[0] is None or both[1] is None else np.concatenate([both[0], both[1]]),
+            parts={n: part.merge(other.parts[n]) for n, part in self.parts.items()},
+        )
+
+
+class Scores(Mapping[str, Score]):
+    """The scores of one system: a mapping from a metric's name to its Score.
+
+    Args:
+        scores: in the order they were asked for.
+        keys: the item each caption describes, by name, shape [N].
+        captions: the captions, shape [N].
+    """
+
+    def __init__(self, scores: list[Score], *, keys: list[str], captions: list[str]) -> None:
+        self._scores = {s.name: s for s in scores}
+        self.caption_keys = keys
+        self.captions = captions
+
+    def __getitem__(self, name: str) -> Score:
+        if name in self._scores:
+            return self._scores[name]
+        for score in self._scores.values():
+            if name in score.parts:
+                return score.parts[name]
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores)
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{s.name}={s.value:.4f}" for s in self.columns())
+        return f"Scores({inner})"
+
+    def columns(self) -> list[Score]:
+        """Every number to show, each name once: a family's members (BLEU-1..4), a score and its parts otherwise."""
+        shown: list[Score] = []
+        for score in self._scores.values():
+            shown += score.parts.values() if score.family else [score, *score.parts.values()]
+        return list({s.name: s for s in shown}.values())
+
+    def to_dict(self, *, intervals: Mapping[str, tuple[float, float] | None] | None = None) -> dict[str, Any]:
+        """Plain values for JSON: per metric its value, interval and signature."""
+        rows: dict[str, Any] = {}
+        for score in self.columns():
+            rows[score.name] = {"value": _plain(score.value), "signature": str(score.signature)}
+            if intervals is not None:
+                rows[score.name]["interval"] = intervals.get(score.name)
+        return rows
+
+    def per_caption(self) -> list[dict[str, Any]]:
+        """One row per caption: its item's key, the caption and each metric's value (None where it does not apply)."""
+        columns = [(s.name, s.per_caption) for s in self.columns() if s.per_caption is not None]
+        lists = [(name, [_plain(v) for v in values.tolist()]) for name, values in columns]
+        rows = zip(self.caption_keys, self.captions, strict=True)
+        return [
+            {"image_id": k, "caption": c, **{name: values[i] for name, values in lists}}
+            for i, (k, c) in enumerate(rows)
+        ]
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"[|\s]+", "_", text)

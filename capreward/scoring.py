@@ -1,0 +1,174 @@
+"""``load`` an evaluator, ``score`` captions: the two calls behind the command line and the Python lines alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+from capreward.evaluators import evaluators
+from capreward.evaluators.base import Evaluator
+from capreward.evaluators.combined import combine
+from capreward.expression import parse, parse_list
+from capreward.samples import Samples
+from capreward.scores import Scores
+
+if TYPE_CHECKING:
+    from capreward.data import References
+
+DEFAULT_METRICS = "bleu,rouge,cider"
+
+Progress = Callable[[str, float, float], None]
+Captions = str | Path | Samples | Sequence[str] | Mapping[str, str | Sequence[str]]
+ReferenceData = str | Path | Sequence[Sequence[str] | str] | Mapping[str, Sequence[str] | str]
+
+
+def load(expression: str, **options: Any) -> Evaluator:
+    """Make the evaluator of an expression.
+
+    Example:
+        >>> import capreward
+        >>> str(capreward.load("cider-d", df="references").signature())
+        'cider-d|tok:ptb|v:0.1.0'
+        >>> capreward.load("cider-d(df=references) - 0.5*repetition").name
+        'cider-d(df=references) - 0.5*repetition'
+
+    Args:
+        expression: a name (``"cider-d"``), a dotted path (``"my_pkg.mod:brevity"``) or an expression over them.
+        options: of the evaluator, where the expression is a lone name; ``tokenizer`` may be given for any expression.
+
+    Raises:
+        InputError: an unknown name or option, or a malformed expression.
+    """
+    lone = expression in evaluators
+    shared = {} if lone else {k: options.pop(k) for k in ("tokenizer",) if k in options}
+    if options and not lone:
+        raise InputError(f"options such as {next(iter(options))} belong inside the expression: {expression!r}")
+    return evaluators.load(expression, options) if lone else combine(parse(expression), _loader(shared))
+
+
+def load_list(metrics: str | Sequence[str | Evaluator], *, tokenizer: str | None = None) -> list[Evaluator]:
+    """The evaluators of a comma-separated list of expressions, or of a list of expressions and evaluators.
+
+    Args:
+        metrics: ``"bleu,cider,cider-d(df=coco.npz)"``.
+        tokenizer: for every evaluator that has one and does not name its own.
+    """
+    given = [metrics] if isinstance(metrics, str) else list(metrics)
+    loader = _loader({} if tokenizer is None else {"tokenizer": tokenizer})
+    found: list[Evaluator] = []
+    for entry in given:
+        found += [entry] if isinstance(entry, Evaluator) else [combine(n, loader) for n in parse_list(entry)]
+    names = [e.name for e in found]
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise InputError(f"the metric {repeated[0]!r} is asked for twice")
+    return found
+
+
+def score(
+    captions: Captions,
+    references: ReferenceData | None = None,
+    *,
+    images: Sequence[Any] | None = None,
+    metrics: str | Sequence[str | Evaluator] = DEFAULT_METRICS,
+    tokenizer: str | None = None,
+    drop_candidate_from_references: bool = False,
+    allow_missing: bool = False,
+    multiple: bool = False,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score captions.
+
+    Example:
+        >>> import capreward
+        >>> scores = capreward.score(["a dog runs"], [["a dog is running", "the dog runs"]], metrics="rouge")
+        >>> round(scores["rouge"].value, 4)
+        0.7922
+
+    Args:
+        captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.
+        references: a reference file, a list aligned with the captions, or a mapping from image to references.
+        images: one per caption, for evaluators that look at them.
+        metrics: comma-separated expressions, or a list of expressions and evaluators.
+        tokenizer: ``ptb`` (default), ``ptb-java`` or ``none``.
+        drop_candidate_from_references: remove references that equal a candidate of their image.
+        allow_missing: score the captions that have references and leave out the others.
+        multiple: several captions of one image are candidates of one item, not an error.
+        progress: called as (what, done, total) while working.
+
+    Returns:
+        A mapping from metric to Score.
+
+    Raises:
+        InputError: anything given that cannot be used, in one sentence.
+    """
+    found = load_list(metrics, tokenizer=tokenizer)
+    samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
+    return evaluate(found, samples, drop_candidate_from_references=drop_candidate_from_references, progress=progress)
+
+
+def evaluate(
+    found: Sequence[Evaluator],
+    samples: Samples,
+    *,
+    drop_candidate_from_references: bool = False,
+    progress: Progress | None = None,
+) -> Scores:
+    """Judge samples with evaluators, sharing tokenization and n-gram counts among them."""
+    if drop_candidate_from_references:
+        samples = samples.without_candidates_in_references()
+    for evaluator in found:
+        evaluator.check_needs(samples)
+    done = []
+    for i, evaluator in enumerate(found):
+        if progress is not None:
+            progress(evaluator.name, i, len(found))
+            evaluator.watch(lambda what, part, whole, i=i: progress(what, i + part / max(whole, 1), len(found)))
+        try:
+            done.append(evaluator.corpus(samples))
+        finally:
+            evaluator.watch(None)
+    return Scores(done, keys=[samples.key[i] for i in samples.item.tolist()], captions=samples.captions)
+
+
+def to_samples(
+    captions: Captions,
+    references: ReferenceData | None = None,
+    *,
+    images: Sequence[Any] | None = None,
+    allow_missing: bool = False,
+    multiple: bool = False,
+) -> Samples:
+    """Bring what ``score`` accepts into Samples."""
+    if isinstance(captions, Samples):
+        if references is not None or images is not None:
+            raise InputError("give references and images inside Samples, not beside it")
+        return captions
+    by_key = isinstance(captions, (str, Path, Mapping)) or isinstance(references, (str, Path, Mapping))
+    if not by_key:
+        return Samples(captions, references=references, images=images)  # type: ignore[arg-type]
+    if images is not None:
+        raise InputError("images=[...] goes with a list of captions; here captions or references are named by image")
+    return _matched(captions, references, allow_missing=allow_missing, multiple=multiple)
+
+
+def _matched(captions: Any, references: Any, *, allow_missing: bool, multiple: bool) -> Samples:
+    from capreward.data import as_references, as_table, match, read_captions, read_references
+
+    table = read_captions(captions) if isinstance(captions, (str, Path)) else as_table(captions)
+    known: References | None = None
+    if references is not None:
+        is_file = isinstance(references, (str, Path))
+        known = read_references([references]) if is_file else as_references(references)
+    found = match(table, known, allow_missing=allow_missing, multiple=multiple)
+    return Samples(found.captions, references=found.references, item=found.item, key=found.keys)
+
+
+def _loader(shared: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Evaluator]:
+    def make(name: str, options: Mapping[str, Any]) -> Evaluator:
+        defaults = {k: v for k, v in shared.items() if k not in options and evaluators.accepts(name, k)}
+        return evaluators.load(name, {**defaults, **options})
+
+    return make

@@ -1,0 +1,94 @@
+"""Longest common subsequences of many pairs at once, by bit parallelism (Hyyrö 2004)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.text.ngrams import Ints, Words
+
+BITS = 64
+BLOCK = 1 << 20  # words of padded captions held at a time
+
+Bits = npt.NDArray[np.uint64]
+
+
+def lcs_lengths(left: Words, right: Words, left_row: Ints, right_row: Ints) -> Ints:
+    """Length of the longest common subsequence of each pair of captions.
+
+    Args:
+        left: captions as word numbers; negative numbers match nothing.
+        right: captions as word numbers.
+        left_row: the left caption of each pair, [P].
+        right_row: the right caption of each pair, [P].
+
+    Returns:
+        int64 [P].
+    """
+    lengths = np.zeros(len(left_row), dtype=np.int64)
+    short = right.lengths[right_row] <= BITS
+    order = np.lexsort((right.lengths[right_row], left.lengths[left_row]))
+    order = order[short[order]]
+    for pairs in _blocks(order, left.lengths[left_row]):
+        lengths[pairs] = _bit_parallel(left, right, left_row[pairs], right_row[pairs])
+    for pair in np.flatnonzero(~short):
+        lengths[pair] = _one_pair(_words(left, left_row[pair]), _words(right, right_row[pair]))
+    return lengths
+
+
+def _blocks(order: Ints, lengths: Ints) -> list[Ints]:
+    """Cut pairs, sorted by length, into blocks of bounded size once padded."""
+    blocks, start = [], 0
+    while start < len(order):
+        stop = min(len(order), start + max(1, BLOCK // max(1, int(lengths[order[start]]))))
+        stop = min(stop, start + max(1, BLOCK // max(1, int(lengths[order[stop - 1]]))))
+        blocks.append(order[start:stop])
+        start = stop
+    return blocks
+
+
+def _bit_parallel(left: Words, right: Words, left_row: Ints, right_row: Ints) -> Ints:
+    by_length = np.argsort(-right.lengths[right_row], kind="stable")
+    left_row, right_row = left_row[by_length], right_row[by_length]
+    columns = _pad(left, left_row, -1)  # [longest left, P]: one contiguous row per step
+    right_lengths = right.lengths[right_row]
+    masks = np.zeros(columns.shape, dtype=np.uint64)
+    for place in range(int(right_lengths[0]) if len(right_lengths) else 0):
+        having = int(np.searchsorted(-right_lengths, -place, side="left"))
+        word = right.ids[right.offsets[right_row[:having]] + place]
+        masks[:, :having] |= (columns[:, :having] == word).astype(np.uint64) << np.uint64(place)
+    vector = np.full(len(left_row), ~np.uint64(0))
+    for mask in masks:
+        matched = vector & mask
+        vector = (vector + matched) | (vector - matched)
+    used = np.where(right_lengths == BITS, ~np.uint64(0), (np.uint64(1) << right_lengths.astype(np.uint64)) - np.uint64(1))
+    lengths = np.empty(len(left_row), dtype=np.int64)
+    lengths[by_length] = np.bitwise_count(~vector & used)
+    return lengths
+
+
+def _pad(words: Words, rows: Ints, fill: int) -> Ints:
+    lengths = words.lengths[rows]
+    width = int(lengths.max(initial=0))
+    place = np.arange(width)[:, None]
+    inside = place < lengths
+    index = np.minimum(words.offsets[rows] + place, max(len(words.ids) - 1, 0))
+    return np.where(inside, words.ids[index], fill) if len(words.ids) else np.full((width, len(rows)), fill)
+
+
+def _words(words: Words, row: int) -> list[int]:
+    found: list[int] = words.ids[words.offsets[row] : words.offsets[row + 1]].tolist()
+    return found
+
+
+def _one_pair(left: list[int], right: list[int]) -> int:
+    """The same recurrence on one pair with a whole number as the bit vector, for captions of any length."""
+    masks: dict[int, int] = {}
+    for place, word in enumerate(right):
+        masks[word] = masks.get(word, 0) | 1 << place
+    full = (1 << len(right)) - 1
+    vector = full
+    for word in left:
+        matched = vector & masks.get(word, 0)
+        vector = ((vector + matched) | (vector - matched)) & full
+    return len(right) - vector.bit_count()
