@@ -1,0 +1,226 @@
+"""Reading caption files of any supported format into one table, and references into one dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from capreward.data.files import Content, load
+from capreward.data.formats import find_format, format_names, recognise
+from capreward.data.rows import Options, Parsed, collect_captions, collect_references
+from capreward.errors import InputError
+
+__all__ = [
+    "CaptionTable",
+    "References",
+    "format_names",
+    "read_captions",
+    "read_captions_with_references",
+    "read_references",
+]
+
+
+@dataclass(frozen=True)
+class CaptionTable:
+    """Candidate captions, one row per caption in file order; ids repeat if an image has several.
+
+    Attributes:
+        source: The file as the user named it.
+        format: The name of its format.
+        keys: The id of each caption's image, as text.
+        captions: The captions, unchanged.
+        positions: Where each caption stands in the file, counted from 1.
+        unit: What positions count: ``"row"``, ``"line"``, ``"entry"``, ...
+        aliases: Other names of the ids (file names).
+        aligned: The file has no ids; its line numbers stand for them.
+    """
+
+    source: str
+    format: str
+    keys: list[str]
+    captions: list[str]
+    positions: Sequence[int]
+    unit: str = "row"
+    aliases: dict[str, str] = field(default_factory=dict)
+    aligned: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of captions."""
+        return len(self.captions)
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference captions per image, in file order.
+
+    Attributes:
+        source: The file or files as the user named them.
+        format: The name of the format, or several joined by ``+``.
+        references: ``{id: [captions]}``.
+        aliases: Other names of the ids (file names).
+        aligned: The files have no ids; their line numbers stand for them.
+        notes: What a user should know about the reading.
+    """
+
+    source: str
+    format: str
+    references: dict[str, list[str]]
+    aliases: dict[str, str] = field(default_factory=dict)
+    aligned: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.references)
+
+
+def read_captions(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    id_column: str | None = None,
+    caption_column: str | None = None,
+) -> CaptionTable:
+    """Read a file of candidate captions.
+
+    Args:
+        path: The file, plain or gzipped, or a brace pattern of tar shards such as ``test-{000..007}.tar``.
+        format: One of :func:`format_names`; recognised by the content if None.
+        split: Split to keep, for Karpathy's files; ``"train+restval"`` joins two.
+        id_column: Name of the column of ids, if it is not a usual one.
+        caption_column: Name of the column of captions, if it is not a usual one.
+
+    Raises:
+        InputError: If the file cannot be used, with what was found, where, and what to do.
+    """
+    options = Options(split=split, id_column=id_column, caption_column=caption_column)
+    return _read_captions(load(path), format, options)
+
+
+def read_references(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    id_column: str | None = None,
+    caption_column: str | None = None,
+) -> References:
+    """Read references from one or several files.
+
+    Several text files without ids give each line one reference per file; a blank line then stands for "none here", as
+    sacrebleu has it. Several files with ids are joined: an image in two of them has the references of both.
+
+    Args:
+        paths: The file or files.
+        format: One of :func:`format_names`; recognised by the content if None.
+        split: Split to keep, for Karpathy's files; ``"train+restval"`` joins two.
+        id_column: Name of the column of ids, if it is not a usual one.
+        caption_column: Name of the column of references, if it is not a usual one.
+
+    Raises:
+        InputError: If a file cannot be used, or files without ids have different numbers of lines.
+    """
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not listed:
+        raise InputError("no references file was given")
+    twice = next((path for path in listed if listed.count(path) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} is given twice as references; give each file once")
+    options = Options(references=True, split=split, id_column=id_column, caption_column=caption_column)
+    return _join([_read_references(load(path), format, options) for path in listed])
+
+
+def read_captions_with_references(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    id_column: str | None = None,
+    caption_column: str | None = None,
+) -> tuple[CaptionTable, References]:
+    """Read candidates and references that stand in one file, in columns such as ``caption`` and ``references``.
+
+    An image may have several rows (candidates) if each repeats the same references.
+
+    Args:
+        path: A JSON list, JSONL, CSV, TSV or parquet file.
+        format: One of :func:`format_names`; recognised by the content if None.
+        id_column: Name of the column of ids, if it is not a usual one.
+        caption_column: Name of the column of candidates, if it is not a usual one.
+
+    Raises:
+        InputError: If the file cannot be used or has no column of references.
+    """
+    content = load(path)
+    candidates = Options(id_column=id_column, caption_column=caption_column)
+    references = replace(candidates, references=True, own_column=True)
+    return _read_captions(content, format, candidates), _read_references(content, format, references)
+
+
+def _read_captions(content: Content, format: str | None, options: Options) -> CaptionTable:
+    name, parsed = _parse(content, format, options)
+    keys, captions, positions = collect_captions(parsed, content.source)
+    return CaptionTable(
+        content.source, name, keys, captions, positions, parsed.unit, _known(parsed.aliases), parsed.aligned
+    )
+
+
+def _read_references(content: Content, format: str | None, options: Options) -> References:
+    name, parsed = _parse(content, format, options)
+    references = collect_references(parsed, content.source)
+    return References(content.source, name, references, _known(parsed.aliases), parsed.aligned)
+
+
+def _parse(content: Content, format: str | None, options: Options) -> tuple[str, Parsed]:
+    name = format if format is not None else recognise(content, options)
+    chosen = find_format(name)
+    if chosen.kind != content.kind:
+        raise InputError(f"{content.source} is a {content.kind} file and cannot be read as {name}; leave --format out")
+    if options.split is not None and name != "karpathy":
+        raise InputError(f"{content.source} is read as {name}, which has no splits; leave --split out")
+    return name, chosen.read(content, options)
+
+
+def _known(aliases: dict[str, str | None]) -> dict[str, str]:
+    return {alias: key for alias, key in aliases.items() if key is not None}
+
+
+def _join(parts: list[References]) -> References:
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    for part in parts[1:]:
+        if part.aligned != first.aligned:
+            without, having = (part, first) if part.aligned else (first, part)
+            raise InputError(f"{without.source} has no ids but {having.source} has; give references of one kind")
+    if first.aligned and len({len(part) for part in parts}) > 1:
+        counts = ", ".join(f"{part.source} ({len(part):,})" for part in parts)
+        raise InputError(
+            f"the reference files have different numbers of lines: {counts}; line n of each must be the same image"
+        )
+    joined: dict[str, list[str]] = {}
+    aliases: dict[str, str] = {}
+    for part in parts:
+        aliases.update(part.aliases)
+        for key, captions in part.references.items():
+            joined.setdefault(key, []).extend(captions)
+    notes: tuple[str, ...] = ()
+    if first.aligned:
+        blank = _drop_padding(joined)
+        notes = (f"{blank:,} blank lines in the reference files were taken for missing references",) if blank else ()
+    merged = replace(
+        first, source=", ".join(part.source for part in parts), references=joined, aliases=aliases, notes=notes
+    )
+    return replace(merged, format="+".join(dict.fromkeys(part.format for part in parts)))
+
+
+def _drop_padding(references: dict[str, list[str]]) -> int:
+    """Remove blank references of images that have others, and count them; aligned text has no other way to say none."""
+    dropped = 0
+    for key, captions in references.items():
+        said = [caption for caption in captions if caption.strip()]
+        if said and len(said) < len(captions):
+            dropped += len(captions) - len(said)
+            references[key] = said
+    return dropped

@@ -1,0 +1,170 @@
+"""Opening caption files: existence, compression, byte order marks, UTF-8, and what the first bytes say."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from capreward.data.json_text import parse_json
+from capreward.data.shards import expand_braces
+from capreward.errors import InputError, shorten
+
+# What people give by mistake, told by its first bytes.
+BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a zip archive (unpack it first)"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive (unpack it first)"),
+    (b"\xfd7zXZ", "an xz archive (unpack it first)"),
+    (b"BZh", "a bzip2 archive (unpack it first)"),
+    (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"ARROW1", "an Arrow file (save it as parquet)"),
+    (b"SQLite format 3", "a SQLite database"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x03", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x80\x05", "a pickle"),
+)
+UTF_16_32_MARKS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+@dataclass
+class Content:
+    """What a caption file holds, as far as its first bytes tell.
+
+    Attributes:
+        source: The path as the user gave it; messages name it so.
+        paths: The file, or every shard of a brace pattern.
+        kind: ``"text"``, ``"tar"`` or ``"parquet"``.
+        text: The decoded text; empty for the other kinds.
+        data: The bytes of a parquet file; empty for the other kinds.
+    """
+
+    source: str
+    paths: list[Path]
+    kind: str
+    text: str = ""
+    data: bytes = field(default=b"", repr=False)
+    _parsed: list[object] = field(default_factory=list, repr=False)
+
+    def json(self) -> object:
+        """Parse the text as one JSON value, once."""
+        if not self._parsed:
+            self._parsed.append(parse_json(self.text, self.source))
+        return self._parsed[0]
+
+
+@contextmanager
+def readable(source: str) -> Iterator[None]:
+    """Turn what the operating system or a decompressor says about ``source`` into an InputError."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{source} is a damaged gzip file ({error}); copy or download it again") from error
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
+
+
+def load(path: str | Path) -> Content:
+    """Read a caption file, or the names of the shards of a brace pattern such as ``test-{000..003}.tar``.
+
+    Args:
+        path: A file, possibly gzipped, or a brace pattern of tar shards.
+
+    Returns:
+        The content; tar shards are named but not read.
+
+    Raises:
+        InputError: If a file is missing, a folder, unreadable, empty, damaged, binary or not UTF-8.
+    """
+    source = str(path)
+    paths = expand_braces(source)
+    contents = [_load_one(item, str(item) if len(paths) > 1 else source) for item in paths]
+    if len(contents) == 1:
+        return contents[0]
+    for content in contents:
+        if content.kind != "tar":
+            raise InputError(
+                f"{content.source} is not a tar file; a brace pattern such as {source} names tar shards only"
+            )
+    return Content(source, paths, "tar")
+
+
+def _load_one(path: Path, source: str) -> Content:
+    with readable(source):
+        if path.is_dir():
+            raise InputError(f"{source} is a folder; give a caption file{_examples(path)}")
+        if not path.exists():
+            raise InputError(_missing(path, source))
+        with path.open("rb") as raw:
+            zipped = raw.peek(2)[:2] == b"\x1f\x8b"
+            stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+            head = stream.read(1024)
+            if head[257:262] == b"ustar":
+                return Content(source, [path], "tar")
+            data = head + stream.read()
+    if head.startswith(b"PAR1"):
+        return Content(source, [path], "parquet", data=data)
+    text = decode(data, source)
+    if not text.strip():
+        raise InputError(f"{source} is empty; it should hold captions")
+    return Content(source, [path], "text", text=text)
+
+
+def decode(data: bytes, source: str) -> str:
+    """Decode UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: If the bytes are another encoding or no text at all, with the offset and line of the first bad one.
+    """
+    for mark, name in UTF_16_32_MARKS:
+        if data.startswith(mark):
+            raise InputError(f"{source} is {name} text; save it as UTF-8, for example: iconv -f {name} -t UTF-8")
+    for magic, name in BINARY_KINDS:
+        if data.startswith(magic):
+            raise InputError(f"{source} is {name}, not a caption file")
+    skipped = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    try:
+        text = data[skipped:].decode("utf-8") if skipped else data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        offset = error.start + skipped
+        line = data.count(b"\n", 0, offset) + 1
+        raise InputError(
+            f"{source} is not UTF-8: byte 0x{data[offset]:02x} at offset {offset} (line {line}); "
+            "save it as UTF-8, for example: iconv -f latin1 -t UTF-8"
+        ) from None
+    nul = text.find("\x00")
+    if nul >= 0:
+        line = text.count("\n", 0, nul) + 1
+        raise InputError(f"{source} holds a NUL character (line {line}): it is a binary file or UTF-16, not UTF-8 text")
+    return text
+
+
+def _missing(path: Path, source: str) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"{source} does not exist (there is no folder {folder})"
+    near = difflib.get_close_matches(path.name, [item.name for item in folder.iterdir()], n=3)
+    return f"{source} does not exist" + (
+        f"; did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
+    )
+
+
+def _examples(folder: Path) -> str:
+    endings = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".tar", ".gz"}
+    names = sorted(item.name for item in folder.iterdir() if item.suffix.lower() in endings)
+    return f" such as {shorten([str(folder / name) for name in names])}" if names else ""

@@ -1,0 +1,126 @@
+"""The table of caption file formats, and how a file's format is recognised by its content."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from capreward.data.columns import CAPTION_COLUMNS, ID_COLUMNS, REFERENCE_COLUMNS, first_of, usual_name
+from capreward.data.files import Content
+from capreward.data.formats_json import json_layout, read_coco, read_dict, read_json_lines, read_karpathy, read_list
+from capreward.data.formats_table import read_csv, read_parquet, read_tsv
+from capreward.data.formats_tar import read_tar
+from capreward.data.formats_text import TOKEN_LINE, read_flickr_token, read_text
+from capreward.data.rows import Options, Parsed
+from capreward.errors import InputError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One caption file format.
+
+    Attributes:
+        kind: The kind of content it needs: ``"text"``, ``"tar"`` or ``"parquet"``.
+        summary: What it looks like, in a few words.
+        read: The reader.
+    """
+
+    kind: str
+    summary: str
+    read: Callable[[Content, Options], Parsed]
+
+
+FORMATS: MappingProxyType[str, Format] = MappingProxyType(
+    {
+        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', read_list),
+        "coco": Format("text", 'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}', read_coco),
+        "dict": Format("text", "JSON object {id: caption} or {id: [captions]}", read_dict),
+        "karpathy": Format(
+            "text", 'dataset_coco.json: {"images": [{"split", "sentences"}]}, one --split', read_karpathy
+        ),
+        "list": Format("text", "JSON list of records with named columns, or of bare captions", read_list),
+        "jsonl": Format("text", "one JSON record per line", read_json_lines),
+        "csv": Format("text", "comma-separated table with a header row", read_csv),
+        "tsv": Format("text", "tab-separated table with a header row", read_tsv),
+        "parquet": Format("parquet", "parquet table with named columns", read_parquet),
+        "flickr-token": Format("text", "image.jpg#0, a tab, a caption", read_flickr_token),
+        "text": Format("text", "one caption per line; the line number is the id", read_text),
+        "webdataset": Format("tar", "tar shards with .txt or .json members", read_tar),
+    }
+)
+
+
+def format_names() -> list[str]:
+    """Return the names ``format`` may take."""
+    return list(FORMATS)
+
+
+def find_format(name: str) -> Format:
+    """Return a format by name.
+
+    Raises:
+        InputError: If there is none of that name, with the nearest one and all names.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    near = difflib.get_close_matches(name, FORMATS, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise InputError(f'there is no caption format "{name}"{meant}; the formats are {", ".join(FORMATS)}')
+
+
+def recognise(content: Content, options: Options) -> str:
+    """Name the format of a file by its content.
+
+    Raises:
+        InputError: If the content looks like nothing that holds captions; it says what it looks like.
+    """
+    if content.kind != "text":
+        return "webdataset" if content.kind == "tar" else "parquet"
+    text = content.text.lstrip()
+    for start, what in (
+        ("<!doctype", "a web page"),
+        ("<html", "a web page"),
+        ("<?xml", "XML"),
+        ("version https://git-lfs", "a Git LFS pointer"),
+    ):
+        if text[: len(start)].lower() == start:
+            raise InputError(f"{content.source} is {what}, not a caption file; the formats are {', '.join(FORMATS)}")
+    if text[0] in "{[":
+        return "jsonl" if _is_json_lines(text) else json_layout(content.json(), content.source)
+    return _recognise_table(text, content.source, options)
+
+
+def _is_json_lines(text: str) -> bool:
+    first, _, rest = text.partition("\n")
+    second = re.match(r"\s*(\S?)", rest)
+    # In a single JSON value, a line that starts with { follows one that ends with one of these.
+    return first[0] == "{" and second is not None and second[1] == "{" and first.rstrip()[-1] not in "[:,{"
+
+
+def _recognise_table(text: str, source: str, options: Options) -> str:
+    first = text.partition("\n")[0].rstrip("\r")
+    if TOKEN_LINE.fullmatch(first):
+        return "flickr-token"
+    for separator, name in (("\t", "tsv"), (",", "csv")):
+        if _is_header(next(csv.reader([first], delimiter=separator), []), options):
+            return name
+    cells = first.split(";")
+    if first_of(ID_COLUMNS, cells) and first_of((*CAPTION_COLUMNS, *REFERENCE_COLUMNS), cells):
+        raise InputError(f"{source} is separated by semicolons; write it with commas or tabs")
+    if "\t" in first:
+        raise InputError(
+            f'{source} looks like a table without a header row; add one such as "image_id<TAB>caption", '
+            f"or pass --format; the formats are {', '.join(FORMATS)}"
+        )
+    return "text"
+
+
+def _is_header(cells: list[str], options: Options) -> bool:
+    if options.id_column in cells or options.caption_column in cells:
+        return True
+    names = all(re.fullmatch(r"[\w .#-]{0,40}", cell) and cell.count(" ") < 3 for cell in cells)
+    return len(cells) > 1 and names and any(usual_name(cell) for cell in cells)

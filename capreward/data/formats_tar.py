@@ -1,0 +1,74 @@
+"""WebDataset shards: tar files whose members ``<key>.txt`` or ``<key>.json`` hold the captions."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from capreward.data.columns import REFERENCE_COLUMNS, first_of, value_column
+from capreward.data.files import Content, decode, readable
+from capreward.data.json_text import parse_json
+from capreward.data.rows import Options, Parsed
+from capreward.errors import InputError, shorten
+
+
+def read_tar(content: Content, options: Options) -> Parsed:
+    """Read the captions of one or several shards; other members (pictures) are passed over without being read.
+
+    A sample's ``.json`` wins over its ``.txt`` if it holds captions. The key is the member's name up to the first dot.
+    """
+
+    def rows() -> Iterator[tuple[int, object, object]]:
+        place = 0
+        seen: dict[str, str] = {}
+        for path in content.paths:
+            for key, value in _shard(path, options):
+                place += 1
+                if key in seen:
+                    raise InputError(
+                        f"{path}: the sample {key} is also in {seen[key]}; keys must differ across shards and folders"
+                    )
+                seen[key] = str(path)
+                yield place, key, value
+
+    return Parsed(rows(), "sample", uniform=False)
+
+
+def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
+    samples: dict[str, dict[str, bytes]] = {}
+    others: dict[str, None] = {}
+    with readable(str(path)):
+        try:
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    name = PurePosixPath(member.name)
+                    base, _, kind = name.name.partition(".")
+                    stream = archive.extractfile(member) if kind in ("txt", "json") and base else None
+                    if stream is None:
+                        others[f".{kind}"] = None
+                        continue
+                    found = samples.setdefault(str(name.with_name(base)), {})
+                    if kind in found:
+                        raise InputError(f"{path}: the member {member.name} is there twice; keys must differ")
+                    found[kind] = stream.read()
+        except (tarfile.TarError, zlib.error, EOFError) as error:
+            raise InputError(f"{path} is a damaged tar file ({error}); write or copy it again") from error
+    if not samples:
+        kinds = f" (it holds {shorten(list(others))} files)" if others else ""
+        raise InputError(f"{path} has no .txt or .json members with captions{kinds}")
+    for sample, parts in samples.items():
+        yield PurePosixPath(sample).name, _sample(parts, f"{path}, member {sample}", options)
+
+
+def _sample(parts: dict[str, bytes], where: str, options: Options) -> object:
+    if "json" in parts:
+        value = parse_json(decode(parts["json"], f"{where}.json"), f"{where}.json")
+        if not isinstance(value, dict):
+            return value
+        captioned = first_of(("caption", "captions", *REFERENCE_COLUMNS), value) or options.caption_column in value
+        if captioned or "txt" not in parts:
+            # img2dataset writes a .json of mere metadata beside the .txt; only then is the .txt the caption.
+            return value[value_column(list(value), options, f"{where}.json")]
+    return decode(parts["txt"], f"{where}.txt").strip("\r\n")

@@ -1,0 +1,97 @@
+"""Ids that mean the same image: 42, ``000000000042``, ``images/COCO_val2014_000000000042.jpg``, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from capreward.errors import InputError
+
+IMAGE_ENDINGS = re.compile(r"\.(?:jpe?g|png|gif|bmp|tiff?|webp)$", re.IGNORECASE)
+COCO_NAME = re.compile(r"(?:^|_)COCO_(?:train|val|test)20\d\d_(\d{12})$")
+
+EXACTLY = "exactly"
+AS_NAMES = "as file names"
+AS_NUMBERS = "as numbers"
+
+
+def stem(key: str) -> str:
+    """Return the id without folders and without the ending of a picture file."""
+    name = key.strip().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return IMAGE_ENDINGS.sub("", name) or name
+
+
+def number(key: str) -> str | None:
+    """Return the number an id stands for, without leading zeros, or None if it is not a number or a COCO file name."""
+    name = stem(key)
+    coco = COCO_NAME.search(name)
+    digits = coco[1] if coco else name
+    return (digits.lstrip("0") or "0") if digits.isascii() and digits.isdigit() else None
+
+
+class IdIndex:
+    """Finds ids of one file under the forms another file may write them in.
+
+    Args:
+        keys: The ids, as the file writes them.
+        aliases: Other names of ids, such as the file names COCO lists beside them.
+        source: The file, for messages.
+    """
+
+    def __init__(self, keys: Iterable[str], aliases: Mapping[str, str], source: str) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._aliases = {alias: key for alias, key in aliases.items() if key in self._keys}
+        self._source = source
+
+    def find(self, key: str) -> tuple[str, str] | None:
+        """Look an id up: as it is first, then as a file name, then as a number.
+
+        Returns:
+            The id as this file writes it and how it was found, or None.
+
+        Raises:
+            InputError: If the looked-up form stands for two different ids of this file.
+        """
+        if key in self._keys:
+            return key, EXACTLY
+        named = self._aliases.get(key)
+        if named is not None:
+            return named, AS_NAMES
+        digits = number(key)
+        for forms, form, how in ((self._stems, stem(key), AS_NAMES), (self._numbers, digits, AS_NUMBERS)):
+            found = forms.get(form, []) if form is not None else []
+            if len(found) > 1:
+                raise InputError(
+                    f'{self._source} has both "{found[0]}" and "{found[1]}", and "{key}" could mean either; '
+                    "write the ids of both files one way"
+                )
+            if found:
+                return found[0], how
+        return None
+
+    @cached_property
+    def _stems(self) -> dict[str, list[str]]:
+        forms: dict[str, list[str]] = {}
+        for name, key in self._names():
+            _add(forms, stem(name), key)
+        return forms
+
+    @cached_property
+    def _numbers(self) -> dict[str, list[str]]:
+        forms: dict[str, list[str]] = {}
+        for name, key in self._names():
+            digits = number(name)
+            if digits is not None:
+                _add(forms, digits, key)
+        return forms
+
+    def _names(self) -> Iterable[tuple[str, str]]:
+        yield from zip(self._keys, self._keys, strict=True)
+        yield from self._aliases.items()
+
+
+def _add(forms: dict[str, list[str]], form: str, key: str) -> None:
+    known = forms.setdefault(form, [])
+    if key not in known:
+        known.append(key)

@@ -1,0 +1,187 @@
+"""Pairing candidate captions with the references of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from capreward.data.captions import CaptionTable, References
+from capreward.data.ids import AS_NAMES, AS_NUMBERS, EXACTLY, IdIndex
+from capreward.errors import InputError, shorten
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Candidates with their references, ready to be judged.
+
+    Attributes:
+        keys: The id of each item (image), as the candidates write it.
+        captions: The N captions that are scored, unchanged, in file order.
+        item: For each caption, which item it describes: ``item[n]`` counts into ``keys``.
+        references: The references of each item; empty if none were given.
+        rows: For each caption, its row in the candidate table, counted from 0.
+        report: One line on how many images matched and how.
+        notes: What a user should know about the pairing.
+    """
+
+    keys: list[str]
+    captions: list[str]
+    item: list[int]
+    references: list[list[str]]
+    rows: Sequence[int]
+    report: str
+    notes: list[str] = field(default_factory=list)
+
+
+def match(
+    candidates: CaptionTable, references: References | None, *, allow_missing: bool = False, multiple: bool = False
+) -> Matched:
+    """Pair each candidate caption with the references of its image.
+
+    Ids match as they are, or as file names, or as numbers (see :mod:`capreward.data.ids`). Images that have references
+    but no candidate are counted in the report; as in COCO's own evaluation they are not an error.
+
+    Args:
+        candidates: The captions to score.
+        references: The references, or None to score without any.
+        allow_missing: Leave out the candidates whose image has no references, instead of refusing them.
+        multiple: Accept several captions per image.
+
+    Raises:
+        InputError: If ids repeat, are ambiguous, or have no references.
+    """
+    if not multiple:
+        _refuse_repeated(candidates)
+    empty = sum(not caption.strip() for caption in candidates.captions)
+    notes = [f"{_count(empty, 'caption')} of {candidates.source} {_are(empty)} empty; scored as such"] if empty else []
+    keys = list(dict.fromkeys(candidates.keys))
+    if references is None:
+        report = f"{_count(len(keys), 'image')}, {_count(len(candidates), 'caption')}, no references"
+        return _assemble(candidates, keys, {}, report, notes)
+    _check_alignment(candidates, references)
+    found, how = _pair(candidates, keys, references)
+    if not found:
+        raise InputError(_no_overlap(keys[0], candidates.source, references))
+    _refuse_shared(found, candidates.source, references.source)
+    texts = {key: references.references[name] for key, name in found.items() if references.references[name]}
+    left_out = [key for key in keys if key not in texts]
+    if left_out:
+        if not allow_missing or not texts:
+            raise InputError(_missing(left_out, found, len(texts), candidates.source, references.source))
+        notes.append(f"{_count(len(left_out), 'image')} without references left out: {shorten(left_out)}")
+    notes.extend(references.notes)
+    blank = sum(not text.strip() for listed in texts.values() for text in listed)
+    if blank:
+        notes.append(f"{_count(blank, 'reference')} of {references.source} {_are(blank)} empty; kept as such")
+    report = _report(len(texts), len(references), len(left_out), how)
+    return _assemble(candidates, [key for key in keys if key in texts], texts, report, notes)
+
+
+def _assemble(
+    table: CaptionTable, keys: list[str], texts: dict[str, list[str]], report: str, notes: list[str]
+) -> Matched:
+    place = {key: number for number, key in enumerate(keys)}
+    references = [texts[key] for key in keys] if texts else []
+    rows: Sequence[int] = range(len(table))
+    captions = table.captions
+    if len(place) < len(set(table.keys)):
+        rows = [row for row, key in enumerate(table.keys) if key in place]
+        captions = [table.captions[row] for row in rows]
+    return Matched(keys, captions, [place[table.keys[row]] for row in rows], references, rows, report, notes)
+
+
+def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple[dict[str, str], dict[str, int]]:
+    """Find the reference id of each candidate id, and count how they were found."""
+    index = IdIndex(references.references, references.aliases, references.source)
+    names: dict[str, list[str]] = {}
+    for alias, key in table.aliases.items():
+        names.setdefault(key, []).append(alias)
+    found: dict[str, str] = {}
+    how = {EXACTLY: 0, AS_NAMES: 0, AS_NUMBERS: 0}
+    for key in keys:
+        for name in (key, *names.get(key, ())):
+            hit = index.find(name)
+            if hit is not None:
+                found[key] = hit[0]
+                how[EXACTLY if hit[0] == key else AS_NAMES if name != key else hit[1]] += 1
+                break
+    return found, how
+
+
+def _refuse_repeated(table: CaptionTable) -> None:
+    if len(set(table.keys)) == len(table.keys):
+        return
+    places: dict[str, list[int]] = {}
+    for key, position in zip(table.keys, table.positions, strict=True):
+        places.setdefault(key, []).append(position)
+    repeated = [key for key, listed in places.items() if len(listed) > 1]
+    shown = places[repeated[0]]
+    spots = list(dict.fromkeys(map(str, shown)))
+    where = f"{table.unit}{'' if len(spots) == 1 else 's'} {shorten(spots, 4)}"
+    more = f", and {_count(len(repeated) - 1, 'other id')} repeat too" if len(repeated) > 1 else ""
+    raise InputError(
+        f"{table.source} has {len(shown)} captions for id {repeated[0]} ({where}){more}; "
+        "keep one each, or pass --multiple to score several captions per image"
+    )
+
+
+def _refuse_shared(found: dict[str, str], source: str, reference_source: str) -> None:
+    if len(set(found.values())) == len(found):
+        return
+    owner: dict[str, str] = {}
+    for key, name in found.items():
+        other = owner.setdefault(name, key)
+        if other != key:
+            raise InputError(
+                f'{source} has both "{other}" and "{key}", which both match "{name}" of {reference_source}; '
+                "write the ids of both files one way"
+            )
+
+
+def _check_alignment(table: CaptionTable, references: References) -> None:
+    if table.aligned and references.aligned:
+        if len(table) != len(references):
+            raise InputError(
+                f"{table.source} has {len(table):,} lines and {references.source} has {len(references):,}; "
+                "line n of each must be the same image"
+            )
+    elif table.aligned or references.aligned:
+        bare, keyed = (table.source, references.source) if table.aligned else (references.source, table.source)
+        raise InputError(
+            f"{bare} has no ids, only lines in order, while {keyed} has ids; give both as plain text, or both with ids"
+        )
+
+
+def _no_overlap(key: str, source: str, references: References) -> str:
+    name = next(iter(references.references))
+    return (
+        f'none of the ids of {source} is in {references.source}: the first are "{key}" and "{name}"; '
+        "check that the files belong together, or choose the column with --id-column"
+    )
+
+
+def _missing(left_out: list[str], found: dict[str, str], usable: int, source: str, reference_source: str) -> str:
+    empty = [key for key in left_out if key in found]
+    if len(empty) == len(left_out):
+        what = f"{reference_source} has an empty list of references for {_count(len(empty), 'image')} of {source}"
+    else:
+        what = f"{reference_source} has no references for {_count(len(left_out), 'image')} of {source}"
+    advice = f"pass --allow-missing to score the {usable:,} that match" if usable else "add references"
+    return f"{what}: {shorten(left_out)}; {advice}"
+
+
+def _report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str:
+    used = [name for name, count in how.items() if count]
+    manner = used[0] if len(used) == 1 else ", ".join(f"{how[name]:,} {name}" for name in used)
+    text = f"{matched:,} of {total:,} images matched (ids matched {manner})"
+    if matched < total:
+        text += f"; {total - matched:,} with references have no caption"
+    return text + (f"; {left_out:,} without references left out" if left_out else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
