@@ -163,7 +163,7 @@ def _matched(captions: Any, references: Any, *, allow_missing: bool, multiple: b
         is_file = isinstance(references, (str, Path))
         known = read_references([references]) if is_file else as_references(references)
     found = match(table, known, allow_missing=allow_missing, multiple=multiple)
-    return Samples(found.captions, references=found.references, item=found.item, key=found.keys)
+    return Samples(found.captions, references=found.references or None, item=found.item, key=found.keys)
 
 
 def _loader(shared: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Evaluator]:

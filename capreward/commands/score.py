@@ -13,7 +13,7 @@ from capreward.errors import InputError
 from capreward.scoring import DEFAULT_METRICS
 
 if TYPE_CHECKING:
-    from capreward.data import References
+    from capreward.data import CaptionTable, References
     from capreward.reports.results import Bootstrap, Results, SystemResult
 
 
@@ -93,23 +93,37 @@ def _system(
 ) -> tuple[SystemResult, list[str]]:
     import numpy as np
 
-    from capreward.data import match, read_captions, references_in
+    from capreward.data import match
     from capreward.reports.results import SystemResult
     from capreward.samples import Samples
     from capreward.scoring import evaluate
     from capreward.stats.bootstrap import intervals
 
-    how = reading(options, of_references=False)
-    if references is None:
-        references = references_in(path, **how)
-    table = read_captions(path, **how)
-    met = match(table, references, allow_missing=options["allow_missing"], multiple=options["multiple"])
-    samples = Samples(met.captions, references=met.references, item=met.item, key=met.keys)
+    table, known = _candidates(path, found, references, options)
+    met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
+    samples = Samples(met.captions, references=met.references or None, item=met.item, key=met.keys)
     drop = options["drop_candidate_from_references"]
     scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=bar.step)
     drawn = intervals(scores.columns(), resamples=bootstrap.resamples, seed=bootstrap.seed) if bootstrap else {}
     n_images = len(np.unique(samples.item))
     return SystemResult(name, scores, drawn, n_images, met.report), list(met.notes)
+
+
+def _candidates(
+    path: Path, found: Any, references: References | None, options: dict[str, Any]
+) -> tuple[CaptionTable, References | None]:
+    """The captions, and their references: those given, or a column of the same file where a metric needs any."""
+    from capreward.data import read_captions, read_captions_with_references
+
+    how = reading(options, of_references=False)
+    needing = [e.name for e in found if "references" in e.needs]
+    if references is not None or not needing:
+        return read_captions(path, **how), references
+    try:
+        return read_captions_with_references(path, **{k: v for k, v in how.items() if k != "split"})
+    except InputError as error:
+        read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
+        raise InputError(f"{needing[0]} needs references; give --references FILE") from error
 
 
 def _names(paths: tuple[Path, ...]) -> list[str]:

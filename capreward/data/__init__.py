@@ -1,1 +1,26 @@
 """Caption files, references and how their ids match."""
+
+from capreward.data.captions import (
+    CaptionTable,
+    References,
+    read_captions,
+    read_captions_with_references,
+    read_references,
+)
+from capreward.data.formats import format_names, format_summaries
+from capreward.data.mappings import as_references, as_table
+from capreward.data.matching import Matched, match
+
+__all__ = [
+    "CaptionTable",
+    "Matched",
+    "References",
+    "as_references",
+    "as_table",
+    "format_names",
+    "format_summaries",
+    "match",
+    "read_captions",
+    "read_captions_with_references",
+    "read_references",
+]

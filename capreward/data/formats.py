@@ -59,6 +59,11 @@ def format_names() -> list[str]:
     return list(FORMATS)
 
 
+def format_summaries() -> dict[str, str]:
+    """Return what each format looks like, by name."""
+    return {name: entry.summary for name, entry in FORMATS.items()}
+
+
 def find_format(name: str) -> Format:
     """Return a format by name.
 
