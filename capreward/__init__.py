@@ -1,10 +1,10 @@
 """Image-caption evaluators that are metrics and rewards alike.
 
-    import capreward
+import capreward
 
-    scores = capreward.score("captions.json", references="refs.json", metrics="bleu,cider")
-    reward = capreward.load("cider-d(df=coco-train.npz) - 0.5*repetition")
-    values = reward(capreward.Samples(["a dog runs"], references=[["a dog is running"]]))  # float64 tensor [1]
+scores = capreward.score("captions.json", references="refs.json", metrics="bleu,cider")
+reward = capreward.load("cider-d(df=coco-train.npz) - 0.5*repetition")
+values = reward(capreward.Samples(["a dog runs"], references=[["a dog is running"]]))  # float64 tensor [1]
 """
 
 from __future__ import annotations

@@ -153,7 +153,9 @@ def _item_indices(
         return np.arange(n_captions, dtype=np.int64)
     indices = np.asarray(item)
     if indices.shape != (n_captions,) or (n_captions and indices.dtype.kind not in "iu"):
-        raise InputError(f"item needs one whole number per caption ({n_captions}); found {indices.dtype} {indices.shape}")
-    if n_captions and not (0 <= indices.min() and indices.max() < n_items):
+        raise InputError(
+            f"item needs one whole number per caption ({n_captions}); found {indices.dtype} {indices.shape}"
+        )
+    if n_captions and not (indices.min() >= 0 and indices.max() < n_items):
         raise InputError(f"item holds an index outside 0..{n_items - 1}: {indices.min()} or {indices.max()}")
     return indices.astype(np.int64)

@@ -125,12 +125,17 @@ def evaluate(
     for i, evaluator in enumerate(found):
         if progress is not None:
             progress(evaluator.name, i, len(found))
-            evaluator.watch(lambda what, part, whole, i=i: progress(what, i + part / max(whole, 1), len(found)))
+            evaluator.watch(_within(progress, i, len(found)))
         try:
             done.append(evaluator.corpus(samples))
         finally:
             evaluator.watch(None)
     return Scores(done, keys=[samples.key[i] for i in samples.item.tolist()], captions=samples.captions)
+
+
+def _within(progress: Progress, index: int, total: int) -> Progress:
+    """The progress of one of ``total`` evaluators as a share of the whole."""
+    return lambda what, part, whole: progress(what, index + part / max(whole, 1), total)
 
 
 def to_samples(

@@ -34,7 +34,9 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggest near names for an unknown command."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
@@ -65,7 +67,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="capreward %(version)s")
 def main() -> None:
-    """Judge image captions: exact metrics that are also rewards.
+    r"""Judge image captions: exact metrics that are also rewards.
 
     \b
     capreward score captions.json --references refs.json

@@ -14,10 +14,12 @@ KINDS = ("evaluators", "tokenizers", "formats")
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS), default="evaluators")
-@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions.")
+@click.option(
+    "--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions."
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
-    """List evaluators (the default), tokenizers or caption-file formats.
+    r"""List evaluators (the default), tokenizers or caption-file formats.
 
     \b
     capreward ls evaluators

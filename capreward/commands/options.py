@@ -24,7 +24,9 @@ def input_options(command: F) -> F:
         click.option("--id-column", help="Column of the image ids in CSV, TSV, JSONL or Parquet."),
         click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval."),
         click.option("--references-format", help="Format of the references, if not recognised."),
-        click.option("--format", "format_", help="Format of the caption files, if not recognised (capreward ls formats)."),
+        click.option(
+            "--format", "format_", help="Format of the caption files, if not recognised (capreward ls formats)."
+        ),
     ):
         command = option(command)
     return command

@@ -20,24 +20,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-r", "--references", multiple=True, type=click.Path(path_type=Path), help="Reference file; repeatable.")
-@click.option("-m", "--metrics", default=DEFAULT_METRICS, show_default=True, help="Comma-separated metrics or expressions.")
+@click.option(
+    "-m", "--metrics", default=DEFAULT_METRICS, show_default=True, help="Comma-separated metrics or expressions."
+)
 @input_options
 @click.option("--allow-missing", is_flag=True, help="Leave out captions without references.")
 @click.option("--multiple", is_flag=True, help="Each image may have several captions (diversity metrics).")
 @click.option(
     "--drop-candidate-from-references", is_flag=True, help="Remove references equal to a candidate of their image."
 )
-@click.option("--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions.")
-@click.option("--resamples", default=1000, show_default=True, type=click.IntRange(0), help="Of the interval; 0 for none.")
+@click.option(
+    "--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions."
+)
+@click.option(
+    "--resamples", default=1000, show_default=True, type=click.IntRange(0), help="Of the interval; 0 for none."
+)
 @click.option("--seed", default=12345, show_default=True, type=click.IntRange(0), help="Of the interval's generator.")
 @click.option("--percent", is_flag=True, help="Values times 100 in tables, as most papers print them.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table on standard output.")
 @click.option("--latex", "as_latex", is_flag=True, help="A LaTeX table on standard output.")
-@click.option("--per-caption", type=click.Path(path_type=Path), help="Write each caption's values: .jsonl, .csv, .parquet.")
+@click.option(
+    "--per-caption", type=click.Path(path_type=Path), help="Write each caption's values: .jsonl, .csv, .parquet."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No table and no progress on standard error.")
 def score(captions: tuple[Path, ...], **options: Any) -> None:
-    """Score caption files, side by side, against references.
+    r"""Score caption files, side by side, against references.
 
     Tables go to standard error; --json, --markdown and --latex go to standard output.
 

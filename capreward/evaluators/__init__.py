@@ -28,11 +28,15 @@ evaluators = Registry(
         "cider-d": _text("cider", "CiderD", "CIDEr-D; as a reward with fixed document frequencies, df=FILE"),
         "cider-plain": _text("cider", "CiderPlain", "CIDEr without CIDEr-D's clipping and length penalty"),
         "spice": _text("spice", "Spice", "SPICE (Anderson et al. 2016), through its Java program"),
-        "repetition": _alone("repetition", "Repetition", "share of repeated 1- to 4-grams in a caption; lower is better"),
+        "repetition": _alone(
+            "repetition", "Repetition", "share of repeated 1- to 4-grams in a caption; lower is better"
+        ),
         "length": _alone("repetition", "Length", "words per caption"),
         "vocabulary": _alone("diversity", "VocabularySize", "distinct words over all captions"),
         "distinct": _alone("diversity", "Distinct", "distinct-1 and distinct-2 (Li et al. 2016)"),
         "mbleu": _alone("diversity", "MutualBleu", "mBLEU-1..4 among the captions of an image; lower is more diverse"),
-        "self-cider": _alone("diversity", "SelfCider", "Self-CIDEr diversity of an image's captions (Wang and Chan 2019)"),
+        "self-cider": _alone(
+            "diversity", "SelfCider", "Self-CIDEr diversity of an image's captions (Wang and Chan 2019)"
+        ),
     }
 )

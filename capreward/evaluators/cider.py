@@ -134,9 +134,7 @@ class CiderD(Evaluator):
             similarity *= np.exp(-(difference.astype(np.float64) ** 2) / (2 * self.sigma**2))
         return similarity / ORDER
 
-    def _dot(
-        self, n: int, counts: Counts, item: Ints, references: CiderReferences, shift: Ints, pairs: int
-    ) -> Floats:
+    def _dot(self, n: int, counts: Counts, item: Ints, references: CiderReferences, shift: Ints, pairs: int) -> Floats:
         """The (clipped) dot product of each candidate with each of its references, [P].
 
         Args:
@@ -158,7 +156,7 @@ class CiderD(Evaluator):
         theirs = references.weight[n][entry]
         product = (np.minimum(weight, theirs) if self.clip else weight) * theirs
         pair = references.reference[n][entry] + np.repeat(shift[row], hits)
-        return np.bincount(pair, weights=product, minlength=pairs)
+        return np.bincount(pair, weights=product, minlength=pairs).astype(np.float64, copy=False)
 
 
 class Cider(CiderD):

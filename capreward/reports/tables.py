@@ -60,7 +60,12 @@ def latex(results: Results, *, percent: bool = False) -> str:
     arrows = {"↓": r" $\downarrow$", "": ""}
     head = ["System", *(f"{_escape(label(c.name))}{arrows[_arrow(c)]}" for c in results.columns)]
     lines = [f"% {s}" for s in results.signatures()]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(results.columns)}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    lines += [
+        rf"\begin{{tabular}}{{l{'r' * len(results.columns)}}}",
+        r"\toprule",
+        " & ".join(head) + r" \\",
+        r"\midrule",
+    ]
     for system in results.systems:
         cells = []
         for column in results.columns:

@@ -95,8 +95,9 @@ class DocumentFrequencies:
         wrong = f"{path} is no document-frequency file; make one with `capreward df build REFERENCES -o {path}`"
         try:
             with np.load(path, allow_pickle=False) as file:
-                if int(file["header"][0]) != LAYOUT:
-                    raise InputError(f"{path} has layout {int(file['header'][0])}, this version reads {LAYOUT}; rebuild it")
+                layout = int(file["header"][0])
+                if layout != LAYOUT:
+                    raise InputError(f"{path} has layout {layout}, this version reads {LAYOUT}; rebuild it")
                 words = file["words"].tobytes().decode()
                 n_orders = sum(name.startswith("df") for name in file.files)
                 keys = tuple(file[f"keys{n}"] for n in range(2, n_orders + 1))

@@ -61,7 +61,7 @@ def _bit_parallel(left: Words, right: Words, left_row: Ints, right_row: Ints) ->
     for mask in masks:
         matched = vector & mask
         vector = (vector + matched) | (vector - matched)
-    used = np.where(right_lengths == BITS, ~np.uint64(0), (np.uint64(1) << right_lengths.astype(np.uint64)) - np.uint64(1))
+    used = ~np.uint64(0) >> (BITS - np.maximum(right_lengths, 1)).astype(np.uint64)  # bits of the right caption's words
     lengths = np.empty(len(left_row), dtype=np.int64)
     lengths[by_length] = np.bitwise_count(~vector & used)
     return lengths
