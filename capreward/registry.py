@@ -79,7 +79,7 @@ class Registry:
         """
         entry = _dotted(name) if ":" in name and name not in self._entries else self[name]
         target = _resolve(entry.target, name)
-        return _make(target, name, {**entry.options, **(options or {})}, fixed=entry.options)
+        return _make(target, name, dict(options or {}), fixed=entry.options)
 
     def accepts(self, name: str, option: str) -> bool:
         """Whether the evaluator ``name`` has the option ``option`` and leaves it free."""
@@ -137,10 +137,10 @@ def _make(target: Any, name: str, options: dict[str, Any], *, fixed: Mapping[str
             raise InputError(f"{name} is a ready evaluator and takes no options; found {', '.join(options)}")
         return target
     if inspect.isclass(target) and issubclass(target, Evaluator):
-        _check_options(name, [n for n in _options(target) if n not in fixed], [o for o in options if o not in fixed])
-        return target(**options)
+        _check_options(name, [n for n in _options(target) if n not in fixed], list(options))
+        return target(**fixed, **options)
     if callable(target):
-        return FunctionEvaluator(target, declared(target, name), options)
+        return FunctionEvaluator(target, declared(target, name), {**fixed, **options})
     raise InputError(f"{name} is a {type(target).__name__}; an evaluator is a class, a function or a ready Evaluator")
 
 

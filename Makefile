@@ -1,0 +1,35 @@
+# Two commands do all on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(READY)  ## score a small caption file against its references
+	$(BIN)/capreward score examples/captions.json examples/baseline.json --references examples/references.json \
+		--metrics bleu,meteor,rouge,cider,repetition,length
+
+test: $(READY)  ## the test suite, without what is slow
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)  ## everything
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## figures against pycocoevalcap (needs Java and the caption data)
+	$(BIN)/python benchmarks/text_metrics.py
+
+$(READY): pyproject.toml capreward/_version.py
+	$(PYTHON) -c 'import sys; sys.exit("capreward needs Python 3.11 or newer; run make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
