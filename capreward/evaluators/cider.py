@@ -12,9 +12,10 @@ import numpy.typing as npt
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
-from capreward.text.corpus import ORDER, ReferenceGrams, candidate_grams, reference_grams
+from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
 from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
-from capreward.text.ngrams import Counts, Ints
+from capreward.text.ngrams import Counts, Ints, Words
+from capreward.text.tokenizers import tokenized_captions
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,9 +30,6 @@ class CiderReferences:
         grams: the references as n-grams.
         frequencies: what the weights come from.
         idf: per order the weight of each n-gram of the references' table, [G].
-        keys: per order the sorted pairs (item, n-gram), [E].
-        reference: per order the reference of each pair, [E].
-        weight: per order its tf-idf weight, [E].
         norms: [4, R] lengths of the references' vectors.
         lengths: [R] bigrams per reference, what the length penalty compares.
     """
@@ -39,9 +37,6 @@ class CiderReferences:
     grams: ReferenceGrams
     frequencies: DocumentFrequencies
     idf: list[Floats]
-    keys: list[Ints]
-    reference: list[Ints]
-    weight: list[Floats]
     norms: Floats
     lengths: Ints
 
@@ -102,61 +97,39 @@ class CiderD(Evaluator):
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """Ten times the mean similarity over n-gram orders and references, [N]."""
-        n_refs = np.diff(prepared.grams.offsets)[samples.item]
-        if not len(n_refs):
+        if not len(samples):
             return np.zeros(0)
-        similarity = self.similarities(samples, prepared)
-        return np.asarray(np.add.reduceat(similarity, np.cumsum(n_refs) - n_refs) / n_refs * 10.0)
+        pairs = Pairs.of(samples.item, prepared.grams.offsets)
+        similarity = self.similarities(samples, prepared, pairs)
+        return np.asarray(np.add.reduceat(similarity, pairs.starts) / pairs.counts * 10.0)
 
-    def similarities(self, samples: Samples, references: CiderReferences) -> Floats:
+    def similarities(self, samples: Samples, references: CiderReferences, pairs: Pairs) -> Floats:
         """The similarity of each candidate with each reference of its item, mean over n-gram orders.
 
         Args:
             samples: N candidates, each of an item with references.
             references: as ``prepare`` gave them.
+            pairs: candidates with references.
 
         Returns:
-            float64 [P], candidate by candidate, within one in the order of the references; range [0, 1].
+            float64 [P], range [0, 1].
         """
         candidates = candidate_grams(samples, references.grams)
         norms = candidate_norms(samples, references, candidates.counts)
-        n_refs = np.diff(references.grams.offsets)[samples.item]
-        shift = np.cumsum(n_refs) - n_refs - references.grams.offsets[:-1][samples.item]
-        row = np.repeat(np.arange(len(samples)), n_refs)
-        reference = np.arange(len(row)) - shift[row]
-        similarity = np.zeros(len(row))
-        for n, counts in enumerate(candidates.counts):
-            dot = self._dot(n, counts, samples.item, references, shift, len(row))
-            length = norms[n][row] * references.norms[n][reference]
-            similarity += np.divide(dot, length, out=dot, where=length != 0)
+        shift = pairs.starts - references.grams.offsets[:-1][samples.item]  # from a reference to its pair
+        similarity = np.zeros(len(pairs.row))
+        for n, (counts, matches) in enumerate(zip(candidates.counts, candidates.matches, strict=True)):
+            postings = references.grams.postings[n]
+            row, idf = counts.row[matches.entry], references.idf[n][counts.gram[matches.entry]]
+            mine, theirs = counts.count[matches.entry] * idf, postings.count[matches.posting] * idf
+            product = (np.minimum(mine, theirs) if self.clip else mine) * theirs
+            dot = np.bincount(postings.reference[matches.posting] + shift[row], product, minlength=len(similarity))
+            length = norms[n][pairs.row] * references.norms[n][pairs.reference]
+            similarity += np.divide(dot, length, out=np.zeros_like(similarity), where=length != 0)
         if self.clip:
-            difference = np.maximum(candidates.words.lengths - 1, 0)[row] - references.lengths[reference]
+            difference = np.maximum(candidates.words.lengths - 1, 0)[pairs.row] - references.lengths[pairs.reference]
             similarity *= np.exp(-(difference.astype(np.float64) ** 2) / (2 * self.sigma**2))
         return similarity / ORDER
-
-    def _dot(self, n: int, counts: Counts, item: Ints, references: CiderReferences, shift: Ints, pairs: int) -> Floats:
-        """The (clipped) dot product of each candidate with each of its references, [P].
-
-        Args:
-            n: the order, from 0.
-            counts: the candidates' n-grams.
-            item: the item of each candidate.
-            references: as prepared.
-            shift: what turns a reference's number into its pair's number, for each candidate.
-            pairs: the number of pairs P.
-        """
-        size = references.grams.table.sizes[n]
-        known = counts.gram < size
-        row, gram = counts.row[known], counts.gram[known]
-        key = item[row] * max(size, 1) + gram
-        low = np.searchsorted(references.keys[n], key, side="left")
-        hits = np.searchsorted(references.keys[n], key, side="right") - low
-        entry = np.repeat(low - np.cumsum(hits) + hits, hits) + np.arange(hits.sum())
-        weight = np.repeat(counts.count[known] * references.idf[n][gram], hits)
-        theirs = references.weight[n][entry]
-        product = (np.minimum(weight, theirs) if self.clip else weight) * theirs
-        pair = references.reference[n][entry] + np.repeat(shift[row], hits)
-        return np.bincount(pair, weights=product, minlength=pairs).astype(np.float64, copy=False)
 
 
 class Cider(CiderD):
@@ -176,53 +149,41 @@ def candidate_norms(samples: Samples, references: CiderReferences, counts: list[
     """Lengths of the candidates' tf-idf vectors, [4, N]; counted in the numbering of the document frequencies."""
     frequencies = references.frequencies
     if frequencies.table is not references.grams.table:
-        from capreward.text.tokenizers import tokenized_captions
-
         words = frequencies.table.encode(tokenized_captions(samples, references.grams.tokenizer))
-        counts = [Counts.of(g) for g in frequencies.table.grams(words)]
-    squares = [(c.count * frequencies.idf_of(n, c.gram)) ** 2 for n, c in enumerate(counts)]
-    sums = [np.bincount(c.row, weights=s, minlength=len(samples)) for c, s in zip(counts, squares, strict=True)]
+        counts = frequencies.table.counts(words)
+    return _norms(counts, [frequencies.idf_of(n, c.gram) for n, c in enumerate(counts)], len(samples))
+
+
+def _norms(counts: list[Counts], idf: list[Floats], n_rows: int) -> Floats:
+    squares = [(c.count * w) ** 2 for c, w in zip(counts, idf, strict=True)]
+    sums = [np.bincount(c.row, weights=s, minlength=n_rows) for c, s in zip(counts, squares, strict=True)]
     return np.sqrt(np.stack(sums))
 
 
 def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None) -> CiderReferences:
     frequencies = fixed or DocumentFrequencies.of(grams)
     idf = _table_weights(grams, frequencies)
-    keys, reference, weight, norms = [], [], [], []
-    for n, counts in enumerate(grams.counts):
-        value = counts.count * idf[n][counts.gram]
-        key = grams.item[counts.row] * max(counts.size, 1) + counts.gram
-        order = np.argsort(key, kind="stable")
-        keys.append(key[order])
-        reference.append(counts.row[order])
-        weight.append(value[order])
-        norms.append(np.sqrt(np.bincount(counts.row, weights=value**2, minlength=len(grams.words))))
-    lengths = np.maximum(grams.words.lengths - 1, 0)
-    return CiderReferences(grams, frequencies, idf, keys, reference, weight, np.stack(norms), lengths)
+    norms = []
+    for weights, postings in zip(idf, grams.postings, strict=True):
+        squares = (postings.count * weights[postings.gram]) ** 2
+        norms.append(np.sqrt(np.bincount(postings.reference, weights=squares, minlength=len(grams.words))))
+    return CiderReferences(grams, frequencies, idf, np.stack(norms), np.maximum(grams.words.lengths - 1, 0))
 
 
 def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> list[Floats]:
     """The idf weight of each n-gram of the references' table, per order."""
     if frequencies.table is grams.table:
         return [idf[:-1] for idf in frequencies.idf]
-    texts_words = _translate(grams, frequencies)
+    known = frequencies.table.vocabulary
+    unknown = len(known)
+    number = np.array([known.get(w, unknown + i) for w, i in grams.table.vocabulary.items()], dtype=np.int32)
+    theirs = frequencies.table.grams(Words(number[grams.words.ids], grams.words.offsets))
     weights = []
-    for n, (ours, theirs) in enumerate(zip(grams.grams, texts_words, strict=True)):
-        idf = np.zeros(ours.size)
-        idf[ours.gram] = frequencies.idf_of(n, theirs.gram)
+    for n, (mine, other) in enumerate(zip(grams.table.grams(grams.words), theirs, strict=True)):
+        idf = np.zeros(mine.size)
+        idf[mine.gram] = frequencies.idf_of(n, other.gram)
         weights.append(idf)
     return weights
-
-
-def _translate(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> list[Any]:
-    """The references' n-grams, position by position, in the numbering of the document frequencies."""
-    from capreward.text.ngrams import Words
-
-    known = frequencies.table.vocabulary
-    size = len(known)
-    number = np.array([known.get(w, size + i) for w, i in grams.table.vocabulary.items()], dtype=np.int64)
-    ids = number[grams.words.ids] if len(number) else grams.words.ids
-    return frequencies.table.grams(Words(ids, grams.words.offsets))
 
 
 def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: str, name: str) -> DocumentFrequencies:

@@ -14,6 +14,7 @@ from capreward.evaluators.cider import REFERENCES, CiderPlain
 from capreward.evaluators.repetition import caption_counts
 from capreward.samples import Samples
 from capreward.scores import Score
+from capreward.text.corpus import Pairs
 from capreward.text.ngrams import Ints
 
 Floats = npt.NDArray[np.float64]
@@ -160,19 +161,20 @@ class SelfCider(Evaluator):
             item=np.repeat(np.arange(len(items)), [len(groups[i]) for i in items]),
         )
         cider = self.cider if prepared is None else CiderPlain(df=prepared, tokenizer=self.cider.tokenizer)
-        pairs = cider.similarities(grouped, cider.prepare(grouped))
+        references = cider.prepare(grouped)
+        similar = cider.similarities(grouped, references, Pairs.of(grouped.item, references.grams.offsets))
         values = np.empty(len(samples))
-        values[order] = _spread_of(pairs, np.array([len(groups[i]) for i in items]))
+        values[order] = _spread_of(similar, np.array([len(groups[i]) for i in items]))
         return values
 
 
-def _spread_of(pairs: Floats, sizes: Ints) -> Floats:
+def _spread_of(similar: Floats, sizes: Ints) -> Floats:
     """Self-CIDEr of each group, repeated for its captions, from the K x K similarities of group after group."""
     starts = np.cumsum(sizes**2) - sizes**2
     value = np.empty(len(sizes))
     for size in np.unique(sizes).tolist():
         chosen = np.flatnonzero(sizes == size)
-        matrices = pairs[starts[chosen][:, None] + np.arange(size**2)].reshape(-1, size, size)
+        matrices = similar[starts[chosen][:, None] + np.arange(size**2)].reshape(-1, size, size)
         roots = np.sqrt(np.clip(np.linalg.eigvalsh(matrices), 0.0, None))
         total = roots.sum(-1)
         ratio = np.divide(roots[:, -1], total, out=np.ones_like(total), where=total > 0)

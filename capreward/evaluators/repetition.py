@@ -78,7 +78,7 @@ def caption_counts(samples: Samples, tokenizer: str) -> tuple[Words, list[Counts
     """The captions as word numbers and their n-gram counts of orders 1 to 4, once per Samples."""
 
     def build() -> tuple[Words, list[Counts]]:
-        _, words, grams = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER)
-        return words, [Counts.of(g) for g in grams]
+        _, words, counts = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER)
+        return words, counts
 
     return samples.memo(("caption-counts", tokenizer), build)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
+from capreward.text.corpus import Pairs, reference_offsets
 from capreward.text.lcs import lcs_lengths
-from capreward.text.ngrams import Ints, Words, split_words
+from capreward.text.ngrams import Ints, Words, number_words
 from capreward.text.tokenizers import tokenized_captions, tokenized_references
 
 Floats = npt.NDArray[np.float64]
@@ -56,30 +57,22 @@ class Rouge(Evaluator):
     def prepare(self, samples: Samples) -> RougeReferences:
         """Number the references' words."""
         references = tokenized_references(samples, self.tokenizer)
-        offsets = np.zeros(len(references) + 1, dtype=np.int64)
-        np.cumsum([len(r) for r in references], out=offsets[1:])
-        flat, starts = split_words([r for refs in references for r in refs], " ")
-        vocabulary = {word: i for i, word in enumerate(dict.fromkeys(flat))}
-        ids = np.fromiter(map(vocabulary.__getitem__, flat), dtype=np.int64, count=len(flat))
-        return RougeReferences(vocabulary, Words(ids, starts), offsets)
+        vocabulary: dict[str, int] = {}
+        words = number_words([r for refs in references for r in refs], vocabulary, grow=True, separator=" ")
+        return RougeReferences(vocabulary, words, reference_offsets(references))
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """F of the longest common subsequences, [N]."""
         references: RougeReferences = prepared
-        candidates = self._candidates(samples, references)
-        n_refs = np.diff(references.offsets)[samples.item]
-        starts = np.cumsum(n_refs) - n_refs
-        row = np.repeat(np.arange(len(samples)), n_refs)
-        reference = references.offsets[:-1][samples.item][row] + np.arange(len(row)) - starts[row]
-        common = lcs_lengths(candidates, references.words, row, reference)
-        precision = np.maximum.reduceat(common / candidates.lengths[row], starts)
-        recall = np.maximum.reduceat(common / references.words.lengths[reference], starts)
+        if not len(samples):
+            return np.zeros(0)
+        texts = tokenized_captions(samples, self.tokenizer)
+        candidates = number_words(texts, references.vocabulary, grow=False, separator=" ")
+        pairs = Pairs.of(samples.item, references.offsets)
+        common = lcs_lengths(candidates, references.words, pairs)
+        precision = np.maximum.reduceat(common / candidates.lengths[pairs.row], pairs.starts)
+        recall = np.maximum.reduceat(common / references.words.lengths[pairs.reference], pairs.starts)
         return f_measure(precision, recall, self.beta)
-
-    def _candidates(self, samples: Samples, references: RougeReferences) -> Words:
-        flat, offsets = split_words(tokenized_captions(samples, self.tokenizer), " ")
-        known = references.vocabulary.get
-        return Words(np.fromiter((known(w, -1) for w in flat), dtype=np.int64, count=len(flat)), offsets)
 
 
 def f_measure(precision: Floats, recall: Floats, beta: float = 1.2) -> Floats:

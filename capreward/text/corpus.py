@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from capreward.samples import Samples
-from capreward.text.ngrams import Counts, Grams, NgramTable, Words
+from capreward.text.ngrams import Counts, Ints, NgramTable, Numbers, Words
 from capreward.text.tokenizers import tokenized_captions, tokenized_references
-
-Ints = npt.NDArray[np.int64]
 
 ORDER = 4
 
 
 @dataclass(frozen=True)
+class Postings:
+    """Where each n-gram of one order occurs in the references, sorted by item, then n-gram.
+
+    Attributes:
+        key: int64 [E], item times ``size`` plus n-gram.
+        reference: int32 [E], the reference.
+        count: int32 [E], how often it occurs there.
+        size: all n-gram numbers are below it.
+    """
+
+    key: Ints
+    reference: Numbers
+    count: Numbers
+    size: int
+
+    @property
+    def gram(self) -> Ints:
+        """The n-gram of each posting."""
+        return self.key % max(self.size, 1)
+
+    @classmethod
+    def of(cls, counts: Counts, item: Ints) -> Postings:
+        """Sort the references' counts; ``item`` names the item of each reference."""
+        key = item[counts.row] * max(counts.size, 1) + counts.gram
+        order = np.argsort(key, kind="stable")
+        return cls(key[order], counts.row[order], counts.count[order], counts.size)
+
+
+@dataclass(frozen=True)
 class ReferenceGrams:
-    """All references of M items as n-grams.
+    """All R references of M items as n-grams.
 
     Attributes:
         table: the n-grams that occur.
-        words: the R references as word numbers.
-        grams: per order, per position.
+        words: the references as word numbers.
+        postings: per order, where each n-gram occurs.
         offsets: int64 [M + 1], where each item's references start among the R.
         tokenizer: the name of the tokenizer they went through.
     """
 
     table: NgramTable
     words: Words
-    grams: list[Grams]
+    postings: list[Postings]
     offsets: Ints
     tokenizer: str
 
-    @cached_property
-    def item(self) -> Ints:
-        """The item of each reference, int64 [R]."""
-        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
-    @cached_property
-    def counts(self) -> list[Counts]:
-        """Per order the counts of each n-gram in each reference."""
-        return [Counts.of(g) for g in self.grams]
+@dataclass(frozen=True)
+class Matches:
+    """Pairs of a candidate's n-gram and a reference of its item that has it.
+
+    Attributes:
+        entry: [H], the place in the candidates' counts, ascending.
+        posting: [H], the place in the references' postings.
+    """
+
+    entry: Ints
+    posting: Ints
 
 
 @dataclass(frozen=True)
@@ -53,10 +82,17 @@ class CandidateGrams:
     Attributes:
         words: the candidates as word numbers.
         counts: per order the counts of each n-gram in each candidate.
+        matches: per order where the references have them too.
     """
 
     words: Words
     counts: list[Counts]
+    matches: list[Matches]
+
+
+def reference_offsets(references: list[list[str]]) -> Ints:
+    """Where each item's references start, int64 [M + 1]."""
+    return np.cumsum([0, *map(len, references)], dtype=np.int64)
 
 
 def reference_grams(samples: Samples, tokenizer: str) -> ReferenceGrams:
@@ -64,20 +100,55 @@ def reference_grams(samples: Samples, tokenizer: str) -> ReferenceGrams:
 
     def build() -> ReferenceGrams:
         references = tokenized_references(samples, tokenizer)
-        offsets = np.zeros(len(references) + 1, dtype=np.int64)
-        np.cumsum([len(r) for r in references], out=offsets[1:])
-        table, words, grams = NgramTable.build([r for refs in references for r in refs], ORDER)
-        return ReferenceGrams(table, words, grams, offsets, tokenizer)
+        offsets = reference_offsets(references)
+        item = np.repeat(np.arange(len(references)), np.diff(offsets))
+        table, words, counts = NgramTable.build([r for refs in references for r in refs], ORDER)
+        return ReferenceGrams(table, words, [Postings.of(c, item) for c in counts], offsets, tokenizer)
 
     return samples.memo(("reference-grams", tokenizer), build)
 
 
 def candidate_grams(samples: Samples, references: ReferenceGrams) -> CandidateGrams:
-    """Count the candidates, once per Samples and set of references."""
+    """Count the candidates and find their n-grams in the references, once per Samples and set of references."""
 
     def build() -> tuple[ReferenceGrams, CandidateGrams]:
         words = references.table.encode(tokenized_captions(samples, references.tokenizer))
-        counts = [Counts.of(g) for g in references.table.grams(words)]
-        return references, CandidateGrams(words, counts)  # holding the references keeps their id from being reused
+        counts = references.table.counts(words)
+        matches = [_match(c, samples.item, p) for c, p in zip(counts, references.postings, strict=True)]
+        return references, CandidateGrams(words, counts, matches)  # holding them keeps their id from being reused
 
     return samples.memo(("candidate-grams", id(references)), build)[1]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every pair of a candidate and a reference of its item, candidate by candidate.
+
+    Attributes:
+        row: [P], the candidate.
+        reference: [P], the reference.
+        starts: [N], where each candidate's pairs start.
+        counts: [N], the references of each candidate.
+    """
+
+    row: Ints
+    reference: Ints
+    starts: Ints
+    counts: Ints
+
+    @classmethod
+    def of(cls, item: npt.NDArray[np.int64], offsets: Ints) -> Pairs:
+        """All pairs, given the item of each candidate and where each item's references start."""
+        counts = np.diff(offsets)[item]
+        starts = np.cumsum(counts) - counts
+        row = np.repeat(np.arange(len(item)), counts)
+        return cls(row, np.arange(len(row)) + np.repeat(offsets[:-1][item] - starts, counts), starts, counts)
+
+
+def _match(counts: Counts, item: Ints, postings: Postings) -> Matches:
+    known = np.flatnonzero(counts.gram < postings.size)
+    key = item[counts.row[known]] * max(postings.size, 1) + counts.gram[known]
+    low = np.searchsorted(postings.key, key, side="left")
+    hits = np.searchsorted(postings.key, key, side="right") - low
+    before = np.cumsum(hits) - hits
+    return Matches(np.repeat(known, hits), np.arange(hits.sum()) + np.repeat(low - before, hits))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from capreward.errors import InputError
 from capreward.files import write_beside
 from capreward.text.corpus import ReferenceGrams
-from capreward.text.ngrams import Ints, NgramTable
+from capreward.text.ngrams import Ints, NgramTable, Numbers
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,10 +43,9 @@ class DocumentFrequencies:
     def of(cls, references: ReferenceGrams, source: str = "references") -> DocumentFrequencies:
         """Count over items with at least one reference; several references of one image count once."""
         counts = []
-        for grams in references.grams:
-            size = max(grams.size, 1)
-            pairs = np.unique(references.item[grams.row] * size + grams.gram)
-            counts.append(np.bincount(pairs % size, minlength=grams.size))
+        for postings in references.postings:
+            first = np.diff(postings.key, prepend=-1) != 0  # sorted: an n-gram of an item starts a run
+            counts.append(np.bincount(postings.gram[first], minlength=postings.size))
         n_images = int((np.diff(references.offsets) > 0).sum())
         return cls(references.table, counts, n_images, references.tokenizer, source)
 
@@ -56,7 +55,7 @@ class DocumentFrequencies:
         log_images = np.log(max(self.n_images, 1))
         return [log_images - np.log(np.maximum(1.0, np.append(c, 0))) for c in self.counts]
 
-    def idf_of(self, order: int, gram: Ints) -> Floats:
+    def idf_of(self, order: int, gram: Numbers) -> Floats:
         """The weights of n-grams numbered by ``table``; numbers beyond it are n-grams that occur in none."""
         return self.idf[order][np.minimum(gram, len(self.counts[order]))]
 

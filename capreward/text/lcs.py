@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from capreward.text.ngrams import Ints, Words
+from capreward.text.corpus import Pairs
+from capreward.text.ngrams import Ints, Numbers, Words
 
 BITS = 64
 BLOCK = 1 << 20  # words of padded captions held at a time
@@ -13,26 +14,26 @@ BLOCK = 1 << 20  # words of padded captions held at a time
 Bits = npt.NDArray[np.uint64]
 
 
-def lcs_lengths(left: Words, right: Words, left_row: Ints, right_row: Ints) -> Ints:
+def lcs_lengths(left: Words, right: Words, pairs: Pairs) -> Ints:
     """Length of the longest common subsequence of each pair of captions.
 
     Args:
-        left: captions as word numbers; negative numbers match nothing.
-        right: captions as word numbers.
-        left_row: the left caption of each pair, [P].
-        right_row: the right caption of each pair, [P].
+        left: captions as word numbers.
+        right: captions as word numbers, in the same numbering.
+        pairs: which left caption goes with which right one.
 
     Returns:
         int64 [P].
     """
-    lengths = np.zeros(len(left_row), dtype=np.int64)
-    short = right.lengths[right_row] <= BITS
-    order = np.lexsort((right.lengths[right_row], left.lengths[left_row]))
+    lengths = np.zeros(len(pairs.row), dtype=np.int64)
+    left_lengths, right_lengths = left.lengths[pairs.row], right.lengths[pairs.reference]
+    short = right_lengths <= BITS
+    order = np.lexsort((right_lengths, left_lengths))
     order = order[short[order]]
-    for pairs in _blocks(order, left.lengths[left_row]):
-        lengths[pairs] = _bit_parallel(left, right, left_row[pairs], right_row[pairs])
-    for pair in np.flatnonzero(~short):
-        lengths[pair] = _one_pair(_words(left, left_row[pair]), _words(right, right_row[pair]))
+    for some in _blocks(order, left_lengths):
+        lengths[some] = _bit_parallel(left, right, pairs.row[some], pairs.reference[some])
+    for one in np.flatnonzero(~short):
+        lengths[one] = _one_pair(_words(left, pairs.row[one]), _words(right, pairs.reference[one]))
     return lengths
 
 
@@ -67,13 +68,13 @@ def _bit_parallel(left: Words, right: Words, left_row: Ints, right_row: Ints) ->
     return lengths
 
 
-def _pad(words: Words, rows: Ints, fill: int) -> Ints:
+def _pad(words: Words, rows: Ints, fill: int) -> Numbers:
     lengths = words.lengths[rows]
     width = int(lengths.max(initial=0))
     place = np.arange(width)[:, None]
     inside = place < lengths
     index = np.minimum(words.offsets[rows] + place, max(len(words.ids) - 1, 0))
-    return np.where(inside, words.ids[index], fill) if len(words.ids) else np.full((width, len(rows)), fill)
+    return np.where(inside, words.ids[index], np.int32(fill)) if len(words.ids) else np.full((width, len(rows)), fill, dtype=np.int32)
 
 
 def _words(words: Words, row: int) -> list[int]:

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int32]
 
-BASE = np.int64(1) << 31  # words below it, (n-1)-grams below 2**32: their pair fits into 63 bits
+BASE = np.int64(1) << 31  # words and (n-1)-grams are numbered below it: their pair fits into 62 bits
+BLOCK = 50_000  # captions split into words at a time
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class Words:
     """Captions as word numbers.
 
     Attributes:
-        ids: int64 [T], all words of all captions.
+        ids: int32 [T], all words of all captions.
         offsets: int64 [N + 1], where each caption starts in ``ids``.
     """
 
-    ids: Ints
+    ids: Numbers
     offsets: Ints
 
     def __len__(self) -> int:
@@ -39,9 +41,9 @@ class Words:
         return np.diff(self.offsets)
 
     @property
-    def rows(self) -> Ints:
-        """The caption of each word, int64 [T]."""
-        return np.repeat(np.arange(len(self)), self.lengths)
+    def rows(self) -> Numbers:
+        """The caption of each word, int32 [T]."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), self.lengths)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class Grams:
     """The n-grams of one order, one entry per position.
 
     Attributes:
-        row: int64 [P], the caption.
-        gram: int64 [P], the n-gram's number; numbers from the table's size on are unknown to it.
+        row: int32 [P], the caption.
+        gram: int32 [P], the n-gram's number; numbers from the table's size on are unknown to it.
         size: all numbers are below it.
     """
 
-    row: Ints
-    gram: Ints
+    row: Numbers
+    gram: Numbers
     size: int
 
 
@@ -64,35 +66,75 @@ class Counts:
     """How often each n-gram occurs in each caption, sorted by caption, then n-gram.
 
     Attributes:
-        row: int64 [E], the caption.
-        gram: int64 [E], the n-gram.
-        count: int64 [E], at least one.
+        row: int32 [E], the caption.
+        gram: int32 [E], the n-gram.
+        count: int32 [E], at least one.
         size: all n-gram numbers are below it.
     """
 
-    row: Ints
-    gram: Ints
-    count: Ints
+    row: Numbers
+    gram: Numbers
+    count: Numbers
     size: int
 
     @classmethod
     def of(cls, grams: Grams) -> Counts:
         """Count the n-grams of each caption."""
-        pairs, count = np.unique(grams.row * max(grams.size, 1) + grams.gram, return_counts=True)
-        return cls(*np.divmod(pairs, max(grams.size, 1)), count.astype(np.int64), grams.size)
+        size = max(grams.size, 1)
+        pairs, count = np.unique(grams.row * np.int64(size) + grams.gram, return_counts=True)
+        row, gram = np.divmod(pairs, size)
+        return cls(row.astype(np.int32), gram.astype(np.int32), count.astype(np.int32), grams.size)
 
 
-def split_words(texts: Sequence[str], separator: str | None = None) -> tuple[list[str], Ints]:
-    """Split tokenized captions into one flat list of words and the offsets [N + 1] of the captions in it.
+def split_words(texts: Sequence[str], separator: str | None = None) -> tuple[list[str], list[int]]:
+    """Split tokenized captions into one flat list of words and the number of words of each.
 
     Args:
         texts: tokenized captions.
         separator: as in ``str.split``: None splits at any white space, " " at single blanks.
     """
     pieces = [text.split(separator) for text in texts]
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces)), out=offsets[1:])
-    return list(chain.from_iterable(pieces)), offsets
+    return list(chain.from_iterable(pieces)), list(map(len, pieces))
+
+
+def number_words(
+    texts: Sequence[str], vocabulary: dict[str, int], *, grow: bool, separator: str | None = None
+) -> Words:
+    """Tokenized captions as word numbers.
+
+    Args:
+        texts: N tokenized captions.
+        vocabulary: word to number.
+        grow: add unknown words to the vocabulary; otherwise they get numbers from its size on, for this call.
+        separator: as in ``str.split``.
+    """
+    numbers = vocabulary if grow else _Extended(vocabulary)
+    ids, lengths = [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
+    for start in range(0, len(texts), BLOCK):
+        flat, counts = split_words(texts[start : start + BLOCK], separator)
+        if grow:
+            for word in dict.fromkeys(flat):
+                numbers.setdefault(word, len(numbers))
+        ids.append(np.fromiter(map(numbers.__getitem__, flat), dtype=np.int32, count=len(flat)))
+        lengths.append(np.array(counts, dtype=np.int64))
+    return Words(np.concatenate(ids), np.cumsum(np.concatenate(lengths)))
+
+
+class _Extended(dict[str, int]):
+    """A frozen vocabulary's view that numbers unknown words from its size on."""
+
+    def __init__(self, vocabulary: dict[str, int]) -> None:
+        super().__init__()
+        self._known = vocabulary
+        self._unknown = 0
+
+    def __missing__(self, word: str) -> int:
+        number = self._known.get(word)
+        if number is None:
+            number = len(self._known) + self._unknown
+            self._unknown += 1
+        self[word] = number
+        return number
 
 
 @dataclass(frozen=True)
@@ -118,62 +160,66 @@ class NgramTable:
         return [len(self.vocabulary), *map(len, self.keys)]
 
     @classmethod
-    def build(cls, texts: Sequence[str], order: int = 4) -> tuple[NgramTable, Words, list[Grams]]:
+    def build(cls, texts: Sequence[str], order: int = 4) -> tuple[NgramTable, Words, list[Counts]]:
         """Number all n-grams of tokenized captions.
 
         Returns:
-            The table, the captions as word numbers, and the n-grams of each order.
+            The table, the captions as word numbers, and per order the counts of the n-grams in each caption.
         """
-        flat, offsets = split_words(texts)
-        vocabulary = {word: i for i, word in enumerate(dict.fromkeys(flat))}
-        words = Words(np.fromiter(map(vocabulary.__getitem__, flat), dtype=np.int64, count=len(flat)), offsets)
-        grams = [Grams(words.rows, words.ids, len(vocabulary))]
-        keys: list[Ints] = []
-        for row, key in _following(words, order, grams):
+        vocabulary: dict[str, int] = {}
+        words = number_words(texts, vocabulary, grow=True)
+        grams = Grams(words.rows, words.ids, len(vocabulary))
+        counts, keys = [Counts.of(grams)], []
+        for n in range(2, order + 1):
+            row, key = _longer(words, n, grams)
             known, gram = np.unique(key, return_inverse=True)
+            grams = Grams(row, gram.astype(np.int32), len(known))
             keys.append(known)
-            grams.append(Grams(row, gram.astype(np.int64, copy=False), len(known)))
-        return cls(vocabulary, tuple(keys)), words, grams
+            counts.append(Counts.of(grams))
+        return cls(vocabulary, tuple(keys)), words, counts
 
     def encode(self, texts: Sequence[str]) -> Words:
         """Tokenized captions as word numbers; unknown words get numbers from the vocabulary's size on."""
-        flat, offsets = split_words(texts)
-        ids: list[int | None] = list(map(self.vocabulary.get, flat))
-        if None in ids:
-            extra: dict[str, int] = {}
-            start = len(self.vocabulary)
-            ids = [extra.setdefault(w, start + len(extra)) if i is None else i for i, w in zip(ids, flat, strict=True)]
-        return Words(np.array(ids, dtype=np.int64), offsets)
+        return number_words(texts, self.vocabulary, grow=False)
 
-    def grams(self, words: Words) -> list[Grams]:
+    def grams(self, words: Words) -> Iterator[Grams]:
         """The n-grams of each order; those unknown to the table get numbers from the order's size on."""
         size = max(len(self.vocabulary), int(words.ids.max(initial=-1)) + 1)
-        grams = [Grams(words.rows, words.ids, size)]
-        for (row, key), known in zip(_following(words, self.order, grams), self.keys, strict=True):
-            gram, size = _look_up(known, key)
-            grams.append(Grams(row, gram, size))
-        return grams
+        grams = Grams(words.rows, words.ids, size)
+        yield grams
+        for n, known in enumerate(self.keys, start=2):
+            row, key = _longer(words, n, grams)
+            grams = Grams(row, *_look_up(known, key))
+            yield grams
+
+    def counts(self, words: Words) -> list[Counts]:
+        """Per order the counts of each n-gram in each caption."""
+        return [Counts.of(g) for g in self.grams(words)]
 
 
-def _following(words: Words, order: int, grams: list[Grams]) -> Iterator[tuple[Ints, Ints]]:
-    """For each order from 2 on the positions' captions and keys; reads the order before from ``grams`` as it grows."""
-    rows, lengths = words.rows, words.lengths
-    place = np.arange(len(words.ids)) - words.offsets[:-1][rows] if len(rows) else rows
-    left = lengths[rows] - place  # words from here to the caption's end
-    alive = np.arange(len(words.ids))
-    for n in range(2, order + 1):
-        keep = left[alive] >= n
-        alive = alive[keep]
-        yield rows[alive], grams[-1].gram[keep] * BASE + words.ids[alive + n - 1]
+def _longer(words: Words, n: int, shorter: Grams) -> tuple[Numbers, Ints]:
+    """The captions and keys of all n-grams, from the (n-1)-grams, which stand at every position but the last n-2."""
+    last = np.cumsum(np.maximum(words.lengths - n + 2, 0))[words.lengths >= n - 1] - 1
+    keep = np.ones(len(shorter.row), dtype=bool)
+    keep[last] = False
+    row = shorter.row[keep]
+    place = np.arange(len(row)) - _starts(words, n)[row] + words.offsets[:-1][row]
+    return row, shorter.gram[keep] * BASE + words.ids[place + n - 1]
 
 
-def _look_up(known: Ints, key: Ints) -> tuple[Ints, int]:
+def _starts(words: Words, n: int) -> Ints:
+    """Where each caption's n-grams start among all n-grams, int64 [N]."""
+    each = np.maximum(words.lengths - n + 1, 0)
+    return np.cumsum(each) - each
+
+
+def _look_up(known: Ints, key: Ints) -> tuple[Numbers, int]:
     """Numbers of keys in a sorted array; keys not in it are numbered from its size on. Returns them and the bound."""
     place = np.searchsorted(known, key)
     found = np.zeros(len(key), dtype=bool) if not len(known) else known[np.minimum(place, len(known) - 1)] == key
     if found.all():
-        return place, len(known)
+        return place.astype(np.int32), len(known)
     missing = ~found
     new, inverse = np.unique(key[missing], return_inverse=True)
     place[missing] = len(known) + inverse
-    return place, len(known) + len(new)
+    return place.astype(np.int32), len(known) + len(new)
