@@ -11,8 +11,8 @@ from capreward.errors import InputError, shorten
 
 FILE_COLUMNS = ("image", "filename", "file_name", "file", "image_path", "img_path", "media_path", "file_path", "path")
 ID_COLUMNS = (
-    "image_id", "id", "image", "imgid", "img_id", "imageid", "cocoid", "key", "filename", "file_name", "file", "img",
-    "image_name", "image_path", "img_path", "media_path", "file_path", "path", "seg_id", "_id",
+    "image_id", "id", "image", "imgid", "img_id", "imageid", "cocoid", "key", "_id", "seg_id",
+    "filename", "file_name", "file", "img", "image_name", "image_path", "img_path", "media_path", "file_path", "path",
 )  # fmt: skip
 CAPTION_COLUMNS = (
     "caption", "candidate", "candidates", "prediction", "predictions", "predicted_caption", "generated_caption",

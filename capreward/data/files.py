@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from capreward.data.json_text import parse_json
+from capreward.data.json_text import JsonParser
 from capreward.data.shards import expand_braces
 from capreward.errors import InputError, shorten
 
@@ -64,7 +64,7 @@ class Content:
     def json(self) -> object:
         """Parse the text as one JSON value, once."""
         if not self._parsed:
-            self._parsed.append(parse_json(self.text, self.source))
+            self._parsed.append(JsonParser(self.source).parse(self.text))
         return self._parsed[0]
 
 

@@ -14,7 +14,7 @@ from capreward.data.files import Content
 from capreward.data.formats_json import json_layout, read_coco, read_dict, read_json_lines, read_karpathy, read_list
 from capreward.data.formats_table import read_csv, read_parquet, read_tsv
 from capreward.data.formats_tar import read_tar
-from capreward.data.formats_text import TOKEN_LINE, read_flickr_token, read_text
+from capreward.data.formats_text import TOKEN_LINE, each_line, read_flickr_token, read_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 
@@ -95,14 +95,16 @@ def recognise(content: Content, options: Options) -> str:
 
 
 def _is_json_lines(text: str) -> bool:
-    first, _, rest = text.partition("\n")
-    second = re.match(r"\s*(\S?)", rest)
+    end = text.find("\n")
+    if end < 0 or text[0] != "{":
+        return False
+    second = re.compile(r"\s*(\S?)").match(text, end)
     # In a single JSON value, a line that starts with { follows one that ends with one of these.
-    return first[0] == "{" and second is not None and second[1] == "{" and first.rstrip()[-1] not in "[:,{"
+    return second is not None and second[1] == "{" and text[:end].rstrip()[-1] not in "[:,{"
 
 
 def _recognise_table(text: str, source: str, options: Options) -> str:
-    first = text.partition("\n")[0].rstrip("\r")
+    first = next(each_line(text))
     if TOKEN_LINE.fullmatch(first):
         return "flickr-token"
     for separator, name in (("\t", "tsv"), (",", "csv")):

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from capreward.data.columns import REFERENCE_COLUMNS, first_of, value_column
 from capreward.data.files import Content, decode, readable
-from capreward.data.json_text import parse_json
+from capreward.data.json_text import JsonParser
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
 
@@ -64,7 +64,7 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
 
 def _sample(parts: dict[str, bytes], where: str, options: Options) -> object:
     if "json" in parts:
-        value = parse_json(decode(parts["json"], f"{where}.json"), f"{where}.json")
+        value = JsonParser(f"{where}.json").parse(decode(parts["json"], f"{where}.json"))
         if not isinstance(value, dict):
             return value
         captioned = first_of(("caption", "captions", *REFERENCE_COLUMNS), value) or options.caption_column in value

@@ -96,15 +96,14 @@ def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple
     names: dict[str, list[str]] = {}
     for alias, key in table.aliases.items():
         names.setdefault(key, []).append(alias)
-    found: dict[str, str] = {}
-    how = {EXACTLY: 0, AS_NAMES: 0, AS_NUMBERS: 0}
-    for key in keys:
+    found = {key: key for key in keys if key in references.references}
+    how = {EXACTLY: len(found), AS_NAMES: 0, AS_NUMBERS: 0}
+    for key in keys if len(found) < len(keys) else ():
         for name in (key, *names.get(key, ())):
-            hit = index.find(name)
+            hit = None if key in found else index.find(name)
             if hit is not None:
-                found[key] = hit[0]
-                how[EXACTLY if hit[0] == key else AS_NAMES if name != key else hit[1]] += 1
-                break
+                found[key], manner = hit
+                how[AS_NAMES if name != key else manner] += 1
     return found, how
 
 
