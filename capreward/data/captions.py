@@ -177,8 +177,7 @@ def _parse(content: Content, format: str | None, options: Options) -> tuple[str,
     chosen = find_format(name)
     if chosen.kind != content.kind:
         raise InputError(f"{content.source} is a {content.kind} file and cannot be read as {name}; leave --format out")
-    if options.split is not None and name != "karpathy":
-        raise InputError(f"{content.source} is read as {name}, which has no splits; leave --split out")
+    chosen.check_options(name, options, content.source)
     return name, chosen.read(content, options)
 
 

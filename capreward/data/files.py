@@ -92,7 +92,8 @@ def load(path: str | Path) -> Content:
         InputError: If a file is missing, a folder, unreadable, empty, damaged, binary or not UTF-8.
     """
     source = str(path)
-    paths = expand_braces(source)
+    with readable(source):
+        paths = expand_braces(source)
     contents = [_load_one(item, str(item) if len(paths) > 1 else source) for item in paths]
     if len(contents) == 1:
         return contents[0]

@@ -45,7 +45,9 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
                 for member in archive:
                     name = PurePosixPath(member.name)
                     base, _, kind = name.name.partition(".")
-                    stream = archive.extractfile(member) if kind in ("txt", "json") and base else None
+                    stream = (
+                        archive.extractfile(member) if kind in ("txt", "json") and base and member.isfile() else None
+                    )
                     if stream is None:
                         others[f".{kind}"] = None
                         continue

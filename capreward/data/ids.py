@@ -23,10 +23,13 @@ def stem(key: str) -> str:
 
 
 def number(key: str) -> str | None:
-    """Return the number an id stands for, without leading zeros, or None if it is not a number or a COCO file name."""
+    """Return the number an id stands for, or None if it is neither a number nor a COCO file name.
+
+    Leading zeros do not count, nor does the ``.0`` that pandas appends.
+    """
     name = stem(key)
     coco = COCO_NAME.search(name)
-    digits = coco[1] if coco else name
+    digits = coco[1] if coco else name.removesuffix(".0")
     return (digits.lstrip("0") or "0") if digits.isascii() and digits.isdigit() else None
 
 

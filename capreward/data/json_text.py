@@ -56,13 +56,21 @@ class JsonParser:
 
 def _json_message(error: json.JSONDecodeError, source: str, at: str) -> str:
     place = f"{at}, column {error.colno}" if at else f"line {error.lineno}, column {error.colno}"
-    cut = error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip()) - 5
-    if cut and not error.msg.startswith(("Extra data", "Invalid control")):
+    if _cut_off(error):
         return f"{source} is not complete JSON ({place}: {error.msg}): the file seems cut off; write it again"
     return (
         f"{source} is not valid JSON ({place}: {error.msg}); repair it, or pass --format text "
         "if it holds one caption per line"
     )
+
+
+def _cut_off(error: json.JSONDecodeError) -> bool:
+    rest = error.doc[error.pos :].rstrip()
+    if not rest or error.msg.startswith("Unterminated string"):
+        return True
+    if error.msg.startswith("Invalid \\"):
+        return len(rest) < len("\\u0000")
+    return any(word.startswith(rest) for word in ("true", "false", "null", "NaN", "-Infinity"))
 
 
 def _second_line(text: str, name: str) -> int:

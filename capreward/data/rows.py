@@ -93,6 +93,8 @@ class Checker:
             raise InputError(
                 f"{self.source}, {self.unit} {position}: the id is {found}; it must be text or a whole number"
             )
+        if not key.isascii():
+            self._whole_characters(key, "id", f"{position}")
         return key
 
     def caption(self, value: object, key: str, position: int) -> str:
@@ -103,14 +105,18 @@ class Checker:
                 'write "" if the model said nothing'
             )
         if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"{self.source}, {self.unit} {position} (id {key}): the caption holds half a character "
-                    "(a lone surrogate such as \\ud83d); write the whole character or remove it"
-                ) from None
+            self._whole_characters(value, "caption", f"{position} (id {key})")
         return value
+
+    def _whole_characters(self, text: str, what: str, place: str) -> None:
+        """Refuse lone surrogates: JSON can spell them, but no file or terminal can show them."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{self.source}, {self.unit} {place}: the {what} holds half a character "
+                "(a lone surrogate such as \\ud83d); write the whole character or remove it"
+            ) from None
 
     def captions(self, value: object, key: str, position: int) -> list[str]:
         """Return the captions of one image, given as text, a list of texts or of ``{"caption": text}``."""
@@ -121,7 +127,7 @@ class Checker:
 
     def same_kind(self, value: object, first: object, key: str, position: int) -> None:
         """Refuse a file in which some captions are texts and others lists."""
-        if isinstance(value, list) != isinstance(first, list):
+        if value != [] and isinstance(value, list) != isinstance(first, list):
             raise InputError(
                 f"{self.source}, {self.unit} {position} (id {key}): the caption is {describe(value)} while "
                 f"the first is {describe(first)}; write all of them one way"
@@ -141,7 +147,7 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
-        first = value if first is None else first
+        first = value if first is None or first == [] else first
         if parsed.uniform:
             check.same_kind(value, first, key, position)
         found = check.captions(value, key, position)
@@ -165,7 +171,7 @@ def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
-        first = value if first is None else first
+        first = value if first is None or first == [] else first
         if parsed.uniform:
             check.same_kind(value, first, key, position)
         found = check.captions(value, key, position)
