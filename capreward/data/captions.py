@@ -207,7 +207,9 @@ def _join(parts: list[References]) -> References:
     notes: tuple[str, ...] = ()
     if first.aligned:
         blank = _drop_padding(joined)
-        notes = (f"{blank:,} blank lines in the reference files were taken for missing references",) if blank else ()
+        many = f"{blank:,} blank lines in the reference files were taken for missing references"
+        one = "1 blank line in the reference files was taken for a missing reference"
+        notes = (many if blank > 1 else one,) if blank else ()
     merged = replace(
         first, source=", ".join(part.source for part in parts), references=joined, aliases=aliases, notes=notes
     )
