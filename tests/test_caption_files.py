@@ -175,10 +175,18 @@ def test_references_in_tables(tmp_path):
 
 
 def test_judgements_read_as_candidates(tmp_path):
-    judged = [{"image_id": "k", "caption": "a", "rating": 1.0}, {"image_id": "k", "caption": "b", "rating": float("nan")}]
+    judged = [
+        {"image_id": "k", "caption": "a", "rating": 1.0},
+        {"image_id": "k", "caption": "b", "rating": float("nan")},
+    ]
     path = write(tmp_path, "f.json", {"k": {"human_judgement": judged, "image_path": "I/k.jpg", "ground_truth": ["r"]}})
     table = read_captions(path)
-    assert (table.keys, table.captions, table.unit, table.aliases) == (["k", "k"], ["a", "b"], "judgement", {"I/k.jpg": "k"})
+    assert (table.keys, table.captions, table.unit, table.aliases) == (
+        ["k", "k"],
+        ["a", "b"],
+        "judgement",
+        {"I/k.jpg": "k"},
+    )
 
 
 KARPATHY = {
@@ -204,7 +212,10 @@ def test_flickr_token(tmp_path):
     text = "1_a.jpg#0\tA dog .\n1_a.jpg#1\tTabs\tstay\n2_b.jpg.1#0\tTwo # dogs\n"
     table = read_captions(write(tmp_path, "Flickr8k.token.txt", text))
     assert table.format == "flickr-token"
-    assert (table.keys, table.captions) == (["1_a.jpg", "1_a.jpg", "2_b.jpg.1"], ["A dog .", "Tabs\tstay", "Two # dogs"])
+    assert (table.keys, table.captions) == (
+        ["1_a.jpg", "1_a.jpg", "2_b.jpg.1"],
+        ["A dog .", "Tabs\tstay", "Two # dogs"],
+    )
 
 
 def test_text_keeps_blank_lines_and_odd_line_ends(tmp_path):
@@ -238,7 +249,8 @@ def test_bare_json_lists_are_aligned(tmp_path):
 
 def test_webdataset_members(tmp_path):
     members = [
-        ("a/0001.jpg", b"\xff" * 700), ("a/0001.txt", b"one\n"), ("./0002.json", b'["two", "three"]'), ("0003.txt", b"t"),
+        ("a/0001.jpg", b"\xff" * 700), ("a/0001.txt", b"one\n"), ("./0002.json", b'["two", "three"]'),
+        ("0003.txt", b"t"),
         ("0003.json", b'{"caption": "json wins"}'), ("0004.json", b'{"url": "u"}'), ("0004.txt", b"metadata only"),
         ("README", b"x"),
     ]  # fmt: skip
@@ -282,6 +294,7 @@ def test_candidates_and_references_of_one_file(tmp_path):
 
 
 def test_importing_is_light():
-    code = "import sys, capreward.data.matching; print([m for m in ('torch', 'pyarrow', 'webdataset', 'numpy') if m in sys.modules])"
+    heavy = "('torch', 'pyarrow', 'webdataset', 'numpy')"
+    code = f"import sys, capreward.data.matching; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

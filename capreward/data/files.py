@@ -18,12 +18,12 @@ from capreward.errors import InputError, shorten
 BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x89PNG", "a PNG picture"),
-    (b"GIF8", "a GIF picture"),
+    (b"GIF89a", "a GIF picture"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive (unpack it first)"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive (unpack it first)"),
     (b"\xfd7zXZ", "an xz archive (unpack it first)"),
-    (b"BZh", "a bzip2 archive (unpack it first)"),
+    (b"BZh91AY", "a bzip2 archive (unpack it first)"),
     (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -68,13 +68,18 @@ class Content:
         return self._parsed[0]
 
 
+def cause(error: Exception) -> str:
+    """Return the first line of what a library says about a damaged file; some say it over many lines."""
+    return str(error).partition("\n")[0].rstrip(": ")
+
+
 @contextmanager
 def readable(source: str) -> Iterator[None]:
     """Turn what the operating system or a decompressor says about ``source`` into an InputError."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{source} is a damaged gzip file ({error}); copy or download it again") from error
+        raise InputError(f"{source} is a damaged gzip file ({cause(error)}); copy or download it again") from error
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from capreward.data.columns import REFERENCE_COLUMNS, first_of, value_column
-from capreward.data.files import Content, decode, readable
+from capreward.data.files import Content, cause, decode, readable
 from capreward.data.json_text import JsonParser
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
@@ -56,7 +56,7 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
                         raise InputError(f"{path}: the member {member.name} is there twice; keys must differ")
                     found[kind] = stream.read()
         except (tarfile.TarError, zlib.error, EOFError) as error:
-            raise InputError(f"{path} is a damaged tar file ({error}); write or copy it again") from error
+            raise InputError(f"{path} is a damaged tar file ({cause(error)}); write or copy it again") from error
     if not samples:
         kinds = f" (it holds {shorten(list(others))} files)" if others else ""
         raise InputError(f"{path} has no .txt or .json members with captions{kinds}")

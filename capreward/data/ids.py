@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from capreward.data.rows import shown
 from capreward.errors import InputError
 
 IMAGE_ENDINGS = re.compile(r"\.(?:jpe?g|png|gif|bmp|tiff?|webp)$", re.IGNORECASE)
@@ -66,8 +67,8 @@ class IdIndex:
             found = forms.get(form, []) if form is not None else []
             if len(found) > 1:
                 raise InputError(
-                    f'{self._source} has both "{found[0]}" and "{found[1]}", and "{key}" could mean either; '
-                    "write the ids of both files one way"
+                    f'{self._source} has both "{shown(found[0])}" and "{shown(found[1])}", and "{shown(key)}" could '
+                    "mean either; write the ids of both files one way"
                 )
             if found:
                 return found[0], how

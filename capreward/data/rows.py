@@ -65,6 +65,12 @@ def describe(value: object) -> str:
     return "an object" if isinstance(value, dict) else f"of type {type(value).__name__}"
 
 
+def shown(key: str) -> str:
+    """Spell an id for a one-line message: control characters escaped, and no longer than a line takes."""
+    plain = key if key.isprintable() else repr(key)[1:-1]
+    return plain if len(plain) <= 60 else plain[:57] + "..."
+
+
 def id_text(value: object) -> str | None:
     """Return the id as text, or None if the value cannot be an id; ``42.0``, as pandas writes integers, is ``42``."""
     if isinstance(value, str):
@@ -101,11 +107,11 @@ class Checker:
         """Return the caption or raise InputError."""
         if not isinstance(value, str):
             raise InputError(
-                f"{self.source}, {self.unit} {position} (id {key}): the caption is {describe(value)}, not text; "
+                f"{self.source}, {self.unit} {position} (id {shown(key)}): the caption is {describe(value)}, not text; "
                 'write "" if the model said nothing'
             )
         if not value.isascii():
-            self._whole_characters(value, "caption", f"{position} (id {key})")
+            self._whole_characters(value, "caption", f"{position} (id {shown(key)})")
         return value
 
     def _whole_characters(self, text: str, what: str, place: str) -> None:
@@ -129,7 +135,7 @@ class Checker:
         """Refuse a file in which some captions are texts and others lists."""
         if value != [] and isinstance(value, list) != isinstance(first, list):
             raise InputError(
-                f"{self.source}, {self.unit} {position} (id {key}): the caption is {describe(value)} while "
+                f"{self.source}, {self.unit} {position} (id {shown(key)}): the caption is {describe(value)} while "
                 f"the first is {describe(first)}; write all of them one way"
             )
 
@@ -153,7 +159,7 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
         found = check.captions(value, key, position)
         if not found:
             raise InputError(
-                f"{source}, {parsed.unit} {position} (id {key}): the list of captions is empty; "
+                f"{source}, {parsed.unit} {position} (id {shown(key)}): the list of captions is empty; "
                 'write [""] if the model said nothing'
             )
         keys.extend([key] * len(found))
@@ -183,7 +189,7 @@ def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
         elif known != found:
             # Rows of one image may repeat its references (several candidates each); they must then agree.
             raise InputError(
-                f"{source}, {parsed.unit} {position}: id {key} appears again with other references; "
+                f"{source}, {parsed.unit} {position}: id {shown(key)} appears again with other references; "
                 "give each image one list"
             )
     if not references:
