@@ -84,6 +84,7 @@ BAD_FILES = {
     "invalid": (b'{"a": "b" "c": "d"}', ["not valid JSON (line 1, column 11", "--format text"]),
     "two values": (b'{"a": "b"}\n["c"]', ["not valid JSON (line 2, column 1: Extra data)"]),
     "too deep": (b"[" * 100_000, ["not usable JSON"]),
+    "Mac line ends": (b"image_id,caption\r1,a\r", ["carriage returns alone"]),
     "huge number": (b'[{"image_id": ' + b"1" * 5000 + b', "caption": "a"}]', ["not usable JSON"]),
     "repeated key": (b'{"a": "x",\n"b": "y",\n"a": "z"}', ['the key "a" more than once (again at line 3)']),
     "repeated inner key": (b'[{"image_id": 1, "caption": "x", "caption": "y"}]', ['"caption" more than once (in one']),
@@ -101,6 +102,7 @@ BAD_FILES = {
     "no caption column": (b"image_id,words\n1,a\n", ["for captions", "'image_id', 'words'", "--caption-column"]),
     "twice a column": (b"image_id,caption,caption\n1,a,b\n", ['two columns named "caption"']),
     "header alone": (b"image_id,caption\n", ["holds no captions"]),
+    "stray carriage return": (b"image_id,caption\n1,a\rb\n", ["from line 2: the quoting is broken"]),
     "semicolons": (b"image_id;caption\n1;a\n", ["separated by semicolons"]),
     "no header": (b"x.jpg\ta dog\n", ["without a header row", "image_id<TAB>caption"]),
     "token line": (b"1.jpg#0\ta dog\n1.jpg a cat\n", ["line 2: this is not image.jpg#0"]),
@@ -207,6 +209,7 @@ def test_shards_that_cannot_be_read(tmp_path):
     refuse(tmp_path / "s{0..2}.tar", "s2.tar does not exist")
     refuse(tmp_path / "s{3..1}.tar", "must count upwards")
     refuse(tmp_path / "s{0..999999999}.tar", "at most 100,000 shards")
+    refuse(tmp_path / "s{0..999}{0..999}.tar", "names more than 100,000 shards")
     refuse(tmp_path / "t{0..1}", "t0 is not a tar file", "tar shards only")
 
 
@@ -218,6 +221,7 @@ def test_bad_references(tmp_path):
     refuse([one, one], "is given twice", read=read_references)
     refuse([], "no references file was given", read=read_references)
     refuse(write(tmp_path, "e.json", {"1": ["a", None]}), "entry 1 (id 1): the caption is null", read=read_references)
+    refuse(write(tmp_path, "h.csv", "image_id,refs\n"), "holds no references", read=read_references)
     python = write(tmp_path, "p.csv", "image_id,references\n1,\"['a', 'b']\"\n")
     refuse(python, "line 2", 'column "references" is not JSON', "json.dumps", read=read_references)
     rows = [{"id": 1, "caption": "c", "refs": ["a"]}, {"id": 1, "caption": "d", "refs": ["b"]}]

@@ -293,6 +293,25 @@ def test_candidates_and_references_of_one_file(tmp_path):
     assert references.references == {"k": ["r", "s"], "m": []}
 
 
+def test_file_names_beside_the_ids_are_aliases(tmp_path):
+    text = table_text(
+        [("1", "x/a.jpg", "a"), ("2", "b.jpg", "b"), ("3", "b.jpg", "c")], ["image_id", "image", "caption"]
+    )
+    # A name that two ids share tells nothing.
+    assert read_captions(write(tmp_path, "c.csv", text)).aliases == {"x/a.jpg": "1"}
+    data = parquet_bytes({"image_id": [1, 2], "caption": ["a", "b"], "file_name": ["a.jpg", None]})
+    assert read_captions(write(tmp_path, "c.parquet", data)).aliases == {"a.jpg": "1"}
+
+
+def test_blank_lines_between_rows(tmp_path):
+    for text in ("1.jpg#0\ta\n\n2.jpg#0\tb\n", "image,caption\n\n1.jpg,a\n\n2.jpg,b\n"):
+        assert read_captions(write(tmp_path, "c", text)).keys == ["1.jpg", "2.jpg"]
+
+
+def test_one_very_long_line_is_text(tmp_path):
+    assert read_captions(write(tmp_path, "c", "a dog " * 50_000)).format == "text"
+
+
 def test_importing_is_light():
     heavy = "('torch', 'pyarrow', 'webdataset', 'numpy')"
     code = f"import sys, capreward.data.matching; print([name for name in {heavy} if name in sys.modules])"

@@ -124,6 +124,8 @@ def _is_json_lines(text: str) -> bool:
 
 
 def _recognise_table(text: str, source: str, options: Options) -> str:
+    if "\n" not in text and "\r" in text.rstrip():
+        raise InputError(f"{source} ends its lines with carriage returns alone; write it with line feeds")
     first = next(each_line(text))
     if TOKEN_LINE.fullmatch(first):
         return "flickr-token"

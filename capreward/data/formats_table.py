@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
 
 from capreward.data.columns import MISSING_CELLS, Columns, add_alias, choose
 from capreward.data.files import Content, cause
+from capreward.data.formats_text import each_line
 from capreward.data.rows import Options, Parsed, id_text
 from capreward.errors import InputError
 
@@ -55,7 +55,7 @@ def _read_delimited(content: Content, options: Options, separator: str) -> Parse
 
 
 def _cells(text: str, source: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(each_line(text, ends=True), delimiter=separator, strict=True)
     line = 1
     try:
         for cells in reader:

@@ -12,16 +12,23 @@ from capreward.errors import InputError
 TOKEN_LINE = re.compile(r"([^\t]*\S)#\d+\t(.*)", re.DOTALL)
 
 
-def each_line(text: str) -> Iterator[str]:
+def each_line(text: str, *, ends: bool = False) -> Iterator[str]:
     r"""Split at ``\n`` and ``\r\n`` only: captions may hold the other characters str.splitlines takes for line ends.
 
     One line at a time, since a list of all lines would be a second copy of the file.
+
+    Args:
+        text: The text.
+        ends: Leave the line ends on.
     """
     start = 0
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        yield text[start : end - 1] if end > start and text[end - 1] == "\r" else text[start:end]
+        if ends:
+            yield text[start : end + 1]
+        else:
+            yield text[start : end - 1] if end > start and text[end - 1] == "\r" else text[start:end]
         start = end + 1
 
 
