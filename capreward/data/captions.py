@@ -177,8 +177,7 @@ def _parse(content: Content, format: str | None, options: Options) -> tuple[str,
     chosen = find_format(name)
     if chosen.kind != content.kind:
         raise InputError(f"{content.source} is a {content.kind} file and cannot be read as {name}; leave --format out")
-    if options.split is not None and name != "karpathy":
-        raise InputError(f"{content.source} is read as {name}, which has no splits; leave --split out")
+    chosen.check_options(name, options, content.source)
     return name, chosen.read(content, options)
 
 
@@ -208,7 +207,9 @@ def _join(parts: list[References]) -> References:
     notes: tuple[str, ...] = ()
     if first.aligned:
         blank = _drop_padding(joined)
-        notes = (f"{blank:,} blank lines in the reference files were taken for missing references",) if blank else ()
+        many = f"{blank:,} blank lines in the reference files were taken for missing references"
+        one = "1 blank line in the reference files was taken for a missing reference"
+        notes = (many if blank > 1 else one,) if blank else ()
     merged = replace(
         first, source=", ".join(part.source for part in parts), references=joined, aliases=aliases, notes=notes
     )

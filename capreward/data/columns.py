@@ -11,8 +11,8 @@ from capreward.errors import InputError, shorten
 
 FILE_COLUMNS = ("image", "filename", "file_name", "file", "image_path", "img_path", "media_path", "file_path", "path")
 ID_COLUMNS = (
-    "image_id", "id", "image", "imgid", "img_id", "imageid", "cocoid", "key", "filename", "file_name", "file", "img",
-    "image_name", "image_path", "img_path", "media_path", "file_path", "path", "seg_id", "_id",
+    "image_id", "id", "image", "imgid", "img_id", "imageid", "cocoid", "key", "_id", "seg_id",
+    "filename", "file_name", "file", "img", "image_name", "image_path", "img_path", "media_path", "file_path", "path",
 )  # fmt: skip
 CAPTION_COLUMNS = (
     "caption", "candidate", "candidates", "prediction", "predictions", "predicted_caption", "generated_caption",
@@ -57,8 +57,8 @@ def first_of(wanted: Sequence[str], names: Iterable[str]) -> str | None:
     return next((spelt[name] for name in wanted if name in spelt), None)
 
 
-def value_column(names: Sequence[str], options: Options, source: str) -> str:
-    """Choose the column of captions, or of references when those are read.
+def value_column(names: Sequence[str], options: Options, source: str, identity: str | None = None) -> str:
+    """Choose the column of captions, or of references when those are read, but never the one of ids.
 
     Raises:
         InputError: If there is none, with the columns there are.
@@ -67,9 +67,10 @@ def value_column(names: Sequence[str], options: Options, source: str) -> str:
         if options.caption_column not in names:
             raise InputError(_absent(source, f'"{options.caption_column}"', names, "--caption-column"))
         return options.caption_column
-    found = first_of(REFERENCE_COLUMNS, names) if options.references else None
+    free = [name for name in names if name != identity]
+    found = first_of(REFERENCE_COLUMNS, free) if options.references else None
     if found is None and not options.own_column:
-        found = first_of(CAPTION_COLUMNS, names)
+        found = first_of(CAPTION_COLUMNS, free)
     if found is None:
         what = "references" if options.references else "captions"
         raise InputError(_absent(source, what, names, "--caption-column"))
@@ -90,7 +91,7 @@ def choose(names: Sequence[str], options: Options, source: str) -> Columns:
     identity = options.id_column if options.id_column is not None else first_of(ID_COLUMNS, names)
     if identity is None or identity not in names:
         raise InputError(_absent(source, "ids" if identity is None else f'"{identity}"', names, "--id-column"))
-    value = value_column([name for name in names if name != identity], options, source)
+    value = value_column(names, options, source, identity)
     alias = first_of(FILE_COLUMNS, [name for name in names if name not in (identity, value)])
     return Columns(identity, value, alias, plain(value) in REFERENCE_COLUMNS)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from capreward.data.json_text import parse_json
+from capreward.data.json_text import JsonParser
 from capreward.data.shards import expand_braces
 from capreward.errors import InputError, shorten
 
@@ -18,12 +18,12 @@ from capreward.errors import InputError, shorten
 BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x89PNG", "a PNG picture"),
-    (b"GIF8", "a GIF picture"),
+    (b"GIF89a", "a GIF picture"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive (unpack it first)"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive (unpack it first)"),
     (b"\xfd7zXZ", "an xz archive (unpack it first)"),
-    (b"BZh", "a bzip2 archive (unpack it first)"),
+    (b"BZh91AY", "a bzip2 archive (unpack it first)"),
     (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -64,8 +64,13 @@ class Content:
     def json(self) -> object:
         """Parse the text as one JSON value, once."""
         if not self._parsed:
-            self._parsed.append(parse_json(self.text, self.source))
+            self._parsed.append(JsonParser(self.source).parse(self.text))
         return self._parsed[0]
+
+
+def cause(error: Exception) -> str:
+    """Return the first line of what a library says about a damaged file; some say it over many lines."""
+    return str(error).partition("\n")[0].rstrip(": ")
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def readable(source: str) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{source} is a damaged gzip file ({error}); copy or download it again") from error
+        raise InputError(f"{source} is a damaged gzip file ({cause(error)}); copy or download it again") from error
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
 
@@ -92,7 +97,8 @@ def load(path: str | Path) -> Content:
         InputError: If a file is missing, a folder, unreadable, empty, damaged, binary or not UTF-8.
     """
     source = str(path)
-    paths = expand_braces(source)
+    with readable(source):
+        paths = expand_braces(source)
     contents = [_load_one(item, str(item) if len(paths) > 1 else source) for item in paths]
     if len(contents) == 1:
         return contents[0]

@@ -14,7 +14,7 @@ from capreward.data.files import Content
 from capreward.data.formats_json import json_layout, read_coco, read_dict, read_json_lines, read_karpathy, read_list
 from capreward.data.formats_table import read_csv, read_parquet, read_tsv
 from capreward.data.formats_tar import read_tar
-from capreward.data.formats_text import TOKEN_LINE, read_flickr_token, read_text
+from capreward.data.formats_text import TOKEN_LINE, each_line, read_flickr_token, read_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 
@@ -27,29 +27,49 @@ class Format:
         kind: The kind of content it needs: ``"text"``, ``"tar"`` or ``"parquet"``.
         summary: What it looks like, in a few words.
         read: The reader.
+        options: Which of ``split``, ``id_column`` and ``caption_column`` it heeds.
     """
 
     kind: str
     summary: str
     read: Callable[[Content, Options], Parsed]
+    options: frozenset[str] = frozenset()
 
+    def check_options(self, name: str, options: Options, source: str) -> None:
+        """Refuse an option that this format would silently ignore."""
+        for option in ("split", "id_column", "caption_column"):
+            if getattr(options, option) is not None and option not in self.options:
+                raise InputError(
+                    f"{source} is read as {name}, which knows no {option.replace('_', ' ')}; "
+                    f"leave --{option.replace('_', '-')} out"
+                )
+
+
+NAMED = frozenset({"id_column", "caption_column"})
 
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
-        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', read_list),
-        "coco": Format("text", 'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}', read_coco),
-        "dict": Format("text", "JSON object {id: caption} or {id: [captions]}", read_dict),
-        "karpathy": Format(
-            "text", 'dataset_coco.json: {"images": [{"split", "sentences"}]}, one --split', read_karpathy
+        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', read_list, NAMED),
+        "coco": Format(
+            "text", 'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}', read_coco, NAMED
         ),
-        "list": Format("text", "JSON list of records with named columns, or of bare captions", read_list),
-        "jsonl": Format("text", "one JSON record per line", read_json_lines),
-        "csv": Format("text", "comma-separated table with a header row", read_csv),
-        "tsv": Format("text", "tab-separated table with a header row", read_tsv),
-        "parquet": Format("parquet", "parquet table with named columns", read_parquet),
+        "dict": Format(
+            "text", "JSON object {id: caption} or {id: [captions]}", read_dict, frozenset({"caption_column"})
+        ),
+        "karpathy": Format(
+            "text",
+            'dataset_coco.json: {"images": [{"split", "sentences"}]}, one --split',
+            read_karpathy,
+            frozenset({"split"}),
+        ),
+        "list": Format("text", "JSON list of records with named columns, or of bare captions", read_list, NAMED),
+        "jsonl": Format("text", "one JSON record per line", read_json_lines, NAMED),
+        "csv": Format("text", "comma-separated table with a header row", read_csv, NAMED),
+        "tsv": Format("text", "tab-separated table with a header row", read_tsv, NAMED),
+        "parquet": Format("parquet", "parquet table with named columns", read_parquet, NAMED),
         "flickr-token": Format("text", "image.jpg#0, a tab, a caption", read_flickr_token),
         "text": Format("text", "one caption per line; the line number is the id", read_text),
-        "webdataset": Format("tar", "tar shards with .txt or .json members", read_tar),
+        "webdataset": Format("tar", "tar shards with .txt or .json members", read_tar, frozenset({"caption_column"})),
     }
 )
 
@@ -100,18 +120,22 @@ def recognise(content: Content, options: Options) -> str:
 
 
 def _is_json_lines(text: str) -> bool:
-    first, _, rest = text.partition("\n")
-    second = re.match(r"\s*(\S?)", rest)
+    end = text.find("\n")
+    if end < 0 or text[0] != "{":
+        return False
+    second = re.compile(r"\s*(\S?)").match(text, end)
     # In a single JSON value, a line that starts with { follows one that ends with one of these.
-    return first[0] == "{" and second is not None and second[1] == "{" and first.rstrip()[-1] not in "[:,{"
+    return second is not None and second[1] == "{" and text[:end].rstrip()[-1] not in "[:,{"
 
 
 def _recognise_table(text: str, source: str, options: Options) -> str:
-    first = text.partition("\n")[0].rstrip("\r")
+    if "\n" not in text and "\r" in text.rstrip():
+        raise InputError(f"{source} ends its lines with carriage returns alone; write it with line feeds")
+    first = next(each_line(text))
     if TOKEN_LINE.fullmatch(first):
         return "flickr-token"
     for separator, name in (("\t", "tsv"), (",", "csv")):
-        if _is_header(next(csv.reader([first], delimiter=separator), []), options):
+        if _is_header(first, separator, options):
             return name
     cells = first.split(";")
     if first_of(ID_COLUMNS, cells) and first_of((*CAPTION_COLUMNS, *REFERENCE_COLUMNS), cells):
@@ -124,7 +148,11 @@ def _recognise_table(text: str, source: str, options: Options) -> str:
     return "text"
 
 
-def _is_header(cells: list[str], options: Options) -> bool:
+def _is_header(line: str, separator: str, options: Options) -> bool:
+    try:
+        cells = next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return False
     if options.id_column in cells or options.caption_column in cells:
         return True
     names = all(re.fullmatch(r"[\w .#-]{0,40}", cell) and cell.count(" ") < 3 for cell in cells)

@@ -15,7 +15,8 @@ from capreward.data.columns import (
     value_column,
 )
 from capreward.data.files import Content
-from capreward.data.json_text import parse_json
+from capreward.data.formats_text import each_line
+from capreward.data.json_text import JsonParser
 from capreward.data.rows import Options, Parsed, describe, id_text
 from capreward.errors import InputError, shorten
 
@@ -60,9 +61,10 @@ def read_json_lines(content: Content, options: Options) -> Parsed:
     """Read one JSON object per line; blank lines are passed over."""
 
     def records() -> Iterator[tuple[int, object]]:
-        for number, line in enumerate(content.text.split("\n"), 1):
+        parser = JsonParser(content.source)
+        for number, line in enumerate(each_line(content.text), 1):
             if line and not line.isspace():
-                yield number, parse_json(line, content.source, f"line {number}")
+                yield number, parser.parse(line, f"line {number}")
 
     return from_records(records(), "line", options, content.source)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
 
 from capreward.data.columns import MISSING_CELLS, Columns, add_alias, choose
-from capreward.data.files import Content
+from capreward.data.files import Content, cause
+from capreward.data.formats_text import each_line
 from capreward.data.rows import Options, Parsed, id_text
 from capreward.errors import InputError
 
@@ -55,7 +55,7 @@ def _read_delimited(content: Content, options: Options, separator: str) -> Parse
 
 
 def _cells(text: str, source: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(each_line(text, ends=True), delimiter=separator, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -114,8 +114,8 @@ def read_parquet(content: Content, options: Options) -> Parsed:
         ) from error
     try:
         table = pq.ParquetFile(pa.BufferReader(content.data))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{content.source} is a damaged parquet file ({error}); write or download it again") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{content.source} is a damaged parquet file ({cause(error)}); write it again") from error
     columns = choose(list(table.schema_arrow.names), options, content.source)
     wanted = [columns.id, columns.value] + ([columns.alias] if columns.alias else [])
     aliases: dict[str, str | None] = {}
@@ -130,7 +130,7 @@ def read_parquet(content: Content, options: Options) -> Parsed:
                     if columns.alias and isinstance(cells[2], str):
                         add_alias(aliases, cells[2], id_text(cells[0]))
                     yield place, cells[0], cells[1]
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{content.source} is a damaged parquet file ({error}); write it again") from error
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{content.source} is a damaged parquet file ({cause(error)}); write it again") from error
 
     return Parsed(rows(), "row", aliases)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from capreward.data.columns import REFERENCE_COLUMNS, first_of, value_column
-from capreward.data.files import Content, decode, readable
-from capreward.data.json_text import parse_json
+from capreward.data.files import Content, cause, decode, readable
+from capreward.data.json_text import JsonParser
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
 
@@ -45,7 +45,9 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
                 for member in archive:
                     name = PurePosixPath(member.name)
                     base, _, kind = name.name.partition(".")
-                    stream = archive.extractfile(member) if kind in ("txt", "json") and base else None
+                    stream = (
+                        archive.extractfile(member) if kind in ("txt", "json") and base and member.isfile() else None
+                    )
                     if stream is None:
                         others[f".{kind}"] = None
                         continue
@@ -54,7 +56,7 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
                         raise InputError(f"{path}: the member {member.name} is there twice; keys must differ")
                     found[kind] = stream.read()
         except (tarfile.TarError, zlib.error, EOFError) as error:
-            raise InputError(f"{path} is a damaged tar file ({error}); write or copy it again") from error
+            raise InputError(f"{path} is a damaged tar file ({cause(error)}); write or copy it again") from error
     if not samples:
         kinds = f" (it holds {shorten(list(others))} files)" if others else ""
         raise InputError(f"{path} has no .txt or .json members with captions{kinds}")
@@ -64,7 +66,7 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
 
 def _sample(parts: dict[str, bytes], where: str, options: Options) -> object:
     if "json" in parts:
-        value = parse_json(decode(parts["json"], f"{where}.json"), f"{where}.json")
+        value = JsonParser(f"{where}.json").parse(decode(parts["json"], f"{where}.json"))
         if not isinstance(value, dict):
             return value
         captioned = first_of(("caption", "captions", *REFERENCE_COLUMNS), value) or options.caption_column in value

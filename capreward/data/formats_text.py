@@ -12,17 +12,29 @@ from capreward.errors import InputError
 TOKEN_LINE = re.compile(r"([^\t]*\S)#\d+\t(.*)", re.DOTALL)
 
 
-def text_lines(text: str) -> list[str]:
-    r"""Split at ``\n`` and ``\r\n`` only: captions may hold the other characters str.splitlines takes for line ends."""
-    lines = text.split("\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    return [line[:-1] if line.endswith("\r") else line for line in lines] if "\r" in text else lines
+def each_line(text: str, *, ends: bool = False) -> Iterator[str]:
+    r"""Split at ``\n`` and ``\r\n`` only: captions may hold the other characters str.splitlines takes for line ends.
+
+    One line at a time, since a list of all lines would be a second copy of the file.
+
+    Args:
+        text: The text.
+        ends: Leave the line ends on.
+    """
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        if ends:
+            yield text[start : end + 1]
+        else:
+            yield text[start : end - 1] if end > start and text[end - 1] == "\r" else text[start:end]
+        start = end + 1
 
 
 def read_text(content: Content, options: Options) -> Parsed:
     """Read one caption per line; the line number is the id, so blank lines count."""
-    rows = ((number, number, line) for number, line in enumerate(text_lines(content.text), 1))
+    rows = ((number, number, line) for number, line in enumerate(each_line(content.text), 1))
     return Parsed(rows, "line", aligned=True)
 
 
@@ -30,7 +42,7 @@ def read_flickr_token(content: Content, options: Options) -> Parsed:
     """Read ``image.jpg#0<TAB>caption`` lines, as in Flickr8k.token.txt and Flickr30k's results_20130124.token."""
 
     def rows() -> Iterator[tuple[int, object, object]]:
-        for number, line in enumerate(text_lines(content.text), 1):
+        for number, line in enumerate(each_line(content.text), 1):
             if not line:
                 continue
             found = TOKEN_LINE.fullmatch(line)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+from capreward.data.rows import shown
 from capreward.errors import InputError
 
 IMAGE_ENDINGS = re.compile(r"\.(?:jpe?g|png|gif|bmp|tiff?|webp)$", re.IGNORECASE)
@@ -23,10 +24,13 @@ def stem(key: str) -> str:
 
 
 def number(key: str) -> str | None:
-    """Return the number an id stands for, without leading zeros, or None if it is not a number or a COCO file name."""
+    """Return the number an id stands for, or None if it is neither a number nor a COCO file name.
+
+    Leading zeros do not count, nor does the ``.0`` that pandas appends.
+    """
     name = stem(key)
     coco = COCO_NAME.search(name)
-    digits = coco[1] if coco else name
+    digits = coco[1] if coco else name.removesuffix(".0")
     return (digits.lstrip("0") or "0") if digits.isascii() and digits.isdigit() else None
 
 
@@ -63,8 +67,8 @@ class IdIndex:
             found = forms.get(form, []) if form is not None else []
             if len(found) > 1:
                 raise InputError(
-                    f'{self._source} has both "{found[0]}" and "{found[1]}", and "{key}" could mean either; '
-                    "write the ids of both files one way"
+                    f'{self._source} has both "{shown(found[0])}" and "{shown(found[1])}", and "{shown(key)}" could '
+                    "mean either; write the ids of both files one way"
                 )
             if found:
                 return found[0], how

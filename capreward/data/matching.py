@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from capreward.data.captions import CaptionTable, References
 from capreward.data.ids import AS_NAMES, AS_NUMBERS, EXACTLY, IdIndex
+from capreward.data.rows import shown
 from capreward.errors import InputError, shorten
 
 
@@ -68,7 +69,7 @@ def match(
     if left_out:
         if not allow_missing or not texts:
             raise InputError(_missing(left_out, found, len(texts), candidates.source, references.source))
-        notes.append(f"{_count(len(left_out), 'image')} without references left out: {shorten(left_out)}")
+        notes.append(f"{_count(len(left_out), 'image')} without references left out: {_listed(left_out)}")
     notes.extend(references.notes)
     blank = sum(not text.strip() for listed in texts.values() for text in listed)
     if blank:
@@ -96,15 +97,14 @@ def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple
     names: dict[str, list[str]] = {}
     for alias, key in table.aliases.items():
         names.setdefault(key, []).append(alias)
-    found: dict[str, str] = {}
-    how = {EXACTLY: 0, AS_NAMES: 0, AS_NUMBERS: 0}
-    for key in keys:
+    found = {key: key for key in keys if key in references.references}
+    how = {EXACTLY: len(found), AS_NAMES: 0, AS_NUMBERS: 0}
+    for key in keys if len(found) < len(keys) else ():
         for name in (key, *names.get(key, ())):
-            hit = index.find(name)
+            hit = None if key in found else index.find(name)
             if hit is not None:
-                found[key] = hit[0]
-                how[EXACTLY if hit[0] == key else AS_NAMES if name != key else hit[1]] += 1
-                break
+                found[key], manner = hit
+                how[AS_NAMES if name != key else manner] += 1
     return found, how
 
 
@@ -115,12 +115,13 @@ def _refuse_repeated(table: CaptionTable) -> None:
     for key, position in zip(table.keys, table.positions, strict=True):
         places.setdefault(key, []).append(position)
     repeated = [key for key, listed in places.items() if len(listed) > 1]
-    shown = places[repeated[0]]
-    spots = list(dict.fromkeys(map(str, shown)))
+    first = places[repeated[0]]
+    spots = list(dict.fromkeys(map(str, first)))
     where = f"{table.unit}{'' if len(spots) == 1 else 's'} {shorten(spots, 4)}"
-    more = f", and {_count(len(repeated) - 1, 'other id')} repeat too" if len(repeated) > 1 else ""
+    others = len(repeated) - 1
+    more = f", and {_count(others, 'other id')} {'repeats' if others == 1 else 'repeat'} too" if others else ""
     raise InputError(
-        f"{table.source} has {len(shown)} captions for id {repeated[0]} ({where}){more}; "
+        f"{table.source} has {len(first)} captions for id {shown(repeated[0])} ({where}){more}; "
         "keep one each, or pass --multiple to score several captions per image"
     )
 
@@ -133,8 +134,8 @@ def _refuse_shared(found: dict[str, str], source: str, reference_source: str) ->
         other = owner.setdefault(name, key)
         if other != key:
             raise InputError(
-                f'{source} has both "{other}" and "{key}", which both match "{name}" of {reference_source}; '
-                "write the ids of both files one way"
+                f'{source} has both "{shown(other)}" and "{shown(key)}", which both match "{shown(name)}" of '
+                f"{reference_source}; write the ids of both files one way"
             )
 
 
@@ -155,7 +156,7 @@ def _check_alignment(table: CaptionTable, references: References) -> None:
 def _no_overlap(key: str, source: str, references: References) -> str:
     name = next(iter(references.references))
     return (
-        f'none of the ids of {source} is in {references.source}: the first are "{key}" and "{name}"; '
+        f'none of the ids of {source} is in {references.source}: the first are "{shown(key)}" and "{shown(name)}"; '
         "check that the files belong together, or choose the column with --id-column"
     )
 
@@ -167,7 +168,7 @@ def _missing(left_out: list[str], found: dict[str, str], usable: int, source: st
     else:
         what = f"{reference_source} has no references for {_count(len(left_out), 'image')} of {source}"
     advice = f"pass --allow-missing to score the {usable:,} that match" if usable else "add references"
-    return f"{what}: {shorten(left_out)}; {advice}"
+    return f"{what}: {_listed(left_out)}; {advice}"
 
 
 def _report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str:
@@ -177,6 +178,10 @@ def _report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str
     if matched < total:
         text += f"; {total - matched:,} with references have no caption"
     return text + (f"; {left_out:,} without references left out" if left_out else "")
+
+
+def _listed(keys: list[str]) -> str:
+    return shorten([shown(key) for key in keys[:3]] + keys[3:])
 
 
 def _count(number: int, noun: str) -> str:

@@ -65,6 +65,12 @@ def describe(value: object) -> str:
     return "an object" if isinstance(value, dict) else f"of type {type(value).__name__}"
 
 
+def shown(key: str) -> str:
+    """Spell an id for a one-line message: control characters escaped, and no longer than a line takes."""
+    plain = key if key.isprintable() else repr(key)[1:-1]
+    return plain if len(plain) <= 60 else plain[:57] + "..."
+
+
 def id_text(value: object) -> str | None:
     """Return the id as text, or None if the value cannot be an id; ``42.0``, as pandas writes integers, is ``42``."""
     if isinstance(value, str):
@@ -93,24 +99,30 @@ class Checker:
             raise InputError(
                 f"{self.source}, {self.unit} {position}: the id is {found}; it must be text or a whole number"
             )
+        if not key.isascii():
+            self._whole_characters(key, "id", f"{position}")
         return key
 
     def caption(self, value: object, key: str, position: int) -> str:
         """Return the caption or raise InputError."""
         if not isinstance(value, str):
             raise InputError(
-                f"{self.source}, {self.unit} {position} (id {key}): the caption is {describe(value)}, not text; "
+                f"{self.source}, {self.unit} {position} (id {shown(key)}): the caption is {describe(value)}, not text; "
                 'write "" if the model said nothing'
             )
         if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise InputError(
-                    f"{self.source}, {self.unit} {position} (id {key}): the caption holds half a character "
-                    "(a lone surrogate such as \\ud83d); write the whole character or remove it"
-                ) from None
+            self._whole_characters(value, "caption", f"{position} (id {shown(key)})")
         return value
+
+    def _whole_characters(self, text: str, what: str, place: str) -> None:
+        """Refuse lone surrogates: JSON can spell them, but no file or terminal can show them."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{self.source}, {self.unit} {place}: the {what} holds half a character "
+                "(a lone surrogate such as \\ud83d); write the whole character or remove it"
+            ) from None
 
     def captions(self, value: object, key: str, position: int) -> list[str]:
         """Return the captions of one image, given as text, a list of texts or of ``{"caption": text}``."""
@@ -121,9 +133,9 @@ class Checker:
 
     def same_kind(self, value: object, first: object, key: str, position: int) -> None:
         """Refuse a file in which some captions are texts and others lists."""
-        if isinstance(value, list) != isinstance(first, list):
+        if value != [] and isinstance(value, list) != isinstance(first, list):
             raise InputError(
-                f"{self.source}, {self.unit} {position} (id {key}): the caption is {describe(value)} while "
+                f"{self.source}, {self.unit} {position} (id {shown(key)}): the caption is {describe(value)} while "
                 f"the first is {describe(first)}; write all of them one way"
             )
 
@@ -141,13 +153,13 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
-        first = value if first is None else first
+        first = value if first is None or first == [] else first
         if parsed.uniform:
             check.same_kind(value, first, key, position)
         found = check.captions(value, key, position)
         if not found:
             raise InputError(
-                f"{source}, {parsed.unit} {position} (id {key}): the list of captions is empty; "
+                f"{source}, {parsed.unit} {position} (id {shown(key)}): the list of captions is empty; "
                 'write [""] if the model said nothing'
             )
         keys.extend([key] * len(found))
@@ -165,7 +177,7 @@ def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
-        first = value if first is None else first
+        first = value if first is None or first == [] else first
         if parsed.uniform:
             check.same_kind(value, first, key, position)
         found = check.captions(value, key, position)
@@ -177,7 +189,7 @@ def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
         elif known != found:
             # Rows of one image may repeat its references (several candidates each); they must then agree.
             raise InputError(
-                f"{source}, {parsed.unit} {position}: id {key} appears again with other references; "
+                f"{source}, {parsed.unit} {position}: id {shown(key)} appears again with other references; "
                 "give each image one list"
             )
     if not references:
