@@ -75,7 +75,9 @@ def test_plain_cider_equals_its_definition(corpus):
     candidates, references = corpus
     df, n = oracle.document_frequency(references), len(references)
     expected = [oracle.cider_plain(c, r, df, n) for c, r in zip(candidates, references, strict=True)]
-    np.testing.assert_allclose(per_caption("cider-plain", Samples(candidates, references=references)), expected, **TIGHT)
+    np.testing.assert_allclose(
+        per_caption("cider-plain", Samples(candidates, references=references)), expected, **TIGHT
+    )
 
 
 def test_plain_cider_is_not_cider_d():

@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="capreward %(version)s")
 def main() -> None:
-    r"""Judge image captions: exact metrics that are also rewards.
+    """Judge image captions: exact metrics that are also rewards.
 
     \b
     capreward score captions.json --references refs.json

@@ -23,7 +23,7 @@ def df() -> None:
 @click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval.")
 @click.option("--tokenizer", default="ptb", show_default=True, help="ptb, ptb-java or none.")
 def build(references: tuple[Path, ...], output: Path, format_: str | None, split: str | None, tokenizer: str) -> None:
-    r"""Count in how many images' references each n-gram occurs, and keep it in a file.
+    """Count in how many images' references each n-gram occurs, and keep it in a file.
 
     \b
     capreward df build dataset_coco.json --split train+restval -o coco-train.npz

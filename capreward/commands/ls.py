@@ -19,7 +19,7 @@ KINDS = ("evaluators", "tokenizers", "formats")
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
-    r"""List evaluators (the default), tokenizers or caption-file formats.
+    """List evaluators (the default), tokenizers or caption-file formats.
 
     \b
     capreward ls evaluators

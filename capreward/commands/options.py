@@ -18,27 +18,36 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def input_options(command: F) -> F:
     """Add the options that say how caption files are read and tokenized."""
-    for option in (
-        click.option("--tokenizer", help="ptb (default), ptb-java or none."),
-        click.option("--caption-column", help="Column of the captions in CSV, TSV, JSONL or Parquet."),
-        click.option("--id-column", help="Column of the image ids in CSV, TSV, JSONL or Parquet."),
-        click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval."),
-        click.option("--references-format", help="Format of the references, if not recognised."),
-        click.option(
-            "--format", "format_", help="Format of the caption files, if not recognised (capreward ls formats)."
-        ),
+    table = "CSV, TSV, JSONL or Parquet"
+    for option in reversed(
+        [
+            click.option(
+                "--format", "format_", help="Format of the captions, if not recognised (capreward ls formats)."
+            ),
+            click.option("--id-column", help=f"Column of the image ids in {table}."),
+            click.option("--caption-column", help=f"Column of the captions in {table}."),
+            click.option("--references-format", help="Format of the references, if not recognised."),
+            click.option("--references-id-column", help="Their column of image ids."),
+            click.option("--references-caption-column", help="Their column of captions."),
+            click.option("--split", help="Split of Karpathy references: test, val, train, restval or train+restval."),
+            click.option("--tokenizer", help="ptb (default), ptb-java or none."),
+        ]
     ):
         command = option(command)
     return command
 
 
 def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
-    """Keyword arguments of ``read_captions`` or ``read_references``; columns are named for the caption files."""
+    """Keyword arguments of ``read_captions`` or ``read_references``."""
     if of_references:
-        return {"format": options["references_format"], "split": options["split"]}
+        return {
+            "format": options["references_format"],
+            "split": options["split"],
+            "id_column": options["references_id_column"],
+            "caption_column": options["references_caption_column"],
+        }
     return {
         "format": options["format_"],
-        "split": options["split"],
         "id_column": options["id_column"],
         "caption_column": options["caption_column"],
     }

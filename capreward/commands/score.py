@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("-q", "--quiet", is_flag=True, help="No table and no progress on standard error.")
 def score(captions: tuple[Path, ...], **options: Any) -> None:
-    r"""Score caption files, side by side, against references.
+    """Score caption files, side by side, against references.
 
     Tables go to standard error; --json, --markdown and --latex go to standard output.
 
@@ -128,7 +128,7 @@ def _candidates(
     if references is not None or not needing:
         return read_captions(path, **how), references
     try:
-        return read_captions_with_references(path, **{k: v for k, v in how.items() if k != "split"})
+        return read_captions_with_references(path, **how)
     except InputError as error:
         read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
         raise InputError(f"{needing[0]} needs references; give --references FILE") from error

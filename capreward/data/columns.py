@@ -65,7 +65,7 @@ def value_column(names: Sequence[str], options: Options, source: str, identity: 
     """
     if options.caption_column is not None and not options.own_column:
         if options.caption_column not in names:
-            raise InputError(_absent(source, f'"{options.caption_column}"', names, "--caption-column"))
+            raise InputError(_absent(source, f'"{options.caption_column}"', names, options.flag("caption-column")))
         return options.caption_column
     free = [name for name in names if name != identity]
     found = first_of(REFERENCE_COLUMNS, free) if options.references else None
@@ -73,7 +73,7 @@ def value_column(names: Sequence[str], options: Options, source: str, identity: 
         found = first_of(CAPTION_COLUMNS, free)
     if found is None:
         what = "references" if options.references else "captions"
-        raise InputError(_absent(source, what, names, "--caption-column"))
+        raise InputError(_absent(source, what, names, options.flag("caption-column")))
     return found
 
 
@@ -90,7 +90,9 @@ def choose(names: Sequence[str], options: Options, source: str) -> Columns:
     """
     identity = options.id_column if options.id_column is not None else first_of(ID_COLUMNS, names)
     if identity is None or identity not in names:
-        raise InputError(_absent(source, "ids" if identity is None else f'"{identity}"', names, "--id-column"))
+        raise InputError(
+            _absent(source, "ids" if identity is None else f'"{identity}"', names, options.flag("id-column"))
+        )
     value = value_column(names, options, source, identity)
     alias = first_of(FILE_COLUMNS, [name for name in names if name not in (identity, value)])
     return Columns(identity, value, alias, plain(value) in REFERENCE_COLUMNS)

@@ -28,6 +28,10 @@ class Options:
     caption_column: str | None = None
     own_column: bool = False
 
+    def flag(self, name: str) -> str:
+        """The command-line option that says this for the file at hand, for messages."""
+        return f"--references-{name}" if self.references and not self.own_column else f"--{name}"
+
 
 @dataclass(frozen=True)
 class Parsed:

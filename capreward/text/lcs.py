@@ -74,7 +74,11 @@ def _pad(words: Words, rows: Ints, fill: int) -> Numbers:
     place = np.arange(width)[:, None]
     inside = place < lengths
     index = np.minimum(words.offsets[rows] + place, max(len(words.ids) - 1, 0))
-    return np.where(inside, words.ids[index], np.int32(fill)) if len(words.ids) else np.full((width, len(rows)), fill, dtype=np.int32)
+    return (
+        np.where(inside, words.ids[index], np.int32(fill))
+        if len(words.ids)
+        else np.full((width, len(rows)), fill, dtype=np.int32)
+    )
 
 
 def _words(words: Words, row: int) -> list[int]:
