@@ -1,0 +1,114 @@
+"""Looks up the phrases of many sentences in the paraphrase table, and which of them paraphrase each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.text.meteor.store import Array
+
+Ints = npt.NDArray[np.int64]
+
+
+class Phrase(NamedTuple):
+    """A phrase of the table found in a sentence: its first word's position, its length in words, its node."""
+
+    start: int
+    length: int
+    node: int
+
+
+class Relations(NamedTuple):
+    """Table rows restricted to the phrases at hand, each row in the table's order.
+
+    Attributes:
+        forward: reference phrase -> its paraphrases among the candidates' phrases.
+        backward: candidate phrase -> its paraphrases among the references' phrases.
+    """
+
+    forward: dict[int, tuple[int, ...]]
+    backward: dict[int, tuple[int, ...]]
+
+
+class PhraseTable:
+    """The paraphrase table; holds the index's arrays by reference.
+
+    Args:
+        arrays: the index, see :func:`capreward.text.meteor.resources.load_index`.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._edges = arrays["edges"]
+        self._entries = arrays["entries"]
+        self._vocabulary = len(arrays["words"])
+        self._rows = arrays["row_nodes"], arrays["row_starts"], arrays["row_values"]
+
+    def find(self, sentences: Sequence[Sequence[int]]) -> list[tuple[Phrase, ...]]:
+        """All table phrases in each sentence, ordered by position, then length.
+
+        Args:
+            sentences: table numbers of the words, -1 for words that are not in the table.
+        """
+        # A word outside the table between sentences keeps phrases from running into the next one.
+        flat = np.array([number for words in sentences for number in (*words, -1)], dtype=np.int64)
+        starts = np.cumsum([0, *(len(words) + 1 for words in sentences)])
+        found: list[tuple[Ints, Ints, Ints]] = []
+        positions, nodes = np.arange(len(flat)), np.zeros(len(flat), dtype=np.int64)
+        for length in range(1, len(flat) + 1):
+            words = flat[positions + length - 1]
+            inside = words >= 0
+            positions, words, nodes = positions[inside], words[inside], nodes[inside]
+            keys = nodes * self._vocabulary + words
+            at = np.minimum(np.searchsorted(self._edges, keys), len(self._edges) - 1)
+            hit = self._edges[at] == keys
+            positions, nodes = positions[hit], at[hit] + 1
+            if not len(positions):
+                break
+            whole = self._entries[nodes]
+            found.append((positions[whole], np.full(int(whole.sum()), length), nodes[whole]))
+        return _per_sentence(found, starts)
+
+    def relations(self, references: Ints, candidates: Ints) -> Relations:
+        """Which reference phrases and candidate phrases paraphrase each other.
+
+        Args:
+            references: sorted distinct nodes of phrases in the references.
+            candidates: the same of the candidates.
+        """
+        return Relations(self._related(references, candidates), self._related(candidates, references))
+
+    def _related(self, sources: Ints, targets: Ints) -> dict[int, tuple[int, ...]]:
+        row_nodes, row_starts, row_values = self._rows
+        at = np.minimum(np.searchsorted(row_nodes, sources), len(row_nodes) - 1)
+        rows = at[row_nodes[at] == sources]
+        starts = row_starts[rows].astype(np.int64)
+        counts = row_starts[rows + 1] - starts
+        offsets = np.cumsum(counts) - counts
+        values = row_values[np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts)]
+        wanted = np.zeros(len(self._entries), dtype=np.bool_)
+        wanted[targets] = True
+        keep = wanted[values]
+        owners = np.repeat(row_nodes[rows], counts)[keep]
+        values = values[keep].tolist()
+        first = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
+        ends = [*first[1:], len(values)]
+        return {
+            node: tuple(values[start:end])
+            for node, start, end in zip(owners[first].tolist(), first, ends, strict=True)
+        }
+
+
+def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tuple[Phrase, ...]]:
+    if not found:
+        return [()] * (len(starts) - 1)
+    positions, lengths, nodes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((lengths, positions))
+    positions, lengths, nodes = positions[order], lengths[order], nodes[order]
+    owner = np.searchsorted(starts, positions, side="right") - 1
+    local = (positions - starts[owner]).tolist()
+    phrases = list(map(Phrase, local, lengths.tolist(), nodes.tolist()))
+    cuts = np.searchsorted(positions, starts).tolist()
+    return [tuple(phrases[start:end]) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]

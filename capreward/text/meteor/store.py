@@ -1,0 +1,85 @@
+"""One file holding named arrays: written whole or not at all, read back without copying, checked before use."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+# Layout: magic, crc32 of all that follows, length of the header, JSON header, the arrays' bytes.
+_MAGIC = b"CRWDARR1"
+_PREFIX = len(_MAGIC) + 16
+_ALIGNMENT = 64
+
+
+class CorruptStoreError(ValueError):
+    """The file is not a complete array store; it has to be built again."""
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays beside ``path`` and move them into place, so that readers and other writers never meet half a file.
+
+    Args:
+        path: the file to create or replace; its folder is created.
+        arrays: arrays of plain (not object) dtypes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    layout: dict[str, Any] = {}
+    body: list[bytes] = []
+    position = 0
+    for name, array in arrays.items():
+        data = array.tobytes()
+        padding = bytes(-len(data) % _ALIGNMENT)
+        layout[name] = {"dtype": array.dtype.str, "shape": array.shape, "start": position, "bytes": len(data)}
+        body += (data, padding)
+        position += len(data) + len(padding)
+    header = json.dumps(layout).encode()
+    header += b" " * (-(_PREFIX + len(header)) % _ALIGNMENT)
+    parts = [len(header).to_bytes(8, "little"), header, *body]
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile.mkstemp: its files are private, and a cache folder may be shared between users.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.writelines([_MAGIC, crc.to_bytes(8, "little"), *parts])
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_arrays(path: Path) -> dict[str, Array]:
+    """Map a store into memory; the arrays are read-only views of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CorruptStoreError: the file is cut short, changed, or something else altogether.
+    """
+    if path.stat().st_size < _PREFIX:
+        raise CorruptStoreError(f"{path} is too short")
+    # asarray: np.memmap's own bookkeeping would slow every later slice down.
+    raw = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    fixed = raw[:_PREFIX].tobytes()
+    checked = len(_MAGIC) + 8
+    if not fixed.startswith(_MAGIC) or zlib.crc32(raw[checked:]) != int.from_bytes(fixed[len(_MAGIC) : checked], "little"):
+        raise CorruptStoreError(f"{path} is incomplete or changed")
+    body = _PREFIX + int.from_bytes(fixed[checked:], "little")
+    layout = json.loads(raw[_PREFIX:body].tobytes())
+    return {
+        name: raw[body + entry["start"] :][: entry["bytes"]].view(np.dtype(entry["dtype"])).reshape(entry["shape"])
+        for name, entry in layout.items()
+    }

@@ -1,0 +1,118 @@
+"""What METEOR knows about a single word: its hash, stem, synonym sets and whether it is a function word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.text.meteor.store import Array
+
+# Order matters: the first rule whose result is a known word wins.
+_SUFFIX_RULES = (
+    *(("s", ""), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y")),
+    *(("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
+    *(("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """One token.
+
+    Attributes:
+        key: the 32-bit hash the original compares words by; a few unequal words share one ("1s" and "35").
+        stem: the hash of the word's Snowball English stem.
+        synsets: numbers of the synonym sets the word is in.
+        function: whether it is on the function word list.
+        table: its number in the paraphrase table's vocabulary, -1 if it is not there.
+    """
+
+    key: int
+    stem: int
+    synsets: frozenset[int]
+    function: bool
+    table: int
+
+
+def java_hash(text: str) -> int:
+    """Java's ``String.hashCode``, unsigned."""
+    units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype="<u2")
+    value = 0
+    for unit in units.tolist():
+        value = (31 * value + unit) & 0xFFFFFFFF
+    return value
+
+
+def find_bytes(sorted_words: Array, texts: Iterable[bytes]) -> npt.NDArray[np.int64]:
+    """Index of each text in a sorted array of byte strings, -1 where it is absent."""
+    width = sorted_words.dtype.itemsize
+    # An empty string stands for what cannot be in the array; a longer dtype would make numpy convert all of it.
+    queries = np.array([text if len(text) <= width else b"" for text in texts], dtype=sorted_words.dtype)
+    if not len(sorted_words) or not len(queries):
+        return np.full(len(queries), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(sorted_words, queries), len(sorted_words) - 1)
+    return np.where((sorted_words[at] == queries) & (queries != b""), at, -1)
+
+
+class WordTable:
+    """Looks words up and remembers them; holds the index's arrays by reference.
+
+    Args:
+        arrays: the index, see :func:`capreward.text.meteor.resources.load_index`.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        from snowballstemmer import stemmer
+
+        self._stem = stemmer("english").stemWord
+        self._arrays = arrays
+        self._functions = frozenset(arrays["function_words"].tobytes().decode().split())
+        self._known: dict[str, Word] = {}
+
+    def words(self, sentences: Iterable[tuple[str, ...]]) -> list[tuple[Word, ...]]:
+        """The words of each sentence; all that are new are looked up together."""
+        sentences = list(sentences)
+        fresh = sorted({token for tokens in sentences for token in tokens} - self._known.keys())
+        if fresh:
+            self._add(fresh)
+        known = self._known
+        return [tuple([known[token] for token in tokens]) for tokens in sentences]
+
+    def _add(self, tokens: list[str]) -> None:
+        table = find_bytes(self._arrays["words"], [token.encode("utf-8", "surrogatepass") for token in tokens]).tolist()
+        synsets = self._synsets(tokens)
+        for token, number, numbers in zip(tokens, table, synsets, strict=True):
+            stem = java_hash(self._stem(token))
+            self._known[token] = Word(java_hash(token), stem, numbers, token in self._functions, number)
+
+    def _synsets(self, tokens: list[str]) -> list[frozenset[int]]:
+        """A word's own sets, joined by those of its irregular bases or else of its first known regular base."""
+        bases = [_regular_bases(token) for token in tokens]
+        flat = [base for group in bases for base in group]
+        own = self._sets("synonym", tokens)
+        irregular = self._sets("exception", tokens)
+        regular = iter(self._sets("synonym", flat))
+        out: list[frozenset[int]] = []
+        for mine, exception, group in zip(own, irregular, bases, strict=True):
+            found = [next(regular) for _ in group]
+            base = exception if exception is not None else next((s for s in found if s is not None), None)
+            out.append((mine or frozenset()) | (base or frozenset()))
+        return out
+
+    def _sets(self, name: str, texts: list[str]) -> list[frozenset[int] | None]:
+        starts, values = self._arrays[f"{name}_starts"], self._arrays[f"{name}_values"]
+        rows = find_bytes(self._arrays[f"{name}_words"], [text.encode("utf-8", "surrogatepass") for text in texts])
+        return [
+            frozenset(values[starts[row] : starts[row + 1]].tolist()) if row >= 0 else None for row in rows.tolist()
+        ]
+
+
+def _regular_bases(token: str) -> list[str]:
+    """What the word may be an inflection of, most likely first."""
+    if len(token) <= 2 or token.endswith("ss"):
+        return []
+    ending, token = ("ful", token[:-3]) if token.endswith("ful") else ("", token)
+    return [token[: len(token) - len(old)] + new + ending for old, new in _SUFFIX_RULES if token.endswith(old)]
