@@ -98,8 +98,13 @@ class JavaProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the running program, None when there is none."""
+        """The process id of the program, None before its start and after its end."""
         return self._running.process.pid if self._running else None
+
+    @property
+    def stderr(self) -> str:
+        """The last lines the program wrote to stderr."""
+        return self._running.stderr() if self._running else ""
 
     def start(self) -> None:
         """Start the program, for ``ask``, ``send`` and ``receive``.
@@ -170,7 +175,6 @@ class JavaProcess:
         code = self._wait(deadline)
         if code != 0:
             raise self._failure("failed")
-        self.close()
         return "".join(output)
 
     def close(self) -> None:
@@ -208,7 +212,7 @@ class JavaProcess:
         self.close()
         return JavaTimeout(
             f"{self.name} gave no answer within {self.timeout:g} seconds and was ended; a larger timeout= gives it "
-            f"more.{_quote(stderr)}",
+            f"more.{quote_stderr(stderr)}",
             stderr,
         )
 
@@ -221,7 +225,7 @@ class JavaProcess:
         self.close()
         memory = "OutOfMemoryError" in stderr or "object heap" in stderr
         hint = f" It had heap={self.heap!r} of memory; change heap=." if memory else ""
-        return JavaError(f"{self.name} {what} (exit status {code}).{hint}{_quote(stderr)}", stderr, code)
+        return JavaError(f"{self.name} {what} (exit status {code}).{hint}{quote_stderr(stderr)}", stderr, code)
 
 
 def _remove_folder(folder: Path, owner: int) -> None:
@@ -229,7 +233,7 @@ def _remove_folder(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _quote(stderr: str) -> str:
+def quote_stderr(stderr: str) -> str:
     """The end of stderr for a message, without the lines of stack traces, which bury the reason."""
     frame = re.compile(r"\s+at [\w$.]|\s*\.\.\. \d+ more|Picked up _?J")
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not frame.match(line)]

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from capreward.errors import InputError
 from capreward.java.corenlp import spice_class_path
-from capreward.java.process import JavaError, JavaProcess
+from capreward.java.process import JavaError, JavaProcess, quote_stderr
 from capreward.java.runtime import Java, find_java
 
 SPICE_CATEGORIES = ("All", "Object", "Attribute", "Relation", "Cardinality", "Color", "Size")
@@ -118,7 +118,9 @@ class SpiceJar:
             process.run()
             output = process.folder / "out.json"
             if not output.exists():
-                raise JavaError("SPICE ended without writing its scores.")
+                raise JavaError(
+                    f"SPICE ended without writing its scores.{quote_stderr(process.stderr)}", process.stderr, 0
+                )
             return output.read_text(encoding="utf-8")
 
     def _arguments(self) -> list[str]:

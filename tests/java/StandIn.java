@@ -2,6 +2,8 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import javax.script.ScriptEngine;
+import javax.script.ScriptEngineManager;
 
 /** Behaves, and misbehaves, as the first argument says. */
 public class StandIn {
@@ -21,6 +23,12 @@ public class StandIn {
                 break;
             case "crash":
                 throw new IllegalStateException("the reason of it all");
+            case "script":
+                ScriptEngine engine = new ScriptEngineManager().getEngineByName("JavaScript");
+                engine.put("jsonString", "[{\"f\": 0.1}]");
+                engine.eval(arguments[1]);
+                System.out.println(engine.get("result"));
+                break;
             case "memory":
                 ArrayList<byte[]> all = new ArrayList<>();
                 while (true) {
