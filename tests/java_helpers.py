@@ -46,10 +46,10 @@ def is_alive(pid: int) -> bool:
     return bool(state) and not state.startswith(b"Z")
 
 
-def is_mentioned(folder: Path) -> bool:
-    """Whether the command line of a running process names a folder."""
+def count_users(folder: Path) -> int:
+    """How many running processes name a folder on their command line."""
     lines = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, check=True).stdout.decode().splitlines()
-    return any(str(folder) in line for line in lines)
+    return sum(str(folder) in line for line in lines)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from java_helpers import compile_java, is_alive, is_mentioned, needs_java, needs_javac, nothing_is_left  # noqa: F401
+from java_helpers import compile_java, count_users, is_alive, needs_java, needs_javac, nothing_is_left  # noqa: F401
 
 from capreward.errors import InputError
 from capreward.java.child import VM_OPTIONS
@@ -213,10 +213,10 @@ def test_a_time_limit_ends_the_program(stand_in, use):
     with stand_in("echo" if use == "ask" else "sleep", timeout=0.6) as process:
         if use != "run":
             process.start()
-            assert is_mentioned(process.folder)
+            assert count_users(process.folder) == 2  # the program and the watchdog
         with pytest.raises(JavaTimeout, match=r"within 0\.6 seconds"):
             process.run() if use == "run" else process.ask("silence" if use == "ask" else "x" * 1_000_000)
-        assert not is_mentioned(process.folder)
+        assert count_users(process.folder) == 0
     assert time.monotonic() - begin < 5.0
 
 
@@ -262,6 +262,8 @@ def test_a_forked_copy_leaves_the_program_alone(stand_in):
             process.close()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+        assert process.folder.exists()
+        assert count_users(process.folder) == 2  # the watchdog has not been told to go either
         assert process.ask("hello") == "hello"
 
 
@@ -270,6 +272,7 @@ import sys
 from capreward.java.process import JavaProcess
 process = JavaProcess(["-cp", sys.argv[1], "StandIn", "sleep"], name="Stand-in", heap="64M").__enter__()
 process.start()
+process.receive()  # Java is up: it would not survive the loss of its folder while it starts
 print(process.pid, process.folder, flush=True)
 sys.stdin.readline()
 """
@@ -295,7 +298,10 @@ def test_the_program_ends_with_its_owner(programs, end):
     deadline = time.monotonic() + 5.0
     while (is_alive(int(pid)) or Path(folder).exists()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not is_alive(int(pid))
+    survived = is_alive(int(pid))
+    if survived:
+        os.kill(int(pid), signal.SIGKILL)
+    assert not survived
     assert not Path(folder).exists()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from java_helpers import compile_java, is_mentioned, needs_java, needs_javac, nothing_is_left  # noqa: F401
+from java_helpers import compile_java, count_users, needs_java, needs_javac, nothing_is_left  # noqa: F401
 
 import capreward.java.corenlp as corenlp_module
 from capreward.errors import InputError
@@ -345,7 +345,7 @@ def test_a_failure_of_spice_is_told(spice, behaviour, message):
 def test_a_hanging_spice_is_ended(spice, stand_in):
     with pytest.raises(JavaTimeout, match=r"SPICE gave no answer within 0\.6 seconds"):
         spice(timeout=0.6).scores(["slow"], [["r"]])
-    assert not is_mentioned(stand_in)
+    assert count_users(stand_in) == 0
 
 
 @pytest.mark.java

@@ -19,7 +19,8 @@ PLATFORM_OPTIONS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=
 VM_OPTIONS = ("-XX:+ExitOnOutOfMemoryError", "-XX:+DisplayVMOutputToStderr", "-XX:-UsePerfData")
 # Ends the program when this process is gone, however it went: only then does `read` meet the end of the pipe. The
 # kernel's own parent-death signal would fire as soon as the *thread* that started the program ends.
-_WATCHDOG = 'read -r said || { kill -KILL -- "-$1"; rm -rf -- "$2"; }'
+# `-s KILL` because dash takes no `--` after `-KILL`.
+_WATCHDOG = 'read -r said || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 _STDERR_LINES = 200
 _PIPE_ROOM = 4096  # bytes that any system's pipe takes at once
 

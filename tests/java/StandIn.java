@@ -13,6 +13,7 @@ public class StandIn {
                 echo();
                 break;
             case "sleep":
+                System.out.println("asleep");
                 Thread.sleep(600_000);
                 break;
             case "noise":
