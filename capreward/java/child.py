@@ -1,0 +1,151 @@
+"""The operating system's side of a Java program: its process, its pipes and the guard that ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+# EVAL of METEOR cannot read "6,0", and SPICE reads its input in the platform's encoding (coco-caption's METEOR pipe
+# and locale issues), so both are fixed here whatever the machine is set to.
+PLATFORM_OPTIONS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", "-Dstderr.encoding=UTF-8")
+# Without these a thread pool that runs out of memory hangs for ever, and the reason is printed among the results.
+VM_OPTIONS = ("-XX:+ExitOnOutOfMemoryError", "-XX:+DisplayVMOutputToStderr", "-XX:-UsePerfData")
+# Ends the program when this process is gone, however it went: only then does `read` meet the end of the pipe. The
+# kernel's own parent-death signal would fire as soon as the *thread* that started the program ends.
+# `-s KILL` because dash takes no `--` after `-KILL`.
+_WATCHDOG = 'read -r said || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
+_STDERR_LINES = 200
+_PIPE_ROOM = 4096  # bytes that any system's pipe takes at once
+
+
+class Child:
+    """The operating system's side of one run; knows nothing of JavaProcess, so that one can be collected."""
+
+    def __init__(self, command: list[str], cwd: Path, folder: Path) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.watchdog: subprocess.Popen[bytes] | None = None
+        try:
+            if os.name == "posix":
+                self.watchdog = subprocess.Popen(
+                    ["/bin/sh", "-c", _WATCHDOG, "sh", str(self.process.pid), str(folder)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            self.stdin, stdout, stderr = _pipes(self.process)
+            self.answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+            self._complaints: deque[bytes] = deque(maxlen=_STDERR_LINES)
+            self._readers = [
+                threading.Thread(target=_read_answers, args=(stdout, self.answers), daemon=True),
+                threading.Thread(target=_read_complaints, args=(stderr, self._complaints), daemon=True),
+            ]
+            for reader in self._readers:
+                reader.start()
+        except BaseException:
+            _kill(self.process)
+            raise
+
+    def stderr(self) -> str:
+        """The last lines of stderr."""
+        return b"".join(self._complaints).decode("utf-8", "replace")
+
+    def status(self, patience: float) -> int | None:
+        """The exit status, None if the program still runs after ``patience`` seconds."""
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def write(self, data: bytes, timeout: float) -> bool:
+        """Write to the program; False if it did not read all of it within ``timeout`` seconds and was ended.
+
+        Raises:
+            OSError: the program closed its input.
+        """
+        if len(data) <= _PIPE_ROOM:
+            self.stdin.write(data)
+            self.stdin.flush()
+            return True
+        # A write that fills the pipe blocks until the program reads, and only its end interrupts that.
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            _kill(self.process)
+
+        guard = threading.Timer(timeout, give_up)
+        guard.start()
+        try:
+            self.stdin.write(data)
+            self.stdin.flush()
+        except OSError:
+            if not late.is_set():
+                raise
+        finally:
+            guard.cancel()
+        return not late.is_set()
+
+    def end(self) -> None:
+        """Kill what still runs, reap it, and close every pipe; harmless when called again."""
+        if self.owner != os.getpid():
+            return  # a forked copy of this object must not kill its parent's program
+        _kill(self.process)
+        for reader in self._readers:
+            reader.join(5.0)
+        with contextlib.suppress(OSError):  # unsent text in the buffer of a program that is gone
+            self.stdin.close()
+        if self.watchdog is not None:
+            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                self.watchdog.communicate(b"done\n", timeout=5.0)
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        raise RuntimeError("the program was started without pipes")
+    return process.stdin, process.stdout, process.stderr
+
+
+def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
+    with pipe:
+        for line in pipe:
+            answers.put(line)
+    answers.put(None)
+
+
+def _read_complaints(pipe: IO[bytes], complaints: deque[bytes]) -> None:
+    with pipe:
+        # A bounded read: one endless line must not fill the memory either.
+        while line := pipe.readline(4096):
+            complaints.append(line)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
+    process.wait()
+
+
+def _environment() -> dict[str, str]:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    # Java obeys _JAVA_OPTIONS after, not before, its command line.
+    if existing := environment.get("_JAVA_OPTIONS"):
+        environment["_JAVA_OPTIONS"] = " ".join([existing, *PLATFORM_OPTIONS])
+    return environment

@@ -1,0 +1,80 @@
+"""The original Java tokenizer of the COCO evaluation, as an oracle for the native one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from capreward.errors import InputError
+from capreward.java.originals import original
+from capreward.java.process import JavaError, JavaProcess
+from capreward.java.runtime import Java
+
+# Found by giving the program every character of the basic plane: these, and no others, start a new line.
+_LINE_BREAKS = re.compile("[\n\r\x0b\x0c\u2028\u2029]")
+
+# The original's list. It is upper-case and the text lower-case, so brackets ("-lrb-") stay: part of the scores.
+_REMOVED = frozenset(
+    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+)
+
+
+class PTBJavaTokenizer:
+    """PTBTokenizer of Stanford CoreNLP 3.4.1 as pycocoevalcap runs it: lower-cased, punctuation removed.
+
+    Two differences, neither of which touches an ordinary caption: characters that the program takes for a line break
+    become a space (the original shifts every later caption by one and loses the last), and a wrong number of lines is
+    an error (the original cuts silently).
+
+    Args:
+        timeout: seconds for one call.
+        java: the runtime; None finds one at each call.
+
+    Raises:
+        InputError: no Java or no pycocoevalcap, when called.
+    """
+
+    name = "ptb-java"
+
+    def __init__(self, timeout: float = 600.0, java: Java | None = None) -> None:
+        self.timeout = timeout
+        self.java = java
+
+    def __call__(self, captions: Sequence[str]) -> list[str]:
+        """Tokenize captions.
+
+        Args:
+            captions: N texts.
+
+        Returns:
+            N texts: lower-cased tokens joined by single spaces.
+
+        Raises:
+            InputError: a caption is not valid Unicode (half of a surrogate pair).
+            JavaError: the program failed or lost lines.
+        """
+        if not captions:
+            return []
+        text = "\n".join(_LINE_BREAKS.sub(" ", caption) for caption in captions)
+        arguments = ["-cp", str(original("tokenizer", "stanford-corenlp-3.4.1.jar"))]
+        arguments += ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase", "captions.txt"]
+        with JavaProcess(arguments, name="The PTB tokenizer", java=self.java, timeout=self.timeout) as process:
+            (process.folder / "captions.txt").write_bytes(_encode(text))
+            lines = process.run().split("\n")
+        if len(lines) != len(captions):
+            raise JavaError(f"The PTB tokenizer gave {len(lines)} lines for {len(captions)} captions.")
+        return [_keep(line) for line in lines]
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        number = text.count("\n", 0, error.start) + 1
+        raise InputError(
+            f"caption {number} is not valid Unicode ({text[error.start]!r}); save the captions as UTF-8 again."
+        ) from error
+
+
+def _keep(line: str) -> str:
+    return " ".join(token for token in line.rstrip().split(" ") if token not in _REMOVED)

@@ -1,0 +1,195 @@
+"""SPICE through its original program, ``spice-1.0.jar``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from capreward.errors import InputError
+from capreward.java.corenlp import spice_class_path
+from capreward.java.process import JavaError, JavaProcess, quote_stderr
+from capreward.java.runtime import Java, find_java
+
+SPICE_CATEGORIES = ("All", "Object", "Attribute", "Relation", "Cardinality", "Color", "Size")
+_FIELDS = frozenset({"f", "pr", "re", "tp", "fp", "fn", "numImages"})
+
+# The cache's serialiser reaches into these; Java 16 and newer forbid it unless told (coco-caption issue 59).
+_OPENED = ("java.lang", "java.math", "java.net", "java.text", "java.util", "java.util.concurrent")
+
+
+class SpiceJar:
+    """SPICE: F-score of the objects, attributes and relations that a caption shares with its references.
+
+    The program's scoring is untouched. It runs on any Java from 8 on, where the original stops at 14: the JavaScript
+    engine it uses to indent its output is stood in for, and its cache, which needs more of Java's internals than newer
+    releases give, is off by default. Within one call the cache holds each caption's parse and nothing else, so the
+    scores are the same without it.
+
+    Merging of graph nodes follows Java's identity hashes, so a repeated run may differ in rare items, as it does in the
+    original.
+
+    Source: Anderson et al., SPICE: Semantic Propositional Image Caption Evaluation (ECCV 2016). The program is AGPL-3.0
+    and comes with pycocoevalcap; it is run, not linked.
+
+    Args:
+        corenlp: folder with the two CoreNLP 3.6.0 jars; see ``spice_class_path``.
+        cache: folder that keeps parses between calls (it is made if need be; sparse files of 100 GB nominal size). One
+            call uses it at a time: others wait, for ``timeout`` seconds at most. None keeps nothing.
+        heap: the most memory for Java objects. The original asks for 8G, which is more than many machines have.
+        timeout: seconds for one call, the loading of the parser (up to a minute) included.
+        threads: parser threads; None is one per core.
+        java: the runtime; None finds one.
+
+    Raises:
+        InputError: a file or a Java is missing, or threads is less than 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        corenlp: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        heap: str = "4G",
+        timeout: float = 3600.0,
+        threads: int | None = None,
+        java: Java | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads={threads} must be 1 or more.")
+        self.class_path = spice_class_path(corenlp)
+        self.java = java or find_java(minimum=8)
+        self.cache = None if cache is None else Path(cache).expanduser().absolute()
+        self.heap = heap
+        self.timeout = timeout
+        self.threads = threads or os.cpu_count() or 1
+
+    def scores(
+        self, candidates: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> list[dict[str, dict[str, float]]]:
+        """Score candidates against their references.
+
+        Args:
+            candidates: N captions, tokenized as for the other metrics or raw; the same caption may come again.
+            references: per candidate, one or more captions.
+
+        Returns:
+            Per candidate, in the order given: ``{"All": {"f", "pr", "re", "tp", "fp", "fn", "numImages"}, "Object":
+            ..., ...}`` with the keys of ``SPICE_CATEGORIES``. SPICE is ``["All"]["f"]``, in [0, 1]; the corpus value is
+            its mean. A category none of whose tuples occur in the references has NaN for f, pr and re.
+
+        Raises:
+            InputError: the lengths differ, an item has no reference, or the cache folder cannot be used.
+            JavaError: the program failed; the message holds the end of its stderr.
+            JavaTimeout: it took longer than ``timeout``; it is ended.
+        """
+        if len(candidates) != len(references):
+            raise InputError(f"there are {len(candidates)} candidates and {len(references)} lists of references.")
+        for number, texts in enumerate(references):
+            if not texts:
+                raise InputError(f"item {number} has no reference, and SPICE needs one or more for each.")
+        if not candidates:
+            return []
+        # Numbers for ids: the original's ids come back in another order than they went in.
+        items = [
+            {"image_id": number, "test": candidate, "refs": list(texts)}
+            for number, (candidate, texts) in enumerate(zip(candidates, references, strict=True))
+        ]
+        with _locked(self.cache, self.timeout):
+            text = self._run(items)
+        return _read_scores(text, len(items))
+
+    def _run(self, items: list[dict[str, Any]]) -> str:
+        with JavaProcess(
+            self._arguments(),
+            name="SPICE",
+            java=self.java,
+            heap=self.heap,
+            options=self._options(),
+            timeout=self.timeout,
+        ) as process:
+            # Plain ASCII: whatever the encoding, Java reads it alike.
+            (process.folder / "in.json").write_text(json.dumps(items), encoding="ascii")
+            process.run()
+            output = process.folder / "out.json"
+            if not output.exists():
+                raise JavaError(
+                    f"SPICE ended without writing its scores.{quote_stderr(process.stderr)}", process.stderr, 0
+                )
+            return output.read_text(encoding="utf-8")
+
+    def _arguments(self) -> list[str]:
+        path = os.pathsep.join(str(jar) for jar in self.class_path)
+        arguments = ["-cp", path, "edu.anu.spice.SpiceScorer", "in.json", "-out", "out.json"]
+        arguments += ["-subset", "-silent", "-threads", str(self.threads)]
+        return arguments if self.cache is None else [*arguments, "-cache", str(self.cache)]
+
+    def _options(self) -> list[str]:
+        if self.java.feature < 9 or self.cache is None:
+            return []
+        return [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
+
+
+def _read_scores(text: str, count: int) -> list[dict[str, dict[str, float]]]:
+    try:
+        found = {
+            item["image_id"]: {category: _fields(fields) for category, fields in item["scores"].items()}
+            for item in json.loads(text)
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise JavaError(f"SPICE wrote something else than scores: {text[:200]!r} ({error!r}).") from error
+    if sorted(found) != list(range(count)):
+        raise JavaError(f"SPICE gave scores of {len(found)} items for {count} candidates.")
+    for scores in found.values():
+        if set(scores) != set(SPICE_CATEGORIES):
+            raise JavaError(f"SPICE gave the categories {sorted(scores)} instead of {sorted(SPICE_CATEGORIES)}.")
+    return [{category: found[number][category] for category in SPICE_CATEGORIES} for number in range(count)]
+
+
+def _fields(fields: dict[str, float | None]) -> dict[str, float]:
+    if set(fields) != _FIELDS:
+        raise KeyError(f"fields {sorted(fields)}")
+    return {name: math.nan if value is None else float(value) for name, value in fields.items()}
+
+
+@contextlib.contextmanager
+def _locked(folder: Path | None, timeout: float) -> Iterator[None]:
+    """Hold a cache folder for this call alone: two programs that share one hang or fail with MDB_CURSOR_FULL."""
+    if folder is None:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "capreward.lock").open("a")
+    except OSError as error:
+        raise InputError(
+            f"the SPICE cache {folder} cannot be used ({error}); give cache= a writable folder."
+        ) from error
+    with lock:
+        _wait_for(lock, folder, timeout)
+        yield
+
+
+def _wait_for(lock: IO[str], folder: Path, timeout: float) -> None:
+    try:
+        import fcntl
+    except ImportError as error:
+        raise InputError("cache= needs a POSIX system, where a folder can be locked; leave it out.") from error
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            # Released by the operating system when the file is closed, even by a killed process.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"the SPICE cache {folder} was in use by another run for {timeout:g} seconds; give this one its "
+                    "own folder or leave cache= out."
+                ) from None
+            time.sleep(0.05)
