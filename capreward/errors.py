@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class ProgramError(RuntimeError):
+    """A program that capreward runs has failed; no fault of the input. The command line exits with status 1."""
+
+
 def shorten(names: list[str], limit: int = 3) -> str:
     """Join names for a message, naming at most ``limit`` of them: ``"a, b, c and 7 more"``."""
     shown = ", ".join(names[:limit])

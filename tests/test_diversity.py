@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracle
-from capreward import InputError, Samples, load
 from strategies import filled, texts
+
+from capreward import InputError, Samples, load
 
 
 def test_repetition_by_hand():

@@ -6,14 +6,15 @@ import json
 import math
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
+from strategies import corpora
 
-import oracle
 from capreward import InputError, Samples, load
 from capreward.text.corpus import reference_grams
 from capreward.text.frequencies import DocumentFrequencies
-from strategies import corpora
+from capreward.text.tokenizers import NoTokenizer
 
 TRAIN = [["a dog runs", "the dog"], ["a man on a horse"], ["a man", "two men"], ["the red horse"]]
 
@@ -34,7 +35,7 @@ def df_file(tmp_path):
 
 def count(references):
     samples = Samples([], references=references, item=[])
-    return DocumentFrequencies.of(reference_grams(samples, "none"))
+    return DocumentFrequencies.of(reference_grams(samples, NoTokenizer()))
 
 
 def cider_d(candidate, references, df, n_images):

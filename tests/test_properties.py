@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import corpora
 
 from capreward import Samples, load
-from strategies import corpora
 
 TEXT = ["bleu", "rouge", "cider(df=references)", "cider-plain(df=references)", "repetition", "length"]
 ALONE = ["bleu", "rouge", "repetition", "length"]  # a caption's value depends on its own item alone

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import corpora
 
 from capreward import InputError, Samples, Signature, load, score
 from capreward.stats.bootstrap import BLOCK, intervals, resampled_sums
-from strategies import corpora
 
 
 @given(st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), st.text(max_size=8), max_size=4))

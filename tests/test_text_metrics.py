@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import assume, given
+from strategies import corpora
 
-import oracle
 from capreward import Samples, load
 from capreward.scoring import load_list
-from strategies import corpora
 
 TIGHT = {"rtol": 0, "atol": 1e-12}
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from capreward._version import __version__
-from capreward.errors import InputError
+from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references."),
@@ -59,6 +59,9 @@ class LazyGroup(click.Group):
         except InputError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(2)
+        except ProgramError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output has gone; a message about it helps nobody
             sys.exit(1)

@@ -37,10 +37,11 @@ def build(references: tuple[Path, ...], output: Path, format_: str | None, split
     from capreward.samples import Samples
     from capreward.text.corpus import reference_grams
     from capreward.text.frequencies import DocumentFrequencies
+    from capreward.text.tokenizers import tokenizer_of
 
     read = read_references(list(references), format=format_, split=split)
     samples = Samples([], references=list(read.references.values()), item=[])
-    found = DocumentFrequencies.of(reference_grams(samples, tokenizer), source=output.name)
+    found = DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=output.name)
     found.save(output)
     click.echo(_summary(found, output), err=True)
 

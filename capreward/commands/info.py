@@ -67,15 +67,20 @@ def _java() -> str:
 
 
 def _meteor() -> str:
-    from capreward.text.meteor.resources import describe
+    from capreward.text.meteor.resources import index_path, installed_sources
 
     try:
-        return describe()
+        index = index_path(installed_sources())
     except InputError as error:
         return f"none: {error}"
+    return f"found; index {index} {'is built' if index.is_file() else 'is built on first use'}"
 
 
 def _spice() -> str:
-    from capreward.java.spice import describe
+    from capreward.java.corenlp import spice_class_path
 
-    return describe()
+    try:
+        spice_class_path(None)
+    except InputError as error:
+        return f"not usable: {error}"
+    return "CoreNLP found"

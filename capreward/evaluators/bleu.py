@@ -11,6 +11,7 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
+from capreward.text.tokenizers import Tokenizer, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,23 +27,23 @@ class Bleu(Evaluator):
 
     Args:
         only: give BLEU of this order alone (1 to 4) instead of all four.
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     needs = frozenset({"references"})
 
-    def __init__(self, only: int | None = None, tokenizer: str = "ptb") -> None:
+    def __init__(self, only: int | None = None, tokenizer: str | Tokenizer = "ptb") -> None:
         if only not in (None, 1, 2, 3, 4):
             raise InputError(f"bleu has orders 1 to 4; found only={only!r}")
         self.only = only
-        self.tokenizer = tokenizer
+        self.tokenizer = tokenizer_of(tokenizer)
         self.name = f"bleu{only or ''}"
         self.columns = (self.name,) if only else tuple(f"bleu{n}" for n in range(1, ORDER + 1))
         self.main = len(self.columns) - 1
 
     def parameters(self) -> dict[str, object]:
         """Length rule and tokenizer."""
-        return {"reflen": "closest", "tok": self.tokenizer}
+        return {"reflen": "closest", "tok": self.tokenizer.name}
 
     def prepare(self, samples: Samples) -> ReferenceGrams:
         """Count the references' n-grams."""

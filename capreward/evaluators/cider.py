@@ -15,7 +15,7 @@ from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
 from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
 from capreward.text.ngrams import Counts, Ints, Words
-from capreward.text.tokenizers import tokenized_captions
+from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class CiderD(Evaluator):
             ``"references"``, the references of the call. Without it ``corpus`` takes the call's references and the
             use as a reward is refused.
         sigma: width of the Gaussian length penalty, in words.
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "cider-d"
@@ -60,18 +60,18 @@ class CiderD(Evaluator):
     clip = True
 
     def __init__(
-        self, df: str | Path | DocumentFrequencies | None = None, sigma: float = 6.0, tokenizer: str = "ptb"
+        self, df: str | Path | DocumentFrequencies | None = None, sigma: float = 6.0, tokenizer: str | Tokenizer = "ptb"
     ) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer = tokenizer_of(tokenizer)
         self.sigma = float(sigma)
         self.given = df is not None
-        self.frequencies = None if df in (None, REFERENCES) else _frequencies(df, tokenizer, self.name)
+        self.frequencies = None if df in (None, REFERENCES) else _frequencies(df, self.tokenizer, self.name)
 
     def parameters(self) -> dict[str, object]:
         """Fixed document frequencies, sigma where it is not the usual one, tokenizer."""
         fixed = self.frequencies
         df = None if fixed is None else f"{fixed.source}({fixed.n_images},{fixed.digest})"
-        return {"df": df, "sigma": None if self.sigma == 6 else f"{self.sigma:g}", "tok": self.tokenizer}
+        return {"df": df, "sigma": None if self.sigma == 6 else f"{self.sigma:g}", "tok": self.tokenizer.name}
 
     def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
         """The number of images that document frequencies were counted over, where they are the references'."""
@@ -93,7 +93,7 @@ class CiderD(Evaluator):
         """Weigh the references' n-grams."""
         grams = reference_grams(samples, self.tokenizer)
         fixed = self.frequencies
-        return samples.memo(("cider", self.tokenizer, id(fixed)), lambda: _weigh(grams, fixed))
+        return samples.memo(("cider", self.tokenizer.name, id(fixed)), lambda: _weigh(grams, fixed))
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """Ten times the mean similarity over n-gram orders and references, [N]."""
@@ -186,25 +186,25 @@ def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> l
     return weights
 
 
-def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: str, name: str) -> DocumentFrequencies:
+def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokenizer, name: str) -> DocumentFrequencies:
     if isinstance(df, DocumentFrequencies):
         found = df
     elif isinstance(df, (str, Path)):
         found = DocumentFrequencies.load(df) if is_frequency_file(df) else frequencies_of_file(df, tokenizer)
     else:
         raise InputError(f"{name}: df must be a path or 'references', found {df!r}")
-    if found.tokenizer != tokenizer:
+    if found.tokenizer != tokenizer.name:
         raise InputError(
-            f"{name} tokenizes with {tokenizer}, its document frequencies {found.source} were counted with "
+            f"{name} tokenizes with {tokenizer.name}, its document frequencies {found.source} were counted with "
             f"{found.tokenizer}; write {name}(tokenizer={found.tokenizer},df=...)"
         )
     return found
 
 
-def frequencies_of_file(path: str | Path, tokenizer: str = "ptb", **options: Any) -> DocumentFrequencies:
+def frequencies_of_file(path: str | Path, tokenizer: str | Tokenizer = "ptb", **options: Any) -> DocumentFrequencies:
     """Count document frequencies over a reference file; ``options`` as for ``capreward.data.read_references``."""
     from capreward.data import read_references
 
     read = read_references([path], **options)
     samples = Samples([], references=list(read.references.values()), item=[])
-    return DocumentFrequencies.of(reference_grams(samples, tokenizer), source=Path(path).name)
+    return DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=Path(path).name)

@@ -16,6 +16,7 @@ from capreward.samples import Samples
 from capreward.scores import Score
 from capreward.text.corpus import Pairs
 from capreward.text.ngrams import Ints
+from capreward.text.tokenizers import Tokenizer, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,19 +27,19 @@ class VocabularySize(Evaluator):
     """The number of distinct words in all captions.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "vocabulary"
     corpus_only = True
 
-    def __init__(self, tokenizer: str = "ptb") -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
+        self.tokenizer = tokenizer_of(tokenizer)
         self.columns = (self.name,)
 
     def parameters(self) -> dict[str, object]:
         """The tokenizer."""
-        return {"tok": self.tokenizer}
+        return {"tok": self.tokenizer.name}
 
     def check_reward(self) -> None:
         """Refuse: there is nothing to reward a caption with."""
@@ -62,12 +63,12 @@ class Distinct(VocabularySize):
     Range (0, 1]; it falls as the corpus grows, so compare equal numbers of captions only.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "distinct"
 
-    def __init__(self, tokenizer: str = "ptb") -> None:
+    def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         super().__init__(tokenizer)
         self.columns = ("distinct1", "distinct2")
 
@@ -83,14 +84,14 @@ class MutualBleu(Bleu):
     Range [0, 1); lower is more diverse. NaN for images with one caption.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     needs = frozenset()
     higher_is_better = False
     applies_to = SEVERAL
 
-    def __init__(self, tokenizer: str = "ptb") -> None:
+    def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         super().__init__(tokenizer=tokenizer)
         self.name = "mbleu"
         self.columns = tuple(f"mbleu{n}" for n in range(1, 5))
@@ -118,13 +119,13 @@ class SelfCider(Evaluator):
 
     Args:
         df: document frequencies, as in ``cider-d``: a file, or ``references`` for those of the images' references.
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "self-cider"
     applies_to = SEVERAL
 
-    def __init__(self, df: Any = REFERENCES, tokenizer: str = "ptb") -> None:
+    def __init__(self, df: Any = REFERENCES, tokenizer: str | Tokenizer = "ptb") -> None:
         self.cider = CiderPlain(df=df, tokenizer=tokenizer)
         self.needs = frozenset({"references"} if self.cider.frequencies is None else ())
 

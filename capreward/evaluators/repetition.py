@@ -11,7 +11,7 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.ngrams import Counts, NgramTable, Words
-from capreward.text.tokenizers import tokenized_captions
+from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,21 +26,21 @@ class Repetition(Evaluator):
 
     Args:
         n: take this order alone (1 to 4).
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "repetition"
     higher_is_better = False
 
-    def __init__(self, n: int | None = None, tokenizer: str = "ptb") -> None:
+    def __init__(self, n: int | None = None, tokenizer: str | Tokenizer = "ptb") -> None:
         if n not in (None, 1, 2, 3, 4):
             raise InputError(f"repetition has orders 1 to 4; found n={n!r}")
         self.n = n
-        self.tokenizer = tokenizer
+        self.tokenizer = tokenizer_of(tokenizer)
 
     def parameters(self) -> dict[str, object]:
         """Order and tokenizer."""
-        return {"n": self.n or "1-4", "tok": self.tokenizer}
+        return {"n": self.n or "1-4", "tok": self.tokenizer.name}
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """[N] shares."""
@@ -57,28 +57,28 @@ class Length(Evaluator):
     """Words per caption, after tokenization without punctuation.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "length"
 
-    def __init__(self, tokenizer: str = "ptb") -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
+        self.tokenizer = tokenizer_of(tokenizer)
 
     def parameters(self) -> dict[str, object]:
         """The tokenizer."""
-        return {"tok": self.tokenizer}
+        return {"tok": self.tokenizer.name}
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """[N] word counts."""
         return caption_counts(samples, self.tokenizer)[0].lengths.astype(np.float64)
 
 
-def caption_counts(samples: Samples, tokenizer: str) -> tuple[Words, list[Counts]]:
+def caption_counts(samples: Samples, tokenizer: Tokenizer) -> tuple[Words, list[Counts]]:
     """The captions as word numbers and their n-gram counts of orders 1 to 4, once per Samples."""
 
     def build() -> tuple[Words, list[Counts]]:
         _, words, counts = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER)
         return words, counts
 
-    return samples.memo(("caption-counts", tokenizer), build)
+    return samples.memo(("caption-counts", tokenizer.name), build)

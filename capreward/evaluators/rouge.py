@@ -13,7 +13,7 @@ from capreward.samples import Samples
 from capreward.text.corpus import Pairs, reference_offsets
 from capreward.text.lcs import lcs_lengths
 from capreward.text.ngrams import Ints, Words, number_words
-from capreward.text.tokenizers import tokenized_captions, tokenized_references
+from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,19 +40,19 @@ class Rouge(Evaluator):
 
     Args:
         beta: the weight of recall.
-        tokenizer: ``ptb``, ``ptb-java`` or ``none``.
+        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
     name = "rouge"
     needs = frozenset({"references"})
 
-    def __init__(self, beta: float = 1.2, tokenizer: str = "ptb") -> None:
+    def __init__(self, beta: float = 1.2, tokenizer: str | Tokenizer = "ptb") -> None:
         self.beta = float(beta)
-        self.tokenizer = tokenizer
+        self.tokenizer = tokenizer_of(tokenizer)
 
     def parameters(self) -> dict[str, object]:
         """Beta and tokenizer."""
-        return {"beta": f"{self.beta:g}", "tok": self.tokenizer}
+        return {"beta": f"{self.beta:g}", "tok": self.tokenizer.name}
 
     def prepare(self, samples: Samples) -> RougeReferences:
         """Number the references' words."""

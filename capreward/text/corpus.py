@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from capreward.samples import Samples
 from capreward.text.ngrams import Counts, Ints, NgramTable, Numbers, Words
-from capreward.text.tokenizers import tokenized_captions, tokenized_references
+from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references
 
 ORDER = 4
 
@@ -52,14 +52,14 @@ class ReferenceGrams:
         words: the references as word numbers.
         postings: per order, where each n-gram occurs.
         offsets: int64 [M + 1], where each item's references start among the R.
-        tokenizer: the name of the tokenizer they went through.
+        tokenizer: what they went through.
     """
 
     table: NgramTable
     words: Words
     postings: list[Postings]
     offsets: Ints
-    tokenizer: str
+    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def reference_offsets(references: list[list[str]]) -> Ints:
     return np.cumsum([0, *map(len, references)], dtype=np.int64)
 
 
-def reference_grams(samples: Samples, tokenizer: str) -> ReferenceGrams:
+def reference_grams(samples: Samples, tokenizer: Tokenizer) -> ReferenceGrams:
     """Count the references of all items, once per Samples."""
 
     def build() -> ReferenceGrams:
@@ -105,7 +105,7 @@ def reference_grams(samples: Samples, tokenizer: str) -> ReferenceGrams:
         table, words, counts = NgramTable.build([r for refs in references for r in refs], ORDER)
         return ReferenceGrams(table, words, [Postings.of(c, item) for c in counts], offsets, tokenizer)
 
-    return samples.memo(("reference-grams", tokenizer), build)
+    return samples.memo(("reference-grams", tokenizer.name), build)
 
 
 def candidate_grams(samples: Samples, references: ReferenceGrams) -> CandidateGrams:

@@ -29,7 +29,7 @@ class DocumentFrequencies:
         table: the n-grams.
         counts: per order int64 [G], the number of images.
         n_images: the number of images counted over.
-        tokenizer: the tokenizer the references went through.
+        tokenizer: the name of the tokenizer the references went through.
         source: a name for signatures.
     """
 
@@ -47,7 +47,7 @@ class DocumentFrequencies:
             first = np.diff(postings.key, prepend=-1) != 0  # sorted: an n-gram of an item starts a run
             counts.append(np.bincount(postings.gram[first], minlength=postings.size))
         n_images = int((np.diff(references.offsets) > 0).sum())
-        return cls(references.table, counts, n_images, references.tokenizer, source)
+        return cls(references.table, counts, n_images, references.tokenizer.name, source)
 
     @cached_property
     def idf(self) -> list[Floats]:

@@ -33,37 +33,39 @@ class NoTokenizer:
 NAMES = ("ptb", "ptb-java", "none")
 
 
-def tokenizer(name: str) -> Tokenizer:
-    """The tokenizer ``name``: ``ptb`` (COCO's, in Python), ``ptb-java`` (the original program) or ``none``.
+def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
+    """The tokenizer ``ptb`` (COCO's, in Python), ``ptb-java`` (the original program) or ``none``; or the one given.
 
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown name, or no Java for ``ptb-java``.
     """
-    if name == "ptb":
+    if not isinstance(given, str):
+        return given
+    if given == "ptb":
         from capreward.text.ptb import PTBTokenizer
 
         return PTBTokenizer()
-    if name == "ptb-java":
+    if given == "ptb-java":
         from capreward.java.ptb import PTBJavaTokenizer
 
         return PTBJavaTokenizer()
-    if name == "none":
+    if given == "none":
         return NoTokenizer()
-    raise InputError(f"unknown tokenizer {name!r}; choose one of {', '.join(NAMES)}")
+    raise InputError(f"unknown tokenizer {given!r}; choose one of {', '.join(NAMES)}")
 
 
-def tokenized_captions(samples: Samples, name: str) -> list[str]:
+def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
     """The N captions, tokenized once per Samples."""
-    return samples.memo(("captions", name), lambda: tokenizer(name)(samples.captions))
+    return samples.memo(("captions", tokenizer.name), lambda: tokenizer(samples.captions))
 
 
-def tokenized_references(samples: Samples, name: str) -> list[list[str]]:
+def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[str]]:
     """The references of each of the M items, tokenized once per Samples, each distinct string once."""
 
     def build() -> list[list[str]]:
         references = samples.references or []
         distinct = list(dict.fromkeys(r for refs in references for r in refs))
-        known = dict(zip(distinct, tokenizer(name)(distinct), strict=True))
+        known = dict(zip(distinct, tokenizer(distinct), strict=True))
         return [[known[r] for r in refs] for refs in references]
 
-    return samples.memo(("references", name), build)
+    return samples.memo(("references", tokenizer.name), build)
