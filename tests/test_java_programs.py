@@ -75,6 +75,8 @@ def test_characters_that_break_lines_shift_no_caption():
 def test_the_tokenizer_equals_pycocoevalcap():
     if not os.access(original("tokenizer"), os.W_OK):
         pytest.skip("pycocoevalcap writes into its own folder, which is read-only")
+    if shutil.which("java") is None:
+        pytest.skip("pycocoevalcap only knows the Java on PATH")
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     captions = [f"{text} {number}" for number, (text, _) in enumerate(TOKENIZED)] + ["last", ""]
@@ -178,6 +180,19 @@ def test_meteor_says_what_is_wrong_with_the_input():
         assert meteor.pid is None  # none of this needed the program
     with pytest.raises(RuntimeError, match="inside its `with` block"):
         meteor.scores(["a"], [["a"]])
+
+
+@pytest.mark.java
+@needs_java
+def test_an_interrupted_meteor_answers_no_later_question(monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with MeteorJar() as meteor:
+        monkeypatch.setattr(JavaProcess, "receive", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            meteor.scores(["a"], [["a"]])
+        assert meteor.pid is None
 
 
 # -------------------------------------------------------------------------------------------------------- SPICE

@@ -39,10 +39,10 @@ class SpiceJar:
 
     Args:
         corenlp: folder with the two CoreNLP 3.6.0 jars; see ``spice_class_path``.
-        cache: folder that keeps parses between calls (it is made if need be; sparse files of 100 GB nominal size). One
+        cache: folder that keeps parses between calls (it is made if need be). One
             call uses it at a time: others wait, for ``timeout`` seconds at most. None keeps nothing.
         heap: the most memory for Java objects. The original asks for 8G, which is more than many machines have.
-        timeout: seconds for one call, the loading of the parser (up to a minute) included.
+        timeout: seconds for one call, the loading of the parser included.
         threads: parser threads; None is one per core.
         java: the runtime; None finds one.
 
