@@ -28,9 +28,9 @@ class SpiceJar:
 
     The program's scoring is untouched. The original stops at Java 14; here any Java from 8 on is accepted: the
     JavaScript engine the program uses to indent its output is stood in for, and its cache, which needs more of Java's
-    internals than newer releases give, is off by default. By its source the cache holds each caption's parse and nothing
-    else, so scores do not depend on it. Tested with Java 11, 17 and 25 on captions already parsed; the parser itself is
-    not part of the tests.
+    internals than newer releases give, is off by default. By its source the cache holds each caption's parse and
+    nothing else, so scores do not depend on it. Tested with Java 11, 17 and 25 on captions already parsed; the parser
+    itself is not part of the tests.
 
     Merging of graph nodes follows Java's identity hashes, so a repeated run may differ in rare items, as it does in the
     original.
