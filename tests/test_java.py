@@ -159,6 +159,8 @@ def test_lines_are_answered_in_order_and_untouched(stand_in):
         assert [process.ask(line) for line in lines] == lines
         with pytest.raises(InputError, match="line break"):
             process.ask("two\nlines")
+        with pytest.raises(InputError, match="not valid Unicode"):
+            process.ask("half \ud83d")
         assert process.ask("still there") == "still there"
         pid = process.pid
     assert not is_alive(pid)

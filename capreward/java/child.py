@@ -63,8 +63,10 @@ class Child:
             raise
 
     def stderr(self) -> str:
-        """The last lines of stderr."""
-        return b"".join(self._complaints).decode("utf-8", "replace")
+        """The last lines of stderr; all of them once the program has ended."""
+        if self.process.poll() is not None:
+            self._join_readers()
+        return b"".join(self._complaints.copy()).decode("utf-8", "replace")
 
     def status(self, patience: float) -> int | None:
         """The exit status, None if the program still runs after ``patience`` seconds."""
@@ -107,13 +109,18 @@ class Child:
         if self.owner != os.getpid():
             return  # a forked copy of this object must not kill its parent's program
         _kill(self.process)
-        for reader in self._readers:
-            reader.join(5.0)
+        self._join_readers()
         with contextlib.suppress(OSError):  # unsent text in the buffer of a program that is gone
             self.stdin.close()
         if self.watchdog is not None:
             with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
                 self.watchdog.communicate(b"done\n", timeout=5.0)
+
+    def _join_readers(self) -> None:
+        for reader in self._readers:
+            # Garbage collection, and with it end(), can happen in any thread.
+            if reader is not threading.current_thread():
+                reader.join(5.0)
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:

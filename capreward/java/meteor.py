@@ -79,17 +79,27 @@ class MeteorJar:
             return np.empty(0), float("nan")
         if self._process.pid is None:
             self._process.start()
-        pairs = zip(candidates, references, strict=True)
-        statistics = [self._process.ask(_score_line(candidate, texts)) for candidate, texts in pairs]
-        self._process.send(" ||| ".join(["EVAL", *statistics]))
-        values = [self._number(self._process.receive()) for _ in range(len(candidates) + 1)]
+        try:
+            values = self._converse([_score_line(*pair) for pair in zip(candidates, references, strict=True)])
+        except InputError:
+            raise
+        except BaseException:
+            # Also when interrupted: an answer left unread would be taken for that to a later question.
+            self._process.close()
+            raise
         return np.array(values[:-1]), values[-1]
 
-    def _number(self, answer: str) -> float:
-        try:
-            return float(answer)
-        except ValueError as error:
-            raise JavaError(f"METEOR answered {answer[:200]!r} where a score was due.") from error
+    def _converse(self, lines: list[str]) -> list[float]:
+        statistics = [self._process.ask(line) for line in lines]
+        self._process.send(" ||| ".join(["EVAL", *statistics]))
+        return [_number(self._process.receive()) for _ in range(len(lines) + 1)]
+
+
+def _number(answer: str) -> float:
+    try:
+        return float(answer)
+    except ValueError as error:
+        raise JavaError(f"METEOR answered {answer[:200]!r} where a score was due.") from error
 
 
 def _score_line(candidate: str, references: Sequence[str]) -> str:

@@ -127,14 +127,18 @@ class JavaProcess:
         """Write one line (UTF-8) to the program.
 
         Raises:
-            InputError: the text holds a line break, which would shift every later answer.
+            InputError: the text holds a line break, which would shift every later answer, or is not valid Unicode.
             JavaError: the program no longer listens.
             JavaTimeout: it listens but does not read on within the time limit.
         """
         if "\n" in line or "\r" in line:
-            raise InputError(f"{self.name} reads one line at a time; there is a line break in {line[:80]!r}")
+            raise InputError(f"{self.name} reads one line at a time; there is a line break in {line[:80]!r}.")
         try:
-            in_time = self._active().write(line.encode() + b"\n", self.timeout)
+            data = line.encode() + b"\n"
+        except UnicodeEncodeError as error:
+            raise InputError(f"{line[max(0, error.start - 20) : error.end + 20]!r} is not valid Unicode.") from error
+        try:
+            in_time = self._active().write(data, self.timeout)
         except (OSError, ValueError) as error:
             raise self._failure("stopped reading") from error
         if not in_time:

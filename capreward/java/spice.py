@@ -26,10 +26,11 @@ _OPENED = ("java.lang", "java.math", "java.net", "java.text", "java.util", "java
 class SpiceJar:
     """SPICE: F-score of the objects, attributes and relations that a caption shares with its references.
 
-    The program's scoring is untouched. It runs on any Java from 8 on, where the original stops at 14: the JavaScript
-    engine it uses to indent its output is stood in for, and its cache, which needs more of Java's internals than newer
-    releases give, is off by default. Within one call the cache holds each caption's parse and nothing else, so the
-    scores are the same without it.
+    The program's scoring is untouched. The original stops at Java 14; here any Java from 8 on is accepted: the
+    JavaScript engine the program uses to indent its output is stood in for, and its cache, which needs more of Java's
+    internals than newer releases give, is off by default. By its source the cache holds each caption's parse and
+    nothing else, so scores do not depend on it. Tested with Java 11, 17 and 25 on captions already parsed; the parser
+    itself is not part of the tests.
 
     Merging of graph nodes follows Java's identity hashes, so a repeated run may differ in rare items, as it does in the
     original.
@@ -39,10 +40,10 @@ class SpiceJar:
 
     Args:
         corenlp: folder with the two CoreNLP 3.6.0 jars; see ``spice_class_path``.
-        cache: folder that keeps parses between calls (it is made if need be; sparse files of 100 GB nominal size). One
-            call uses it at a time: others wait, for ``timeout`` seconds at most. None keeps nothing.
+        cache: folder that keeps parses between calls; it is made if need be. One call uses it at a time: others wait,
+            for ``timeout`` seconds at most. None keeps nothing.
         heap: the most memory for Java objects. The original asks for 8G, which is more than many machines have.
-        timeout: seconds for one call, the loading of the parser (up to a minute) included.
+        timeout: seconds for one call, the loading of the parser included.
         threads: parser threads; None is one per core.
         java: the runtime; None finds one.
 
