@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from capreward.errors import InputError
+from capreward.errors import InputError, ProgramError
 from capreward.java.child import PLATFORM_OPTIONS, VM_OPTIONS, Child
 from capreward.java.runtime import Java, find_java
 
 
-class JavaError(RuntimeError):
+class JavaError(ProgramError):
     """A Java program failed.
 
     Attributes:
