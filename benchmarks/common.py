@@ -1,0 +1,118 @@
+"""What the benchmarks share: fair timing of two programs in turn, and the machine they ran on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def against(ours: Callable[[], Any], peer: Callable[[], Any], *, runs: int, ours_per_run: int = 1) -> dict[str, Any]:
+    """Time two programs in turn, after one warm-up each.
+
+    Args:
+        ours: what is measured.
+        peer: what it is measured against.
+        runs: pairs of runs.
+        ours_per_run: calls of ``ours`` per pair (its mean counts), for work too short for the clock.
+
+    Returns:
+        Median seconds of both and the median, least and largest ratio peer/ours over the pairs.
+    """
+    ours()
+    peer()
+    pairs = []
+    for _ in range(runs):
+        mine = seconds(lambda: [ours() for _ in range(ours_per_run)]) / ours_per_run
+        pairs.append((mine, seconds(peer)))
+    ratios = [theirs / mine for mine, theirs in pairs]
+    return {
+        "ours_s": statistics.median(p[0] for p in pairs),
+        "peer_s": statistics.median(p[1] for p in pairs),
+        "ratio": statistics.median(ratios),
+        "ratio_range": [min(ratios), max(ratios)],
+        "runs": runs,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Processor, memory and versions."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    packages = ("capreward", "numpy", "pycocoevalcap", "torch")
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "java": java_version(),
+        "packages": {name: _version(name) for name in packages},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def java_version() -> str | None:
+    """The first line of ``java -version``; None without Java."""
+    try:
+        done = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stderr.splitlines()[0] if done.stderr else None
+
+
+def whole_process(
+    arguments: list[str], *, runs: int, warm_ups: int = 1, environment: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Median wall seconds and largest memory of a command started anew for each run, after the warm-ups."""
+    walls, peaks = [], []
+    for _ in range(runs + warm_ups):
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            arguments,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        walls.append(time.perf_counter() - begin)
+        if status != 0:
+            sys.exit(f"{' '.join(arguments)} failed with status {status}")
+        peaks.append(usage.ru_maxrss / 1024)
+    counted = walls[warm_ups:]
+    return {"wall_s": statistics.median(counted), "wall_range": [min(counted), max(counted)], "peak_mb": max(peaks)}
+
+
+def save(name: str, figures: dict[str, Any], command: str) -> Path:
+    """Keep the figures with machine, versions and command."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"command": command, "machine": machine(), "figures": figures}, indent=2) + "\n")
+    return path
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
