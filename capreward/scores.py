@@ -73,7 +73,7 @@ class Score:
         finish: ``finish(statistics.sum(0))[column]`` is ``value``.
         column: which of the values of ``finish`` this score is.
         signature: what the number depends on.
-        higher_is_better: the direction.
+        higher_is_better: the direction; None where neither is better.
         parts: further named numbers of the same evaluator (BLEU-1..4, the terms of an expression).
         family: tables show the parts in place of this score (which is one of them).
     """
@@ -85,7 +85,7 @@ class Score:
     statistics: Floats | None = field(default=None, repr=False)
     finish: Finish | None = field(default=None, repr=False)
     column: int = 0
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     parts: Mapping[str, Score] = field(default_factory=dict, repr=False)
     family: bool = False
 

@@ -17,7 +17,7 @@ GOOD = [{"image_id": 1, "caption": "a"}, {"image_id": 2, "caption": "b"}]
 TAR = tar_bytes([("1.txt", b"a" * 2000), ("2.txt", b"b" * 2000)])
 
 
-def refuse(path, *parts, read=read_captions, **options):
+def check_refused(path, *parts, read=read_captions, **options):
     """Read a file that must be refused, in one line that holds all the parts."""
     with pytest.raises(InputError) as caught:
         read(path, **options)
@@ -64,7 +64,7 @@ BAD_JSON = {
 def test_bad_json_values(tmp_path, name):
     value, parts = BAD_JSON[name]
     path = write(tmp_path, "c.json", json.dumps(value))
-    refuse(path, str(path), *parts)
+    check_refused(path, str(path), *parts)
 
 
 BAD_FILES = {
@@ -125,48 +125,48 @@ BAD_FILES = {
 def test_bad_files(tmp_path, name):
     data, parts = BAD_FILES[name]
     path = write(tmp_path, "c", data)
-    refuse(path, str(path), *parts)
+    check_refused(path, str(path), *parts)
 
 
 def test_parquet_with_missing_values(tmp_path):
     data = parquet_bytes({"image_id": [1, 2], "caption": ["a", None]})
-    refuse(write(tmp_path, "c.parquet", data), "row 2 (id 2): the caption is null")
+    check_refused(write(tmp_path, "c.parquet", data), "row 2 (id 2): the caption is null")
     data = parquet_bytes({"image_id": [1.0, float("nan")], "caption": ["a", "b"]})
-    refuse(write(tmp_path, "c.parquet", data), "row 2: the id is NaN")
+    check_refused(write(tmp_path, "c.parquet", data), "row 2: the id is NaN")
     data = parquet_bytes({"image_id": [1], "words": ["a"]})
-    refuse(write(tmp_path, "c.parquet", data), "no column for captions", "'words'")
+    check_refused(write(tmp_path, "c.parquet", data), "no column for captions", "'words'")
 
 
 def test_parquet_damaged_inside(tmp_path):
     data = bytearray(parquet_bytes({"image_id": list(range(99)), "caption": [f"caption {n}" for n in range(99)]}))
     data[4:200] = b"\xff" * 196
-    refuse(write(tmp_path, "c.parquet", bytes(data)), "damaged parquet file")
+    check_refused(write(tmp_path, "c.parquet", bytes(data)), "damaged parquet file")
 
 
 def test_parquet_that_is_not_utf8(tmp_path):
     pa = pytest.importorskip("pyarrow")
     data = parquet_bytes({"image_id": [1], "caption": pa.array([b"caf\xe9"]).view(pa.string())})
-    refuse(write(tmp_path, "c.parquet", data), "damaged parquet file", "utf-8")
+    check_refused(write(tmp_path, "c.parquet", data), "damaged parquet file", "utf-8")
 
 
 def test_ids_are_shown_on_one_short_line(tmp_path):
-    refuse(write(tmp_path, "c.json", {"a\n\x1b" + "b" * 99: None}), "(id a\\n\\x1bbbb", "bbb...)")
+    check_refused(write(tmp_path, "c.json", {"a\n\x1b" + "b" * 99: None}), "(id a\\n\\x1bbbb", "bbb...)")
 
 
 def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     path = write(tmp_path, "c.parquet", parquet_bytes({"image_id": [1], "caption": ["a"]}))
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    refuse(path, "pip install 'capreward[parquet]'")
+    check_refused(path, "pip install 'capreward[parquet]'")
 
 
 def test_missing_files_and_folders(tmp_path):
     write(tmp_path, "captions.json", "[]")
-    refuse(tmp_path / "caption.json", "does not exist", f"did you mean {tmp_path / 'captions.json'}?")
-    refuse(tmp_path / "zzz", "zzz does not exist")
-    refuse(tmp_path / "no" / "c.json", f"there is no folder {tmp_path / 'no'}")
-    refuse(tmp_path, "is a folder; give a caption file such as", "captions.json")
-    refuse("a\x00b", "does not exist")
-    refuse("x" * 5000, "cannot be read", "name too long")
+    check_refused(tmp_path / "caption.json", "does not exist", f"did you mean {tmp_path / 'captions.json'}?")
+    check_refused(tmp_path / "zzz", "zzz does not exist")
+    check_refused(tmp_path / "no" / "c.json", f"there is no folder {tmp_path / 'no'}")
+    check_refused(tmp_path, "is a folder; give a caption file such as", "captions.json")
+    check_refused("a\x00b", "does not exist")
+    check_refused("x" * 5000, "cannot be read", "name too long")
 
 
 def test_permission_denied(tmp_path, monkeypatch):
@@ -176,28 +176,28 @@ def test_permission_denied(tmp_path, monkeypatch):
         raise PermissionError(13, os.strerror(13), str(path))
 
     monkeypatch.setattr(Path, "open", deny)
-    refuse(path, f"{path} cannot be read: Permission denied")
+    check_refused(path, f"{path} cannot be read: Permission denied")
 
 
 def test_formats_that_do_not_fit(tmp_path):
     path = write(tmp_path, "c.json", GOOD)
-    refuse(path, 'no caption format "jsonll"', "did you mean jsonl?", ", ".join(format_names()), format="jsonll")
-    refuse(path, "text file", "cannot be read as parquet", format="parquet")
-    refuse(write(tmp_path, "s.tar", TAR), "tar file", "cannot be read as csv", format="csv")
-    refuse(path, "this format is a JSON object", format="dict")
-    refuse(path, 'no "annotations" list', format="coco")
-    refuse(path, 'no "images" list', format="karpathy")
-    refuse(write(tmp_path, "d.json", {"a": "b"}), "this format is a JSON list", format="coco-results")
-    refuse(path, "read as coco-results, which knows no split", "leave --split out", split="test")
-    refuse(tmp_path / "d.json", "read as dict", "leave --id-column out", id_column="x")
-    refuse(path, 'no column for "nope"', "'image_id', 'caption'", "--id-column", id_column="nope")
-    refuse(path, 'no column for "nope"', "--caption-column", caption_column="nope")
+    check_refused(path, 'no caption format "jsonll"', "did you mean jsonl?", ", ".join(format_names()), format="jsonll")
+    check_refused(path, "text file", "cannot be read as parquet", format="parquet")
+    check_refused(write(tmp_path, "s.tar", TAR), "tar file", "cannot be read as csv", format="csv")
+    check_refused(path, "this format is a JSON object", format="dict")
+    check_refused(path, 'no "annotations" list', format="coco")
+    check_refused(path, 'no "images" list', format="karpathy")
+    check_refused(write(tmp_path, "d.json", {"a": "b"}), "this format is a JSON list", format="coco-results")
+    check_refused(path, "read as coco-results, which knows no split", "leave --split out", split="test")
+    check_refused(tmp_path / "d.json", "read as dict", "leave --id-column out", id_column="x")
+    check_refused(path, 'no column for "nope"', "'image_id', 'caption'", "--id-column", id_column="nope")
+    check_refused(path, 'no column for "nope"', "--caption-column", caption_column="nope")
 
 
 def test_unknown_split(tmp_path):
     path = write(tmp_path, "d.json", {"images": [{"split": "test", "filename": "a", "sentences": []}]})
-    refuse(path, "no split train", "it has test (1 images)", split="train")
-    refuse(path, "no split  train", split="test+ train")
+    check_refused(path, "no split train", "it has test (1 images)", split="train")
+    check_refused(path, "no split  train", split="test+ train")
 
 
 def test_shards_that_cannot_be_read(tmp_path):
@@ -205,36 +205,36 @@ def test_shards_that_cannot_be_read(tmp_path):
         write(tmp_path, f"s{number}.tar", tar_bytes([("1.txt", b"a")]))
     write(tmp_path, "t0", "a dog")
     write(tmp_path, "t1", "a dog")
-    refuse(tmp_path / "s{0..1}.tar", "s1.tar: the sample 1 is also in", "s0.tar")
-    refuse(tmp_path / "s{0..2}.tar", "s2.tar does not exist")
-    refuse(tmp_path / "s{3..1}.tar", "must count upwards")
-    refuse(tmp_path / "s{0..999999999}.tar", "at most 100,000 shards")
-    refuse(tmp_path / "s{0..999}{0..999}.tar", "names more than 100,000 shards")
-    refuse(tmp_path / "t{0..1}", "t0 is not a tar file", "tar shards only")
+    check_refused(tmp_path / "s{0..1}.tar", "s1.tar: the sample 1 is also in", "s0.tar")
+    check_refused(tmp_path / "s{0..2}.tar", "s2.tar does not exist")
+    check_refused(tmp_path / "s{3..1}.tar", "must count upwards")
+    check_refused(tmp_path / "s{0..999999999}.tar", "at most 100,000 shards")
+    check_refused(tmp_path / "s{0..999}{0..999}.tar", "names more than 100,000 shards")
+    check_refused(tmp_path / "t{0..1}", "t0 is not a tar file", "tar shards only")
 
 
 def test_bad_references(tmp_path):
     one, two = write(tmp_path, "1.txt", "a\nb\n"), write(tmp_path, "2.txt", "a\nb\nc\n")
-    refuse([one, two], f"{one} (2), {two} (3)", "different numbers of lines", read=read_references)
+    check_refused([one, two], f"{one} (2), {two} (3)", "different numbers of lines", read=read_references)
     keyed = write(tmp_path, "r.json", {"1": ["a"]})
-    refuse([keyed, one], f"{one} has no ids but {keyed} has", read=read_references)
-    refuse([one, one], "is given twice", read=read_references)
-    refuse([], "no references file was given", read=read_references)
-    refuse(write(tmp_path, "e.json", {"1": ["a", None]}), "entry 1 (id 1): the caption is null", read=read_references)
-    refuse(write(tmp_path, "h.csv", "image_id,refs\n"), "holds no references", read=read_references)
+    check_refused([keyed, one], f"{one} has no ids but {keyed} has", read=read_references)
+    check_refused([one, one], "is given twice", read=read_references)
+    check_refused([], "no references file was given", read=read_references)
+    check_refused(write(tmp_path, "e.json", {"1": ["a", None]}), "entry 1 (id 1): the caption is null", read=read_references)
+    check_refused(write(tmp_path, "h.csv", "image_id,refs\n"), "holds no references", read=read_references)
     python = write(tmp_path, "p.csv", "image_id,references\n1,\"['a', 'b']\"\n")
-    refuse(python, "line 2", 'column "references" is not JSON', "json.dumps", read=read_references)
+    check_refused(python, "line 2", 'column "references" is not JSON', "json.dumps", read=read_references)
     rows = [{"id": 1, "caption": "c", "refs": ["a"]}, {"id": 1, "caption": "d", "refs": ["b"]}]
     twice = write(tmp_path, "twice.json", rows)
-    refuse(twice, "row 2: id 1 appears again with other references", read=read_captions_with_references)
-    refuse(write(tmp_path, "g.json", GOOD), "no column for references", read=read_captions_with_references)
+    check_refused(twice, "row 2: id 1 appears again with other references", read=read_captions_with_references)
+    check_refused(write(tmp_path, "g.json", GOOD), "no column for references", read=read_captions_with_references)
 
 
 @pytest.mark.parametrize("name", ["coco-results", "coco", "dict", "karpathy"])
 def test_json_cut_anywhere_is_called_cut_off(tmp_path, name):
     text = in_every_format([("k", 'a "dog" \\u00e9'), ("m", "é")])[name].decode()
     for end in range(2, len(text)):
-        refuse(write(tmp_path, "c.json", text[:end]), "the file seems cut off")
+        check_refused(write(tmp_path, "c.json", text[:end]), "the file seems cut off")
 
 
 def outcome(read, path, **options):

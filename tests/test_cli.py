@@ -199,7 +199,7 @@ def test_suggestions():
     assert "did you mean score?" in refused("scor")
     assert "did you mean cider" in refused("score", CAPTIONS, "-r", REFERENCES, "-m", "cidre")
     assert "unknown tokenizer 'ptp'" in refused("score", CAPTIONS, "-r", REFERENCES, "--tokenizer", "ptp")
-    assert "column 7" in refused("score", CAPTIONS, "-r", REFERENCES, "-m", "cider +")
+    assert "column 8" in refused("score", CAPTIONS, "-r", REFERENCES, "-m", "cider +")
 
 
 def test_refused_before_any_work(tmp_path):
@@ -227,7 +227,7 @@ BAD = {
     "truncated": ('[{"image_id": 1, "caption": "a do', "cut off"),
     "number": ('[{"image_id": "beach_01", "caption": 3}]', "beach_01"),
     "null": ('[{"image_id": "beach_01", "caption": null}]', "beach_01"),
-    "mixed": ('[{"image_id": "beach_01", "caption": "x"}, "y"]', "entry 2"),
+    "mixed": ('[{"image_id": "beach_01", "caption": "x"}, "y"]', "row 2"),
     "duplicate": ('[{"image_id": "beach_01", "caption": "x"}, {"image_id": "beach_01", "caption": "y"}]', "--multiple"),
     "no-overlap": ('[{"image_id": "elsewhere", "caption": "x"}]', "elsewhere"),
     "missing-ids": ('{"beach_01": "x", "elsewhere": "y"}', "--allow-missing"),

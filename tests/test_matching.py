@@ -19,7 +19,7 @@ def refs(references, aliases=None, aligned=False, notes=()):
     return References("r.json", "dict", references, aliases or {}, aligned, notes)
 
 
-def refuse(candidates, references, *parts, **options):
+def check_refused(candidates, references, *parts, **options):
     with pytest.raises(InputError) as caught:
         match(candidates, references, **options)
     message = str(caught.value)
@@ -98,36 +98,36 @@ def test_an_alias_of_an_absent_id_finds_nothing():
 def test_exact_ids_win_over_ambiguous_forms():
     references = refs({"42": ["plain"], "042": ["padded"]})
     assert match(table(("042", "a")), references).references == [["padded"]]
-    refuse(table(("0042", "a")), references, 'r.json has both "42" and "042"', '"0042" could mean either')
+    check_refused(table(("0042", "a")), references, 'r.json has both "42" and "042"', '"0042" could mean either')
 
 
 def test_folders_with_equal_names_are_ambiguous():
     references = refs({"train/1.jpg": ["a"], "val/1.jpg": ["b"]})
     assert match(table(("val/1.jpg", "c")), references).references == [["b"]]
-    refuse(table(("1.jpg", "c")), references, 'both "train/1.jpg" and "val/1.jpg"')
+    check_refused(table(("1.jpg", "c")), references, 'both "train/1.jpg" and "val/1.jpg"')
 
 
 def test_two_candidates_for_one_image():
-    refuse(
+    check_refused(
         table(("42", "a"), ("042", "b")), refs({"42": ["x"]}), 'c.json has both "42" and "042"', 'match "42" of r.json'
     )
 
 
 def test_repeated_ids():
     one = table(("1", "a"), ("2", "b"), ("1", "c"))
-    refuse(one, None, "c.json has 2 captions for id 1 (rows 1, 3)", "--multiple")
-    refuse(table(("1", "a"), ("1", "c"), ("2", "b"), ("2", "b")), None, "id 1 (rows 1, 2), and 1 other id repeats too")
+    check_refused(one, None, "c.json has 2 captions for id 1 (rows 1, 3)", "--multiple")
+    check_refused(table(("1", "a"), ("1", "c"), ("2", "b"), ("2", "b")), None, "id 1 (rows 1, 2), and 1 other id repeats too")
     matched = match(one, refs({"2": ["y"], "1": ["x"]}), multiple=True)
     assert (matched.keys, matched.item) == (["1", "2"], [0, 1, 0])
     assert matched.references == [["x"], ["y"]]
     listed = CaptionTable("c.json", "dict", ["k", "k"], ["a", "b"], [4, 4], "entry")
-    refuse(listed, None, "2 captions for id k (entry 4); keep")
+    check_refused(listed, None, "2 captions for id k (entry 4); keep")
 
 
 def test_missing_references():
     candidates = table(*((str(key), f"caption {key}") for key in range(1, 8)))
     references = refs({"2": ["two"], "5": ["five"], "7": []})
-    refuse(
+    check_refused(
         candidates, references, "r.json has no references for 5 images of c.json: 1, 3, 4 and 2 more",
         "pass --allow-missing to score the 2 that match",
     )  # fmt: skip
@@ -140,20 +140,20 @@ def test_missing_references():
 
 def test_empty_reference_lists():
     candidates = table(("1", "a"), ("2", "b"))
-    refuse(
+    check_refused(
         candidates,
         refs({"1": ["x"], "2": []}),
         "an empty list of references for 1 image of c.json: 2",
         "--allow-missing",
     )
-    refuse(candidates, refs({"1": [], "2": []}), "for 2 images of c.json: 1, 2; add references", allow_missing=True)
+    check_refused(candidates, refs({"1": [], "2": []}), "for 2 images of c.json: 1, 2; add references", allow_missing=True)
     assert match(table(("1", "a")), refs({"1": ["x"], "2": []})).references == [["x"]]
 
 
 @pytest.mark.parametrize("allow", [False, True])
 def test_no_overlap_shows_both_files(allow):
     parts = ["none of the ids of c.json is in r.json", 'the first are "dog" and "42"', "--id-column"]
-    refuse(table(("dog", "a")), refs({"42": ["x"]}), *parts, allow_missing=allow)
+    check_refused(table(("dog", "a")), refs({"42": ["x"]}), *parts, allow_missing=allow)
 
 
 def test_empty_texts_are_kept_and_noted():
@@ -175,6 +175,6 @@ def test_aligned_files():
     lines = table(("1", "a"), ("2", "b"), aligned=True)
     matched = match(lines, refs({"1": ["x"], "2": ["y"]}, aligned=True, notes=("a note",)))
     assert (matched.references, matched.notes) == ([["x"], ["y"]], ["a note"])
-    refuse(lines, refs({"1": ["x"]}, aligned=True), "c.json has 2 lines and r.json has 1", "line n")
-    refuse(lines, refs({"1": ["x"], "2": ["y"]}), "c.json has no ids, only lines in order, while r.json has ids")
-    refuse(table(("1", "a")), refs({"1": ["x"]}, aligned=True), "r.json has no ids, only lines in order, while c.json")
+    check_refused(lines, refs({"1": ["x"]}, aligned=True), "c.json has 2 lines and r.json has 1", "line n")
+    check_refused(lines, refs({"1": ["x"], "2": ["y"]}), "c.json has no ids, only lines in order, while r.json has ids")
+    check_refused(table(("1", "a")), refs({"1": ["x"]}, aligned=True), "r.json has no ids, only lines in order, while c.json")

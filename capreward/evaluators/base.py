@@ -30,7 +30,7 @@ class Evaluator:
     Attributes:
         name: as in the registry and in tables.
         needs: what must be known of each item, a subset of ``{"images", "references"}``.
-        higher_is_better: the direction.
+        higher_is_better: the direction; None where neither is better (length).
         columns: names of the values; more than one for families such as BLEU-1..4.
         main: which column is the reward.
         corpus_only: there is no value per caption, only one for all of them.
@@ -39,7 +39,7 @@ class Evaluator:
 
     name: str = ""
     needs: frozenset[str] = frozenset()
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     columns: tuple[str, ...] = ()
     main: int = 0
     corpus_only: bool = False

@@ -61,6 +61,7 @@ class Length(Evaluator):
     """
 
     name = "length"
+    higher_is_better = None
 
     def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         self.tokenizer = tokenizer_of(tokenizer)

@@ -80,13 +80,13 @@ def latex(results: Results, *, percent: bool = False) -> str:
 def _best(results: Results, column: Score) -> float | None:
     values = [s.scores[column.name].value for s in results.systems]
     known = [v for v in values if v == v]
-    if len(results.systems) < 2 or not known:
+    if len(results.systems) < 2 or not known or column.higher_is_better is None:
         return None
     return max(known) if column.higher_is_better else min(known)
 
 
 def _arrow(column: Score) -> str:
-    return "" if column.higher_is_better else "↓"
+    return "↓" if column.higher_is_better is False else ""
 
 
 def _interval(bounds: tuple[float, float], percent: bool) -> str:
