@@ -2,56 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from types import MappingProxyType
 
-from capreward.text.ptb_characters import SPACES, StandIns
+from capreward.text.ptb_characters import LINE_ENDS, StandIns
 from capreward.text.ptb_rules import RULES, Rule
 
 REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
+
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-_SYMBOLS = {"–": "--", "…": "...", "“": "``", "”": "''", "‘": "`", "’": "'", '"': "''", "£": "#", "€": "$", "¢": "cents",
-            "¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"}
+_SYMBOLS = {
+    "–": "--", "…": "...", '"': "''", "£": "#", "€": "$", "¢": "cents", "\u00ad": "-",
+    "¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3",
+    "‘": "`", "’": "'", "“": "``", "”": "''",
+}
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": "''", "apos": "'", "nbsp": "", "mdash": "--", "ndash": "--", "md": "--"}
+_ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
+_SKIPPED = frozenset(" \t\u00a0\x00‐٫")
 
 
-def _table() -> dict[str, list[Rule]]:
-    table: dict[str, list[Rule]] = {}
-    for rule in RULES:
-        for c in rule.starts:
-            table.setdefault(c, []).append(rule)
-    return table
+def _table() -> MappingProxyType[str, tuple[Rule, ...]]:
+    starts = {c for rule in RULES for c in rule.starts}
+    return MappingProxyType({c: tuple(rule for rule in RULES if c in rule.starts) for c in starts})
 
 TABLE = _table()
 
-def _normal(token: str, kind: str, shadow: str) -> str:
-    if token in _BRACKETS: return _BRACKETS[token]
-    if shadow in _SYMBOLS: return _SYMBOLS[shadow]
-    if kind == "dots": return "..."
-    if kind == "dashes": return "--"
-    if kind == "entity": return {"amp": "&", "lt": "<", "gt": ">", "quot": "''", "apos": "'"}[token[1:-1].lower()]
-    if kind in ("clitic", "n't"):
-        token = token.replace("’", "'").replace("&apos;", "'").replace("‘", "`")
+def _written(token: str, kind: str, shadow: str) -> str:
+    if kind == "char":
+        return _BRACKETS.get(token) or _SYMBOLS.get(shadow) or token.lower()
+    if kind == "ellipsis": return "..."
+    if kind == "dash": return "--"
+    if kind == "quotes":
+        return "".join(_SYMBOLS.get(s, t) for s, t in zip(shadow, token))
+    if kind == "entity":
+        return _ENTITIES.get(token[1:-1].lower(), token.lower())
+    if kind == "clitic":
+        token = re.sub("&apos;","'",token.replace("\x91","`").replace("\x92","'").replace("’", "'").replace("‘", "`").replace("‛","`").replace("‹","`").replace("›","'"),flags=2)
     if kind == "ampersand": token = token.replace("&amp;", "&")
-    return token.lower().replace("\u00ad", "").replace(" ", "\xa0") or "-"
+    if kind in ("smiley", "phone"):
+        token = token.replace("(", "-lrb-").replace(")", "-rrb-")
+    return token.lower().replace("\u00ad", "").replace(" ", "\u00a0") or "-"
+
 
 def tokens(text: str) -> list[str]:
     """All."""
-    text = text.translate(SPACES)
+    text = text.translate(LINE_ENDS)
     shadow = text if text.isascii() and text.isprintable() else text.translate(StandIns())
+    if "&" in shadow:
+        shadow = _ENTITY_LETTER.sub(lambda m: "é" * len(m[0]), shadow)
     out = []
+    hopeless: dict[int, int] = {}
     pos, end = 0, len(text)
     while pos < end:
         c = shadow[pos]
-        if c in " \xa0\x00‐٫":
-            if c in " \xa0\x00" or not TABLE.get(c):
-                pos += 1
-                continue
-        best, stop, kind = 1, pos + 1, "char"
+        best, stop, kind = 0, pos + 1, "char"
         for rule in TABLE.get(c, ()):
+            if hopeless and hopeless.get(id(rule), 0) > pos:
+                continue
             m = rule.pattern.match(shadow, pos)
-            if m and m.end() - pos > best or m and kind == "char":
+            if m is None:
+                if rule.until and shadow.find(rule.until, pos) < 0:
+                    hopeless[id(rule)] = end
+                elif rule.reach and (r := rule.reach.match(shadow, pos)):
+                    hopeless[id(rule)] = r.end()
+            elif m.end() - pos > best:
                 best, kind = m.end() - pos, rule.name
                 stop = m.end(m.lastindex) if m.lastindex else m.end()
-        out.append(_normal(text[pos:stop], kind, shadow[pos:stop]))
+        if kind == "char" and c in _SKIPPED:
+            pos += 1
+            continue
+        t = _written(text[pos:stop], kind, shadow[pos:stop])
+        if t: out.append(t)
         pos = stop
     return out
 

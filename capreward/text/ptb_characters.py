@@ -65,7 +65,7 @@ DIGITS_RANGES = """
 """
 
 SCRIPTS_RANGES = """
-    B2-B3 B9 201A 201E-201F 2070 2074-2079 2080-2089
+    B2-B3 B9 2070 2074-2079 2080-2089
 """
 
 # Characters with a meaning of their own, and the one that the rules know them by.
@@ -79,6 +79,7 @@ ALIKE = {
     "\x96\x97–—―": "–",
     "\u058a\u2010\u2011": "‐",
     "\u066b\u066c": "٫",
+    "‚„‟": "‚",
     # These are each one of a kind.
     "\xa0": "\xa0",
     "\xad": "\xad",
@@ -93,8 +94,8 @@ ALIKE = {
 }
 _OWN = {ord(c): stand_in for group, stand_in in ALIKE.items() for c in group}
 
-# All that Java's reader takes for the end of a line, and the tab: a space to us, see ptb.tokenize.
-SPACES = {ord(c): " " for c in "\t\n\x0b\x0c\r\u2028\u2029"}
+# All that ends a line for Java's reader: a space to us, see ptb.tokenize.
+LINE_ENDS = {ord(c): " " for c in "\n\x0b\x0c\r\u2028\u2029"}
 
 
 def _parse(ranges: str, kind: str) -> list[tuple[int, int, str]]:
@@ -122,7 +123,7 @@ def kind_of(code: int) -> str:
     if code in _OWN:
         return _OWN[code]
     if code < 0x80:
-        return chr(code) if 0x20 <= code < 0x7F else DROPPED
+        return chr(code) if 0x20 <= code < 0x7F or code == 0x09 else DROPPED
     row = _ROWS[max(bisect_right(_FIRSTS, code) - 1, 0)]
     return row[2] if row[0] <= code <= row[1] else DROPPED
 

@@ -8,77 +8,188 @@ look-ahead, which counts for the length.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from capreward.text.ptb_words import ABBREVIATIONS, CAPITALISED_ABBREVIATIONS, NUMBERED
+from capreward.text import ptb_words as words
 
-# Kinds of characters, to be used inside [...]
-_LETTER = "A-Za-zéºª\u00ad\u0300"
-_LETTER = "A-Za-zé\u00ad\u0300"
+# Kinds of characters, for use inside [...]: see ptb_characters for the stand-ins.
+_LETTER = "A-Za-zé\u00ad"
+_INNER = f"{_LETTER}\u0300"  # a mark belongs to the word, unless that starts with a digit
 _DIGIT = "0-9٠"
-_BASE = f"{_LETTER}{_DIGIT}"
+_ANY = f"{_INNER}{_DIGIT}"
+_BLANK = " \t\u00a0"
+
 _APOS = "(?:['’]|&apos;)"
-_APOSTROPHES = "(?:['’`‘]|&apos;)"
+_OTHER_APOS = "(?:’|&apos;)"
+_QUOTE = "(?:['’`‘]|&apos;)"
+_GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
 
-_WORD = f"(?:[{_LETTER}][{_BASE}]*|[{_DIGIT}]+(?:[A-Za-zé\u00ad][{_BASE}]*)?)"
-_NUMBER = f"(?:[{_DIGIT}]*(?:[.,:٫][{_DIGIT}]+)+|[{_DIGIT}]+)"
-_HYPHENS = "[-_‐/]"
-_HYPHENATED = f"{_WORD}(?:{_HYPHENS}{_WORD})+"
-_DECIMAL_HYPHENATED = f"(?:[{_DIGIT}]+(?:[.,][{_DIGIT}]+)+)(?:-{_WORD})+"
-_DOTTED = f"[{_LETTER}][{_BASE}]*(?:[.!?][{_LETTER}][{_BASE}]*)+"
-_CLITIC = f"{_APOS}(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
-_NOT_LETTER = f"(?![{_LETTER}])"
-_SPLIT_WORDS = {"can": "not", "gon": "na", "wan": "na", "got": "ta", "gim": "me", "lem": "me"}
+_LETTER_WORD = f"[{_INNER}][{_ANY}]*"
+_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}\u00ad]+(?:[{_LETTER}][{_LETTER}{_DIGIT}]*)?)"
+_CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
+_DASHED = "(?:-[A-Za-z]+)*"
+_SEP = "[- \u00a0]"
 
-
-class Rule(NamedTuple):
-    """One kind of token: what it looks like and what it may start with."""
-
-    name: str
-    pattern: re.Pattern[str]
-    starts: str
-
-
-def _rule(name: str, pattern: str, starts: str, flags: int = 0) -> Rule:
-    return Rule(name, re.compile(pattern, flags), starts)
-
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789٠"
 _WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300"
 
 
-def _any_case(words: list[str]) -> str:
-    return "(?i:" + "|".join(sorted(words, key=len, reverse=True)) + ")"
+class Rule(NamedTuple):
+    """One kind of token.
+
+    Attributes:
+        name: what the kind is called; ptb_tokens writes some kinds in a way of their own.
+        pattern: what it looks like.
+        starts: the characters it may start with.
+        reach: where the pattern fails, it fails as well from any later place within what this matches there, which
+            need not be tried: without it some texts would take quadratic time.
+        until: the last character of any match, for the same reason.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    starts: str
+    reach: re.Pattern[str] | None = None
+    until: str = ""
 
 
-_ABBREVIATION = f"(?:{_any_case(ABBREVIATIONS)}|{'|'.join(f'{w}|{w.upper()}' for w in CAPITALISED_ABBREVIATIONS)})\\."
+def _rule(name: str, pattern: str, starts: str, flags: int = 0, reach: str = "", until: str = "") -> Rule:
+    return Rule(name, re.compile(pattern, flags), starts, re.compile(reach) if reach else None, until)
 
-RULES = [
-    _rule("assimilated", "|".join(f"({a})(?={b}{_NOT_LETTER})" for a, b in _SPLIT_WORDS.items()), "cgwlCGWL", re.I),
-    _rule("before n't", f"({_WORD})(?:[nN]{_APOSTROPHES}[tT])", _WORDY),
-    _rule("n't", f"[nN]{_APOSTROPHES}[tT]", "nN"),
-    _rule("word", _WORD, _WORDY),
-    _rule("hyphenated", _HYPHENATED, _WORDY),
-    _rule("dotted", _DOTTED, _WORDY),
-    _rule("abbreviation", _ABBREVIATION, _LETTERS),
-    _rule("numbered", f"({_any_case(NUMBERED)}\\.) *[{_DIGIT}]", _LETTERS),
-    _rule("dot kept", f"({_WORD}(?:-{_WORD})*\\.)[,;:]", _WORDY),
-    _rule("acronym", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
-    _rule("initial", r"[A-Za-z]\.", _LETTERS),
-    _rule("apostrophe name", f"[A-HJ-XZdlno]['’][{_LETTER}]{{2,}}", _LETTERS),
-    _rule("apostrophe vowel", f"[{_LETTER}]+[aeiouAEIOU]['’][aeiouAEIOU][{_LETTER}]*", _LETTERS),
-    _rule("clitic", f"{_CLITIC}{_NOT_LETTER}", "'’&"),
-    _rule("number", f"[-+]?{_NUMBER}", _DIGITS + "-+.,:٫"),
-    _rule("decimal word", _DECIMAL_HYPHENATED, _DIGITS),
-    _rule("ampersand", "[A-Z]+(?:&(?:amp;)?[A-Z]+)+", _LETTERS),
-    _rule("tag", r"<[/!?]?[A-Za-z][A-Za-z0-9._:-]*\s*/?>", "<"),
-    _rule("twitter", r"@[A-Za-zé_][A-Za-z0-9é_]*|#[A-Za-zé]+", "@#"),
-    _rule("email", r"[A-Za-z0-9][^\s@<>\"]*@[A-Za-z0-9][A-Za-z0-9.-]*", _WORDY),
-    _rule("url", r"(?:https?://|ftp://|www\.)[^\s]+", "hfwHFW", re.I),
-    _rule("entity", r"&(?:amp|lt|gt|quot|apos);", "&", re.I),
-    _rule("dots", r"\.{3,}|\.(?: \.){2,}", "."),
-    _rule("dashes", r"-{2,4}", "-"),
-    _rule("run", r"[!?]+|\*+|_+|<<|>>|''|``|²+", "!?*_<>'`²"),
-]
+
+def _one_of(choices: Iterable[str]) -> str:
+    """An alternation that tries longer words first, so that the longest one wins."""
+    return "|".join(sorted(choices, key=len, reverse=True))
+
+
+def _split_words() -> list[Rule]:
+    """Words that come apart: cannot, don't, dog's, 'tis."""
+    return [
+        _rule("fused", "|".join(f"({a}){b}(?![{_ANY}])" for a, b in words.FUSED), "cgwlCGWL", re.I),
+        _rule("stem", f"({_LETTER_WORD})[nN]{_QUOTE}[tT]", _WORDY),
+        _rule("clitic", f"[nN]{_QUOTE}[tT]", "nN"),
+        _rule("stem", f"({_WORD}){_APOS}{_CLITIC}", _WORDY),
+        # After the typewriter's apostrophe a longer word is taken for the start of a quotation.
+        _rule("clitic", f"'{_CLITIC}(?![A-Za-z])|{_OTHER_APOS}{_CLITIC}", "'’&"),
+        _rule("clitic", "('t)(?:is|was)", "'", re.I),
+    ]
+
+
+def _words() -> list[Rule]:
+    file_type = _one_of(words.FILE_TYPES)
+    dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
+    return [
+        _rule("word", _WORD, _WORDY),
+        _rule("word", f"{_WORD}(?:[-_‐]{_WORD})+", _WORDY),
+        _rule("word", f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+", _WORDY),
+        # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
+        _rule("word", f"[{_ANY}][{_ANY}.,]*(?:-{_WORD})+", _WORDY, reach=f"[{_ANY}.,]+"),
+        _rule("word", f"({_WORD}(?:[-_]{_WORD})*\\.)[,;:]", _WORDY),
+        _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
+        _rule("file", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
+        _rule("ampersand", "[A-Z]+(?:&(?:amp;)?[A-Z]+)+", _LETTERS),
+        _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
+    ]
+
+
+def _apostrophe_words() -> list[Rule]:
+    whole = _one_of(words.APOSTROPHE_WORDS).replace("'", _APOS)
+    return [
+        _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
+        _rule("apostrophe", f"[A-HJ-XZn]{_APOS}[{_LETTER}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDlLoO]{_APOS}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[A-Za-z])", "dDjJlLyY"),
+        _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_APOS}[aeiouAEIOU][{_LETTER}]*", _LETTERS + "é"),
+        _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
+        _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
+        _rule("apostrophe", f"{_APOS}[2-9]0s", "'’&"),
+        _rule("apostrophe", f"({_APOS}[{_DIGIT}]{{2}}){_GAP}", "'’&"),
+    ]
+
+
+def _abbreviations() -> list[Rule]:
+    known = (
+        f"(?i:{_one_of(words.ABBREVIATIONS)})",
+        _one_of(form for w in words.NEVER_SHOUTED for form in (w, w.title())),
+        _one_of(form for w in words.CAPITALISED for form in (w, w.upper())),
+    )
+    starter = f"(?:{_one_of(words.SENTENCE_STARTERS)}){_GAP}"
+    return [
+        _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}\n]*[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
+        _rule("word", r"[A-Za-z]\.", _LETTERS),
+        _rule("word", f"([A-Za-z])\\.[{_BLANK}\n]+{starter}", _LETTERS),
+    ]
+
+
+def _numbers() -> list[Rule]:
+    number = f"(?:[{_DIGIT}]*(?:[.,:٫][{_DIGIT}]+)+|[{_DIGIT}]+)"
+    small = f"[{_DIGIT}]{{1,4}}"
+    phone = rf"\+?(?:[0-9]{{2,4}}{_SEP})?[0-9]{{2,4}}{_SEP}[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}"
+    return [
+        _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫"),
+        _rule("number", f"(?:{small}{_SEP})?{small}(?:\\\\?/|⁄){small}", _DIGITS),
+        _rule("phone", phone, "+" + _DIGITS),
+        _rule("phone", rf"\([0-9]{{2,3}}\)[ \u00a0]?[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}", "("),
+    ]
+
+
+def _addresses() -> list[Rule]:
+    """Web addresses, e-mail addresses, names of users and tags of markup."""
+    url = r"[^ \n\"<>|(){}]"
+    end = r"[^ \n\"<>|(){}.!?,-]"
+    path = f"/[^ \\n\"<>|()]+{end}"
+    label = r"[^ \n\"<>|(){}.!?,]+"
+    bare = "[#%&*+a-z~\u00a0-\uffff]+"
+    mail = r"[^ \t\n\u00a0\"<>|(){}]"
+    name = "[A-Za-z][A-Za-z0-9._:-]*+"
+    blank = r"[ \t\n]"
+    value = "(?:\"[^\"]*\"|'[^']*')"
+    attribute = f"(?:{blank}++{name}(?:{blank}*={blank}*{value})?)*"
+    return [
+        _rule("url", f"https?://{url}+{end}", "hH", re.I),
+        _rule("url", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"{url}+"),
+        _rule("url", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
+        _rule(
+            "url",
+            f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu){path}",
+            "#%&*+~\u00a0’“–…é©½" + _LETTERS[26:],
+            reach=f"{bare}(?:\\.{bare})*",
+        ),
+        _rule(
+            "email",
+            f"<?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
+            "<" + _WORDY,
+            reach=f"<?{mail}*",
+        ),
+        _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
+        _rule("tag", f"<{name}{attribute}{blank}*+/?{blank}*+>|</{name}{blank}*+>|<[!?][A-Za-z-][^>\n]*>", "<", until=">"),
+        _rule("entity", r"&(?:amp|lt|gt|quot|apos|nbsp|[mn]dash|MD|#[0-9]+|HT|UR|LR|Q[CLR]|[oc]dq);", "&", re.I),
+    ]
+
+
+def _smileys_and_punctuation() -> list[Rule]:
+    eye = "[-^x=~<>']"
+    return [
+        _rule("smiley", r"[<>]?[:;=][-o*']?[()DPpO\\{@|\[\]](?![A-Za-z0-9])", "<>:;="),
+        _rule("smiley", rf"{eye}_{eye}|\({eye}[_.-]?{eye}\)", "(-^x=~<>'"),
+        _rule("word", "-[LR][RCS]B-", "-", re.I),
+        _rule("ellipsis", rf"\.{{3,5}}|\.(?:[ \u00a0]\.){{2,4}}", "."),
+        _rule("dash", "-{2,4}", "-"),
+        _rule("quotes", "[‘’“”‚]{1,2}|[`‘]{2}|'['’]|``", "‘’“”‚`'"),
+        _rule("run", r"[!?]+|\*+|(?:\\\*)+|_+|#+|@+|-{5,}|<<|>>|²+", "!?*\\_#@-<>²"),
+    ]
+
+
+RULES: tuple[Rule, ...] = (
+    *_split_words(),
+    *_words(),
+    *_apostrophe_words(),
+    *_abbreviations(),
+    *_numbers(),
+    *_addresses(),
+    *_smileys_and_punctuation(),
+)
