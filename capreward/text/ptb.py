@@ -14,7 +14,7 @@ _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-
 _SYMBOLS = {
     "–": "--", "…": "...", '"': "''", "£": "#", "€": "$", "¢": "cents", "\u00ad": "-",
     "¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3",
-    "‘": "`", "’": "'", "“": "``", "”": "''",
+    "‘": "`", "’": "'", "“": "``", "”": "''", "‹": "`", "›": "'",
 }
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": "''", "apos": "'", "nbsp": "", "mdash": "--", "ndash": "--", "md": "--"}
 _ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
@@ -35,12 +35,15 @@ def _written(token: str, kind: str, shadow: str) -> str:
     if kind == "quotes":
         return "".join(_SYMBOLS.get(s, t) for s, t in zip(shadow, token))
     if kind == "entity":
-        return _ENTITIES.get(token[1:-1].lower(), token.lower())
+        name = token[1:-1]
+        return _ENTITIES.get(name if name.lower() in ("quot", "apos") else name.lower(), token.lower())
     if kind == "clitic":
-        token = re.sub("&apos;","'",token.replace("\x91","`").replace("\x92","'").replace("’", "'").replace("‘", "`").replace("‛","`").replace("‹","`").replace("›","'"),flags=2)
-    if kind == "ampersand": token = token.replace("&amp;", "&")
+        token = (token.replace("&apos;", "'").replace("\x91","`").replace("\x92","'").replace("’", "'").replace("‘", "`").replace("‛","`").replace("‹","`").replace("›","'"))
+    if kind == "ampersand": token = re.sub("&amp;", "&", token, flags=2)
     if kind in ("smiley", "phone"):
         token = token.replace("(", "-lrb-").replace(")", "-rrb-")
+    if kind in ("url", "email", "file"):
+        return token.lower().replace(" ", "\u00a0")
     return token.lower().replace("\u00ad", "").replace(" ", "\u00a0") or "-"
 
 
@@ -49,7 +52,8 @@ def tokens(text: str) -> list[str]:
     text = text.translate(LINE_ENDS)
     shadow = text if text.isascii() and text.isprintable() else text.translate(StandIns())
     if "&" in shadow:
-        shadow = _ENTITY_LETTER.sub(lambda m: "é" * len(m[0]), shadow)
+        shadow = _ENTITY_LETTER.sub(lambda m: "\u0300" * len(m[0]), shadow)
+    shadow += "\n"
     out = []
     hopeless: dict[int, int] = {}
     pos, end = 0, len(text)

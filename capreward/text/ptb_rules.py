@@ -20,15 +20,17 @@ _DIGIT = "0-9٠"
 _ANY = f"{_INNER}{_DIGIT}"
 _BLANK = " \t\u00a0"
 
-_APOS = "(?:['’]|&apos;)"
-_OTHER_APOS = "(?:’|&apos;)"
-_QUOTE = "(?:['’`‘]|&apos;)"
+_APOS = "(?:['’]|(?i:&apos;))"
+_OTHER_APOS = "(?:’|(?i:&apos;))"
+_QUOTE = "(?:['’`‘]|(?i:&apos;))"
 _GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
 
 _LETTER_WORD = f"[{_INNER}][{_ANY}]*"
-_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}\u00ad]+(?:[{_LETTER}][{_LETTER}{_DIGIT}]*)?)"
+_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*(?:[A-Za-zé][{_LETTER}{_DIGIT}]*)?)"
+_SEVERAL = f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+"
+_PART = f"(?:[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}|[{_LETTER}{_DIGIT}]+)"  # of a hyphenated word
 _CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
-_DASHED = "(?:-[A-Za-z]+)*"
+_DASHED = "(?:-[A-Za-z]+){0,2}"
 _SEP = "[- \u00a0]"
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -68,9 +70,9 @@ def _split_words() -> list[Rule]:
     """Words that come apart: cannot, don't, dog's, 'tis."""
     return [
         _rule("fused", "|".join(f"({a}){b}(?![{_ANY}])" for a, b in words.FUSED), "cgwlCGWL", re.I),
-        _rule("stem", f"({_LETTER_WORD})[nN]{_QUOTE}[tT]", _WORDY),
+        _rule("stem", f"([A-Za-z\u00ad]*[A-MO-Za-mo-z]\u00ad*)[nN]{_QUOTE}[tT]", _LETTERS),
         _rule("clitic", f"[nN]{_QUOTE}[tT]", "nN"),
-        _rule("stem", f"({_WORD}){_APOS}{_CLITIC}", _WORDY),
+        _rule("stem", f"({_WORD}|{_SEVERAL}){_APOS}{_CLITIC}", _WORDY),
         # After the typewriter's apostrophe a longer word is taken for the start of a quotation.
         _rule("clitic", f"'{_CLITIC}(?![A-Za-z])|{_OTHER_APOS}{_CLITIC}", "'’&"),
         _rule("clitic", "('t)(?:is|was)", "'", re.I),
@@ -78,18 +80,18 @@ def _split_words() -> list[Rule]:
 
 
 def _words() -> list[Rule]:
-    file_type = _one_of(words.FILE_TYPES)
-    dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
+    capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?)[A-Z]+)+"
     return [
         _rule("word", _WORD, _WORDY),
-        _rule("word", f"{_WORD}(?:[-_‐]{_WORD})+", _WORDY),
-        _rule("word", f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+", _WORDY),
+        _rule("word", f"(?!\u00ad){_PART}(?:[-_‐]{_PART})*", _WORDY),
+        _rule("word", _SEVERAL, _WORDY),
+        _rule("word", f"((?:{_one_of(words.CAPITALISED_FORMS)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}", _LETTERS),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
-        _rule("word", f"[{_ANY}][{_ANY}.,]*(?:-{_WORD})+", _WORDY, reach=f"[{_ANY}.,]+"),
-        _rule("word", f"({_WORD}(?:[-_]{_WORD})*\\.)[,;:]", _WORDY),
+        _rule("word", f"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
+        _rule("word", "([A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9.,]+"),
+        _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
-        _rule("file", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
-        _rule("ampersand", "[A-Z]+(?:&(?:amp;)?[A-Z]+)+", _LETTERS),
+        _rule("ampersand", f"({capitals}\\.)[,;:]|{capitals}", _LETTERS),
         _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
     ]
 
@@ -98,30 +100,34 @@ def _apostrophe_words() -> list[Rule]:
     whole = _one_of(words.APOSTROPHE_WORDS).replace("'", _APOS)
     return [
         _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
-        _rule("apostrophe", f"[A-HJ-XZn]{_APOS}[{_LETTER}]{{2,}}", _LETTERS),
-        _rule("apostrophe", f"[dDlLoO]{_APOS}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_LETTER}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
         _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[A-Za-z])", "dDjJlLyY"),
-        _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_APOS}[aeiouAEIOU][{_LETTER}]*", _LETTERS + "é"),
+        _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_LETTER}]*", _LETTERS + "é"),
         _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
         _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
-        _rule("apostrophe", f"{_APOS}[2-9]0s", "'’&"),
-        _rule("apostrophe", f"({_APOS}[{_DIGIT}]{{2}}){_GAP}", "'’&"),
+        _rule("apostrophe", f"{_APOS}[2-9]0[sS]", "'’&"),
+        _rule("apostrophe", f"({_APOS}[0-9]{{2}}){_GAP}", "'’&"),
     ]
 
 
 def _abbreviations() -> list[Rule]:
     known = (
-        f"(?i:{_one_of(words.ABBREVIATIONS)})",
+        f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
         _one_of(form for w in words.NEVER_SHOUTED for form in (w, w.title())),
-        _one_of(form for w in words.CAPITALISED for form in (w, w.upper())),
+        _one_of(words.CAPITALISED_FORMS),
     )
-    starter = f"(?:{_one_of(words.SENTENCE_STARTERS)}){_GAP}"
+    file_type = _one_of(words.FILE_TYPES)
+    dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
+    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|</?[A-Za-z!][^<>\n]*>){_GAP}"
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
-        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}\n]*[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}]?[{_DIGIT}]", _LETTERS, re.I),
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
         _rule("word", f"([A-Za-z])\\.[{_BLANK}\n]+{starter}", _LETTERS),
+        _rule("word", r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)", _LETTERS + "0123456789", reach="[A-Za-z0-9.,-]+"),
+        _rule("file", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
     ]
 
 
@@ -132,6 +138,7 @@ def _numbers() -> list[Rule]:
     return [
         _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫"),
         _rule("number", f"(?:{small}{_SEP})?{small}(?:\\\\?/|⁄){small}", _DIGITS),
+        _rule("number", f"[{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{2,4}}", _DIGITS),
         _rule("phone", phone, "+" + _DIGITS),
         _rule("phone", rf"\([0-9]{{2,3}}\)[ \u00a0]?[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}", "("),
     ]
@@ -143,7 +150,7 @@ def _addresses() -> list[Rule]:
     end = r"[^ \n\"<>|(){}.!?,-]"
     path = f"/[^ \\n\"<>|()]+{end}"
     label = r"[^ \n\"<>|(){}.!?,]+"
-    bare = "[#%&*+a-z~\u00a0-\uffff]+"
+    bare = "[#%&*+a-z~\x00\u00a0-\uffff]+"
     mail = r"[^ \t\n\u00a0\"<>|(){}]"
     name = "[A-Za-z][A-Za-z0-9._:-]*+"
     blank = r"[ \t\n]"
@@ -155,15 +162,15 @@ def _addresses() -> list[Rule]:
         _rule("url", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
         _rule(
             "url",
-            f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu){path}",
-            "#%&*+~\u00a0’“–…é©½" + _LETTERS[26:],
+            f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
+            "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
             reach=f"{bare}(?:\\.{bare})*",
         ),
         _rule(
             "email",
             f"<?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
-            "<" + _WORDY,
-            reach=f"<?{mail}*",
+            "<" + _LETTERS + "0123456789",
+            reach=f"<?[A-Za-z0-9]{mail}*",
         ),
         _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
         _rule("tag", f"<{name}{attribute}{blank}*+/?{blank}*+>|</{name}{blank}*+>|<[!?][A-Za-z-][^>\n]*>", "<", until=">"),
@@ -174,12 +181,12 @@ def _addresses() -> list[Rule]:
 def _smileys_and_punctuation() -> list[Rule]:
     eye = "[-^x=~<>']"
     return [
-        _rule("smiley", r"[<>]?[:;=][-o*']?[()DPpO\\{@|\[\]](?![A-Za-z0-9])", "<>:;="),
+        _rule("smiley", r"[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]](?![A-Za-z0-9])", "<>:;="),
         _rule("smiley", rf"{eye}_{eye}|\({eye}[_.-]?{eye}\)", "(-^x=~<>'"),
         _rule("word", "-[LR][RCS]B-", "-", re.I),
         _rule("ellipsis", rf"\.{{3,5}}|\.(?:[ \u00a0]\.){{2,4}}", "."),
         _rule("dash", "-{2,4}", "-"),
-        _rule("quotes", "[‘’“”‚]{1,2}|[`‘]{2}|'['’]|``", "‘’“”‚`'"),
+        _rule("quotes", "[`‘’“”‚‹›]{1,2}|''", "‘’“”‚‹›`'"),
         _rule("run", r"[!?]+|\*+|(?:\\\*)+|_+|#+|@+|-{5,}|<<|>>|²+", "!?*\\_#@-<>²"),
     ]
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 # The dot after these belongs to the word wherever they stand and however they are capitalised.
 ABBREVIATIONS = (
-    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri "
-    "ala ariz calif colo conn dak fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo "
-    "inc cos corp ltd co plc bancorp bhd assn assoc univ intl sys jr sr bros ph esq dr drs mr mrs ms mme mlle msgr "
-    "messrs prof profs pvt gen gov govs hon pres rev sen sens rep reps treas "
-    "lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst "
-    "st ave blvd rd rt sq ct bldg mt ft dept natl elec est ext etc al seq vs cf cie ste tel invt "
-    "adj adv alex jos wm"
+    "ph.d jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri ala ariz calif colo conn dak "
+    "fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo inc cos corp ltd co plc "
+    "bancorp bhd assn univ intl sys jr sr bros esq blvd rd rt sq ct bldg est ext etc al seq tel"
+).split()
+
+# So it does after these, which cannot end a sentence.
+TITLES = (
+    "assoc ph dr drs mr mrs ms mme mlle msgr messrs prof profs pvt gen gov govs hon pres rev sen sens rep reps "
+    "treas lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst st "
+    "ave mt ft dept natl elec vs cf cie ste invt adj adv alex jos wm"
 ).split()
 
 # These are abbreviations in lower case and capitalised, not when all in capitals.
 NEVER_SHOUTED = "mfg mtg pte ptes pty ptys ppte pptes ppty pptys".split()
 
 # These are words too, and abbreviations only when they start with a capital.
-CAPITALISED = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash".split()
+_CAPITALISED = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash".split()
+CAPITALISED_FORMS = [form for word in _CAPITALISED for form in (word, word.upper())]
 
 # These keep their dot before a number only.
 NUMBERED = "art ca fig figs no nos op pp prop".split()
