@@ -33,6 +33,10 @@ _CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
 _DASHED = "(?:-[A-Za-z]+){0,2}"
 _SEP = "[- \u00a0]"
 
+_NAME = "[A-Za-z][A-Za-z0-9._:-]*+"
+_ATTRIBUTE = f"[ \t]++{_NAME}(?:[ \t]*=[ \t]*(?:\"[^\"\n]*\"|'[^'\n]*'))?"
+_TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})*[ \t]*+/?[ \t]*+>|</{_NAME}[ \t]*+>|<[!?][A-Za-z-][^>\n]*>)"
+
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789٠"
 _WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300"
@@ -70,7 +74,7 @@ def _split_words() -> list[Rule]:
     """Words that come apart: cannot, don't, dog's, 'tis."""
     return [
         _rule("fused", "|".join(f"({a}){b}(?![{_ANY}])" for a, b in words.FUSED), "cgwlCGWL", re.I),
-        _rule("stem", f"([A-Za-z\u00ad]*[A-MO-Za-mo-z]\u00ad*)[nN]{_QUOTE}[tT]", _LETTERS),
+        _rule("stem", f"([A-Za-z\u00ad]*[A-MO-Za-mo-z]\u00ad*)[nN]{_QUOTE}[tT]", _LETTERS + "\u00ad"),
         _rule("clitic", f"[nN]{_QUOTE}[tT]", "nN"),
         _rule("stem", f"({_WORD}|{_SEVERAL}){_APOS}{_CLITIC}", _WORDY),
         # After the typewriter's apostrophe a longer word is taken for the start of a quotation.
@@ -85,7 +89,11 @@ def _words() -> list[Rule]:
         _rule("word", _WORD, _WORDY),
         _rule("word", f"(?!\u00ad){_PART}(?:[-_‐]{_PART})*", _WORDY),
         _rule("word", _SEVERAL, _WORDY),
-        _rule("word", f"((?:{_one_of(words.CAPITALISED_FORMS)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}", _LETTERS),
+        _rule(
+            "word",
+            f"((?:{_one_of(words.CAPITALISED_FORMS)}|{_one_of(words.NEVER_SHOUTED_FORMS)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}",
+            _LETTERS,
+        ),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
         _rule("word", f"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
         _rule("word", "([A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9.,]+"),
@@ -102,7 +110,7 @@ def _apostrophe_words() -> list[Rule]:
         _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
         _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_LETTER}]{{2,}}", _LETTERS),
         _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
-        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[A-Za-z])", "dDjJlLyY"),
+        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[{_INNER}])", "dDjJlLyY"),
         _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_LETTER}]*", _LETTERS + "é"),
         _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
         _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
@@ -113,21 +121,26 @@ def _apostrophe_words() -> list[Rule]:
 
 def _abbreviations() -> list[Rule]:
     known = (
-        f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
-        _one_of(form for w in words.NEVER_SHOUTED for form in (w, w.title())),
+        f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES, 'mfg', 'mtg'])})",
+        _one_of(words.NEVER_SHOUTED_FORMS),
         _one_of(words.CAPITALISED_FORMS),
     )
     file_type = _one_of(words.FILE_TYPES)
     dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
-    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|</?[A-Za-z!][^<>\n]*>){_GAP}"
+    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG}){_GAP}"
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
         _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}]?[{_DIGIT}]", _LETTERS, re.I),
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
         _rule("word", f"([A-Za-z])\\.[{_BLANK}\n]+{starter}", _LETTERS),
-        _rule("word", r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)", _LETTERS + "0123456789", reach="[A-Za-z0-9.,-]+"),
-        _rule("file", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
+        _rule(
+            "word",
+            r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)",
+            _LETTERS + "0123456789",
+            reach="[A-Za-z0-9.,-]+",
+        ),
+        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
     ]
 
 
@@ -148,32 +161,28 @@ def _addresses() -> list[Rule]:
     """Web addresses, e-mail addresses, names of users and tags of markup."""
     url = r"[^ \n\"<>|(){}]"
     end = r"[^ \n\"<>|(){}.!?,-]"
-    path = f"/[^ \\n\"<>|()]+{end}"
+    path = f'/[^ \\n"<>|()]+{end}'
     label = r"[^ \n\"<>|(){}.!?,]+"
     bare = "[#%&*+a-z~\x00\u00a0-\uffff]+"
     mail = r"[^ \t\n\u00a0\"<>|(){}]"
-    name = "[A-Za-z][A-Za-z0-9._:-]*+"
-    blank = r"[ \t\n]"
-    value = "(?:\"[^\"]*\"|'[^']*')"
-    attribute = f"(?:{blank}++{name}(?:{blank}*={blank}*{value})?)*"
     return [
-        _rule("url", f"https?://{url}+{end}", "hH", re.I),
-        _rule("url", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"{url}+"),
-        _rule("url", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
+        _rule("address", f"https?://{url}+{end}", "hH", re.I),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"{url}+"),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
         _rule(
-            "url",
+            "address",
             f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
             "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
             reach=f"{bare}(?:\\.{bare})*",
         ),
         _rule(
-            "email",
+            "address",
             f"<?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
             "<" + _LETTERS + "0123456789",
             reach=f"<?[A-Za-z0-9]{mail}*",
         ),
         _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
-        _rule("tag", f"<{name}{attribute}{blank}*+/?{blank}*+>|</{name}{blank}*+>|<[!?][A-Za-z-][^>\n]*>", "<", until=">"),
+        _rule("tag", _TAG, "<", until=">"),
         _rule("entity", r"&(?:amp|lt|gt|quot|apos|nbsp|[mn]dash|MD|#[0-9]+|HT|UR|LR|Q[CLR]|[oc]dq);", "&", re.I),
     ]
 
@@ -187,7 +196,7 @@ def _smileys_and_punctuation() -> list[Rule]:
         _rule("ellipsis", rf"\.{{3,5}}|\.(?:[ \u00a0]\.){{2,4}}", "."),
         _rule("dash", "-{2,4}", "-"),
         _rule("quotes", "[`‘’“”‚‹›]{1,2}|''", "‘’“”‚‹›`'"),
-        _rule("run", r"[!?]+|\*+|(?:\\\*)+|_+|#+|@+|-{5,}|<<|>>|²+", "!?*\\_#@-<>²"),
+        _rule("run", r"[!?]+|\*+|(?:\\\*)+|_+|#+|@+|-{5,}|<<|>>|²+|₂+", "!?*\\_#@-<>²₂"),
     ]
 
 

@@ -17,7 +17,8 @@ TITLES = (
 ).split()
 
 # These are abbreviations in lower case and capitalised, not when all in capitals.
-NEVER_SHOUTED = "mfg mtg pte ptes pty ptys ppte pptes ppty pptys".split()
+_NEVER_SHOUTED = "pte ptes pty ptys ppte pptes ppty pptys".split()
+NEVER_SHOUTED_FORMS = [form for word in _NEVER_SHOUTED for form in (word, word.title())]
 
 # These are words too, and abbreviations only when they start with a capital.
 _CAPITALISED = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash".split()
