@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 
 from capreward.text.ptb_lexer import tokens
-from capreward.text.ptb_words import NUMBERED
+from capreward.text.ptb_words import ABBREVIATIONS, CAPITALISED, FUSED, NEVER_SHOUTED, NUMBERED, TITLES
 
 __all__ = ["PTBTokenizer", "tokenize", "tokens"]
 
@@ -30,6 +30,11 @@ _OPEN_END = re.compile(rf"(?:^|[^A-Za-z])[A-Za-z]\.$|(?:{'|'.join(NUMBERED)})\.$
 # Only numbers join over a space: phone numbers and 1 1/2.
 _NUMBERS = re.compile(r"[0-9)] [0-9]")
 
+# A chunk that needs no lexer: letters, hyphens and a comma; or letters and a full stop, unless they are known words.
+_PLAIN = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)*),?|([A-Za-z]{2,})\.")
+_FUSED = frozenset(first + rest for first, rest in FUSED)
+_KNOWN = _FUSED.union(map(str.lower, (*ABBREVIATIONS, *CAPITALISED, *NEVER_SHOUTED, *NUMBERED, *TITLES)))
+
 _MAX_CHUNKS = 200_000  # about 30 MB
 
 
@@ -38,11 +43,11 @@ def _kept(found: list[str]) -> str:
 
 
 def tokenize(text: str, following: str = "") -> str:
-    """Tokenize one caption.
+    r"""Tokenize one caption.
 
     Args:
-        text: the caption. Characters that end a line for Java (``\\n`` ``\\r`` VT FF U+2028 U+2029) count as spaces; in
-            the original all of them but ``\\n`` shift every later caption by one line.
+        text: the caption. Characters that end a line for Java (``\n`` ``\r`` VT FF U+2028 U+2029) count as spaces; in
+            the original all of them but ``\n`` shift every later caption by one line.
         following: the caption after it, see ``PTBTokenizer``.
 
     Returns:
@@ -55,6 +60,11 @@ class _Chunks(dict[str, str | None]):
     """What each chunk between spaces becomes; None for those whose neighbours matter."""
 
     def __missing__(self, chunk: str) -> str | None:
+        if plain := _PLAIN.fullmatch(chunk):
+            word = plain[plain.lastindex or 0].lower()
+            if word not in (_KNOWN if plain[2] else _FUSED):
+                self[chunk] = word
+                return word
         safe = _SAFE_CHUNK.fullmatch(chunk) and not _OPEN_END.search(chunk)
         self[chunk] = result = tokenize(chunk) if safe else None
         return result

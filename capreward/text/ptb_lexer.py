@@ -49,7 +49,7 @@ def _lower(token: str) -> str:
 
 
 def _write_entity(token: str) -> str:
-    """Decode ``&amp;`` however it is capitalised, ``&quot;`` and ``&apos;`` only in lower case, as the original does."""
+    """Decode ``&amp;`` however it is capitalised, ``&quot;`` and ``&apos;`` only in lower case, like the original."""
     plain = {"&quot;": "''", "&apos;": "'"}.get(token)
     return _ENTITIES.get(token[1:-1].lower(), token.lower()) if plain is None else plain
 

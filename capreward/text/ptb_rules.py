@@ -1,7 +1,7 @@
 """The rules of the PTB tokenizer, as regular expressions over stand-ins (see ptb_characters).
 
-At every position all rules that may start with the character there are tried; the one that matches the longest text wins,
-the earlier of two equals. Where a rule has a group, only the group becomes the token and the rest of the match is
+At every position all rules that may start with the character there are tried; the one that matches the longest text
+wins, the earlier of two equals. Where a rule has a group, only the group becomes the token and the rest of the match is
 look-ahead, which counts for the length.
 """
 
@@ -91,11 +91,11 @@ def _words() -> list[Rule]:
         _rule("word", _SEVERAL, _WORDY),
         _rule(
             "word",
-            f"((?:{_one_of(words.CAPITALISED_FORMS)}|{_one_of(words.NEVER_SHOUTED_FORMS)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}",
+            f"((?:{_one_of(words.CAPITALISED)}|{_one_of(words.NEVER_SHOUTED)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}",
             _LETTERS,
         ),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
-        _rule("word", f"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
+        _rule("word", "[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
         _rule("word", "([A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9.,]+"),
         _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
@@ -121,9 +121,9 @@ def _apostrophe_words() -> list[Rule]:
 
 def _abbreviations() -> list[Rule]:
     known = (
-        f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES, 'mfg', 'mtg'])})",
-        _one_of(words.NEVER_SHOUTED_FORMS),
-        _one_of(words.CAPITALISED_FORMS),
+        f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
+        _one_of(words.NEVER_SHOUTED),
+        _one_of(words.CAPITALISED),
     )
     file_type = _one_of(words.FILE_TYPES)
     dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
@@ -193,7 +193,7 @@ def _smileys_and_punctuation() -> list[Rule]:
         _rule("smiley", r"[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]](?![A-Za-z0-9])", "<>:;="),
         _rule("smiley", rf"{eye}_{eye}|\({eye}[_.-]?{eye}\)", "(-^x=~<>'"),
         _rule("word", "-[LR][RCS]B-", "-", re.I),
-        _rule("ellipsis", rf"\.{{3,5}}|\.(?:[ \u00a0]\.){{2,4}}", "."),
+        _rule("ellipsis", r"\.{3,5}|\.(?:[ \u00a0]\.){2,4}", "."),
         _rule("dash", "-{2,4}", "-"),
         _rule("quotes", "[`‘’“”‚‹›]{1,2}|''", "‘’“”‚‹›`'"),
         _rule("run", r"[!?]+|\*+|(?:\\\*)+|_+|#+|@+|-{5,}|<<|>>|²+|₂+", "!?*\\_#@-<>²₂"),

@@ -1,48 +1,59 @@
-"""The words the PTB tokenizer knows by name: found by giving it every word of up to five letters, and many longer ones."""
+"""The words the PTB tokenizer knows by name.
+
+Found by giving it every word of up to five letters, and many longer ones, alone and in company.
+"""
 
 from __future__ import annotations
 
-# The dot after these belongs to the word wherever they stand and however they are capitalised.
-ABBREVIATIONS = (
-    "ph.d jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri ala ariz calif colo conn dak "
-    "fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo inc cos corp ltd co plc "
-    "bancorp bhd assn univ intl sys jr sr bros esq blvd rd rt sq ct bldg est ext etc al seq tel"
-).split()
 
-# So it does after these, which cannot end a sentence.
-TITLES = (
-    "assoc ph dr drs mr mrs ms mme mlle msgr messrs prof profs pvt gen gov govs hon pres rev sen sens rep reps "
-    "treas lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst st "
-    "ave mt ft dept natl elec vs cf cie ste invt adj adv alex jos wm"
-).split()
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# The dot after these belongs to the word wherever they stand and however they are capitalised.
+ABBREVIATIONS = _list("""
+    jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri
+    ala ariz calif colo conn dak fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo
+    inc cos corp ltd co plc bancorp bhd assn univ intl sys jr sr bros esq ph.d
+    blvd rd rt sq ct bldg est ext etc al seq tel
+""")
+
+# So it does after these, after which a sentence goes on: Mr.X is one word, while etc.X are two.
+TITLES = _list("""
+    dr drs mr mrs ms mme mlle msgr messrs prof profs gen gov govs hon pres rev sen sens rep reps treas
+    pvt lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst
+    assoc ph st ave mt ft dept natl elec mfg mtg vs cf cie ste invt adj adv alex jos wm
+""")
 
 # These are abbreviations in lower case and capitalised, not when all in capitals.
-_NEVER_SHOUTED = "pte ptes pty ptys ppte pptes ppty pptys".split()
-NEVER_SHOUTED_FORMS = [form for word in _NEVER_SHOUTED for form in (word, word.title())]
+NEVER_SHOUTED = tuple(
+    form for word in _list("pte ptes pty ptys ppte pptes ppty pptys") for form in (word, word.title())
+)
 
 # These are words too, and abbreviations only when they start with a capital.
-_CAPITALISED = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash".split()
-CAPITALISED_FORMS = [form for word in _CAPITALISED for form in (word, word.upper())]
+CAPITALISED = tuple(
+    form for word in _list("Ark Az Del Ill La Mass Miss Ore Pa Tex Wash") for form in (word, word.upper())
+)
 
 # These keep their dot before a number only.
-NUMBERED = "art ca fig figs no nos op pp prop".split()
+NUMBERED = _list("art ca fig figs no nos op pp prop")
 
 # Capitalised words that open a sentence: before them a single letter gives its dot away.
-SENTENCE_STARTERS = (
-    "A About According After An As At But Earlier He Her Here However If In It Last Many More Now Once One Other Our She "
-    "Since So Some Such That The Their Then There These They This We What When While Yet You"
-).split()
+SENTENCE_STARTERS = _list("""
+    A About According After An As At But Earlier He Her Here However If In It Last Many More Now Once One Other Our
+    She Since So Some Such That The Their Then There These They This We What When While Yet You
+""")
 
 # Words written with an apostrophe that no other rule would keep whole.
-APOSTROPHE_WORDS = (
-    "cap'n c'est c'mon dunkin' e'er ev'ry li'l ne'er nor'easter ol' o'er s'mores somethin' whate'er o'o o`o"
-).split()
+APOSTROPHE_WORDS = _list("""
+    cap'n c'est c'mon dunkin' e'er ev'ry li'l ne'er nor'easter ol' o'er s'mores somethin' whate'er o'o o`o
+""")
 
 # Words of two tokens: the first, and what must follow it.
 FUSED = (("can", "not"), ("gim", "me"), ("gon", "na"), ("got", "ta"), ("lem", "me"), ("wan", "na"))
 
 # A name that ends in one of these is a file's name.
-FILE_TYPES = (
-    "bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl png ppt ps py sql tar "
-    "txt wav x xml zip"
-).split()
+FILE_TYPES = _list("""
+    bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl png ppt ps py sql
+    tar txt wav x xml zip
+""")
