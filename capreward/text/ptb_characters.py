@@ -11,7 +11,7 @@ from bisect import bisect_right
 from itertools import chain
 
 # The stand-ins that the rules see in place of a character of each kind; ASCII stands for itself.
-LETTER, MARK, DIGIT, SYMBOL, SCRIPT, DROPPED = "é", "\u0300", "٠", "©", "²", "\x00"
+LETTER, MARK, DIGIT, SYMBOL, SUPERSCRIPT, SUBSCRIPT, DROPPED = "é", "\u0300", "٠", "©", "²", "₂", "\x00"
 
 LETTERS_RANGES = """
     AA B5 BA C0-D6 D8-F6 F8-2C1 2C6-2D1 2E0-2E4 2EC 2EE 370-374 376-377 37A-37D 386 388-38A 38C 38E-3A1 3A3-3F5
@@ -64,21 +64,23 @@ DIGITS_RANGES = """
     1C40-1C49 1C50-1C59 A620-A629 A8D0-A8D9 A900-A909 A9D0-A9D9 AA50-AA59 ABF0-ABF9 FF10-FF19
 """
 
-SCRIPTS_RANGES = """
-    B2-B3 B9 201A 201E-201F 2070 2074-2079 2080-2089
-"""
+SUPERSCRIPTS_RANGES = "B2-B3 B9 2070 2074-2079"
+SUBSCRIPTS_RANGES = "2080-2089"
 
 # Characters with a meaning of their own, and the one that the rules know them by.
 ALIKE = {
     "\x80¤₠€": "€",
     "\x85…": "…",
-    "\x91‘‛‹": "‘",
-    "\x92’›": "’",
+    "\x91‘‛": "‘",
+    "\x92’": "’",
     "\x93“«": "“",
     "\x94”»": "”",
     "\x96\x97–—―": "–",
     "\u058a\u2010\u2011": "‐",
     "\u066b\u066c": "٫",
+    "‚„‟": "‚",
+    "‹": "‹",
+    "›": "›",
     # These are each one of a kind.
     "\xa0": "\xa0",
     "\xad": "\xad",
@@ -93,8 +95,8 @@ ALIKE = {
 }
 _OWN = {ord(c): stand_in for group, stand_in in ALIKE.items() for c in group}
 
-# All that Java's reader takes for the end of a line, and the tab: a space to us, see ptb.tokenize.
-SPACES = {ord(c): " " for c in "\t\n\x0b\x0c\r\u2028\u2029"}
+# All that ends a line for Java's reader: a space to us, see ptb.tokenize.
+LINE_ENDS = {ord(c): " " for c in "\n\x0b\x0c\r\u2028\u2029"}
 
 
 def _parse(ranges: str, kind: str) -> list[tuple[int, int, str]]:
@@ -110,7 +112,8 @@ _ROWS = tuple(
             _parse(MARKS_RANGES, MARK),
             _parse(DIGITS_RANGES, DIGIT),
             _parse(SYMBOLS_RANGES, SYMBOL),
-            _parse(SCRIPTS_RANGES, SCRIPT),
+            _parse(SUPERSCRIPTS_RANGES, SUPERSCRIPT),
+            _parse(SUBSCRIPTS_RANGES, SUBSCRIPT),
         )
     )
 )
@@ -122,7 +125,7 @@ def kind_of(code: int) -> str:
     if code in _OWN:
         return _OWN[code]
     if code < 0x80:
-        return chr(code) if 0x20 <= code < 0x7F else DROPPED
+        return chr(code) if 0x20 <= code < 0x7F or code == 0x09 else DROPPED
     row = _ROWS[max(bisect_right(_FIRSTS, code) - 1, 0)]
     return row[2] if row[0] <= code <= row[1] else DROPPED
 

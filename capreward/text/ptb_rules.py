@@ -1,84 +1,211 @@
 """The rules of the PTB tokenizer, as regular expressions over stand-ins (see ptb_characters).
 
-At every position all rules that may start with the character there are tried; the one that matches the longest text wins,
-the earlier of two equals. Where a rule has a group, only the group becomes the token and the rest of the match is
+At every position all rules that may start with the character there are tried; the one that matches the longest text
+wins, the earlier of two equals. Where a rule has a group, only the group becomes the token and the rest of the match is
 look-ahead, which counts for the length.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from capreward.text.ptb_words import ABBREVIATIONS, CAPITALISED_ABBREVIATIONS, NUMBERED
+from capreward.text import ptb_words as words
 
-# Kinds of characters, to be used inside [...]
-_LETTER = "A-Za-zéºª\u00ad\u0300"
-_LETTER = "A-Za-zé\u00ad\u0300"
+# Kinds of characters, for use inside [...]: see ptb_characters for the stand-ins.
+_LETTER = "A-Za-zé\u00ad"
+_INNER = f"{_LETTER}\u0300"  # a mark belongs to the word, unless that starts with a digit
 _DIGIT = "0-9٠"
-_BASE = f"{_LETTER}{_DIGIT}"
-_APOS = "(?:['’]|&apos;)"
-_APOSTROPHES = "(?:['’`‘]|&apos;)"
+_ANY = f"{_INNER}{_DIGIT}"
+_BLANK = " \t\u00a0"
 
-_WORD = f"(?:[{_LETTER}][{_BASE}]*|[{_DIGIT}]+(?:[A-Za-zé\u00ad][{_BASE}]*)?)"
-_NUMBER = f"(?:[{_DIGIT}]*(?:[.,:٫][{_DIGIT}]+)+|[{_DIGIT}]+)"
-_HYPHENS = "[-_‐/]"
-_HYPHENATED = f"{_WORD}(?:{_HYPHENS}{_WORD})+"
-_DECIMAL_HYPHENATED = f"(?:[{_DIGIT}]+(?:[.,][{_DIGIT}]+)+)(?:-{_WORD})+"
-_DOTTED = f"[{_LETTER}][{_BASE}]*(?:[.!?][{_LETTER}][{_BASE}]*)+"
-_CLITIC = f"{_APOS}(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
-_NOT_LETTER = f"(?![{_LETTER}])"
-_SPLIT_WORDS = {"can": "not", "gon": "na", "wan": "na", "got": "ta", "gim": "me", "lem": "me"}
+_APOS = "(?:['’]|(?i:&apos;))"
+_OTHER_APOS = "(?:’|(?i:&apos;))"
+_QUOTE = "(?:['’`‘]|(?i:&apos;))"
+_GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
 
+_LETTER_WORD = f"[{_INNER}][{_ANY}]*"
+_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*(?:[A-Za-zé][{_LETTER}{_DIGIT}]*)?)"
+_SEVERAL = f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+"
+_PART = f"(?:[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}|[{_LETTER}{_DIGIT}]+)"  # of a hyphenated word
+_CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
+_DASHED = "(?:-[A-Za-z]+){0,2}"
+_SEP = "[- \u00a0]"
 
-class Rule(NamedTuple):
-    """One kind of token: what it looks like and what it may start with."""
+_NAME = "[A-Za-z][A-Za-z0-9._:-]*+"
+_ATTRIBUTE = f"[ \t]++{_NAME}(?:[ \t]*=[ \t]*(?:\"[^\"\n]*\"|'[^'\n]*'))?"
+_TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})*[ \t]*+/?[ \t]*+>|</{_NAME}[ \t]*+>|<[!?][A-Za-z-][^>\n]*>)"
 
-    name: str
-    pattern: re.Pattern[str]
-    starts: str
-
-
-def _rule(name: str, pattern: str, starts: str, flags: int = 0) -> Rule:
-    return Rule(name, re.compile(pattern, flags), starts)
-
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789٠"
 _WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300"
 
 
-def _any_case(words: list[str]) -> str:
-    return "(?i:" + "|".join(sorted(words, key=len, reverse=True)) + ")"
+class Rule(NamedTuple):
+    """One kind of token.
+
+    Attributes:
+        name: what the kind is called; ptb_tokens writes some kinds in a way of their own.
+        pattern: what it looks like.
+        starts: the characters it may start with.
+        reach: where the pattern fails, it fails as well from any later place within what this matches there, which
+            need not be tried: without it some texts would take quadratic time.
+        until: the last character of any match, for the same reason.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    starts: str
+    reach: re.Pattern[str] | None = None
+    until: str = ""
 
 
-_ABBREVIATION = f"(?:{_any_case(ABBREVIATIONS)}|{'|'.join(f'{w}|{w.upper()}' for w in CAPITALISED_ABBREVIATIONS)})\\."
+def _rule(name: str, pattern: str, starts: str, flags: int = 0, reach: str = "", until: str = "") -> Rule:
+    return Rule(name, re.compile(pattern, flags), starts, re.compile(reach) if reach else None, until)
 
-RULES = [
-    _rule("assimilated", "|".join(f"({a})(?={b}{_NOT_LETTER})" for a, b in _SPLIT_WORDS.items()), "cgwlCGWL", re.I),
-    _rule("before n't", f"({_WORD})(?:[nN]{_APOSTROPHES}[tT])", _WORDY),
-    _rule("n't", f"[nN]{_APOSTROPHES}[tT]", "nN"),
-    _rule("word", _WORD, _WORDY),
-    _rule("hyphenated", _HYPHENATED, _WORDY),
-    _rule("dotted", _DOTTED, _WORDY),
-    _rule("abbreviation", _ABBREVIATION, _LETTERS),
-    _rule("numbered", f"({_any_case(NUMBERED)}\\.) *[{_DIGIT}]", _LETTERS),
-    _rule("dot kept", f"({_WORD}(?:-{_WORD})*\\.)[,;:]", _WORDY),
-    _rule("acronym", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
-    _rule("initial", r"[A-Za-z]\.", _LETTERS),
-    _rule("apostrophe name", f"[A-HJ-XZdlno]['’][{_LETTER}]{{2,}}", _LETTERS),
-    _rule("apostrophe vowel", f"[{_LETTER}]+[aeiouAEIOU]['’][aeiouAEIOU][{_LETTER}]*", _LETTERS),
-    _rule("clitic", f"{_CLITIC}{_NOT_LETTER}", "'’&"),
-    _rule("number", f"[-+]?{_NUMBER}", _DIGITS + "-+.,:٫"),
-    _rule("decimal word", _DECIMAL_HYPHENATED, _DIGITS),
-    _rule("ampersand", "[A-Z]+(?:&(?:amp;)?[A-Z]+)+", _LETTERS),
-    _rule("tag", r"<[/!?]?[A-Za-z][A-Za-z0-9._:-]*\s*/?>", "<"),
-    _rule("twitter", r"@[A-Za-zé_][A-Za-z0-9é_]*|#[A-Za-zé]+", "@#"),
-    _rule("email", r"[A-Za-z0-9][^\s@<>\"]*@[A-Za-z0-9][A-Za-z0-9.-]*", _WORDY),
-    _rule("url", r"(?:https?://|ftp://|www\.)[^\s]+", "hfwHFW", re.I),
-    _rule("entity", r"&(?:amp|lt|gt|quot|apos);", "&", re.I),
-    _rule("dots", r"\.{3,}|\.(?: \.){2,}", "."),
-    _rule("dashes", r"-{2,4}", "-"),
-    _rule("run", r"[!?]+|\*+|_+|<<|>>|''|``|²+", "!?*_<>'`²"),
-]
+
+def _one_of(choices: Iterable[str]) -> str:
+    """An alternation that tries longer words first, so that the longest one wins."""
+    return "|".join(sorted(choices, key=len, reverse=True))
+
+
+def _split_words() -> list[Rule]:
+    """Words that come apart: cannot, don't, dog's, 'tis."""
+    return [
+        _rule("fused", "|".join(f"({a}){b}(?![{_ANY}])" for a, b in words.FUSED), "cgwlCGWL", re.I),
+        _rule("stem", f"([A-Za-z\u00ad]*[A-MO-Za-mo-z]\u00ad*)[nN]{_QUOTE}[tT]", _LETTERS + "\u00ad"),
+        _rule("clitic", f"[nN]{_QUOTE}[tT]", "nN"),
+        _rule("stem", f"({_WORD}|{_SEVERAL}){_APOS}{_CLITIC}", _WORDY),
+        # After the typewriter's apostrophe a longer word is taken for the start of a quotation.
+        _rule("clitic", f"'{_CLITIC}(?![A-Za-z])|{_OTHER_APOS}{_CLITIC}", "'’&"),
+        _rule("clitic", "('t)(?:is|was)", "'", re.I),
+    ]
+
+
+def _words() -> list[Rule]:
+    capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?)[A-Z]+)+"
+    return [
+        _rule("word", _WORD, _WORDY),
+        _rule("word", f"(?!\u00ad){_PART}(?:[-_‐]{_PART})*", _WORDY),
+        _rule("word", _SEVERAL, _WORDY),
+        _rule(
+            "word",
+            f"((?:{_one_of(words.CAPITALISED)}|{_one_of(words.NEVER_SHOUTED)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}",
+            _LETTERS,
+        ),
+        # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
+        _rule("word", "[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
+        _rule("word", "([A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9.,]+"),
+        _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:]", _WORDY),
+        _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
+        _rule("ampersand", f"({capitals}\\.)[,;:]|{capitals}", _LETTERS),
+        _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
+    ]
+
+
+def _apostrophe_words() -> list[Rule]:
+    whole = _one_of(words.APOSTROPHE_WORDS).replace("'", _APOS)
+    return [
+        _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
+        _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_LETTER}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[{_INNER}])", "dDjJlLyY"),
+        _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_LETTER}]*", _LETTERS + "é"),
+        _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
+        _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
+        _rule("apostrophe", f"{_APOS}[2-9]0[sS]", "'’&"),
+        _rule("apostrophe", f"({_APOS}[0-9]{{2}}){_GAP}", "'’&"),
+    ]
+
+
+def _abbreviations() -> list[Rule]:
+    known = (
+        f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
+        _one_of(words.NEVER_SHOUTED),
+        _one_of(words.CAPITALISED),
+    )
+    file_type = _one_of(words.FILE_TYPES)
+    dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
+    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG}){_GAP}"
+    return [
+        _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}]?[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
+        _rule("word", r"[A-Za-z]\.", _LETTERS),
+        _rule("word", f"([A-Za-z])\\.[{_BLANK}\n]+{starter}", _LETTERS),
+        _rule(
+            "word",
+            r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)",
+            _LETTERS + "0123456789",
+            reach="[A-Za-z0-9.,-]+",
+        ),
+        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
+    ]
+
+
+def _numbers() -> list[Rule]:
+    number = f"(?:[{_DIGIT}]*(?:[.,:٫][{_DIGIT}]+)+|[{_DIGIT}]+)"
+    small = f"[{_DIGIT}]{{1,4}}"
+    phone = rf"\+?(?:[0-9]{{2,4}}{_SEP})?[0-9]{{2,4}}{_SEP}[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}"
+    return [
+        _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫"),
+        _rule("number", f"(?:{small}{_SEP})?{small}(?:\\\\?/|⁄){small}", _DIGITS),
+        _rule("number", f"[{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{2,4}}", _DIGITS),
+        _rule("phone", phone, "+" + _DIGITS),
+        _rule("phone", rf"\([0-9]{{2,3}}\)[ \u00a0]?[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}", "("),
+    ]
+
+
+def _addresses() -> list[Rule]:
+    """Web addresses, e-mail addresses, names of users and tags of markup."""
+    url = r"[^ \n\"<>|(){}]"
+    end = r"[^ \n\"<>|(){}.!?,-]"
+    path = f'/[^ \\n"<>|()]+{end}'
+    label = r"[^ \n\"<>|(){}.!?,]+"
+    bare = "[#%&*+a-z~\x00\u00a0-\uffff]+"
+    mail = r"[^ \t\n\u00a0\"<>|(){}]"
+    return [
+        _rule("address", f"https?://{url}+{end}", "hH", re.I),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"{url}+"),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
+        _rule(
+            "address",
+            f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
+            "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
+            reach=f"{bare}(?:\\.{bare})*",
+        ),
+        _rule(
+            "address",
+            f"<?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
+            "<" + _LETTERS + "0123456789",
+            reach=f"<?[A-Za-z0-9]{mail}*",
+        ),
+        _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
+        _rule("tag", _TAG, "<", until=">"),
+        _rule("entity", r"&(?:amp|lt|gt|quot|apos|nbsp|[mn]dash|MD|#[0-9]+|HT|UR|LR|Q[CLR]|[oc]dq);", "&", re.I),
+    ]
+
+
+def _smileys_and_punctuation() -> list[Rule]:
+    eye = "[-^x=~<>']"
+    return [
+        _rule("smiley", r"[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]](?![A-Za-z0-9])", "<>:;="),
+        _rule("smiley", rf"{eye}_{eye}|\({eye}[_.-]?{eye}\)", "(-^x=~<>'"),
+        _rule("word", "-[LR][RCS]B-", "-", re.I),
+        _rule("ellipsis", r"\.{3,5}|\.(?:[ \u00a0]\.){2,4}", "."),
+        _rule("dash", "-{2,4}", "-"),
+        _rule("quotes", "[`‘’“”‚‹›]{1,2}|''", "‘’“”‚‹›`'"),
+        _rule("run", r"[!?]+|\*+|(?:\\\*)+|_+|#+|@+|-{5,}|<<|>>|²+|₂+", "!?*\\_#@-<>²₂"),
+    ]
+
+
+RULES: tuple[Rule, ...] = (
+    *_split_words(),
+    *_words(),
+    *_apostrophe_words(),
+    *_abbreviations(),
+    *_numbers(),
+    *_addresses(),
+    *_smileys_and_punctuation(),
+)

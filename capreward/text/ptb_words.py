@@ -1,20 +1,59 @@
-"""The words the PTB tokenizer knows by name, found by giving it every word of up to five letters, and many longer ones."""
+"""The words the PTB tokenizer knows by name.
+
+Found by giving it every word of up to five letters, and many longer ones, alone and in company.
+"""
 
 from __future__ import annotations
 
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # The dot after these belongs to the word wherever they stand and however they are capitalised.
-ABBREVIATIONS = (
-    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri "
-    "ala ariz calif colo conn dak fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo "
-    "inc cos corp ltd co plc bancorp bhd assn assoc univ intl sys jr sr bros ph esq dr drs mr mrs ms mme mlle msgr "
-    "messrs prof profs pte ptes ppte pptes pty ptys ppty pptys pvt gen gov govs hon pres rev sen sens rep reps treas "
-    "lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst "
-    "st ave blvd rd rt sq ct bldg mt mtg ft dept univ natl elec mfg est ext etc al seq vs cf cie ste tel invt "
-    "adj adv alex jos wm"
-).split()
+ABBREVIATIONS = _list("""
+    jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri
+    ala ariz calif colo conn dak fla ga ind kan kans ky md mich minn mo mont neb nev okla penn tenn va vt wis wisc wyo
+    inc cos corp ltd co plc bancorp bhd assn univ intl sys jr sr bros esq ph.d
+    blvd rd rt sq ct bldg est ext etc al seq tel
+""")
+
+# So it does after these, after which a sentence goes on: Mr.X is one word, while etc.X are two.
+TITLES = _list("""
+    dr drs mr mrs ms mme mlle msgr messrs prof profs gen gov govs hon pres rev sen sens rep reps treas
+    pvt lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst
+    assoc ph st ave mt ft dept natl elec mfg mtg vs cf cie ste invt adj adv alex jos wm
+""")
+
+# These are abbreviations in lower case and capitalised, not when all in capitals.
+NEVER_SHOUTED = tuple(
+    form for word in _list("pte ptes pty ptys ppte pptes ppty pptys") for form in (word, word.title())
+)
 
 # These are words too, and abbreviations only when they start with a capital.
-CAPITALISED_ABBREVIATIONS = "Ark Az Del Ill La Mass Miss Ore Pa Tex Wash".split()
+CAPITALISED = tuple(
+    form for word in _list("Ark Az Del Ill La Mass Miss Ore Pa Tex Wash") for form in (word, word.upper())
+)
 
 # These keep their dot before a number only.
-NUMBERED = "art ca fig figs no nos op pp prop".split()
+NUMBERED = _list("art ca fig figs no nos op pp prop")
+
+# Capitalised words that open a sentence: before them a single letter gives its dot away.
+SENTENCE_STARTERS = _list("""
+    A About According After An As At But Earlier He Her Here However If In It Last Many More Now Once One Other Our
+    She Since So Some Such That The Their Then There These They This We What When While Yet You
+""")
+
+# Words written with an apostrophe that no other rule would keep whole.
+APOSTROPHE_WORDS = _list("""
+    cap'n c'est c'mon dunkin' e'er ev'ry li'l ne'er nor'easter ol' o'er s'mores somethin' whate'er o'o o`o
+""")
+
+# Words of two tokens: the first, and what must follow it.
+FUSED = (("can", "not"), ("gim", "me"), ("gon", "na"), ("got", "ta"), ("lem", "me"), ("wan", "na"))
+
+# A name that ends in one of these is a file's name.
+FILE_TYPES = _list("""
+    bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl png ppt ps py sql
+    tar txt wav x xml zip
+""")

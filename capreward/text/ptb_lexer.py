@@ -1,0 +1,147 @@
+"""The lexer of the PTB tokenizer: text to tokens, punctuation and all."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+
+from capreward.text.ptb_characters import LINE_ENDS, StandIns
+from capreward.text.ptb_rules import RULES, Rule
+
+_SKIPPED = frozenset(" \t\u00a0\x00‐٫")  # between tokens these leave no trace
+
+_BRACKETS = MappingProxyType({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"})
+
+# How a character on its own is written, by its stand-in.
+_WRITTEN = MappingProxyType(
+    {
+        **{"–": "--", "…": "...", '"': "''", "\u00ad": "-", "£": "#", "€": "$", "¢": "cents"},
+        **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"},
+        **{"‘": "`", "’": "'", "“": "``", "”": "''", "‹": "`", "›": "'"},
+    }
+)
+
+_ENTITIES = MappingProxyType({"amp": "&", "lt": "<", "gt": ">", "nbsp": "", "mdash": "--", "ndash": "--", "md": "--"})
+_ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
+_CURLY = str.maketrans({"’": "'", "\x92": "'", "‘": "`", "‛": "`", "\x91": "`"})
+
+_LOOK_AHEAD = 200  # how much of the following line any rule can see; the longest words it looks for have nine letters
+
+
+def _rules_by_start() -> MappingProxyType[str, tuple[Rule, ...]]:
+    starts = {character for rule in RULES for character in rule.starts}
+    return MappingProxyType({c: tuple(rule for rule in RULES if c in rule.starts) for c in starts})
+
+
+_RULES = _rules_by_start()
+
+
+def _lower(token: str) -> str:
+    """Lower-case as Java does, for which a sigma is the last letter of a word even after a hyphen or a dot."""
+    if "Σ" not in token:
+        return token.lower()
+    letters = [c.isalpha() for c in token]
+    out = []
+    for i, c in enumerate(token):
+        last = c == "Σ" and any(letters[:i]) and not any(letters[i + 1 :])
+        out.append("ς" if last else "σ" if c == "Σ" else c)
+    return "".join(out).lower()
+
+
+def _write_entity(token: str) -> str:
+    """Decode ``&amp;`` however it is capitalised, ``&quot;`` and ``&apos;`` only in lower case, like the original."""
+    plain = {"&quot;": "''", "&apos;": "'"}.get(token)
+    return _ENTITIES.get(token[1:-1].lower(), token.lower()) if plain is None else plain
+
+
+def _write(token: str, kind: str, shadow: str) -> str:
+    """Return the token as the tokenizer prints it; empty for one that it swallows."""
+    match kind:
+        case "character":
+            return _BRACKETS.get(token) or _WRITTEN.get(shadow) or token.lower()
+        case "ellipsis":
+            return "..."
+        case "dash":
+            return "--"
+        case "quotes":
+            return "".join(_WRITTEN.get(s, t) for s, t in zip(shadow, token, strict=True))
+        case "entity":
+            return _write_entity(token)
+        case "clitic":
+            token = token.translate(_CURLY).replace("&apos;", "'")
+        case "ampersand":
+            token = re.sub("&amp;", "&", token, flags=re.IGNORECASE)
+        case "smiley" | "phone":
+            token = token.replace("(", "-lrb-").replace(")", "-rrb-")
+        case "address":
+            return _lower(token)
+    return _lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
+
+
+def _stand_ins(text: str) -> str:
+    shadow = text if text.isascii() and text.isprintable() else text.translate(StandIns())
+    if "&" in shadow:  # &eacute; may stand in a word wherever a combining mark may
+        shadow = _ENTITY_LETTER.sub(lambda match: "\u0300" * len(match[0]), shadow)
+    return shadow
+
+
+class _Hopeless:
+    """Remembers, per rule, up to where in this text it cannot match; this keeps the lexer linear."""
+
+    def __init__(self, shadow: str) -> None:
+        self._shadow = shadow
+        self._until: dict[int, int] = {}
+
+    def __contains__(self, place: tuple[Rule, int]) -> bool:
+        rule, position = place
+        return self._until.get(id(rule), 0) > position
+
+    def add(self, rule: Rule, position: int) -> None:
+        """Note that a rule failed here."""
+        if rule.until and self._shadow.find(rule.until, position) < 0:
+            self._until[id(rule)] = len(self._shadow)
+        elif rule.reach and (match := rule.reach.match(self._shadow, position)):
+            self._until[id(rule)] = match.end()
+
+
+def _longest(shadow: str, position: int, hopeless: _Hopeless) -> tuple[int, str]:
+    """Return where the token that starts here ends, and its kind."""
+    best, stop, kind = position, position + 1, "character"
+    for rule in _RULES.get(shadow[position], ()):
+        if (rule, position) in hopeless:
+            continue
+        match = rule.pattern.match(shadow, position)
+        if match is None:
+            if rule.reach or rule.until:
+                hopeless.add(rule, position)
+        elif match.end() > best:
+            best, kind = match.end(), rule.name
+            stop = match.end(match.lastindex or 0)
+    return stop, kind
+
+
+def tokens(text: str, following: str = "") -> list[str]:
+    """Split one line into the tokens of the PTB tokenizer, in lower case, punctuation included.
+
+    Args:
+        text: the line; whatever ends a line within it counts as a space.
+        following: the next line of the same file. The original looks past the end of a line when that ends in a
+            single letter and a dot: whether the dot ends a sentence depends on the next word.
+
+    Returns:
+        The tokens. An extra full stop that the original adds after an abbreviation that ends a sentence is left out.
+    """
+    text = text.translate(LINE_ENDS)
+    end = len(text)
+    shadow = _stand_ins(text) + "\n" + _stand_ins(following[:_LOOK_AHEAD].translate(LINE_ENDS))
+    hopeless = _Hopeless(shadow)
+    found = []
+    position = 0
+    while position < end:
+        stop, kind = _longest(shadow, position, hopeless)
+        if not (kind == "character" and shadow[position] in _SKIPPED):
+            token = _write(text[position:stop], kind, shadow[position:stop])
+            if token:
+                found.append(token)
+        position = stop
+    return found
