@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -94,11 +95,8 @@ class PhraseTable:
         owners = np.repeat(row_nodes[rows], counts)[keep]
         values = values[keep].tolist()
         first = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
-        ends = [*first[1:], len(values)]
-        return {
-            node: tuple(values[start:end])
-            for node, start, end in zip(owners[first].tolist(), first, ends, strict=True)
-        }
+        spans = pairwise([*first, len(values)])
+        return {node: tuple(values[start:end]) for node, (start, end) in zip(owners[first].tolist(), spans, strict=True)}
 
 
 def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tuple[Phrase, ...]]:
