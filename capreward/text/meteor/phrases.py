@@ -14,12 +14,9 @@ from capreward.text.meteor.store import Array
 Ints = npt.NDArray[np.int64]
 
 
-class Phrase(NamedTuple):
-    """A phrase of the table found in a sentence: its first word's position, its length in words, its node."""
-
-    start: int
-    length: int
-    node: int
+# A plain tuple: there are millions, and the garbage collector stops watching those that hold only numbers.
+Phrase = tuple[int, int, int]
+"""A phrase of the table found in a sentence: its first word's position, its length in words, its node."""
 
 
 class Relations(NamedTuple):
@@ -96,7 +93,9 @@ class PhraseTable:
         values = values[keep].tolist()
         first = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
         spans = pairwise([*first, len(values)])
-        return {node: tuple(values[start:end]) for node, (start, end) in zip(owners[first].tolist(), spans, strict=True)}
+        return {
+            node: tuple(values[start:end]) for node, (start, end) in zip(owners[first].tolist(), spans, strict=True)
+        }
 
 
 def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tuple[Phrase, ...]]:
@@ -107,6 +106,6 @@ def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tu
     positions, lengths, nodes = positions[order], lengths[order], nodes[order]
     owner = np.searchsorted(starts, positions, side="right") - 1
     local = (positions - starts[owner]).tolist()
-    phrases = list(map(Phrase, local, lengths.tolist(), nodes.tolist()))
+    phrases = list(zip(local, lengths.tolist(), nodes.tolist(), strict=True))
     cuts = np.searchsorted(positions, starts).tolist()
     return [tuple(phrases[start:end]) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
