@@ -103,6 +103,8 @@ class MeteorEngine:
         numbers: dict[str, int] = {}
         items: list[tuple[int, ...]] = []
         for position, texts in enumerate(references):
+            if isinstance(texts, str):
+                raise InputError(f"METEOR needs a list of references per item; item {position} is a single string.")
             if not len(texts):
                 raise InputError(f"METEOR needs at least one reference per caption; item {position} has none.")
             # The original's protocol separates references by bars, so bars inside one make two of it.
@@ -130,7 +132,7 @@ class MeteorEngine:
             :func:`~capreward.text.meteor.score.summable`.
 
         Raises:
-            InputError: the lengths do not fit, an item has no reference, or the references were prepared with other
+            InputError: the lengths or items do not fit, an item has no reference, or the references were prepared with other
                 data.
         """
         if not isinstance(references, PreparedReferences):
@@ -144,6 +146,8 @@ class MeteorEngine:
             raise InputError(
                 f"METEOR got {len(candidates)} captions for {len(items)} items; give one item per caption."
             )
+        if unknown := [item for item in items if not 0 <= item < len(references)]:
+            raise InputError(f"METEOR got a caption for item {unknown[0]}, but references for {len(references)} items.")
         if not len(candidates):
             return np.zeros((0, STATISTICS))
         return self._best(candidates, references, items)

@@ -108,4 +108,4 @@ def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tu
     local = (positions - starts[owner]).tolist()
     phrases = list(zip(local, lengths.tolist(), nodes.tolist(), strict=True))
     cuts = np.searchsorted(positions, starts).tolist()
-    return [tuple(phrases[start:end]) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [tuple(phrases[start:end]) for start, end in pairwise(cuts)]

@@ -32,10 +32,10 @@ _STEP_3 = {
     **{"tional": "tion", "ational": "ate", "alize": "al", "icate": "ic", "iciti": "ic", "ical": "ic"},
     **{"ful": "", "ness": "", "ative": ""},
 }
-_STEP_4 = dict.fromkeys(
-    "al ance ence er ic able ible ant ement ment ent ism ate iti ous ive ize ion".split(),
-    "",
-)
+_STEP_4 = {
+    **dict.fromkeys(("al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent"), ""),
+    **dict.fromkeys(("ism", "ate", "iti", "ous", "ive", "ize", "ion"), ""),
+}
 # What has to stand before these suffixes for the rule to act.
 _AFTER = {"ogi": "l", "li": "cdeghkmnrt", "ion": "st"}
 

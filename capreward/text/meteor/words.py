@@ -27,6 +27,8 @@ _SUFFIX_RULES = (
     *(("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
 )
 
+_REMEMBERED = 1 << 18
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Word:
@@ -82,6 +84,8 @@ class WordTable:
     def words(self, sentences: Iterable[tuple[str, ...]]) -> list[tuple[Word, ...]]:
         """The words of each sentence; all that are new are looked up together."""
         sentences = list(sentences)
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
         fresh = sorted({token for tokens in sentences for token in tokens} - self._known.keys())
         if fresh:
             self._add(fresh)
