@@ -60,7 +60,7 @@ def test_wrong_shape_is_refused():
 
 def test_power_is_correctly_rounded():
     base = np.array([chunks / (words / 2.0) for words in range(2, 80) for chunks in range(1, words // 2 + 1)])
-    exact = Context(prec=40)
-    want = [float(exact.power(Decimal(value), Decimal(0.2))) for value in base.tolist()]
+    exact, beta = Context(prec=40), 0.2
+    want = [float(exact.power(Decimal(value), Decimal(beta))) for value in base.tolist()]
     assert _power(base).tolist() == want
     assert _power(np.array(0.0)) == 0.0

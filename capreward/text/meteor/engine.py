@@ -132,8 +132,8 @@ class MeteorEngine:
             :func:`~capreward.text.meteor.score.summable`.
 
         Raises:
-            InputError: the lengths or items do not fit, an item has no reference, or the references were prepared with other
-                data.
+            InputError: the lengths or items do not fit, an item has no reference, or the references were prepared with
+                other data.
         """
         if not isinstance(references, PreparedReferences):
             references = self.prepare_references(references)
