@@ -4,53 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from capreward.text.meteor.phrases import Relations
 from capreward.text.meteor.search import best_alignment, fix_obvious
-from capreward.text.meteor.sentence import (
-    PARAPHRASE,
-    Candidate,
-    Match,
-    Sentence,
-    make_match,
-    positions_of_phrases,
-)
+from capreward.text.meteor.sentence import EXACT, PARAPHRASE, Candidate, Match, Sentence
 
 
-def align(candidate: Candidate, reference: Sentence, relations: Relations) -> list[Match | None]:
+def align(candidate: Candidate, reference: Sentence) -> list[Match | None]:
     """METEOR's alignment of a candidate with one reference.
 
     Returns:
         Per reference position, the match that starts there.
     """
-    lists = possible_matches(candidate, reference, relations)
+    lists = possible_matches(candidate, reference)
     fixed = fix_obvious(lists, len(candidate.sentence.keys))
     free = any(matches and settled is None for matches, settled in zip(lists, fixed, strict=True))
     return best_alignment(lists, fixed) if free else fixed
 
 
-def possible_matches(candidate: Candidate, reference: Sentence, relations: Relations) -> list[list[Match]]:
+def possible_matches(candidate: Candidate, reference: Sentence) -> list[list[Match]]:
     """Every match between the two, in lists by the reference position they start at, in the order they are tried."""
+    make = candidate.make
     if candidate.sentence.keys == reference.keys:
         # Captions that are equal word for word are matched exactly, whatever else is possible.
-        exact = candidate.exact
-        return [[make_match(0, start, 1, 1) for start in exact[key]] for key in reference.keys]
-    lists = [candidate.matches(word) for word in reference.words]
-    theirs = candidate.nodes
+        return [[make(EXACT, start, 1, 1) for start in candidate.exact[key]] for key in reference.keys]
+    lists = list(map(candidate.__getitem__, reference.words))
+    # Lists of single-word matches are shared between references: extended copies take their place.
+    theirs = candidate.places
     for position, length, node in reference.phrases:
-        row = relations.forward.get(node)
-        if row is None or theirs.keys().isdisjoint(row):
+        row = candidate.forward.get(node)
+        if row is None or candidate.sentence.nodes.isdisjoint(row):
             continue
-        for paraphrase in row:
-            for start, words in theirs.get(paraphrase, ()):
-                lists[position] = [*lists[position], make_match(PARAPHRASE, start, words, length)]
-    mine = positions_of_phrases(reference)
-    for start, words, node in candidate.sentence.phrases:
-        row = relations.backward.get(node)
-        if row is None or mine.keys().isdisjoint(row):
-            continue
+        found = [
+            make(PARAPHRASE, start, words, length) for paraphrase in row for start, words in theirs.get(paraphrase, ())
+        ]
+        lists[position] = lists[position] + found
+    related = [entry for entry in candidate.backward if not reference.nodes.isdisjoint(entry[2])]
+    mine = reference.places() if related else {}
+    for start, words, row in related:
         for paraphrase in row:
             for position, length in mine.get(paraphrase, ()):
-                lists[position] = [*lists[position], make_match(PARAPHRASE, start, words, length)]
+                lists[position] = [*lists[position], make(PARAPHRASE, start, words, length)]
     return lists
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from capreward.errors import InputError
 from capreward.text.meteor.align import align, statistics
 from capreward.text.meteor.build import Progress
 from capreward.text.meteor.normalize import NonBreaking, normalize
-from capreward.text.meteor.phrases import PhraseTable, Relations
+from capreward.text.meteor.phrases import PhraseTable
 from capreward.text.meteor.resources import Sources, index_path, installed_sources, load_index
 from capreward.text.meteor.score import STATISTICS, Floats, score_from_statistics
-from capreward.text.meteor.sentence import Candidate, Sentence
+from capreward.text.meteor.sentence import Candidate, Sentence, make_match
 from capreward.text.meteor.words import WordTable
 
 _SEPARATOR = "|||"
@@ -56,10 +56,7 @@ class _Tables:
         """Normalise texts and look their words and phrases up."""
         words = self.words.words([normalize(text, self.prefixes) for text in texts])
         phrases = self.phrases.find([[word.table for word in sentence] for sentence in words])
-        return [
-            Sentence(sentence, tuple([word.key for word in sentence]), found)
-            for sentence, found in zip(words, phrases, strict=True)
-        ]
+        return list(map(Sentence.of, words, phrases))
 
 
 class MeteorEngine:
@@ -106,6 +103,8 @@ class MeteorEngine:
         numbers: dict[str, int] = {}
         items: list[tuple[int, ...]] = []
         for position, texts in enumerate(references):
+            if isinstance(texts, str):
+                raise InputError(f"METEOR needs a list of references per item; item {position} is a single string.")
             if not len(texts):
                 raise InputError(f"METEOR needs at least one reference per caption; item {position} has none.")
             # The original's protocol separates references by bars, so bars inside one make two of it.
@@ -133,16 +132,22 @@ class MeteorEngine:
             :func:`~capreward.text.meteor.score.summable`.
 
         Raises:
-            InputError: the lengths do not fit, an item has no reference, or the references were prepared with other
-                data.
+            InputError: the lengths or items do not fit, an item has no reference, or the references were prepared with
+                other data.
         """
         if not isinstance(references, PreparedReferences):
             references = self.prepare_references(references)
         if references.index != self._tables.name:
-            raise InputError("These METEOR references were prepared with another version of the data; prepare them again.")
+            raise InputError(
+                "These METEOR references were prepared with another version of the data; prepare them again."
+            )
         items = range(len(references)) if items is None else items
         if len(items) != len(candidates):
-            raise InputError(f"METEOR got {len(candidates)} captions for {len(items)} items; give one item per caption.")
+            raise InputError(
+                f"METEOR got {len(candidates)} captions for {len(items)} items; give one item per caption."
+            )
+        if unknown := [item for item in items if not 0 <= item < len(references)]:
+            raise InputError(f"METEOR got a caption for item {unknown[0]}, but references for {len(references)} items.")
         if not len(candidates):
             return np.zeros((0, STATISTICS))
         return self._best(candidates, references, items)
@@ -153,27 +158,26 @@ class MeteorEngine:
         ours = [numbers.setdefault(text, len(numbers)) for text in texts]
         sentences = self._tables.sentences(list(numbers))
         relations = self._tables.phrases.relations(prepared.nodes, _nodes(sentences))
-        # Pairs of a candidate are aligned together, so that its look-ups live only as long as they serve.
-        places: dict[tuple[int, int], int] = {}
+        # Captions repeat, in samples of one image above all: each distinct pair is aligned once.
+        wanted: dict[int, dict[int, int]] = {}
         for candidate, item in zip(ours, items, strict=True):
-            for reference in prepared.items[item]:
-                places.setdefault((candidate, reference), -1)
+            wanted.setdefault(candidate, {}).update(dict.fromkeys(prepared.items[item], -1))
+        make = lru_cache(maxsize=4096)(make_match)
         rows: list[list[int]] = []
-        for candidate, reference in sorted(places):
-            if not rows or current.sentence is not sentences[candidate]:
-                current = Candidate(sentences[candidate])
-            places[candidate, reference] = len(rows)
-            theirs = prepared.sentences[reference]
-            rows.append(statistics(current.sentence, theirs, align(current, theirs, relations)))
+        for candidate, places in wanted.items():
+            mine = Candidate(sentences[candidate], relations, make)
+            for reference in places:
+                places[reference] = len(rows)
+                theirs = prepared.sentences[reference]
+                rows.append(statistics(mine.sentence, theirs, align(mine, theirs)))
         counts = np.array(rows, dtype=np.float64)
-        pairs = [[places[candidate, reference] for reference in prepared.items[item]] for candidate, item in zip(ours, items, strict=True)]
-        return counts[_winners(pairs, score_from_statistics(counts).tolist())]
-
-
-def _winners(pairs: list[list[int]], scores: list[float]) -> list[int]:
-    """Per caption, the first of its pairs with the highest score."""
-    return [max(places, key=scores.__getitem__) for places in pairs]
+        scores = score_from_statistics(counts).tolist()
+        winners = [
+            max([wanted[candidate][reference] for reference in prepared.items[item]], key=scores.__getitem__)
+            for candidate, item in zip(ours, items, strict=True)
+        ]
+        return counts[winners]
 
 
 def _nodes(sentences: Sequence[Sentence]) -> npt.NDArray[np.int64]:
-    return np.unique(np.array([node for sentence in sentences for _, _, node in sentence.phrases], dtype=np.int64))
+    return np.unique(np.array([node for sentence in sentences for node in sentence.nodes], dtype=np.int64))

@@ -89,10 +89,14 @@ def _split_dots(tokens: list[str], prefixes: NonBreaking) -> list[str]:
             out.append(token)
         elif "." in stem and _HAS_LETTER.search(stem):
             out.append(token.replace(".", ""))
-        elif stem in prefixes.plain or "a" <= following[:1] <= "z":
-            out.append(token)
-        elif stem in prefixes.numeric and "0" <= following[:1] <= "9":
+        elif _keeps_dot(stem, following, prefixes):
             out.append(token)
         else:
             out += (stem, ".")
     return out
+
+
+def _keeps_dot(stem: str, following: str, prefixes: NonBreaking) -> bool:
+    if stem in prefixes.plain or "a" <= following[:1] <= "z":
+        return True
+    return stem in prefixes.numeric and "0" <= following[:1] <= "9"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,9 @@ from capreward.text.meteor.store import Array
 Ints = npt.NDArray[np.int64]
 
 
-class Phrase(NamedTuple):
-    """A phrase of the table found in a sentence: its first word's position, its length in words, its node."""
-
-    start: int
-    length: int
-    node: int
+# A plain tuple: there are millions, and the garbage collector stops watching those that hold only numbers.
+Phrase = tuple[int, int, int]
+"""A phrase of the table found in a sentence: its first word's position, its length in words, its node."""
 
 
 class Relations(NamedTuple):
@@ -94,10 +92,9 @@ class PhraseTable:
         owners = np.repeat(row_nodes[rows], counts)[keep]
         values = values[keep].tolist()
         first = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
-        ends = [*first[1:], len(values)]
+        spans = pairwise([*first, len(values)])
         return {
-            node: tuple(values[start:end])
-            for node, start, end in zip(owners[first].tolist(), first, ends, strict=True)
+            node: tuple(values[start:end]) for node, (start, end) in zip(owners[first].tolist(), spans, strict=True)
         }
 
 
@@ -109,6 +106,6 @@ def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tu
     positions, lengths, nodes = positions[order], lengths[order], nodes[order]
     owner = np.searchsorted(starts, positions, side="right") - 1
     local = (positions - starts[owner]).tolist()
-    phrases = list(map(Phrase, local, lengths.tolist(), nodes.tolist()))
+    phrases = list(zip(local, lengths.tolist(), nodes.tolist(), strict=True))
     cuts = np.searchsorted(positions, starts).tolist()
-    return [tuple(phrases[start:end]) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [tuple(phrases[start:end]) for start, end in pairwise(cuts)]

@@ -101,7 +101,7 @@ def load_index(
     log = logging.getLogger(__name__)
     try:
         return load_arrays(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (CorruptStoreError, OSError) as error:
         log.warning("The METEOR index is unusable (%s) and is built again.", error)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +11,7 @@ STATISTICS = 23
 Floats = npt.NDArray[np.float64]
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.20, 0.60, 0.75
+_BETA_EXCESS = 2.0**-56 * 0.8
 _WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 
 
@@ -38,7 +36,7 @@ def score_from_statistics(stats: npt.ArrayLike) -> Floats:
         mean = 1.0 / ((1.0 - _ALPHA) / precision + _ALPHA / recall)
         chunks, ours, theirs = values[..., 20], values[..., 21], values[..., 22]
         fragmentation = np.where(_whole(values), 0.0, chunks / ((ours + theirs) / 2.0))
-        score = mean * (1.0 - _GAMMA * _power(fragmentation, _BETA))
+        score = mean * (1.0 - _GAMMA * _power(fragmentation))
     return np.where(score > 0.0, score, 0.0)
 
 
@@ -85,6 +83,27 @@ def _weighted_length(words: Floats, functions: Floats) -> Floats:
     return _DELTA * (words - functions) + (1.0 - _DELTA) * functions
 
 
-def _power(base: Floats, exponent: float) -> Any:
-    # math.pow, not numpy's: its vector instructions may differ in the last bit from one processor to the next.
-    return np.array([math.pow(value, exponent) for value in base.ravel().tolist()]).reshape(base.shape)
+def _power(base: Floats) -> Floats:
+    """``base ** beta``, correctly rounded; the power functions of platforms and numpy differ in the last bit."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        guess = np.asarray(np.power(base, _BETA))
+        square, square_low = _exact_product(guess, guess)
+        fourth, fourth_low = _exact_product(square, square)
+        fifth, fifth_low = _exact_product(fourth, guess)
+        fifth_low = fifth_low + (fourth_low + 2.0 * square * square_low) * guess
+        # One Newton step towards the fifth root, and what the double nearest 0.2 has over one fifth.
+        correction = ((base - fifth) - fifth_low) / (5.0 * fourth) + guess * _BETA_EXCESS * np.log(base)
+        return np.where(base > 0.0, guess + correction, base)
+
+
+def _exact_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Dekker's product: rounded result and rounding error, which add up to the exact one."""
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _halves(value: Floats) -> tuple[Floats, Floats]:
+    scaled = value * 134217729.0
+    high = scaled - (scaled - value)
+    return high, value - high

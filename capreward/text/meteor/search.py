@@ -34,9 +34,11 @@ def fix_obvious(lists: Sequence[Sequence[Match]], words: int) -> list[Match | No
     reference, candidate = [0] * size, [0] * words
     for position, matches in enumerate(lists):
         for start, end, _, _, length, _ in matches:
-            for covered in range(start, end):
+            candidate[start] += 1
+            reference[position] += 1
+            for covered in range(start + 1, end):
                 candidate[covered] += 1
-            for covered in range(position, position + length):
+            for covered in range(position + 1, position + length):
                 reference[covered] += 1
     fixed: list[Match | None] = [None] * size
     for position, matches in enumerate(lists):
@@ -69,7 +71,7 @@ def best_alignment(lists: Sequence[Sequence[Match]], fixed: Sequence[Match | Non
         if settled is not None:
             states = _take(states, settled, position, chunk, gain)
         elif not matches:
-            states = [_skip(state, position, chunk) for state in states]
+            states = _skip(states, position, chunk)
         else:
             states = _branch(states, matches, position, chunk, gain)
     _narrow(states)
@@ -87,9 +89,11 @@ def _narrow(states: list[State]) -> None:
     del states[BEAM:]
 
 
-def _skip(state: State, position: int, chunk: int) -> State:
-    cost, index, last, used, chosen = state
-    return state if position < index or last < 0 else (cost + chunk, index, -1, used, chosen)
+def _skip(states: list[State], position: int, chunk: int) -> list[State]:
+    return [
+        state if state[2] < 0 or position < state[1] else (state[0] + chunk, state[1], -1, state[3], state[4])
+        for state in states
+    ]
 
 
 def _take(states: list[State], match: Match, position: int, chunk: int, gain: int) -> list[State]:
@@ -103,7 +107,9 @@ def _take(states: list[State], match: Match, position: int, chunk: int, gain: in
 
 
 def _branch(states: list[State], matches: Sequence[Match], position: int, chunk: int, gain: int) -> list[State]:
-    options = [(m.start, m.end, m.mask, m.gain * gain, position + m.length, abs(position - m.start), m) for m in matches]
+    options = [
+        (m.start, m.end, m.mask, m.gain * gain, position + m.length, abs(position - m.start), m) for m in matches
+    ]
     out: list[State] = []
     for state in states:
         cost, index, last, used, chosen = state

@@ -75,7 +75,9 @@ def load_arrays(path: Path) -> dict[str, Array]:
     raw = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
     fixed = raw[:_PREFIX].tobytes()
     checked = len(_MAGIC) + 8
-    if not fixed.startswith(_MAGIC) or zlib.crc32(raw[checked:]) != int.from_bytes(fixed[len(_MAGIC) : checked], "little"):
+    if not fixed.startswith(_MAGIC) or zlib.crc32(raw[checked:].data) != int.from_bytes(
+        fixed[len(_MAGIC) : checked], "little"
+    ):
         raise CorruptStoreError(f"{path} is incomplete or changed")
     body = _PREFIX + int.from_bytes(fixed[checked:], "little")
     layout = json.loads(raw[_PREFIX:body].tobytes())

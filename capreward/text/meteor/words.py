@@ -8,14 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from capreward.text.meteor.stem import stem
 from capreward.text.meteor.store import Array
 
 # Order matters: the first rule whose result is a known word wins.
 _SUFFIX_RULES = (
-    *(("s", ""), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y")),
+    *(
+        ("s", ""),
+        ("ses", "s"),
+        ("xes", "x"),
+        ("zes", "z"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("men", "man"),
+        ("ies", "y"),
+    ),
     *(("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
     *(("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
 )
+
+_REMEMBERED = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +36,7 @@ class Word:
 
     Attributes:
         key: the 32-bit hash the original compares words by; a few unequal words share one ("1s" and "35").
-        stem: the hash of the word's Snowball English stem.
+        stem: the hash of the word's Porter2 stem.
         synsets: numbers of the synonym sets the word is in.
         function: whether it is on the function word list.
         table: its number in the paraphrase table's vocabulary, -1 if it is not there.
@@ -65,9 +77,6 @@ class WordTable:
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
-        from snowballstemmer import stemmer
-
-        self._stem = stemmer("english").stemWord
         self._arrays = arrays
         self._functions = frozenset(arrays["function_words"].tobytes().decode().split())
         self._known: dict[str, Word] = {}
@@ -75,6 +84,8 @@ class WordTable:
     def words(self, sentences: Iterable[tuple[str, ...]]) -> list[tuple[Word, ...]]:
         """The words of each sentence; all that are new are looked up together."""
         sentences = list(sentences)
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
         fresh = sorted({token for tokens in sentences for token in tokens} - self._known.keys())
         if fresh:
             self._add(fresh)
@@ -85,8 +96,9 @@ class WordTable:
         table = find_bytes(self._arrays["words"], [token.encode("utf-8", "surrogatepass") for token in tokens]).tolist()
         synsets = self._synsets(tokens)
         for token, number, numbers in zip(tokens, table, synsets, strict=True):
-            stem = java_hash(self._stem(token))
-            self._known[token] = Word(java_hash(token), stem, numbers, token in self._functions, number)
+            self._known[token] = Word(
+                java_hash(token), java_hash(stem(token)), numbers, token in self._functions, number
+            )
 
     def _synsets(self, tokens: list[str]) -> list[frozenset[int]]:
         """A word's own sets, joined by those of its irregular bases or else of its first known regular base."""
@@ -114,5 +126,4 @@ def _regular_bases(token: str) -> list[str]:
     """What the word may be an inflection of, most likely first."""
     if len(token) <= 2 or token.endswith("ss"):
         return []
-    ending, token = ("ful", token[:-3]) if token.endswith("ful") else ("", token)
-    return [token[: len(token) - len(old)] + new + ending for old, new in _SUFFIX_RULES if token.endswith(old)]
+    return [token.removesuffix(old) + new for old, new in _SUFFIX_RULES if token.endswith(old)]

@@ -1,0 +1,165 @@
+"""METEOR against stored values of meteor-1.5.jar; the index of the real data is built on first use (ten seconds)."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capreward.errors import InputError
+from capreward.text.meteor import MeteorEngine, corpus_score, score_from_statistics, summable
+
+JAR = json.loads((Path(__file__).parent / "fixtures" / "meteor_jar.json").read_text(encoding="utf-8"))
+
+VALUES = [
+    ("a dog runs in the park", ["a dog is running through a park", "the puppy runs in a park"], 0.3196413750944834),
+    ("the cat sat on the mat", ["a cat sits on a mat", "a cat is on the rug"], 0.37417456858415504),
+    ("a man is riding a horse", ["a person rides a horse"], 0.3860112511037072),
+    ("i don't know bob's dog", ["i do n't know bob 's dog"], 0.2739667945895073),
+    ("a black-and-white dog", ["a black and white dog"], 1.0),
+    ("cafe", ["café"], 0.6),
+    ("", ["a dog"], 0.0),
+    ("a dog", [""], 0.0),
+    ("", [""], 0.0),
+]
+
+# candidate, references, score by pycocoevalcap 1.2
+GOLDEN = [
+    *[(*VALUES[0],), (*VALUES[1],)],
+    (
+        "a man is riding a brown horse on the beach",
+        [
+            "a person rides a horse along the shore",
+            "a man on horseback at the beach",
+            "someone riding a brown horse near the ocean",
+        ],
+        0.3433979169820929,
+    ),
+    (
+        "two children",
+        ["two kids are playing with a red ball in the yard", "children play in a garden"],
+        0.12060301507537688,
+    ),
+    ("a a a a a a a a", ["a red bus", "a bus on a street"], 0.0903954802259887),
+    ("", ["an empty caption", "nothing"], 0.0),
+    ("a bus", ["a bus", "a red bus"], 1.0),
+    (
+        "a woman 's hand is n't holding the half-eaten sandwich",
+        ["a hand holding a half eaten sandwich", "the woman holds a sandwich"],
+        0.3863656243121846,
+    ),
+    ("street", ["a busy street with cars", "street"], 1.0),
+    (
+        "a large white airplane flying through a blue sky over some tall buildings in the city",
+        [
+            "a plane flies over the city",
+            "an airplane in the sky above skyscrapers",
+            "a jet flying over tall buildings",
+        ],
+        0.2709869075945524,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> MeteorEngine:
+    return MeteorEngine()
+
+
+def scores(engine: MeteorEngine, rows: list) -> list[float]:
+    return score_from_statistics(engine.statistics([row[0] for row in rows], [row[1] for row in rows])).tolist()
+
+
+def test_known_values(engine):
+    assert scores(engine, VALUES) == [value for *_, value in VALUES]
+
+
+def test_golden_captions_and_corpus(engine):
+    assert scores(engine, GOLDEN) == [value for *_, value in GOLDEN]
+    stats = engine.statistics([row[0] for row in GOLDEN], [row[1] for row in GOLDEN])
+    assert corpus_score(summable(stats).sum(0)) == 0.2896401776781528
+    assert corpus_score(summable(stats[:2]).sum(0)) == 0.34249702738507193
+
+
+def test_jar_statistics_and_scores(engine):
+    rows = JAR["rows"]
+    stats = engine.statistics([row["candidate"] for row in rows], [row["references"] for row in rows])
+    wrong = [row for row, mine in zip(rows, stats.tolist(), strict=True) if row["statistics"] != mine]
+    assert wrong == []
+    assert score_from_statistics(stats).tolist() == [row["score"] for row in rows]
+    assert corpus_score(summable(stats).sum(0)) == JAR["corpus"]
+
+
+def test_statistics_of_one_pair(engine):
+    expected = [3, 5, 1, 2, 2, 2, 1, 1, *[0] * 12, 2, 3, 3]
+    assert engine.statistics(["a red bus"], [["a big bus is red"]])[0, :4].tolist() == [3, 5, 1, 2]
+    assert engine.statistics(["bus red the"], [["the big bus is red"]])[0].tolist() == [*expected[:20], 3, 3, 3]
+    assert engine.statistics(["the bus red"], [["the bus is red"]])[0].tolist() == [3, 4, 1, 2, *expected[4:]]
+
+
+def test_lone_stem_match_is_worth_less_than_no_chunk(engine):
+    # "dogs" and "dog" match by stem and by synonym; a single inexact word does not pay for opening a chunk.
+    assert engine.statistics(["dogs"], [["dog"]])[0, 20:].tolist() == [0, 0, 0]
+    assert engine.statistics(["red dogs"], [["red dog"]])[0, 20:].tolist() == [1, 2, 2]
+
+
+def test_words_with_equal_hashes_count_as_equal(engine):
+    assert scores(engine, [("1s", ["35"]), ("90s dog", ["925 dog"]), ("1s", ["36"])]) == [1.0, 1.0, 0.0]
+
+
+def test_first_of_equal_references_wins(engine):
+    stats = engine.statistics(["dog"], [["a cat is", "some cows"]])
+    assert stats[0, :4].tolist() == [1, 3, 0, 2]
+
+
+def test_order_of_references_leaves_scores_alone(engine):
+    rows = [row for row in JAR["rows"] if len(row["references"]) > 1]
+    turned = [(row["candidate"], row["references"][::-1]) for row in rows]
+    assert len(rows) > 100
+    assert scores(engine, turned) == [row["score"] for row in rows]
+
+
+def test_candidate_bars_vanish_and_reference_bars_separate(engine):
+    assert scores(engine, [("a |||bus", ["a bus"]), ("a bus", ["a cat|||a bus"])]) == [1.0, 1.0]
+    assert scores(engine, [("a\nbus\r", ["a\tbus"])]) == [1.0]
+
+
+def test_prepared_references_serve_many_candidates(engine):
+    rows = JAR["rows"][:40]
+    prepared = pickle.loads(pickle.dumps(engine.prepare_references([row["references"] for row in rows])))
+    assert len(prepared) == 40
+    items = [3, 3, 0, 39, 3]
+    captions = [rows[3]["candidate"], rows[4]["candidate"], rows[0]["candidate"], rows[39]["candidate"], "a dog"]
+    got = engine.statistics(captions, prepared, items)
+    want = engine.statistics(captions, [rows[item]["references"] for item in items])
+    np.testing.assert_array_equal(got, want)
+    assert got[0].tolist() == rows[3]["statistics"]
+
+
+def test_engine_pickles_without_its_tables(engine):
+    engine.statistics(["a"], [["a"]])
+    data = pickle.dumps(engine)
+    assert len(data) < 1000
+    assert scores(pickle.loads(data), VALUES[:1]) == [VALUES[0][2]]
+
+
+def test_no_captions_give_no_rows(engine):
+    assert engine.statistics([], []).shape == (0, 23)
+
+
+@pytest.mark.parametrize(
+    "candidates, references, items, message",
+    [
+        (["a"], [[]], None, "item 0 has none"),
+        (["a"], ["a dog"], None, "single string"),
+        (["a", "b"], [["a"]], None, "2 captions for 1 items"),
+        (["a"], [["a"]], [1], "item 1"),
+        (["a"], [["a"]], [-1], "item -1"),
+    ],
+)
+def test_bad_input_is_named(engine, candidates, references, items, message):
+    with pytest.raises(InputError, match=message):
+        engine.statistics(candidates, references, items)
