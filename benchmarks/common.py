@@ -17,6 +17,15 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 
+# The command is started by a small process of its own: a child's largest memory counts that of the process it was
+# forked from.
+LAUNCHER = """
+import resource, subprocess, sys, time
+begin = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
 
 def seconds(work: Callable[[], Any]) -> float:
     """Wall time of one call."""
@@ -86,19 +95,19 @@ def whole_process(
     """Median wall seconds and largest memory of a command started anew for each run, after the warm-ups."""
     walls, peaks = [], []
     for _ in range(runs + warm_ups):
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            arguments,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        done = subprocess.run(
+            [sys.executable, "-c", LAUNCHER, *arguments],
+            capture_output=True,
+            text=True,
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
+            check=False,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        walls.append(time.perf_counter() - begin)
-        if status != 0:
-            sys.exit(f"{' '.join(arguments)} failed with status {status}")
-        peaks.append(usage.ru_maxrss / 1024)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(arguments)} failed: {done.stderr}")
+        wall, peak = done.stdout.split()
+        walls.append(float(wall))
+        peaks.append(float(peak) / 1024)
     counted = walls[warm_ups:]
     return {"wall_s": statistics.median(counted), "wall_range": [min(counted), max(counted)], "peak_mb": max(peaks)}
 

@@ -79,7 +79,7 @@ def caption_counts(samples: Samples, tokenizer: Tokenizer) -> tuple[Words, list[
     """The captions as word numbers and their n-gram counts of orders 1 to 4, once per Samples."""
 
     def build() -> tuple[Words, list[Counts]]:
-        _, words, counts = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER)
+        _, words, counts = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER, Counts.of)
         return words, counts
 
     return samples.memo(("caption-counts", tokenizer.name), build)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.samples import Samples
-from capreward.text.ngrams import Counts, Ints, NgramTable, Numbers, Words
+from capreward.text.ngrams import Counts, Grams, Ints, NgramTable, Numbers, Words
 from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references
 
 ORDER = 4
@@ -36,11 +36,16 @@ class Postings:
         return self.key % max(self.size, 1)
 
     @classmethod
-    def of(cls, counts: Counts, item: Ints) -> Postings:
-        """Sort the references' counts; ``item`` names the item of each reference."""
-        key = item[counts.row] * max(counts.size, 1) + counts.gram
-        order = np.argsort(key, kind="stable")
-        return cls(key[order], counts.row[order], counts.count[order], counts.size)
+    def of(cls, grams: Grams, offsets: Ints) -> Postings:
+        """Count each n-gram in each reference, given where each item's references start."""
+        item = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        most = max(1, int(np.diff(offsets).max(initial=0)))
+        place = np.arange(len(item)) - offsets[:-1][item]  # of a reference among its item's
+        row_key = item * max(grams.size, 1) * most + place
+        pairs, count = np.unique(row_key[grams.row] + grams.gram * np.int64(most), return_counts=True)
+        key, place = np.divmod(pairs, most)
+        reference = offsets[:-1][key // max(grams.size, 1)] + place
+        return cls(key, reference.astype(np.int32), count.astype(np.int32), grams.size)
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,9 @@ def reference_grams(samples: Samples, tokenizer: Tokenizer) -> ReferenceGrams:
     def build() -> ReferenceGrams:
         references = tokenized_references(samples, tokenizer)
         offsets = reference_offsets(references)
-        item = np.repeat(np.arange(len(references)), np.diff(offsets))
-        table, words, counts = NgramTable.build([r for refs in references for r in refs], ORDER)
-        return ReferenceGrams(table, words, [Postings.of(c, item) for c in counts], offsets, tokenizer)
+        texts = [r for refs in references for r in refs]
+        table, words, postings = NgramTable.build(texts, ORDER, lambda grams: Postings.of(grams, offsets))
+        return ReferenceGrams(table, words, postings, offsets, tokenizer)
 
     return samples.memo(("reference-grams", tokenizer.name), build)
 

@@ -6,15 +6,17 @@ A table gives each distinct n-gram of a corpus a number. An n-gram is the pair (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
+Counted = TypeVar("Counted")
 
 BASE = np.int64(1) << 31  # words and (n-1)-grams are numbered below it: their pair fits into 62 bits
 BLOCK = 50_000  # captions split into words at a time
@@ -160,23 +162,30 @@ class NgramTable:
         return [len(self.vocabulary), *map(len, self.keys)]
 
     @classmethod
-    def build(cls, texts: Sequence[str], order: int = 4) -> tuple[NgramTable, Words, list[Counts]]:
+    def build(
+        cls, texts: Sequence[str], order: int, count: Callable[[Grams], Counted]
+    ) -> tuple[NgramTable, Words, list[Counted]]:
         """Number all n-grams of tokenized captions.
 
+        Args:
+            texts: N tokenized captions.
+            order: the longest n-grams.
+            count: what to make of the n-grams of each order, whose positions are not kept.
+
         Returns:
-            The table, the captions as word numbers, and per order the counts of the n-grams in each caption.
+            The table, the captions as word numbers, and what ``count`` made of each order.
         """
         vocabulary: dict[str, int] = {}
         words = number_words(texts, vocabulary, grow=True)
         grams = Grams(words.rows, words.ids, len(vocabulary))
-        counts, keys = [Counts.of(grams)], []
+        counted, keys = [count(grams)], []
         for n in range(2, order + 1):
             row, key = _longer(words, n, grams)
             known, gram = np.unique(key, return_inverse=True)
             grams = Grams(row, gram.astype(np.int32), len(known))
             keys.append(known)
-            counts.append(Counts.of(grams))
-        return cls(vocabulary, tuple(keys)), words, counts
+            counted.append(count(grams))
+        return cls(vocabulary, tuple(keys)), words, counted
 
     def encode(self, texts: Sequence[str]) -> Words:
         """Tokenized captions as word numbers; unknown words get numbers from the vocabulary's size on."""
