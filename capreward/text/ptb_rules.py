@@ -122,7 +122,7 @@ def _apostrophe_words() -> list[Rule]:
 def _abbreviations() -> list[Rule]:
     known = (
         f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
-        _one_of(words.NEVER_SHOUTED),
+        _one_of((*words.NEVER_SHOUTED, *words.NEVER_SHOUTED_TITLES)),
         _one_of(words.CAPITALISED),
     )
     file_type = _one_of(words.FILE_TYPES)
