@@ -70,6 +70,8 @@ class _Chunks(dict[str, str | None]):
     """What each chunk between spaces becomes; None for those whose neighbours matter."""
 
     def __missing__(self, chunk: str) -> str | None:
+        if len(self) >= _MAX_CHUNKS:
+            self.clear()
         if plain := _PLAIN.fullmatch(chunk):
             word = plain[plain.lastindex or 0].lower()
             if word not in (_KNOWN if plain[2] else _FUSED):
@@ -112,8 +114,6 @@ class PTBTokenizer:
         Returns:
             N strings of tokens joined by single spaces.
         """
-        if len(self._chunks) > _MAX_CHUNKS:
-            self._chunks.clear()
         chunks = self._chunks
         results = []
         for i, caption in enumerate(captions):
