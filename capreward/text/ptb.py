@@ -17,7 +17,15 @@ import re
 from collections.abc import Sequence
 
 from capreward.text.ptb_lexer import tokens
-from capreward.text.ptb_words import ABBREVIATIONS, CAPITALISED, FUSED, NEVER_SHOUTED, NUMBERED, TITLES
+from capreward.text.ptb_words import (
+    ABBREVIATIONS,
+    CAPITALISED,
+    FUSED,
+    NEVER_SHOUTED,
+    NEVER_SHOUTED_TITLES,
+    NUMBERED,
+    TITLES,
+)
 
 __all__ = ["PTBTokenizer", "tokenize", "tokens"]
 
@@ -33,7 +41,9 @@ _NUMBERS = re.compile(r"[0-9)] [0-9]")
 # A chunk that needs no lexer: letters, hyphens and a comma; or letters and a full stop, unless they are known words.
 _PLAIN = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)*),?|([A-Za-z]{2,})\.")
 _FUSED = frozenset(first + rest for first, rest in FUSED)
-_KNOWN = _FUSED.union(map(str.lower, (*ABBREVIATIONS, *CAPITALISED, *NEVER_SHOUTED, *NUMBERED, *TITLES)))
+_KNOWN = _FUSED.union(
+    map(str.lower, (*ABBREVIATIONS, *CAPITALISED, *NEVER_SHOUTED, *NEVER_SHOUTED_TITLES, *NUMBERED, *TITLES))
+)
 
 _MAX_CHUNKS = 200_000  # about 30 MB
 
@@ -60,6 +70,8 @@ class _Chunks(dict[str, str | None]):
     """What each chunk between spaces becomes; None for those whose neighbours matter."""
 
     def __missing__(self, chunk: str) -> str | None:
+        if len(self) >= _MAX_CHUNKS:
+            self.clear()
         if plain := _PLAIN.fullmatch(chunk):
             word = plain[plain.lastindex or 0].lower()
             if word not in (_KNOWN if plain[2] else _FUSED):
@@ -102,8 +114,6 @@ class PTBTokenizer:
         Returns:
             N strings of tokens joined by single spaces.
         """
-        if len(self._chunks) > _MAX_CHUNKS:
-            self._chunks.clear()
         chunks = self._chunks
         results = []
         for i, caption in enumerate(captions):

@@ -129,7 +129,8 @@ def tokens(text: str, following: str = "") -> list[str]:
             single letter and a dot: whether the dot ends a sentence depends on the next word.
 
     Returns:
-        The tokens. An extra full stop that the original adds after an abbreviation that ends a sentence is left out.
+        The tokens. Two things that never reach a caption differ from the original: straight quotes are all written as
+        closing ones, and the extra full stop after an abbreviation that ends a sentence is left out.
     """
     text = text.translate(LINE_ENDS)
     end = len(text)

@@ -122,7 +122,7 @@ def _apostrophe_words() -> list[Rule]:
 def _abbreviations() -> list[Rule]:
     known = (
         f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
-        _one_of(words.NEVER_SHOUTED),
+        _one_of((*words.NEVER_SHOUTED, *words.NEVER_SHOUTED_TITLES)),
         _one_of(words.CAPITALISED),
     )
     file_type = _one_of(words.FILE_TYPES)
@@ -138,7 +138,7 @@ def _abbreviations() -> list[Rule]:
             "word",
             r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)",
             _LETTERS + "0123456789",
-            reach="[A-Za-z0-9.,-]+",
+            reach="[A-Za-z0-9.,]+",
         ),
         _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
     ]
@@ -172,14 +172,14 @@ def _addresses() -> list[Rule]:
         _rule(
             "address",
             f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
-            "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
+            "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²₂½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
             reach=f"{bare}(?:\\.{bare})*",
         ),
         _rule(
             "address",
-            f"<?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
-            "<" + _LETTERS + "0123456789",
-            reach=f"<?[A-Za-z0-9]{mail}*",
+            f"(?:<|(?i:&lt;))?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
+            "<&" + _LETTERS + "0123456789",
+            reach=f"(?:<|(?i:&lt;))?[A-Za-z0-9]{mail}*",
         ),
         _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
         _rule("tag", _TAG, "<", until=">"),

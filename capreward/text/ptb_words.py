@@ -22,13 +22,16 @@ ABBREVIATIONS = _list("""
 TITLES = _list("""
     dr drs mr mrs ms mme mlle msgr messrs prof profs gen gov govs hon pres rev sen sens rep reps treas
     pvt lt lieut maj col capt cpl sgt sfc spc pfc cmdr comdr brig adm ens det insp supt supts atty attys asst
-    assoc ph st ave mt ft dept natl elec mfg mtg vs cf cie ste invt adj adv alex jos wm
+    assoc ph st ave mt ft dept natl elec vs cf cie ste invt adj adv alex jos wm
 """)
 
-# These are abbreviations in lower case and capitalised, not when all in capitals.
+# These are abbreviations in lower case and capitalised, not when all in capitals;
+# the second lot are like titles.
 NEVER_SHOUTED = tuple(
     form for word in _list("pte ptes pty ptys ppte pptes ppty pptys") for form in (word, word.title())
 )
+
+NEVER_SHOUTED_TITLES = ("mfg", "Mfg", "mtg", "Mtg")
 
 # These are words too, and abbreviations only when they start with a capital.
 CAPITALISED = tuple(

@@ -1,0 +1,135 @@
+"""The tokenizer against stored outputs of the original, and what must hold for any text."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ptb_fragments import FAMILIES, hostile
+
+from capreward.text.ptb import PTBTokenizer, tokenize, tokens
+
+FIXTURES = Path(__file__).resolve().parent / "fixtures"
+GOLDEN = json.loads((FIXTURES / "golden_text.json").read_text(encoding="utf-8"))["tokenizer"]
+HOSTILE = json.loads((FIXTURES / "ptb_hostile.json").read_text(encoding="utf-8"))
+
+# Fragments reach deeper into the rules than arbitrary characters do.
+FRAGMENTS = sorted({fragment for text in FAMILIES.values() for fragment in text.split(" ")})
+TEXT = st.one_of(st.text(), st.lists(st.sampled_from([*FRAGMENTS, " ", " ", " "])).map("".join))
+
+
+@pytest.mark.parametrize("text, expected", GOLDEN)
+def test_golden(text: str, expected: str) -> None:
+    assert tokenize(text) == expected
+    assert PTBTokenizer()([text]) == [expected]
+
+
+def test_hostile_texts() -> None:
+    assert len(HOSTILE) > 2000
+    different = [(text, expected, tokenize(text)) for text, expected in HOSTILE if tokenize(text) != expected]
+    assert different == []
+    assert PTBTokenizer()([text for text, _ in HOSTILE]) == [expected for _, expected in HOSTILE]
+
+
+@given(TEXT)
+def test_any_text_gives_lower_case_tokens_and_single_spaces(text: str) -> None:
+    result = tokenize(text)
+    assert result == " ".join(result.split(" "))
+    assert not result.startswith(" ")
+    assert not any(token in {".", ",", "''", "``", "--", "..."} for token in result.split(" "))
+    if text.isascii():
+        assert result == result.lower()
+
+
+@given(TEXT)
+def test_surrounding_blanks_do_not_matter(text: str) -> None:
+    assert tokenize(f"  {text} \t ") == tokenize(text)
+
+
+@given(st.lists(TEXT, max_size=4))
+def test_fast_path_equals_the_lexer(texts: list[str]) -> None:
+    assert PTBTokenizer()(texts) == [tokenize(text) for text in texts]
+    assert PTBTokenizer()([" ".join(texts)]) == [tokenize(" ".join(texts))]
+
+
+def test_fast_path_equals_the_lexer_on_hostile_texts() -> None:
+    texts = hostile(20_000, seed=1)
+    assert PTBTokenizer()(texts) == [tokenize(text) for text in texts]
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\u2028", "\u2029"])
+def test_line_separators_are_spaces(separator: str) -> None:
+    blanks = " " * len(separator)
+    assert tokenize(f"two dogs{separator}and 1{separator}1/2 cats") == tokenize(
+        f"two dogs{blanks}and 1{blanks}1/2 cats"
+    )
+    assert PTBTokenizer()([f"a dog{separator}barks", "a cat"]) == ["a dog barks", "a cat"]
+
+
+def test_plain_text_is_tokenized_once_and_for_all() -> None:
+    for text, _ in GOLDEN[:8]:
+        once = tokenize(text)
+        assert tokenize(once) == once
+
+
+def test_tokens_keep_the_punctuation() -> None:
+    expected = ["he", "said", ":", "''", "no", "''", ",", "-lrb-", "twice", "-rrb-", "..."]
+    assert tokens('He said: "no", (twice)...') == expected
+
+
+def test_joined_captions_see_the_next_one() -> None:
+    captions = ["a big letter K.", "The dog", "a big letter K.", "a dog"]
+    assert PTBTokenizer()(captions) == ["a big letter k.", "the dog", "a big letter k.", "a dog"]
+    assert PTBTokenizer(joined=True)(captions) == ["a big letter k", "the dog", "a big letter k.", "a dog"]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_pickling_keeps_the_setting_and_drops_the_table(joined: bool) -> None:
+    tokenizer = PTBTokenizer(joined=joined)
+    fresh = len(pickle.dumps(tokenizer))
+    captions = ["the letter K.", "The end"]
+    expected = tokenizer(captions)
+    assert len(pickle.dumps(tokenizer)) == fresh
+    assert pickle.loads(pickle.dumps(tokenizer))(captions) == expected
+
+
+def test_batches_equal_single_captions() -> None:
+    texts = [text for text, _ in GOLDEN]
+    tokenizer = PTBTokenizer()
+    assert tokenizer(texts) == [tokenizer([text])[0] for text in texts]
+    assert tokenizer([]) == []
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a.a.",
+        "(",
+        "a,",
+        "1.a.",
+        "<",
+        "<a ",
+        "<!a",
+        '<a b="',
+        "www.a-",
+        "a@",
+        "a'",
+        "&",
+        "-",
+        "a-",
+        ". ",
+        "100 ",
+        "a.,",
+        "a",
+    ],
+)
+def test_time_grows_with_the_length(piece: str) -> None:
+    text = piece * (40_000 // len(piece))
+    start = time.process_time()
+    tokenize(text)
+    assert time.process_time() - start < 3  # 0.3 s or less; quadratic time would take minutes
