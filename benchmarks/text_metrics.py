@@ -120,7 +120,10 @@ def reward(captions: list[str], references: list[list[str]], runs: int) -> dict[
         peer.cider(*peer.tokenize(candidates, repeated))
 
     first = against(ours, with_tokenizer, runs=runs, ours_per_run=20)
-    return {"with_tokenizer": first, "tokenized": against(ours, lambda: peer.cider(gts, res), runs=runs, ours_per_run=20)}
+    return {
+        "with_tokenizer": first,
+        "tokenized": against(ours, lambda: peer.cider(gts, res), runs=runs, ours_per_run=20),
+    }
 
 
 def meteor(captions: list[str], references: list[list[str]], runs: int) -> dict[str, Any]:
@@ -191,7 +194,9 @@ def write_corpus(path: Path, captions: list[str], references: list[list[str]], s
 def main() -> None:
     """Run the sections asked for, print and keep their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("CAPREWARD_DATA", ROOT.parent / "shared/data")))
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("CAPREWARD_DATA", ROOT.parent / "shared/data"))
+    )
     parser.add_argument("--only", default="pipeline,cider,reward,meteor,startup,memory")
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()

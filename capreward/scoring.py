@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from capreward.data import References
 
 DEFAULT_METRICS = "bleu,rouge,cider"
+DEFAULT_TOKENIZER = "ptb-joined"  # of whole files: the last digit of published numbers hangs on it
 
 Progress = Callable[[str, float, float], None]
 Captions = str | Path | Samples | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -73,7 +74,7 @@ def score(
     *,
     images: Sequence[Any] | None = None,
     metrics: str | Sequence[str | Evaluator] = DEFAULT_METRICS,
-    tokenizer: str | None = None,
+    tokenizer: str = DEFAULT_TOKENIZER,
     drop_candidate_from_references: bool = False,
     allow_missing: bool = False,
     multiple: bool = False,
@@ -92,7 +93,7 @@ def score(
         references: a reference file, a list aligned with the captions, or a mapping from image to references.
         images: one per caption, for evaluators that look at them.
         metrics: comma-separated expressions, or a list of expressions and evaluators.
-        tokenizer: ``ptb`` (default), ``ptb-java`` or ``none``.
+        tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         drop_candidate_from_references: remove references that equal a candidate of their image.
         allow_missing: score the captions that have references and leave out the others.
         multiple: several captions of one image are candidates of one item, not an error.

@@ -64,7 +64,14 @@ def test_json_equals_the_python_call():
 def test_the_table_goes_to_stderr_and_data_to_stdout():
     done = run("score", CAPTIONS, BASELINE, "-r", REFERENCES, "-m", "bleu4,repetition")
     assert done.stdout == ""
-    for text in ("captions", "baseline", "BLEU-4", "repetition ↓", "12 of 12 images matched", "bleu4|reflen:closest|tok:ptb"):
+    for text in (
+        "captions",
+        "baseline",
+        "BLEU-4",
+        "repetition ↓",
+        "12 of 12 images matched",
+        "bleu4|reflen:closest|tok:ptb",
+    ):
         assert text in done.stderr
     assert "\x1b" not in done.stderr, "no colour where there is no terminal"
     quiet = run("score", CAPTIONS, "-r", REFERENCES, "--quiet", "--json")
@@ -73,7 +80,9 @@ def test_the_table_goes_to_stderr_and_data_to_stdout():
 
 
 def test_markdown_and_latex():
-    done = run("score", CAPTIONS, BASELINE, "-r", REFERENCES, "-m", "rouge,length", "--percent", "--markdown", "--latex", "-q")
+    done = run(
+        "score", CAPTIONS, BASELINE, "-r", REFERENCES, "-m", "rouge,length", "--percent", "--markdown", "--latex", "-q"
+    )
     scores = [capreward.score(c, REFERENCES, metrics="rouge")["rouge"].value for c in (CAPTIONS, BASELINE)]
     lines = done.stdout.splitlines()
     assert lines[0] == "| system | ROUGE-L | length |"
@@ -141,7 +150,9 @@ def test_drop_candidate_from_references(tmp_path):
     captions.write_text(json.dumps({"1": "a red dog", "2": "two men"}))
     references.write_text(json.dumps({"1": ["a red dog", "a dog"], "2": ["some men"]}))
     kept = run("score", captions, "-r", references, "-m", "rouge", "--json", "-q")
-    dropped = run("score", captions, "-r", references, "-m", "rouge", "--json", "-q", "--drop-candidate-from-references")
+    dropped = run(
+        "score", captions, "-r", references, "-m", "rouge", "--json", "-q", "--drop-candidate-from-references"
+    )
     values = [json.loads(d.stdout)["systems"][0]["scores"]["rouge"]["value"] for d in (kept, dropped)]
     expected = capreward.score(["a red dog", "two men"], [["a dog"], ["some men"]], metrics="rouge")["rouge"].value
     assert values[0] > values[1] == expected
@@ -178,7 +189,9 @@ def test_every_command_has_help(name):
 
 def test_help_imports_nothing_heavy():
     code = "import sys; sys.argv = ['capreward', '--help']\ntry:\n    import capreward.commands as c; c.main()\n"
-    code += "except SystemExit: pass\nprint(sorted(m for m in sys.modules if m in ('torch', 'numpy', 'rich', 'trainers')))"
+    code += (
+        "except SystemExit: pass\nprint(sorted(m for m in sys.modules if m in ('torch', 'numpy', 'rich', 'trainers')))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -265,3 +278,13 @@ def test_allow_missing_and_empty_captions(tmp_path):
     assert found["systems"][0]["images"] == 2
     assert any("elsewhere" in note for note in found["notes"])
     assert any("empty" in note for note in found["notes"])
+
+
+def test_files_are_tokenized_as_the_original_does_and_rewards_caption_by_caption(tmp_path):
+    """The original looks at the caption after one that ends in a single letter and a dot; a reward must not."""
+    captions, references = {"1": "a letter K.", "2": "The dog"}, {"1": ["a letter k", "a K."], "2": ["The dog"]}
+    whole = capreward.score(captions, references, metrics="rouge")["rouge"]
+    alone = capreward.load("rouge")(capreward.Samples(list(captions.values()), references=list(references.values())))
+    assert whole.per_caption.tolist() == [1.0, 1.0]
+    assert alone[0] == pytest.approx(2.44 * (2 / 3) / (1 + 1.44 * 2 / 3))
+    assert "tok:ptb-joined" in str(whole.signature)

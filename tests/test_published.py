@@ -48,9 +48,7 @@ def test_puret_and_fakecap(shared_data):
     assert [printed(100 * scores[f"bleu{n}"].value, 1) for n in range(1, 5)] == ["82.1", "67.3", "53.0", "40.9"]
     assert [printed(100 * scores[n].value, 1) for n in ("rouge", "cider")] == ["60.1", "138.2"]
     folder = shared_data / "coco_fakecap_1000"
-    scores = score(
-        folder / "captions_val2014_fakecap_results.json", folder / "dataset_with_refs.json", metrics=METRICS
-    )
+    scores = score(folder / "captions_val2014_fakecap_results.json", folder / "dataset_with_refs.json", metrics=METRICS)
     assert [printed(scores[f"bleu{n}"].value, 3) for n in range(1, 5)] == ["0.579", "0.404", "0.279", "0.191"]
     assert [printed(scores[n].value, 3) for n in ("rouge", "cider")] == ["0.396", "0.600"]
 
@@ -111,7 +109,5 @@ def test_flickr8k_expert_correlations(shared_data):
     samples, ratings = expert(shared_data)
     for evaluator in load_list(",".join(TAU)):
         values = evaluator.corpus(samples).per_caption
-        found = tuple(
-            printed(100 * stats.kendalltau(values, ratings, variant=v).statistic, 3) for v in ("b", "c")
-        )
+        found = tuple(printed(100 * stats.kendalltau(values, ratings, variant=v).statistic, 3) for v in ("b", "c"))
         assert found == TAU[evaluator.name], evaluator.name

@@ -46,7 +46,8 @@ def _evaluators() -> list[dict[str, str]]:
 
 def _tokenizers() -> list[dict[str, str]]:
     return [
-        {"name": "ptb", "summary": "Stanford's PTBTokenizer 3.4.1 as COCO's evaluation drives it, in Python (default)"},
+        {"name": "ptb", "summary": "Stanford's PTBTokenizer 3.4.1 in Python, each caption on its own (for rewards)"},
+        {"name": "ptb-joined", "summary": "the same with the original's look at the caption after (default for files)"},
         {"name": "ptb-java", "summary": "the original Java program; needs a Java runtime"},
         {"name": "none", "summary": "captions are tokenized already; split at white space"},
     ]

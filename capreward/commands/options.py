@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from capreward.errors import InputError
+from capreward.scoring import DEFAULT_TOKENIZER
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +31,9 @@ def input_options(command: F) -> F:
             click.option("--references-id-column", help="Their column of image ids."),
             click.option("--references-caption-column", help="Their column of captions."),
             click.option("--split", help="Split of Karpathy references: test, val, train, restval or train+restval."),
-            click.option("--tokenizer", help="ptb (default), ptb-java or none."),
+            click.option(
+                "--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="See capreward ls tokenizers."
+            ),
         ]
     ):
         command = option(command)

@@ -15,7 +15,7 @@ from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
 from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
 from capreward.text.ngrams import Counts, Ints, Words
-from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenizer_of
+from capreward.text.tokenizers import Tokenizer, same_words, tokenized_captions, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -193,7 +193,7 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
         found = DocumentFrequencies.load(df) if is_frequency_file(df) else frequencies_of_file(df, tokenizer)
     else:
         raise InputError(f"{name}: df must be a path or 'references', found {df!r}")
-    if found.tokenizer != tokenizer.name:
+    if not same_words(found.tokenizer, tokenizer.name):
         raise InputError(
             f"{name} tokenizes with {tokenizer.name}, its document frequencies {found.source} were counted with "
             f"{found.tokenizer}; write {name}(tokenizer={found.tokenizer},df=...)"

@@ -35,6 +35,7 @@ class PTBJavaTokenizer:
     """
 
     name = "ptb-java"
+    in_order = True  # the program looks past the end of a line
 
     def __init__(self, timeout: float = 600.0, java: Java | None = None) -> None:
         self.timeout = timeout

@@ -10,7 +10,11 @@ from capreward.samples import Samples
 
 
 class Tokenizer(Protocol):
-    """Captions to strings of words joined by single blanks."""
+    """Captions to strings of words joined by single blanks.
+
+    One whose output for a caption depends on the captions around it has a true ``in_order``: it then gets all
+    references in order, images after one another, instead of each distinct string once.
+    """
 
     @property
     def name(self) -> str:
@@ -30,11 +34,15 @@ class NoTokenizer:
         return list(captions)
 
 
-NAMES = ("ptb", "ptb-java", "none")
+NAMES = ("ptb", "ptb-joined", "ptb-java", "none")
 
 
 def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
-    """The tokenizer ``ptb`` (COCO's, in Python), ``ptb-java`` (the original program) or ``none``; or the one given.
+    """The tokenizer of a name, or the one given.
+
+    Args:
+        given: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same with the original's look at the caption after),
+            ``ptb-java`` (the original program), ``none``, or a tokenizer.
 
     Raises:
         InputError: an unknown name, or no Java for ``ptb-java``.
@@ -45,6 +53,10 @@ def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
         from capreward.text.ptb import PTBTokenizer
 
         return PTBTokenizer()
+    if given == "ptb-joined":
+        from capreward.text.ptb_joined import JoinedPTBTokenizer
+
+        return JoinedPTBTokenizer()
     if given == "ptb-java":
         from capreward.java.ptb import PTBJavaTokenizer
 
@@ -54,16 +66,24 @@ def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
     raise InputError(f"unknown tokenizer {given!r}; choose one of {', '.join(NAMES)}")
 
 
+def same_words(one: str, other: str) -> bool:
+    """Whether two tokenizers of these names make the same words of a caption on its own."""
+    return one.partition("-")[0] == other.partition("-")[0]
+
+
 def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
     """The N captions, tokenized once per Samples."""
     return samples.memo(("captions", tokenizer.name), lambda: tokenizer(samples.captions))
 
 
 def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[str]]:
-    """The references of each of the M items, tokenized once per Samples, each distinct string once."""
+    """The references of each of the M items, tokenized once per Samples, each distinct string once where order does not matter."""
 
     def build() -> list[list[str]]:
         references = samples.references or []
+        if getattr(tokenizer, "in_order", False):
+            found = iter(tokenizer([r for refs in references for r in refs]))
+            return [[next(found) for _ in refs] for refs in references]
         distinct = list(dict.fromkeys(r for refs in references for r in refs))
         known = dict(zip(distinct, tokenizer(distinct), strict=True))
         return [[known[r] for r in refs] for refs in references]
