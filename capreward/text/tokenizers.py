@@ -77,7 +77,7 @@ def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
 
 
 def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[str]]:
-    """The references of each of the M items, tokenized once per Samples, each distinct string once where order does not matter."""
+    """The references of each of the M items, tokenized once per Samples (each distinct string once, if it may be)."""
 
     def build() -> list[list[str]]:
         references = samples.references or []
