@@ -22,8 +22,9 @@ from capreward.text.meteor.words import find_bytes
 FILES = {
     "function/english.words": "the\na\n",
     "nonbreaking/english.prefixes": "#comment\nMr\nNo #NUMERIC_ONLY#\n",
-    "synonym/english.synsets": "goose\n00000001\nhot_dog\n00000007\nbird\n00000001 00000002\nbox\n00000003\n",
-    "synonym/english.exceptions": "goose\ngeese\nbird\nbirden geese\nunheard\nunhearden\n",
+    "synonym/english.synsets": "goose\n00000001\nhot_dog\n00000007\nbird\n00000002 00000004\ngander\n00000001\n"
+    "box\n00000003\ncrate\n00000003\n",
+    "synonym/english.exceptions": "goose\ngeese\nbird\nbirden geese\nunheard\nboxes\n",
 }
 TRIPLES = [
     ("big dog", "hound"),
@@ -65,8 +66,11 @@ def test_engine_works_on_any_data_files(sources, cache):
     rows = [
         ("red big dog", "red hound", [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]),
         ("red geese", "red bird", [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]),
-        ("red geeses", "red bird", [0] * 16),
-        ("red boxes", "red box", [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("red geese", "red gander", [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]),
+        ("red birdies", "red gander", [0] * 16),
+        ("red ganders", "red goose", [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]),
+        ("red boxes", "red crate", [0] * 16),
+        ("red crates", "red box", [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]),
         ("red large", "red huge", [0] * 16),
     ]
     stats = engine.statistics([row[0] for row in rows], [[row[1]] for row in rows])

@@ -12,6 +12,7 @@ PREFIXES = NonBreaking.parse("# comment\n\nMr\nA\nmr\nNo #NUMERIC_ONLY#\nArt #NU
 
 # word:stem by snowballstemmer 2.2 (the stemmer of METEOR's day; releases from 3.0 differ), a line per step at least
 STEMS = (
+    "accoutered:accout visited:visit "
     "a:a is:is dogs:dog cries:cri ties:tie ied:ie ies:ie gas:gas this:this kiwis:kiwi gaps:gap bus:bus "
     "glass:glass dresses:dress cries':cri boy's:boy boys':boy man's':man agreed:agre feed:feed agreedly:agre "
     "fed:fed luxuriated:luxuri hopping:hop hoping:hope hopped:hop hissing:hiss plotted:plot sized:size "
@@ -67,6 +68,7 @@ NORMALIZED = [
     ("a\nb\rc\fd", "a b c d"),
     ("a\x0bb", "a\x0bb"),
     ("a .\x01", "a ."),
+    ("a.\x0b", "a ."),
     ("\u3000\x01 b", "b"),
 ]
 
