@@ -220,7 +220,9 @@ def test_bad_references(tmp_path):
     check_refused([keyed, one], f"{one} has no ids but {keyed} has", read=read_references)
     check_refused([one, one], "is given twice", read=read_references)
     check_refused([], "no references file was given", read=read_references)
-    check_refused(write(tmp_path, "e.json", {"1": ["a", None]}), "entry 1 (id 1): the caption is null", read=read_references)
+    check_refused(
+        write(tmp_path, "e.json", {"1": ["a", None]}), "entry 1 (id 1): the caption is null", read=read_references
+    )
     check_refused(write(tmp_path, "h.csv", "image_id,refs\n"), "holds no references", read=read_references)
     python = write(tmp_path, "p.csv", "image_id,references\n1,\"['a', 'b']\"\n")
     check_refused(python, "line 2", 'column "references" is not JSON', "json.dumps", read=read_references)

@@ -116,7 +116,9 @@ def test_two_candidates_for_one_image():
 def test_repeated_ids():
     one = table(("1", "a"), ("2", "b"), ("1", "c"))
     check_refused(one, None, "c.json has 2 captions for id 1 (rows 1, 3)", "--multiple")
-    check_refused(table(("1", "a"), ("1", "c"), ("2", "b"), ("2", "b")), None, "id 1 (rows 1, 2), and 1 other id repeats too")
+    check_refused(
+        table(("1", "a"), ("1", "c"), ("2", "b"), ("2", "b")), None, "id 1 (rows 1, 2), and 1 other id repeats too"
+    )
     matched = match(one, refs({"2": ["y"], "1": ["x"]}), multiple=True)
     assert (matched.keys, matched.item) == (["1", "2"], [0, 1, 0])
     assert matched.references == [["x"], ["y"]]
@@ -146,7 +148,9 @@ def test_empty_reference_lists():
         "an empty list of references for 1 image of c.json: 2",
         "--allow-missing",
     )
-    check_refused(candidates, refs({"1": [], "2": []}), "for 2 images of c.json: 1, 2; add references", allow_missing=True)
+    check_refused(
+        candidates, refs({"1": [], "2": []}), "for 2 images of c.json: 1, 2; add references", allow_missing=True
+    )
     assert match(table(("1", "a")), refs({"1": ["x"], "2": []})).references == [["x"]]
 
 
@@ -177,4 +181,6 @@ def test_aligned_files():
     assert (matched.references, matched.notes) == ([["x"], ["y"]], ["a note"])
     check_refused(lines, refs({"1": ["x"]}, aligned=True), "c.json has 2 lines and r.json has 1", "line n")
     check_refused(lines, refs({"1": ["x"], "2": ["y"]}), "c.json has no ids, only lines in order, while r.json has ids")
-    check_refused(table(("1", "a")), refs({"1": ["x"]}, aligned=True), "r.json has no ids, only lines in order, while c.json")
+    check_refused(
+        table(("1", "a")), refs({"1": ["x"]}, aligned=True), "r.json has no ids, only lines in order, while c.json"
+    )

@@ -48,7 +48,7 @@ def tokenize(groups: list[list[str]]) -> list[list[str]]:
     return [done[n] for n in range(len(groups))]
 
 
-def compare(engine: MeteorEngine, jar, captions: list[str], references: list[list[str]]) -> None:
+def check_equal(engine: MeteorEngine, jar, captions: list[str], references: list[list[str]]) -> None:
     corpus, scores = jar.compute_score(dict(enumerate(references)), {n: [text] for n, text in enumerate(captions)})
     stats = engine.statistics(captions, references)
     mine = score_from_statistics(stats).tolist()
@@ -63,7 +63,7 @@ def test_made_up_captions(engine, jar):
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     pairs = maker.make_pairs(3000, seed=2014) + maker.make_repetitive_pairs(1000, seed=2014)
-    compare(engine, jar, [caption for caption, _ in pairs], [references for _, references in pairs])
+    check_equal(engine, jar, [caption for caption, _ in pairs], [references for _, references in pairs])
 
 
 @needs_data
@@ -73,7 +73,7 @@ def test_coco_system_outputs(engine, jar, name):
     references = read("coco_karpathy_test/refs_5000.json")
     captions = tokenize([[row["caption"]] for row in rows])
     assert len(rows) > 4900
-    compare(engine, jar, [c[0] for c in captions], tokenize([references[str(row["image_id"])] for row in rows]))
+    check_equal(engine, jar, [c[0] for c in captions], tokenize([references[str(row["image_id"])] for row in rows]))
 
 
 @needs_data
@@ -81,7 +81,7 @@ def test_coco_fake_captions(engine, jar):
     rows = read("coco_fakecap_1000/dataset_with_refs.json")
     captions = tokenize([row["candidates"][:1] for row in rows])
     assert len(rows) == 1000
-    compare(engine, jar, [c[0] for c in captions], tokenize([row["references"] for row in rows]))
+    check_equal(engine, jar, [c[0] for c in captions], tokenize([row["references"] for row in rows]))
 
 
 @needs_data
@@ -97,4 +97,4 @@ def test_flickr8k_expert(engine, jar, distinct, count):
     references = dict(zip(images, tokenize([image["ground_truth"] for image in images.values()]), strict=True))
     captions = tokenize([[caption] for _, caption in pairs])
     assert len(pairs) == count
-    compare(engine, jar, [c[0] for c in captions], [references[key] for key, _ in pairs])
+    check_equal(engine, jar, [c[0] for c in captions], [references[key] for key, _ in pairs])

