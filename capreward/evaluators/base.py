@@ -168,7 +168,7 @@ class Evaluator:
         """Raise InputError unless the samples have what the evaluator needs."""
         missing = sorted(n for n in self.needs if getattr(samples, n) is None)
         if missing:
-            how = {"references": "--references FILE or references=[...]", "images": "--images FOLDER or images=[...]"}
+            how = {"references": "--references FILE or references=[...]", "images": "images=[...] in Python"}
             raise InputError(f"{self.name} needs {' and '.join(missing)}; give {' and '.join(how[m] for m in missing)}")
         if "references" in self.needs and len(samples) and not samples.has_references[samples.item].any():
             bare = [samples.key[i] for i in np.unique(samples.item)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,8 +86,8 @@ LABELS = {
 
 
 def label(name: str) -> str:
-    """The name of a metric as papers print it; other names as they are."""
-    return LABELS.get(name, name)
+    """The name of a metric as papers print it; other names as they are, but for the folders of files in them."""
+    return LABELS.get(name) or re.sub(r"=[^=,()]*/", "=", name)
 
 
 def format_value(value: float, *, percent: bool = False) -> str:
