@@ -14,6 +14,7 @@ import pytest
 from java_helpers import compile_java, count_users, needs_java, needs_javac, nothing_is_left  # noqa: F401
 
 import capreward.java.corenlp as corenlp_module
+from capreward import Samples, load
 from capreward.errors import InputError
 from capreward.java.corenlp import CORENLP_FILES, spice_class_path
 from capreward.java.originals import original
@@ -133,6 +134,15 @@ def test_spice_scores_parsed_captions_as_computed_by_hand(corenlp, fill_cache, t
     }  # fmt: skip
     assert scores[3]["Relation"]["f"] == pytest.approx(2 / 3, abs=1e-15)
     assert math.isnan(scores[4]["Object"]["f"])
+
+    options = {"corenlp": str(corenlp), "cache": str(cache), "heap": "512M", "threads": 1, "tokenizer": "none"}
+    samples = Samples([candidate for candidate, _ in items], references=[references for _, references in items])
+    score = load("spice", detailed=True, **options).corpus(samples)
+    assert score.parts["spice"].per_caption.tolist() == [s["All"]["f"] for s in scores]
+    assert score.parts["spice"].value == pytest.approx(3.25 / 6, abs=1e-15)
+    relations = [s["Relation"]["f"] for s in scores if not math.isnan(s["Relation"]["f"])]
+    assert score.parts["spice-relation"].value == pytest.approx(sum(relations) / len(relations), abs=1e-15)
+    assert load("spice", **options)(samples).tolist() == [s["All"]["f"] for s in scores]
 
 
 @pytest.fixture(scope="module")

@@ -175,8 +175,8 @@ def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> l
     if frequencies.table is grams.table:
         return [idf[:-1] for idf in frequencies.idf]
     known = frequencies.table.vocabulary
-    unknown = len(known)
-    number = np.array([known.get(w, unknown + i) for w, i in grams.table.vocabulary.items()], dtype=np.int32)
+    unknown = len(known)  # one number for all unknown words will do: their n-grams occur in no image
+    number = np.array([known.get(word, unknown) for word in grams.table.vocabulary], dtype=np.int32)
     theirs = frequencies.table.grams(Words(number[grams.words.ids], grams.words.offsets))
     weights = []
     for n, (mine, other) in enumerate(zip(grams.table.grams(grams.words), theirs, strict=True)):
