@@ -103,6 +103,7 @@ def test_images_without_references_are_nan_and_left_out():
     for name in ("bleu4", "rouge", "cider", "rouge - length"):
         score_ = load(name, tokenizer="none").corpus(samples)
         assert np.isnan(score_.per_caption).tolist() == [False, True, False]
+    assert "df:references(2)" in str(load("cider").corpus(samples).signature)
     rouge = load("rouge")
     assert rouge.corpus(samples).value == pytest.approx(np.nanmean(rouge(samples).numpy()))
 
