@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 demo: $(READY)  ## score a small caption file against its references
 	$(BIN)/capreward score examples/captions.json examples/baseline.json --references examples/references.json \
-		--metrics bleu,meteor,rouge,cider,repetition,length
+		--metrics bleu,meteor,rouge,cider,repetition
 
 test: $(READY)  ## the test suite, without what is slow
 	$(BIN)/python -m pytest -m "not slow"

@@ -86,7 +86,7 @@ def score(
         >>> import capreward
         >>> scores = capreward.score(["a dog runs"], [["a dog is running", "the dog runs"]], metrics="rouge")
         >>> round(scores["rouge"].value, 4)
-        0.7922
+        0.6667
 
     Args:
         captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.

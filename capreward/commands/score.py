@@ -173,7 +173,8 @@ def _show(results: Results, *, percent: bool) -> None:
 
     from capreward.reports.tables import rich_table
 
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+    wide = None if sys.stderr.isatty() else 1000  # a log has no width to fit into
+    console = Console(file=sys.stderr, highlight=False, width=wide)
     console.print(rich_table(results, percent=percent))
     console.print()
     for system in results.systems:
