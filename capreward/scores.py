@@ -54,6 +54,23 @@ class Signature:
             raise InputError(f"{text!r} is no signature; one looks like 'cider-d|df:references(5000)|tok:ptb|v:0.1.0'")
         return cls(name, tuple((k, v) for k, v in pairs))
 
+    def merged(self, other: Signature) -> Signature:
+        """The signature of two halves of a corpus together: the range of reference counts covers both.
+
+        Raises:
+            InputError: the halves' numbers do not add up, for they depend on different things.
+        """
+        fields, others = dict(self.fields), dict(other.fields)
+        counts = [int(n) for f in (fields, others) for n in f.get("refs", "").split("-") if n]
+        if counts:
+            low, high = min(counts), max(counts)
+            fields["refs"] = others["refs"] = str(low) if low == high else f"{low}-{high}"
+        if self.name != other.name or fields != others:
+            raise InputError(f"cannot merge {self} with {other}: the signatures differ")
+        if fields.get("df", "").startswith("references("):
+            raise InputError(f"cannot merge {self}: each half has document frequencies of its own; fix them by df=FILE")
+        return Signature(self.name, tuple(fields.items()))
+
     def extended(self, **fields: object) -> Signature:
         """Return the signature with more fields, put before the version."""
         more = Signature.of(self.name, **fields).fields
@@ -121,10 +138,9 @@ class Score:
         (CIDEr needs fixed document frequencies for it).
 
         Raises:
-            InputError: different signatures, or a score without summable statistics.
+            InputError: signatures that do not go together, or a score without summable statistics.
         """
-        if str(self.signature) != str(other.signature):
-            raise InputError(f"cannot merge {self.signature} with {other.signature}: the signatures differ")
+        signature = self.signature.merged(other.signature)
         if self.statistics is None or other.statistics is None or self.finish is None:
             raise InputError(f"cannot merge {self.name}: it has no summable statistics")
         statistics = np.concatenate([self.statistics, other.statistics])
@@ -132,6 +148,7 @@ class Score:
         return replace(
             self,
             value=float(self.finish(statistics.sum(0))[self.column]),
+            signature=signature,
             statistics=statistics,
             per_caption=None if both[0] is None or both[1] is None else np.concatenate([both[0], both[1]]),
             parts={n: part.merge(other.parts[n]) for n, part in self.parts.items()},

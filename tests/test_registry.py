@@ -134,6 +134,11 @@ def test_evaluators_are_picklable(name):
     assert again.signature() == evaluator.signature()
 
 
+def test_a_name_may_fix_options_of_a_function():
+    registry = Registry({"twice": Entry(exclamations, options={"weight": 2})}, group="none")
+    assert registry.load("twice")(Samples(["!!"])).tolist() == [4.0]
+
+
 def test_public_names_exist():
     assert all(getattr(capreward, name) is not None for name in capreward.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

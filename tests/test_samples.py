@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from capreward import InputError, Samples
+from capreward.text.tokenizers import NAMES, tokenized_references, tokenizer_of
 
 
 def test_defaults():
@@ -53,6 +54,15 @@ def test_the_memo_stays_out_of_pickles():
     samples = Samples(["a"])
     assert samples.memo("k", lambda: 1) == samples.memo("k", lambda: 2) == 1
     assert pickle.loads(pickle.dumps(samples)).memo("k", lambda: 3) == 3
+
+
+def test_references_keep_their_places_through_every_tokenizer():
+    references = [["A dog.", "the Cat", "A dog."], [], ["a letter K."], ["The end"]]
+    tokenized = {
+        n: tokenized_references(Samples([], references=references, item=[]), tokenizer_of(n)) for n in NAMES[:2]
+    }
+    assert tokenized["ptb"] == [["a dog", "the cat", "a dog"], [], ["a letter k."], ["the end"]]
+    assert tokenized["ptb-joined"] == [["a dog", "the cat", "a dog"], [], ["a letter k"], ["the end"]]
 
 
 def test_take_keeps_the_items():

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import corpora
@@ -96,6 +97,18 @@ def test_different_signatures_do_not_merge():
         load("rouge").corpus(samples).merge(load("rouge", beta=1).corpus(samples))
     with pytest.raises(InputError, match="no summable statistics"):
         load("vocabulary").corpus(samples).merge(load("vocabulary").corpus(samples))
+
+
+def test_halves_with_document_frequencies_of_their_own_do_not_merge():
+    halves = [Samples(["a dog"], references=[["a dog"]]), Samples(["a man"], references=[["a man", "two men"]])]
+    free, fixed = load("cider"), load("cider", df=str(ROOT / "examples/references.json"))
+    with pytest.raises(InputError, match="signatures differ|of its own"):
+        free.corpus(halves[0]).merge(free.corpus(halves[1]))
+    with pytest.raises(InputError, match="document frequencies of its own"):
+        free.corpus(halves[0]).merge(free.corpus(halves[0]))
+    merged = fixed.corpus(halves[0]).merge(fixed.corpus(halves[1]))
+    assert "refs:1-2" in str(merged.signature)
+    assert merged.value == pytest.approx(np.concatenate([fixed(h).numpy() for h in halves]).mean())
 
 
 def test_images_without_references_are_nan_and_left_out():
