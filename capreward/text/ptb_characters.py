@@ -7,6 +7,8 @@ than Python's own tables, which is why ``str.isalpha`` cannot replace them. Outs
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_right
 from itertools import chain
 
@@ -70,7 +72,8 @@ SUBSCRIPTS_RANGES = "2080-2089"
 # Characters with a meaning of their own, and the one that the rules know them by.
 ALIKE = {
     "\x80¤₠€": "€",
-    "\x85…": "…",
+    "…": "…",
+    "\x85": "\x85",
     "\x91‘‛": "‘",
     "\x92’": "’",
     "\x93“«": "“",
@@ -117,6 +120,7 @@ _ROWS = tuple(
         )
     )
 )
+_UTF16 = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
 _FIRSTS = tuple(row[0] for row in _ROWS)
 
 
@@ -128,6 +132,16 @@ def kind_of(code: int) -> str:
         return chr(code) if 0x20 <= code < 0x7F or code == 0x09 else DROPPED
     row = _ROWS[max(bisect_right(_FIRSTS, code) - 1, 0)]
     return row[2] if row[0] <= code <= row[1] else DROPPED
+
+
+def to_units(text: str) -> str:
+    """Write each character outside the BMP as two surrogates: the original counts UTF-16 units."""
+    return "".join(map(chr, array("H", text.encode(_UTF16, "surrogatepass"))))
+
+
+def from_units(text: str) -> str:
+    """Undo ``to_units``."""
+    return array("H", map(ord, text)).tobytes().decode(_UTF16, "surrogatepass")
 
 
 class StandIns(dict[int, str]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from capreward.text.ptb_characters import LINE_ENDS, StandIns
+from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_units
 from capreward.text.ptb_rules import RULES, Rule
 
 _SKIPPED = frozenset(" \t\u00a0\x00‐٫")  # between tokens these leave no trace
@@ -15,7 +15,7 @@ _BRACKETS = MappingProxyType({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-r
 # How a character on its own is written, by its stand-in.
 _WRITTEN = MappingProxyType(
     {
-        **{"–": "--", "…": "...", '"': "''", "\u00ad": "-", "£": "#", "€": "$", "¢": "cents"},
+        **{"–": "--", "…": "...", "\x85": "...", '"': "''", "\u00ad": "-", "£": "#", "€": "$", "¢": "cents"},
         **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"},
         **{"‘": "`", "’": "'", "“": "``", "”": "''", "‹": "`", "›": "'"},
     }
@@ -133,6 +133,9 @@ def tokens(text: str, following: str = "") -> list[str]:
         closing ones, and the extra full stop after an abbreviation that ends a sentence is left out.
     """
     text = text.translate(LINE_ENDS)
+    wide = not text.isascii() and max(text) > "\uffff"
+    if wide:
+        text = to_units(text)
     end = len(text)
     shadow = _stand_ins(text) + "\n" + _stand_ins(following[:_LOOK_AHEAD].translate(LINE_ENDS))
     hopeless = _Hopeless(shadow)
@@ -145,4 +148,4 @@ def tokens(text: str, following: str = "") -> list[str]:
             if token:
                 found.append(token)
         position = stop
-    return found
+    return [from_units(token).lower() for token in found] if wide else found

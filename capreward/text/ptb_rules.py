@@ -24,6 +24,7 @@ _APOS = "(?:['’]|(?i:&apos;))"
 _OTHER_APOS = "(?:’|(?i:&apos;))"
 _QUOTE = "(?:['’`‘]|(?i:&apos;))"
 _GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
+_SPACE = f"{_BLANK}\n\x85"  # what may stand between sentences, of which one character is an ellipsis as well
 
 _LETTER_WORD = f"[{_INNER}][{_ANY}]*"
 _WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*(?:[A-Za-zé][{_LETTER}{_DIGIT}]*)?)"
@@ -115,7 +116,7 @@ def _apostrophe_words() -> list[Rule]:
         _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
         _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
         _rule("apostrophe", f"{_APOS}[2-9]0[sS]", "'’&"),
-        _rule("apostrophe", f"({_APOS}[0-9]{{2}}){_GAP}", "'’&"),
+        _rule("apostrophe", f"({_APOS}[0-9]{{2}})(?:[{_SPACE}]|$)", "'’&"),
     ]
 
 
@@ -127,13 +128,13 @@ def _abbreviations() -> list[Rule]:
     )
     file_type = _one_of(words.FILE_TYPES)
     dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
-    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG}){_GAP}"
+    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG})(?:[{_SPACE}]|$)"
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
-        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}]?[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}\x85]?[{_DIGIT}]", _LETTERS, re.I),
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
-        _rule("word", f"([A-Za-z])\\.[{_BLANK}\n]+{starter}", _LETTERS),
+        _rule("word", f"([A-Za-z])\\.[{_SPACE}]+{starter}", _LETTERS),
         _rule(
             "word",
             r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)",
@@ -157,31 +158,37 @@ def _numbers() -> list[Rule]:
     ]
 
 
+def _mail() -> Rule:
+    """E-mail addresses, which come before any word of the same length: etc.@a."""
+    mail = r"[^ \t\n\u00a0\"<>|(){}]"
+    opening = "(?:<|(?i:&lt;))?[A-Za-z0-9]"
+    return _rule(
+        "address",
+        f"{opening}{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
+        "<&" + _LETTERS + "0123456789",
+        reach=f"{opening}{mail}*",
+    )
+
+
 def _addresses() -> list[Rule]:
-    """Web addresses, e-mail addresses, names of users and tags of markup."""
+    """Web addresses, names of users and tags of markup."""
     url = r"[^ \n\"<>|(){}]"
     end = r"[^ \n\"<>|(){}.!?,-]"
     path = f'/[^ \\n"<>|()]+{end}'
     label = r"[^ \n\"<>|(){}.!?,]+"
     bare = "[#%&*+a-z~\x00\u00a0-\uffff]+"
-    mail = r"[^ \t\n\u00a0\"<>|(){}]"
     return [
         _rule("address", f"https?://{url}+{end}", "hH", re.I),
-        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"{url}+"),
-        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"(?i:www)\\.(?:{label}\\.)*"),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"(?i:www)\\.(?:{label}\\.)*"),
         _rule(
             "address",
             f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
             "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²₂½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
             reach=f"{bare}(?:\\.{bare})*",
         ),
-        _rule(
-            "address",
-            f"(?:<|(?i:&lt;))?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
-            "<&" + _LETTERS + "0123456789",
-            reach=f"(?:<|(?i:&lt;))?[A-Za-z0-9]{mail}*",
-        ),
-        _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
+        _rule("word", "@[A-Za-z_][A-Za-z0-9_]*", "@"),
+        _rule("address", f"#[{_INNER}]+", "#"),
         _rule("tag", _TAG, "<", until=">"),
         _rule("entity", r"&(?:amp|lt|gt|quot|apos|nbsp|[mn]dash|MD|#[0-9]+|HT|UR|LR|Q[CLR]|[oc]dq);", "&", re.I),
     ]
@@ -201,6 +208,7 @@ def _smileys_and_punctuation() -> list[Rule]:
 
 
 RULES: tuple[Rule, ...] = (
+    _mail(),
     *_split_words(),
     *_words(),
     *_apostrophe_words(),
