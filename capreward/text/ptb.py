@@ -49,6 +49,8 @@ _MAX_CHUNKS = 200_000  # about 30 MB
 
 
 def _kept(found: list[str]) -> str:
+    if found:  # the caption evaluation strips what it reads: http://a and an odd blank leave http://a
+        found[-1] = found[-1].rstrip()
     return " ".join([token for token in found if token not in REMOVED])
 
 

@@ -82,6 +82,7 @@ ALIKE = {
     "\u058a\u2010\u2011": "‐",
     "\u066b\u066c": "٫",
     "‚„‟": "‚",
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u3000": "\u2003",
     "‹": "‹",
     "›": "›",
     # These are each one of a kind.
@@ -95,6 +96,7 @@ ALIKE = {
     "⅓": "⅓",
     "⅔": "⅔",
     "⁄": "⁄",
+    "、": "、",
 }
 _OWN = {ord(c): stand_in for group, stand_in in ALIKE.items() for c in group}
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_units
 from capreward.text.ptb_rules import RULES, Rule
 
-_SKIPPED = frozenset(" \t\u00a0\x00‐٫")  # between tokens these leave no trace
+_SKIPPED = frozenset(" \t\u00a0\x00\u2003‐٫")  # between tokens these leave no trace
 
 _BRACKETS = MappingProxyType({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"})
 
@@ -73,6 +73,8 @@ def _write(token: str, kind: str, shadow: str) -> str:
             token = re.sub("&amp;", "&", token, flags=re.IGNORECASE)
         case "smiley" | "phone":
             token = token.replace("(", "-lrb-").replace(")", "-rrb-")
+        case "tag":
+            return _lower(token.replace(" ", "\u00a0"))
         case "address":
             return _lower(token)
     return _lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from capreward.text import ptb_words as words
 
 # Kinds of characters, for use inside [...]: see ptb_characters for the stand-ins.
-_LETTER = "A-Za-zé\u00ad"
+_PLAIN = "A-Za-zé"
+_LETTER = f"{_PLAIN}\u00ad"
 _INNER = f"{_LETTER}\u0300"  # a mark belongs to the word, unless that starts with a digit
 _DIGIT = "0-9٠"
 _ANY = f"{_INNER}{_DIGIT}"
@@ -24,19 +25,20 @@ _APOS = "(?:['’]|(?i:&apos;))"
 _OTHER_APOS = "(?:’|(?i:&apos;))"
 _QUOTE = "(?:['’`‘]|(?i:&apos;))"
 _GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
-_SPACE = f"{_BLANK}\n\x85"  # what may stand between sentences, of which one character is an ellipsis as well
+_SPACE = f"{_BLANK}\n\x85\u2003"  # what may stand between sentences, of which \x85 is an ellipsis as well
 
 _LETTER_WORD = f"[{_INNER}][{_ANY}]*"
-_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*(?:[A-Za-zé][{_LETTER}{_DIGIT}]*)?)"
+_SHY_DIGITS = f"\u00ad?[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*"  # a soft hyphen may stand between digits
+_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}][{_PLAIN}{_DIGIT}]*)"
 _SEVERAL = f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+"
-_PART = f"(?:[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}|[{_LETTER}{_DIGIT}]+)"  # of a hyphenated word
+_PART = f"(?:[dDlLoO]{_QUOTE}[{_PLAIN}{_DIGIT}]{{2,}}|[{_PLAIN}{_DIGIT}]+)"  # of a hyphenated word
 _CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
 _DASHED = "(?:-[A-Za-z]+){0,2}"
 _SEP = "[- \u00a0]"
 
 _NAME = "[A-Za-z][A-Za-z0-9._:-]*+"
-_ATTRIBUTE = f"[ \t]++{_NAME}(?:[ \t]*=[ \t]*(?:\"[^\"\n]*\"|'[^'\n]*'))?"
-_TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})*[ \t]*+/?[ \t]*+>|</{_NAME}[ \t]*+>|<[!?][A-Za-z-][^>\n]*>)"
+_ATTRIBUTE = f" ++{_NAME}(?: *= *(?:\"[^\"\n]*\"|'[^'\n]*'))?"
+_TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})* *+/? *+>|</{_NAME} *+>|<[!?][A-Za-z-][^>\n]*>)"
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789٠"
@@ -88,7 +90,8 @@ def _words() -> list[Rule]:
     capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?)[A-Z]+)+"
     return [
         _rule("word", _WORD, _WORDY),
-        _rule("word", f"(?!\u00ad){_PART}(?:[-_‐]{_PART})*", _WORDY),
+        _rule("word", f"{_PART}(?:[-_‐]{_PART})*", _WORDY),
+        _rule("word", f"[{_PLAIN}{_DIGIT}][{_LETTER}{_DIGIT}]*(?:[-‐][{_LETTER}{_DIGIT}]+)+", _WORDY),
         _rule("word", _SEVERAL, _WORDY),
         _rule(
             "word",
@@ -96,8 +99,8 @@ def _words() -> list[Rule]:
             _LETTERS,
         ),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
-        _rule("word", "[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
-        _rule("word", "([A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9.,]+"),
+        _rule("word", "[A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-[A-Za-z0-9\u00ad]+)+", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
+        _rule("word", "([A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-[A-Za-z0-9\u00ad]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
         _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
         _rule("ampersand", f"({capitals}\\.)[,;:]|{capitals}", _LETTERS),
@@ -109,10 +112,10 @@ def _apostrophe_words() -> list[Rule]:
     whole = _one_of(words.APOSTROPHE_WORDS).replace("'", _APOS)
     return [
         _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
-        _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_LETTER}]{{2,}}", _LETTERS),
-        _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
-        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[{_INNER}])", "dDjJlLyY"),
-        _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_LETTER}]*", _LETTERS + "é"),
+        _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_PLAIN}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_PLAIN}{_DIGIT}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[{_PLAIN}])", "dDjJlLyY"),
+        _rule("apostrophe", f"[{_PLAIN}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_PLAIN}]*", _LETTERS + "é"),
         _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
         _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
         _rule("apostrophe", f"{_APOS}[2-9]0[sS]", "'’&"),
@@ -131,7 +134,7 @@ def _abbreviations() -> list[Rule]:
     starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG})(?:[{_SPACE}]|$)"
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
-        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}\x85]?[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}\x85\u2003、]?[{_DIGIT}]", _LETTERS, re.I),
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
         _rule("word", f"([A-Za-z])\\.[{_SPACE}]+{starter}", _LETTERS),
@@ -146,11 +149,11 @@ def _abbreviations() -> list[Rule]:
 
 
 def _numbers() -> list[Rule]:
-    number = f"(?:[{_DIGIT}]*(?:[.,:٫][{_DIGIT}]+)+|[{_DIGIT}]+)"
+    number = f"(?:(?:{_SHY_DIGITS})?(?:[.,:٫][{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*)+|{_SHY_DIGITS})"
     small = f"[{_DIGIT}]{{1,4}}"
     phone = rf"\+?(?:[0-9]{{2,4}}{_SEP})?[0-9]{{2,4}}{_SEP}[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}"
     return [
-        _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫"),
+        _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫\u00ad"),
         _rule("number", f"(?:{small}{_SEP})?{small}(?:\\\\?/|⁄){small}", _DIGITS),
         _rule("number", f"[{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{2,4}}", _DIGITS),
         _rule("phone", phone, "+" + _DIGITS),
@@ -172,11 +175,11 @@ def _mail() -> Rule:
 
 def _addresses() -> list[Rule]:
     """Web addresses, names of users and tags of markup."""
-    url = r"[^ \n\"<>|(){}]"
-    end = r"[^ \n\"<>|(){}.!?,-]"
-    path = f'/[^ \\n"<>|()]+{end}'
-    label = r"[^ \n\"<>|(){}.!?,]+"
-    bare = "[#%&*+a-z~\x00\u00a0-\uffff]+"
+    url = r"[^ \t\n\"<>|(){}]"
+    end = r"[^ \t\n\"<>|(){}.!?,-]"
+    path = f'/[^ \\t\\n"<>|()]+{end}'
+    label = r"[^ \t\n\"<>|(){}.!?,]+"
+    bare = "[#%&*+a-z~\x00\x85\u00a0-\uffff]+"
     return [
         _rule("address", f"https?://{url}+{end}", "hH", re.I),
         _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"(?i:www)\\.(?:{label}\\.)*"),
@@ -184,7 +187,7 @@ def _addresses() -> list[Rule]:
         _rule(
             "address",
             f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
-            "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²₂½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
+            "#%&*+~\x00\x85\u2003、‐٫\u00a0‘’“”‚‹›–…é©²₂½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
             reach=f"{bare}(?:\\.{bare})*",
         ),
         _rule("word", "@[A-Za-z_][A-Za-z0-9_]*", "@"),
