@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
+from capreward.text.ptb_case import lower
 from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_units
 from capreward.text.ptb_rules import RULES, Rule
 
@@ -36,18 +37,6 @@ def _rules_by_start() -> MappingProxyType[str, tuple[Rule, ...]]:
 _RULES = _rules_by_start()
 
 
-def _lower(token: str) -> str:
-    """Lower-case as Java does, for which a sigma is the last letter of a word even after a hyphen or a dot."""
-    if "Σ" not in token:
-        return token.lower()
-    letters = [c.isalpha() for c in token]
-    out = []
-    for i, c in enumerate(token):
-        last = c == "Σ" and any(letters[:i]) and not any(letters[i + 1 :])
-        out.append("ς" if last else "σ" if c == "Σ" else c)
-    return "".join(out).lower()
-
-
 def _write_entity(token: str) -> str:
     """Decode ``&amp;`` however it is capitalised, ``&quot;`` and ``&apos;`` only in lower case, like the original."""
     plain = {"&quot;": "''", "&apos;": "'"}.get(token)
@@ -74,10 +63,10 @@ def _write(token: str, kind: str, shadow: str) -> str:
         case "smiley" | "phone":
             token = token.replace("(", "-lrb-").replace(")", "-rrb-")
         case "tag":
-            return _lower(token.replace(" ", "\u00a0"))
+            return lower(token.replace(" ", "\u00a0"))
         case "address":
-            return _lower(token)
-    return _lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
+            return lower(token)
+    return lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
 
 
 def _stand_ins(text: str) -> str:
@@ -150,4 +139,4 @@ def tokens(text: str, following: str = "") -> list[str]:
             if token:
                 found.append(token)
         position = stop
-    return [from_units(token).lower() for token in found] if wide else found
+    return [lower(from_units(token)) for token in found] if wide else found
