@@ -9,7 +9,7 @@ from capreward.text.ptb_case import lower
 from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_units
 from capreward.text.ptb_rules import RULES, Rule
 
-_SKIPPED = frozenset(" \t\u00a0\x00\u2003‐٫")  # between tokens these leave no trace
+_SKIPPED = frozenset("\x00‐٫")  # between tokens these leave no trace
 
 _BRACKETS = MappingProxyType({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"})
 
@@ -69,10 +69,15 @@ def _write(token: str, kind: str, shadow: str) -> str:
     return lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
 
 
+def _mask_entity(match: re.Match[str]) -> str:
+    r"""Stand in for &Eacute;, a letter: \x03 for the ampersand, \x02 or \x01 for letters, \x04 for the semicolon."""
+    return "\x03" + "".join("\x02" if c.isupper() else "\x01" for c in match[0][1:-1]) + "\x04"
+
+
 def _stand_ins(text: str) -> str:
     shadow = text if text.isascii() and text.isprintable() else text.translate(StandIns())
-    if "&" in shadow:  # &eacute; may stand in a word wherever a combining mark may
-        shadow = _ENTITY_LETTER.sub(lambda match: "\u0300" * len(match[0]), shadow)
+    if "&" in shadow:
+        shadow = _ENTITY_LETTER.sub(_mask_entity, shadow)
     return shadow
 
 
@@ -134,9 +139,10 @@ def tokens(text: str, following: str = "") -> list[str]:
     position = 0
     while position < end:
         stop, kind = _longest(shadow, position, hopeless)
-        if not (kind == "character" and shadow[position] in _SKIPPED):
-            token = _write(text[position:stop], kind, shadow[position:stop])
+        if not (kind == "blank" or (kind == "character" and shadow[position] in _SKIPPED)):
+            piece = text[position:stop]
+            token = _write(from_units(piece) if wide else piece, kind, shadow[position:stop])
             if token:
                 found.append(token)
         position = stop
-    return [lower(from_units(token)) for token in found] if wide else found
+    return found

@@ -16,7 +16,7 @@ from capreward.text import ptb_words as words
 # Kinds of characters, for use inside [...]: see ptb_characters for the stand-ins.
 _PLAIN = "A-Za-zé"
 _LETTER = f"{_PLAIN}\u00ad"
-_INNER = f"{_LETTER}\u0300"  # a mark belongs to the word, unless that starts with a digit
+_INNER = f"{_LETTER}\u0300\x01-\x04"  # a mark belongs to the word, unless that starts with a digit
 _DIGIT = "0-9٠"
 _ANY = f"{_INNER}{_DIGIT}"
 _BLANK = " \t\u00a0"
@@ -42,7 +42,7 @@ _TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})* *+/? *+>|</{_NAME} *+>|<[!?][A-Za-z-][^>\n
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789٠"
-_WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300"
+_WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300\x03"
 
 
 class Rule(NamedTuple):
@@ -87,11 +87,11 @@ def _split_words() -> list[Rule]:
 
 
 def _words() -> list[Rule]:
-    capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?)[A-Z]+)+"
+    capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?|\x03)[A-Z\x02]+)+"
+    hyphenated = "[A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-(?:(?:[A-Za-z]\\.){2,}|[A-Za-z0-9\u00ad]+))+"
     return [
         _rule("word", _WORD, _WORDY),
         _rule("word", f"{_PART}(?:[-_‐]{_PART})*", _WORDY),
-        _rule("word", f"[{_PLAIN}{_DIGIT}][{_LETTER}{_DIGIT}]*(?:[-‐][{_LETTER}{_DIGIT}]+)+", _WORDY),
         _rule("word", _SEVERAL, _WORDY),
         _rule(
             "word",
@@ -99,11 +99,12 @@ def _words() -> list[Rule]:
             _LETTERS,
         ),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
-        _rule("word", "[A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-[A-Za-z0-9\u00ad]+)+", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
-        _rule("word", "([A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-[A-Za-z0-9\u00ad]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
-        _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:]", _WORDY),
+        _rule("word", hyphenated, _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
+        _rule("word", f"({hyphenated}\\.)[,;:、]", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
+        _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:、]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
         _rule("ampersand", f"({capitals}\\.)[,;:]|{capitals}", _LETTERS),
+        _rule("word", "[\x01\x02]+", "\x01\x02"),  # what capitals joined by & left of &Ouml;
         _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
     ]
 
@@ -138,13 +139,8 @@ def _abbreviations() -> list[Rule]:
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
         _rule("word", f"([A-Za-z])\\.[{_SPACE}]+{starter}", _LETTERS),
-        _rule(
-            "word",
-            r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)",
-            _LETTERS + "0123456789",
-            reach="[A-Za-z0-9.,]+",
-        ),
-        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
+        _rule("word", r"non-u\.s", "nN", re.I),
+        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\u2003\n.,!?]|$)", _WORDY, reach=dotted),
     ]
 
 
@@ -211,6 +207,7 @@ def _smileys_and_punctuation() -> list[Rule]:
 
 
 RULES: tuple[Rule, ...] = (
+    _rule("blank", f"[{_BLANK}\u2003]+", f"{_BLANK}\u2003"),
     _mail(),
     *_split_words(),
     *_words(),
