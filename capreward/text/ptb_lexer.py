@@ -8,6 +8,7 @@ from types import MappingProxyType
 from capreward.text.ptb_case import lower
 from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_units
 from capreward.text.ptb_rules import RULES, Rule
+from capreward.text.ptb_words import FUSED
 
 _SKIPPED = frozenset("\x00‐٫")  # between tokens these leave no trace
 
@@ -25,6 +26,10 @@ _WRITTEN = MappingProxyType(
 _ENTITIES = MappingProxyType({"amp": "&", "lt": "<", "gt": ">", "nbsp": "", "mdash": "--", "ndash": "--", "md": "--"})
 _ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
 _CURLY = str.maketrans({"’": "'", "\x92": "'", "‘": "`", "‛": "`", "\x91": "`"})
+
+# Letters up to a blank, with or without a comma, are a word whatever follows; the blank is taken along where it is alone.
+_QUICK = re.compile("([A-Za-zé]+)(,?)(?: (?=[!-~é])|(?=[ \n]))")
+_FUSED = frozenset(first + rest for first, rest in FUSED)
 
 _LOOK_AHEAD = 200  # how much of the following line any rule can see; the longest words it looks for have nine letters
 
@@ -138,6 +143,14 @@ def tokens(text: str, following: str = "") -> list[str]:
     found = []
     position = 0
     while position < end:
+        if (quick := _QUICK.match(shadow, position)):
+            word = text[position : quick.end(1)]
+            if word.lower() not in _FUSED:
+                found.append(lower(word))
+                if quick[2]:
+                    found.append(",")
+                position = quick.end()
+                continue
         stop, kind = _longest(shadow, position, hopeless)
         if not (kind == "blank" or (kind == "character" and shadow[position] in _SKIPPED)):
             piece = text[position:stop]
