@@ -45,7 +45,7 @@ _WORDS = {
     "a man (left) and a woman (right) walk|he's 6'2\" tall|it was the '80s|people of the 1980's dance|"
     "wanna go|gotta run|'tis true|ol' man river flows|she'd've known|who's who|cannot move|lemme see|"
     "the top-left corner says 'EXIT'|both—the cat and the dog—sleep|two-thirds (2/3) is empty|approx. 5 ft. away|"
-    "a.k.a. \"the big one\"|e.g. dogs, cats, etc.|w/o shoes|and/or hats|some 1,000+ people|his/her bag",
+    'a.k.a. "the big one"|e.g. dogs, cats, etc.|w/o shoes|and/or hats|some 1,000+ people|his/her bag',
     "name": "Dr. Smith|J. K. Rowling|J.K. Rowling|Martin Luther King, Jr.|John F. Kennedy|Mr. and Mrs. O'Neil|St. Nicholas|"
     "Gov. Brown|Lt. Col. Adams|Prof. X|George W. Bush|D'Angelo|Sgt. Pepper's Band|Ms. Lee-Jones|Beyoncé|Sen. Ted "
     "Kennedy (D-Mass.)|Rep. Ron Paul, R-Texas|Pres. Obama|Sammy Davis Jr.|Robert E. Lee|Mrs. Zürcher",
@@ -54,7 +54,7 @@ _WORDS = {
     "date": "Jan. 5, 2014|the 1980s|the '90s|9/11|5/6/07|Sept. 11th|2013-05-06|May 5th|Mon., Dec. 3|1914-18|the mid-1990s|"
     "Feb. 29|500 B.C.|A.D. 79|Oct. 2012|Tues.|the 21st century|Nov.|12.05.2011|FY2013",
     "time": "3:15 p.m.|8AM|10 o'clock|12:30|7:00 A.M.|a quarter to 5|23:59:59|11 a.m. ET|4pm|6 P.M|9:30am-5pm",
-    "measure": "6'2\"|5\"|10x12|3/4-inch|1 1/2 in.|5-ft.|20 ft.|100m|3.5 km|½ inch|2½ cups|8.5\" x 11\"|6 ft. 2 in.|12 oz.|5 lbs.|"
+    "measure": '6\'2"|5"|10x12|3/4-inch|1 1/2 in.|5-ft.|20 ft.|100m|3.5 km|½ inch|2½ cups|8.5" x 11"|6 ft. 2 in.|12 oz.|5 lbs.|'
     "1,200 sq. ft.|10' x 12'|35mm f/2.8|1920x1080|16:9|50 mph|2 × 4",
     "number": "1,000|3.5|No. 7|42|100-200|1.5 million|20%|5.5%|1/2|3 1/2|-5|+10|1st|22nd|#1|1,234,567.89|0.05|50,000+|one-third|.500|10^3",
     "score": "3-2|21-14|6-4, 7-6 (7-3)|2–1|100 to 98|1-0|(4-1)|3:2",

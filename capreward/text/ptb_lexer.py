@@ -143,7 +143,7 @@ def tokens(text: str, following: str = "") -> list[str]:
     found = []
     position = 0
     while position < end:
-        if (quick := _QUICK.match(shadow, position)):
+        if quick := _QUICK.match(shadow, position):
             word = text[position : quick.end(1)]
             if word.lower() not in _FUSED:
                 found.append(lower(word))

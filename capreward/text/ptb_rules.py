@@ -103,7 +103,7 @@ def _words() -> list[Rule]:
         _rule("word", f"({hyphenated}\\.)[,;:、]", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
         _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:、]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
-        _rule("ampersand", f"({capitals}\\.)[,;:]|{capitals}", _LETTERS),
+        _rule("ampersand", f"({capitals}\\.)[,;:、]|{capitals}", _LETTERS),
         _rule("word", "[\x01\x02]+", "\x01\x02"),  # what capitals joined by & left of &Ouml;
         _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
     ]
