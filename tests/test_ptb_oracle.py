@@ -106,6 +106,14 @@ def test_hostile_texts(family: str) -> None:
     assert different == []
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hostile_texts_that_see_the_next_one(family: str) -> None:
+    texts = hostile(10_000, seed=8, family=family)
+    ours = PTBTokenizer(joined=True)(texts)
+    theirs = original(texts, apart=False)
+    assert [row for row in zip(texts, theirs, ours, strict=True) if row[1] != row[2]] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_long_descriptions(seed: int) -> None:

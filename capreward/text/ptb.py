@@ -3,7 +3,8 @@
 BLEU, METEOR, ROUGE-L, CIDEr and SPICE are published on captions that went through Stanford's PTBTokenizer 3.4.1 as
 ``pycocoevalcap`` runs it: ``-preserveLines -lowerCase``, then most punctuation is dropped (Chen et al., "Microsoft COCO
 Captions: Data Collection and Evaluation Server", 2015). This module gives the same strings. Its rules are its own: they
-were found by giving texts to the original and looking at what came back.
+were found by giving texts to the original and looking at what came back. One difference is known, which is Java's: version 17
+does not know the capital U+2C2F and leaves it as it is in a web address.
 
 Two habits of the original that one might take for mistakes of this one:
 
@@ -37,8 +38,9 @@ REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "
 _ODD = re.compile(
     "[\x00-\x1f\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000、" + span(DIGITS_RANGES) + "]",
 )
-# Else a token, or what it looks at, goes on after a space only in numbers (telephones, 1 1/2), in dots in a row, after a
-# dot that the next word may take away from a letter or leave to "No.", and in tags, which go on for as long as they like.
+# Else a token, or what it looks at, goes on after a space only in numbers (telephones, 1 1/2), in dots in a row, after
+# a dot that the next word may take away from a letter or leave to "No.", and in tags, which go on for as long as they
+# like.
 _LINK = re.compile(r"[0-9)] [0-9]|\. +\.")
 _DIGITS_OR_BRACKET = frozenset("0123456789)")
 
@@ -120,9 +122,10 @@ class PTBTokenizer:
 
     Args:
         joined: let a caption see the one after it, as in the original, which puts all captions into one file and does
-            not stop at the end of a line. This matters only after a single letter and a dot: "a letter K." loses
-            the dot when the next caption starts with a word such as "The" (10 of 372,100 captions of the usual
-            sets). Off, a caption's tokens depend on the caption alone.
+            not stop at the end of a line. This matters only after a single letter and a dot, "a letter K.", which
+            loses the dot when the next caption starts with a word such as "The" (10 of 372,100 captions of the usual
+            sets), and after an abbreviation such as "No.", which keeps it when the next starts with a digit. Off, a
+            caption's tokens depend on the caption alone.
     """
 
     name = "ptb"

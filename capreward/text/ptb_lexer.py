@@ -27,7 +27,7 @@ _ENTITIES = MappingProxyType({"amp": "&", "lt": "<", "gt": ">", "nbsp": "", "mda
 _ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
 _CURLY = str.maketrans({"’": "'", "\x92": "'", "‘": "`", "‛": "`", "\x91": "`"})
 
-# Letters up to a blank, with or without a comma, are a word whatever follows; the blank is taken along where it is alone.
+# Letters up to a blank, with or without a comma, are a word whatever follows; a blank that is alone is taken along.
 _QUICK = re.compile("([A-Za-zé]+)(,?)(?: (?=[!-~é])|(?=[ \n]))")
 _FUSED = frozenset(first + rest for first, rest in FUSED)
 
@@ -67,10 +67,8 @@ def _write(token: str, kind: str, shadow: str) -> str:
             token = re.sub("&amp;", "&", token, flags=re.IGNORECASE)
         case "smiley" | "phone":
             token = token.replace("(", "-lrb-").replace(")", "-rrb-")
-        case "tag":
+        case "address" | "tag":
             return lower(token.replace(" ", "\u00a0"))
-        case "address":
-            return lower(token)
     return lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
 
 
@@ -127,7 +125,7 @@ def tokens(text: str, following: str = "") -> list[str]:
     Args:
         text: the line; whatever ends a line within it counts as a space.
         following: the next line of the same file. The original looks past the end of a line when that ends in a
-            single letter and a dot: whether the dot ends a sentence depends on the next word.
+            single letter and a dot, or in "No.": whether the dot ends a sentence depends on the next word.
 
     Returns:
         The tokens. Two things that never reach a caption differ from the original: straight quotes are all written as

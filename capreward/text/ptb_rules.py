@@ -135,7 +135,7 @@ def _abbreviations() -> list[Rule]:
     starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG})(?:[{_SPACE}]|$)"
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
-        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}\x85\u2003、]?[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_SPACE}、]?[{_DIGIT}]", _LETTERS, re.I),
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
         _rule("word", f"([A-Za-z])\\.[{_SPACE}]+{starter}", _LETTERS),
