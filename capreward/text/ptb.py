@@ -3,8 +3,8 @@
 BLEU, METEOR, ROUGE-L, CIDEr and SPICE are published on captions that went through Stanford's PTBTokenizer 3.4.1 as
 ``pycocoevalcap`` runs it: ``-preserveLines -lowerCase``, then most punctuation is dropped (Chen et al., "Microsoft COCO
 Captions: Data Collection and Evaluation Server", 2015). This module gives the same strings. Its rules are its own: they
-were found by giving texts to the original and looking at what came back. One difference is known, which is Java's: version 17
-does not know the capital U+2C2F and leaves it as it is in a web address.
+were found by giving texts to the original and looking at what came back. One difference is known, which is Java's:
+version 17 does not know the capital U+2C2F and leaves it as it is in a web address.
 
 Two habits of the original that one might take for mistakes of this one:
 

@@ -140,7 +140,7 @@ def _abbreviations() -> list[Rule]:
         _rule("word", r"[A-Za-z]\.", _LETTERS),
         _rule("word", f"([A-Za-z])\\.[{_SPACE}]+{starter}", _LETTERS),
         _rule("word", r"non-u\.s", "nN", re.I),
-        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\u2003\n.,!?]|$)", _WORDY, reach=dotted),
+        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_SPACE}.,!?]|$)", _WORDY, reach=dotted),
     ]
 
 
