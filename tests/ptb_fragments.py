@@ -45,6 +45,41 @@ FAMILIES = {
         "t-shirts black-and-white 12-year-old U.S.-based mother-in-law semi- -ish F-16 A380 snake_case _x_ "
         "__init__ a*b a=b x+y"
     ),
+    "quotes": (
+        "\" \"\" ' '' ''' ` `` “ ” ‘ ’ ‚ „ ‟ ‛ « » ‹ › &quot; &apos; &QUOT; \"Stop\" 'no' “yes” ‘tis ’90s "
+        '\'90s "A "b." '
+        "'c.' said: rock'n'roll 5' 5\" 6'2 ′ ″ \x91 \x92 \x93 \x94"
+    ),
+    "brackets": (
+        "( ) [ ] { } < > (a) [b] {c} ((x)) (555) (1) [1] (s) :( ;) () [] {} << >> -LRB- -RRB- -lsb- -RCB- "
+        "1) a) (. .) "
+        '(, ,) ). (" (^_^) (TM) (c)'
+    ),
+    "dates": (
+        "Jan. Jan May 5 5th 2014 1/2 01/02/03 2014-05-06 12-25-99 5-6-07 3:15 p.m. a.m. A.M. 8AM 8am-5pm "
+        "12:30:45 Mon. "
+        "MON.-FRI. Sept. Fri 1980s 1980s-era '80s mid-1990s 9/11 24/7 Dec. 31st o'clock noon 1990-95 1/4/2011 100 BC "
+        "A.D. B.C. CE"
+    ),
+    "measures": (
+        "5ft 6'2\" 5'10 10x12 3/4-inch 1 1/2 2½ ½ 1⁄2 5% 90° 20°C 72°F -5 +5 ±3 10km 5.5kg 1,000,000 "
+        "1.000,5 $5.99 US$5 "
+        "€5,00 5€ £3.50 50¢ #1 No. 7 1-800-555-1234 (555)555-1234 +44 555.1234 3-2 21-14 1st 1.5 .5 5. 1e-5 x2 2x 4K "
+        "10-12 10–12 1/2/3 1:2 12,5 1\\/2 m2 m² H₂O"
+    ),
+    "mail": (
+        "a@b.c bob.smith@site.co.uk <a@b.c> mailto:x@y.z @user @user's .@user user@ @ @@ a@b@c http://a.b/c?d=e&f=g "
+        "https://site.com/ www.Site.org. WWW.A.NET http://a.b) (http://a.b site.edu/x-y, x.net! #tag "
+        "#Tag's ##x #a_b #1a "
+        "a.jpeg x.mp3, y.tar.gz z.PHP? &lt;a@b &amp;c@d ftp://x file.c main.py e.g.com"
+    ),
+    "oddities": (
+        "\xad a\xadb 1\xad2 \xad1 Σ ΑΣ Σα ΟΔΟΣ. σΣ-Α \x85 \u2003 \u2009 \u3000 \x00 \x07 \x1f \x7f \t 𝒳 𐐀 "
+        "😀 \u0300 e\u0301 "
+        "&eacute; &Ouml; &agrave;b \u200d \ufeff \ufffd İ I ı ſ ǅ ﬁ Å K ａ Ａ １ ！ 、 。 ・ ー ٫ ١٢ "
+        "http:// http://a www.a.com/ "
+        "a.com #a @a a@ b. The No. <a <!b > </b> A&B 5 a-b a_b d' y'"
+    ),
 }
 _GLUE = ("", "", "", " ", " ", "  ", "-", ".", "'", "\u00a0", ", ", ". ", "/")
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ptb_fragments import FAMILIES, hostile
+from ptb_prose import paragraphs
 
 from capreward.text.ptb import PTBTokenizer, tokenize, tokens
 
@@ -20,6 +21,12 @@ HOSTILE = json.loads((FIXTURES / "ptb_hostile.json").read_text(encoding="utf-8")
 
 # Fragments reach deeper into the rules than arbitrary characters do.
 FRAGMENTS = sorted({fragment for text in FAMILIES.values() for fragment in text.split(" ")})
+# Chunks that mean one thing alone and may mean another beside their neighbours.
+_LINKED = (
+    "K. No. no. fig. b. 5K. isn'tK. c'monK. a.comK. öK. The the 5 555 1234 1/2 (555) ) . .. ... <b < > </b> <! a='x' "
+    "U.S. - +1 5) ( ' 'n ö 😀 ;) 8) http://x @ x@ Inc. etc. https:// \u00a0 \u2003 ٣ a\u00a0 No.\u00a0 "
+)
+LINKED = _LINKED.split(" ")
 TEXT = st.one_of(st.text(), st.lists(st.sampled_from([*FRAGMENTS, " ", " ", " "])).map("".join))
 
 
@@ -60,6 +67,27 @@ def test_fast_path_equals_the_lexer(texts: list[str]) -> None:
 def test_fast_path_equals_the_lexer_on_hostile_texts() -> None:
     texts = hostile(20_000, seed=1)
     assert PTBTokenizer()(texts) == [tokenize(text) for text in texts]
+    long = [" ".join(texts[i : i + 4]) for i in range(0, len(texts), 4)]
+    assert PTBTokenizer()(long) == [tokenize(text) for text in long]
+    nexts = [*long[1:], ""]
+    assert PTBTokenizer(joined=True)(long) == [tokenize(text, after) for text, after in zip(long, nexts, strict=True)]
+
+
+@given(st.lists(st.sampled_from(LINKED), max_size=8), st.lists(st.sampled_from(LINKED), max_size=3))
+def test_fast_path_sees_over_spaces_what_the_lexer_sees(chunks: list[str], after: list[str]) -> None:
+    text, following = " ".join(chunks), " ".join(after)
+    assert PTBTokenizer()([text]) == [tokenize(text)]
+    assert PTBTokenizer(joined=True)([text, following])[0] == tokenize(text, following)
+
+
+def test_fast_path_equals_the_lexer_on_long_descriptions() -> None:
+    texts = paragraphs(2_000, seed=1, captions=[text for text, _ in GOLDEN])
+    assert PTBTokenizer()(texts) == [tokenize(text) for text in texts]
+
+
+def test_empty_and_very_long_captions() -> None:
+    words = ["dog", "naïve,", "No.", "5", "K.", "The", "555", "1234", "can't", "<b>", "."] * 1000
+    assert PTBTokenizer()(["", " ".join(words)]) == ["", tokenize(" ".join(words))]
 
 
 @pytest.mark.parametrize("separator", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\u2028", "\u2029"])
@@ -125,6 +153,18 @@ def test_batches_equal_single_captions() -> None:
         ". ",
         "100 ",
         "a.,",
+        "K. ",
+        "<b ",
+        "5 5K. ",
+        "1\u00ad",
+        "A&Ouml;",
+        "R&B&Ouml;",
+        "x-a.b.-",
+        "\u00a0",
+        "http://Σ ",
+        "Σ.",
+        "www.a.",
+        "é.",
         "a",
     ],
 )
@@ -132,4 +172,5 @@ def test_time_grows_with_the_length(piece: str) -> None:
     text = piece * (40_000 // len(piece))
     start = time.process_time()
     tokenize(text)
+    PTBTokenizer()([text])
     assert time.process_time() - start < 3  # 0.3 s or less; quadratic time would take minutes

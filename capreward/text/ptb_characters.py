@@ -7,6 +7,8 @@ than Python's own tables, which is why ``str.isalpha`` cannot replace them. Outs
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_right
 from itertools import chain
 
@@ -70,7 +72,8 @@ SUBSCRIPTS_RANGES = "2080-2089"
 # Characters with a meaning of their own, and the one that the rules know them by.
 ALIKE = {
     "\x80¤₠€": "€",
-    "\x85…": "…",
+    "…": "…",
+    "\x85": "\x85",
     "\x91‘‛": "‘",
     "\x92’": "’",
     "\x93“«": "“",
@@ -79,6 +82,7 @@ ALIKE = {
     "\u058a\u2010\u2011": "‐",
     "\u066b\u066c": "٫",
     "‚„‟": "‚",
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u3000": "\u2003",
     "‹": "‹",
     "›": "›",
     # These are each one of a kind.
@@ -92,6 +96,7 @@ ALIKE = {
     "⅓": "⅓",
     "⅔": "⅔",
     "⁄": "⁄",
+    "、": "、",
 }
 _OWN = {ord(c): stand_in for group, stand_in in ALIKE.items() for c in group}
 
@@ -117,7 +122,13 @@ _ROWS = tuple(
         )
     )
 )
+_UTF16 = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
 _FIRSTS = tuple(row[0] for row in _ROWS)
+
+
+def span(ranges: str) -> str:
+    """Write such a table for use inside ``[...]`` of a regular expression."""
+    return "".join("-".join(f"\\u{int(end, 16):04x}" for end in item.split("-")) for item in ranges.split())
 
 
 def kind_of(code: int) -> str:
@@ -128,6 +139,16 @@ def kind_of(code: int) -> str:
         return chr(code) if 0x20 <= code < 0x7F or code == 0x09 else DROPPED
     row = _ROWS[max(bisect_right(_FIRSTS, code) - 1, 0)]
     return row[2] if row[0] <= code <= row[1] else DROPPED
+
+
+def to_units(text: str) -> str:
+    """Write each character outside the BMP as two surrogates: the original counts UTF-16 units."""
+    return "".join(map(chr, array("H", text.encode(_UTF16, "surrogatepass"))))
+
+
+def from_units(text: str) -> str:
+    """Undo ``to_units``."""
+    return array("H", map(ord, text)).tobytes().decode(_UTF16, "surrogatepass")
 
 
 class StandIns(dict[int, str]):

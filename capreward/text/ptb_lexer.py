@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from capreward.text.ptb_characters import LINE_ENDS, StandIns
+from capreward.text.ptb_case import lower
+from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_units
 from capreward.text.ptb_rules import RULES, Rule
+from capreward.text.ptb_words import FUSED
 
-_SKIPPED = frozenset(" \t\u00a0\x00‐٫")  # between tokens these leave no trace
+_SKIPPED = frozenset("\x00‐٫")  # between tokens these leave no trace
 
 _BRACKETS = MappingProxyType({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"})
 
 # How a character on its own is written, by its stand-in.
 _WRITTEN = MappingProxyType(
     {
-        **{"–": "--", "…": "...", '"': "''", "\u00ad": "-", "£": "#", "€": "$", "¢": "cents"},
+        **{"–": "--", "…": "...", "\x85": "...", '"': "''", "\u00ad": "-", "£": "#", "€": "$", "¢": "cents"},
         **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"},
         **{"‘": "`", "’": "'", "“": "``", "”": "''", "‹": "`", "›": "'"},
     }
@@ -24,6 +26,10 @@ _WRITTEN = MappingProxyType(
 _ENTITIES = MappingProxyType({"amp": "&", "lt": "<", "gt": ">", "nbsp": "", "mdash": "--", "ndash": "--", "md": "--"})
 _ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
 _CURLY = str.maketrans({"’": "'", "\x92": "'", "‘": "`", "‛": "`", "\x91": "`"})
+
+# Letters up to a blank, with or without a comma, are a word whatever follows; a blank that is alone is taken along.
+_QUICK = re.compile("([A-Za-zé]+)(,?)(?: (?=[!-~é])|(?=[ \n]))")
+_FUSED = frozenset(first + rest for first, rest in FUSED)
 
 _LOOK_AHEAD = 200  # how much of the following line any rule can see; the longest words it looks for have nine letters
 
@@ -34,18 +40,6 @@ def _rules_by_start() -> MappingProxyType[str, tuple[Rule, ...]]:
 
 
 _RULES = _rules_by_start()
-
-
-def _lower(token: str) -> str:
-    """Lower-case as Java does, for which a sigma is the last letter of a word even after a hyphen or a dot."""
-    if "Σ" not in token:
-        return token.lower()
-    letters = [c.isalpha() for c in token]
-    out = []
-    for i, c in enumerate(token):
-        last = c == "Σ" and any(letters[:i]) and not any(letters[i + 1 :])
-        out.append("ς" if last else "σ" if c == "Σ" else c)
-    return "".join(out).lower()
 
 
 def _write_entity(token: str) -> str:
@@ -73,15 +67,20 @@ def _write(token: str, kind: str, shadow: str) -> str:
             token = re.sub("&amp;", "&", token, flags=re.IGNORECASE)
         case "smiley" | "phone":
             token = token.replace("(", "-lrb-").replace(")", "-rrb-")
-        case "address":
-            return _lower(token)
-    return _lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
+        case "address" | "tag":
+            return lower(token.replace(" ", "\u00a0"))
+    return lower(token).replace("\u00ad", "").replace(" ", "\u00a0").replace("\t", "\u00a0") or "-"
+
+
+def _mask_entity(match: re.Match[str]) -> str:
+    r"""Stand in for &Eacute;, a letter: \x03 for the ampersand, \x02 or \x01 for letters, \x04 for the semicolon."""
+    return "\x03" + "".join("\x02" if c.isupper() else "\x01" for c in match[0][1:-1]) + "\x04"
 
 
 def _stand_ins(text: str) -> str:
     shadow = text if text.isascii() and text.isprintable() else text.translate(StandIns())
-    if "&" in shadow:  # &eacute; may stand in a word wherever a combining mark may
-        shadow = _ENTITY_LETTER.sub(lambda match: "\u0300" * len(match[0]), shadow)
+    if "&" in shadow:
+        shadow = _ENTITY_LETTER.sub(_mask_entity, shadow)
     return shadow
 
 
@@ -126,22 +125,34 @@ def tokens(text: str, following: str = "") -> list[str]:
     Args:
         text: the line; whatever ends a line within it counts as a space.
         following: the next line of the same file. The original looks past the end of a line when that ends in a
-            single letter and a dot: whether the dot ends a sentence depends on the next word.
+            single letter and a dot, or in "No.": whether the dot ends a sentence depends on the next word.
 
     Returns:
         The tokens. Two things that never reach a caption differ from the original: straight quotes are all written as
         closing ones, and the extra full stop after an abbreviation that ends a sentence is left out.
     """
     text = text.translate(LINE_ENDS)
+    wide = not text.isascii() and max(text) > "\uffff"
+    if wide:
+        text = to_units(text)
     end = len(text)
     shadow = _stand_ins(text) + "\n" + _stand_ins(following[:_LOOK_AHEAD].translate(LINE_ENDS))
     hopeless = _Hopeless(shadow)
     found = []
     position = 0
     while position < end:
+        if quick := _QUICK.match(shadow, position):
+            word = text[position : quick.end(1)]
+            if word.lower() not in _FUSED:
+                found.append(lower(word))
+                if quick[2]:
+                    found.append(",")
+                position = quick.end()
+                continue
         stop, kind = _longest(shadow, position, hopeless)
-        if not (kind == "character" and shadow[position] in _SKIPPED):
-            token = _write(text[position:stop], kind, shadow[position:stop])
+        if not (kind == "blank" or (kind == "character" and shadow[position] in _SKIPPED)):
+            piece = text[position:stop]
+            token = _write(from_units(piece) if wide else piece, kind, shadow[position:stop])
             if token:
                 found.append(token)
         position = stop

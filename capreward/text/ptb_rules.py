@@ -14,8 +14,9 @@ from typing import NamedTuple
 from capreward.text import ptb_words as words
 
 # Kinds of characters, for use inside [...]: see ptb_characters for the stand-ins.
-_LETTER = "A-Za-zé\u00ad"
-_INNER = f"{_LETTER}\u0300"  # a mark belongs to the word, unless that starts with a digit
+_PLAIN = "A-Za-zé"
+_LETTER = f"{_PLAIN}\u00ad"
+_INNER = f"{_LETTER}\u0300\x01-\x04"  # a mark belongs to the word, unless that starts with a digit
 _DIGIT = "0-9٠"
 _ANY = f"{_INNER}{_DIGIT}"
 _BLANK = " \t\u00a0"
@@ -24,22 +25,24 @@ _APOS = "(?:['’]|(?i:&apos;))"
 _OTHER_APOS = "(?:’|(?i:&apos;))"
 _QUOTE = "(?:['’`‘]|(?i:&apos;))"
 _GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
+_SPACE = f"{_BLANK}\n\x85\u2003"  # what may stand between sentences, of which \x85 is an ellipsis as well
 
 _LETTER_WORD = f"[{_INNER}][{_ANY}]*"
-_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*(?:[A-Za-zé][{_LETTER}{_DIGIT}]*)?)"
+_SHY_DIGITS = f"\u00ad?[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*"  # a soft hyphen may stand between digits
+_WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}][{_PLAIN}{_DIGIT}]*)"
 _SEVERAL = f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+"
-_PART = f"(?:[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}|[{_LETTER}{_DIGIT}]+)"  # of a hyphenated word
+_PART = f"(?:[dDlLoO]{_QUOTE}[{_PLAIN}{_DIGIT}]{{2,}}|[{_PLAIN}{_DIGIT}]+)"  # of a hyphenated word
 _CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
 _DASHED = "(?:-[A-Za-z]+){0,2}"
 _SEP = "[- \u00a0]"
 
 _NAME = "[A-Za-z][A-Za-z0-9._:-]*+"
-_ATTRIBUTE = f"[ \t]++{_NAME}(?:[ \t]*=[ \t]*(?:\"[^\"\n]*\"|'[^'\n]*'))?"
-_TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})*[ \t]*+/?[ \t]*+>|</{_NAME}[ \t]*+>|<[!?][A-Za-z-][^>\n]*>)"
+_ATTRIBUTE = f" ++{_NAME}(?: *= *(?:\"[^\"\n]*\"|'[^'\n]*'))?"
+_TAG = f"(?:<{_NAME}(?:{_ATTRIBUTE})* *+/? *+>|</{_NAME} *+>|<[!?][A-Za-z-][^>\n]*>)"
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789٠"
-_WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300"
+_WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300\x03"
 
 
 class Rule(NamedTuple):
@@ -84,10 +87,11 @@ def _split_words() -> list[Rule]:
 
 
 def _words() -> list[Rule]:
-    capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?)[A-Z]+)+"
+    capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?|\x03)[A-Z\x02]+)+"
+    hyphenated = "[A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-(?:(?:[A-Za-z]\\.){2,}|[A-Za-z0-9\u00ad]+))+"
     return [
         _rule("word", _WORD, _WORDY),
-        _rule("word", f"(?!\u00ad){_PART}(?:[-_‐]{_PART})*", _WORDY),
+        _rule("word", f"{_PART}(?:[-_‐]{_PART})*", _WORDY),
         _rule("word", _SEVERAL, _WORDY),
         _rule(
             "word",
@@ -95,11 +99,12 @@ def _words() -> list[Rule]:
             _LETTERS,
         ),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
-        _rule("word", "[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+", _WORDY, reach="[A-Za-z0-9.,]+"),
-        _rule("word", "([A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)+\\.)[,;:]", _WORDY, reach="[A-Za-z0-9.,]+"),
-        _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:]", _WORDY),
+        _rule("word", hyphenated, _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
+        _rule("word", f"({hyphenated}\\.)[,;:、]", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
+        _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:、]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
-        _rule("ampersand", f"({capitals}\\.)[,;:]|{capitals}", _LETTERS),
+        _rule("ampersand", f"({capitals}\\.)[,;:、]|{capitals}", _LETTERS),
+        _rule("word", "[\x01\x02]+", "\x01\x02"),  # what capitals joined by & left of &Ouml;
         _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
     ]
 
@@ -108,14 +113,14 @@ def _apostrophe_words() -> list[Rule]:
     whole = _one_of(words.APOSTROPHE_WORDS).replace("'", _APOS)
     return [
         _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
-        _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_LETTER}]{{2,}}", _LETTERS),
-        _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_LETTER}{_DIGIT}]{{2,}}", _LETTERS),
-        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[{_INNER}])", "dDjJlLyY"),
-        _rule("apostrophe", f"[{_LETTER}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_LETTER}]*", _LETTERS + "é"),
+        _rule("apostrophe", f"[A-HJ-XZn]{_QUOTE}[{_PLAIN}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDlLoO]{_QUOTE}[{_PLAIN}{_DIGIT}]{{2,}}", _LETTERS),
+        _rule("apostrophe", f"[dDjJlL]{_APOS}|[yY]{_APOS}(?=[{_PLAIN}])", "dDjJlLyY"),
+        _rule("apostrophe", f"[{_PLAIN}]+[aeiouyAEIOUY]{_QUOTE}[aeiouA-Z][{_PLAIN}]*", _LETTERS + "é"),
         _rule("apostrophe", f"{_APOS}(?:em|till?|cause|n{_APOS})", "'’&", re.I),
         _rule("apostrophe", f"('[nN]){_GAP}|{_OTHER_APOS}[nN]", "'’&"),
         _rule("apostrophe", f"{_APOS}[2-9]0[sS]", "'’&"),
-        _rule("apostrophe", f"({_APOS}[0-9]{{2}}){_GAP}", "'’&"),
+        _rule("apostrophe", f"({_APOS}[0-9]{{2}})(?:[{_SPACE}]|$)", "'’&"),
     ]
 
 
@@ -127,29 +132,24 @@ def _abbreviations() -> list[Rule]:
     )
     file_type = _one_of(words.FILE_TYPES)
     dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
-    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG}){_GAP}"
+    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG})(?:[{_SPACE}]|$)"
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
-        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_BLANK}]?[{_DIGIT}]", _LETTERS, re.I),
+        _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_SPACE}、]?[{_DIGIT}]", _LETTERS, re.I),
         _rule("word", r"[A-Za-z](?:\.[A-Za-z])+\.?", _LETTERS),
         _rule("word", r"[A-Za-z]\.", _LETTERS),
-        _rule("word", f"([A-Za-z])\\.[{_BLANK}\n]+{starter}", _LETTERS),
-        _rule(
-            "word",
-            r"[A-Za-z0-9][A-Za-z0-9.,]*(?:-[A-Za-z0-9]+)*-(?:[A-Za-z]\.){2,}(?:-[A-Za-z0-9]+)*|(?i:non-u\.s)",
-            _LETTERS + "0123456789",
-            reach="[A-Za-z0-9.,]+",
-        ),
-        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_BLANK}\n.,!?]|$)", _WORDY, reach=dotted),
+        _rule("word", f"([A-Za-z])\\.[{_SPACE}]+{starter}", _LETTERS),
+        _rule("word", r"non-u\.s", "nN", re.I),
+        _rule("address", f"({dotted}\\.(?i:{file_type}))(?:[{_SPACE}.,!?]|$)", _WORDY, reach=dotted),
     ]
 
 
 def _numbers() -> list[Rule]:
-    number = f"(?:[{_DIGIT}]*(?:[.,:٫][{_DIGIT}]+)+|[{_DIGIT}]+)"
+    number = f"(?:(?:{_SHY_DIGITS})?(?:[.,:٫][{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*)+|{_SHY_DIGITS})"
     small = f"[{_DIGIT}]{{1,4}}"
     phone = rf"\+?(?:[0-9]{{2,4}}{_SEP})?[0-9]{{2,4}}{_SEP}[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}"
     return [
-        _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫"),
+        _rule("number", f"[-+]?{number}", _DIGITS + "-+.,:٫\u00ad"),
         _rule("number", f"(?:{small}{_SEP})?{small}(?:\\\\?/|⁄){small}", _DIGITS),
         _rule("number", f"[{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{1,2}}[-/][{_DIGIT}]{{2,4}}", _DIGITS),
         _rule("phone", phone, "+" + _DIGITS),
@@ -157,31 +157,37 @@ def _numbers() -> list[Rule]:
     ]
 
 
-def _addresses() -> list[Rule]:
-    """Web addresses, e-mail addresses, names of users and tags of markup."""
-    url = r"[^ \n\"<>|(){}]"
-    end = r"[^ \n\"<>|(){}.!?,-]"
-    path = f'/[^ \\n"<>|()]+{end}'
-    label = r"[^ \n\"<>|(){}.!?,]+"
-    bare = "[#%&*+a-z~\x00\u00a0-\uffff]+"
+def _mail() -> Rule:
+    """E-mail addresses, which come before any word of the same length: etc.@a."""
     mail = r"[^ \t\n\u00a0\"<>|(){}]"
+    opening = "(?:<|(?i:&lt;))?[A-Za-z0-9]"
+    return _rule(
+        "address",
+        f"{opening}{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
+        "<&" + _LETTERS + "0123456789",
+        reach=f"{opening}{mail}*",
+    )
+
+
+def _addresses() -> list[Rule]:
+    """Web addresses, names of users and tags of markup."""
+    url = r"[^ \t\n\"<>|(){}]"
+    end = r"[^ \t\n\"<>|(){}.!?,-]"
+    path = f'/[^ \\t\\n"<>|()]+{end}'
+    label = r"[^ \t\n\"<>|(){}.!?,]+"
+    bare = "[#%&*+a-z~\x00\x85\u00a0-\uffff]+"
     return [
         _rule("address", f"https?://{url}+{end}", "hH", re.I),
-        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"{url}+"),
-        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"{url}+"),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}{path}", "wW", re.I, reach=f"(?i:www)\\.(?:{label}\\.)*"),
+        _rule("address", f"www\\.(?:{label}\\.)+[a-z]{{2,4}}", "wW", re.I, reach=f"(?i:www)\\.(?:{label}\\.)*"),
         _rule(
             "address",
             f"{bare}(?:\\.{bare})*\\.(?i:com|net|org|edu)(?:{path})?",
-            "#%&*+~\x00‐٫\u00a0‘’“”‚‹›–…é©²₂½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
+            "#%&*+~\x00\x85\u2003、‐٫\u00a0‘’“”‚‹›–…é©²₂½¼¾⅓⅔¢£€⁄\u0300٠\u00ad" + _LETTERS[26:],
             reach=f"{bare}(?:\\.{bare})*",
         ),
-        _rule(
-            "address",
-            f"(?:<|(?i:&lt;))?[A-Za-z0-9]{mail}*@(?:(?!\\.){mail})+(?:\\.(?:(?!\\.){mail})+)*>?",
-            "<&" + _LETTERS + "0123456789",
-            reach=f"(?:<|(?i:&lt;))?[A-Za-z0-9]{mail}*",
-        ),
-        _rule("word", f"@[A-Za-z_][A-Za-z0-9_]*|#[{_LETTER}]+", "@#"),
+        _rule("word", "@[A-Za-z_][A-Za-z0-9_]*", "@"),
+        _rule("address", f"#[{_INNER}]+", "#"),
         _rule("tag", _TAG, "<", until=">"),
         _rule("entity", r"&(?:amp|lt|gt|quot|apos|nbsp|[mn]dash|MD|#[0-9]+|HT|UR|LR|Q[CLR]|[oc]dq);", "&", re.I),
     ]
@@ -201,6 +207,8 @@ def _smileys_and_punctuation() -> list[Rule]:
 
 
 RULES: tuple[Rule, ...] = (
+    _rule("blank", f"[{_BLANK}\u2003]+", f"{_BLANK}\u2003"),
+    _mail(),
     *_split_words(),
     *_words(),
     *_apostrophe_words(),
