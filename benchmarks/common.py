@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from capreward._version import __version__
+
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 
@@ -69,13 +71,13 @@ def machine() -> dict[str, Any]:
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    packages = ("capreward", "numpy", "pycocoevalcap", "torch")
+    packages = ("numpy", "pycocoevalcap", "torch")
     return {
         "processor": model,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "java": java_version(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {"capreward": __version__, **{name: _version(name) for name in packages}},
         "date": time.strftime("%Y-%m-%d"),
     }
 
