@@ -11,7 +11,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 
-settings.register_profile("capreward", deadline=None, max_examples=60)
+settings.register_profile("capreward", deadline=None, max_examples=int(os.environ.get("CAPREWARD_EXAMPLES", "60")))
 settings.load_profile("capreward")
 
 
