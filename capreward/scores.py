@@ -91,6 +91,7 @@ class Score:
         column: which of the values of ``finish`` this score is.
         signature: what the number depends on.
         higher_is_better: the direction; None where neither is better.
+        is_share: papers print it times 100 (BLEU, CIDEr); false for counts and for rewards of one's own.
         parts: further named numbers of the same evaluator (BLEU-1..4, the terms of an expression).
         family: tables show the parts in place of this score (which is one of them).
     """
@@ -103,6 +104,7 @@ class Score:
     finish: Finish | None = field(default=None, repr=False)
     column: int = 0
     higher_is_better: bool | None = True
+    is_share: bool = True
     parts: Mapping[str, Score] = field(default_factory=dict, repr=False)
     family: bool = False
 

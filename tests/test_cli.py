@@ -90,6 +90,7 @@ def test_markdown_and_latex():
     assert rf"captions & \textbf{{{100 * scores[0]:.2f}}}" in done.stdout
     assert f"baseline & {100 * scores[1]:.2f}" in done.stdout
     assert r"\bottomrule" in done.stdout
+    assert r" & 9.0000 \\" in done.stdout, "a count is no share of anything"
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])

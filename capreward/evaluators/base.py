@@ -31,6 +31,7 @@ class Evaluator:
         name: as in the registry and in tables.
         needs: what must be known of each item, a subset of ``{"images", "references"}``.
         higher_is_better: the direction; None where neither is better (length).
+        is_share: papers print it times 100; false for counts and for rewards of one's own.
         columns: names of the values; more than one for families such as BLEU-1..4.
         main: which column is the reward.
         corpus_only: there is no value per caption, only one for all of them.
@@ -40,6 +41,7 @@ class Evaluator:
     name: str = ""
     needs: frozenset[str] = frozenset()
     higher_is_better: bool | None = True
+    is_share: bool = True
     columns: tuple[str, ...] = ()
     main: int = 0
     corpus_only: bool = False
@@ -147,6 +149,7 @@ class Evaluator:
                 finish=self.finish,
                 column=c,
                 higher_is_better=self.higher_is_better,
+                is_share=self.is_share,
             )
             for c, name in enumerate(names)
         ]

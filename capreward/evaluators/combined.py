@@ -29,6 +29,8 @@ class Combined(Evaluator):
         terms: the evaluator of each metric in it.
     """
 
+    is_share = False
+
     def __init__(self, node: Node, terms: Mapping[Metric, Evaluator]) -> None:
         self.node = node
         self.terms = dict(terms)

@@ -32,6 +32,7 @@ class VocabularySize(Evaluator):
 
     name = "vocabulary"
     corpus_only = True
+    is_share = False
 
     def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         self.tokenizer = tokenizer_of(tokenizer)
@@ -54,7 +55,7 @@ class VocabularySize(Evaluator):
         if not len(samples):
             raise InputError(f"{self.name}: there are no captions to judge")
         named = zip(self.columns, self.whole(samples), strict=True)
-        return self.gather([Score(name, value, self.signature()) for name, value in named])
+        return self.gather([Score(name, value, self.signature(), is_share=self.is_share) for name, value in named])
 
 
 class Distinct(VocabularySize):
@@ -67,6 +68,7 @@ class Distinct(VocabularySize):
     """
 
     name = "distinct"
+    is_share = True
 
     def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         super().__init__(tokenizer)

@@ -81,6 +81,8 @@ class FunctionEvaluator(Evaluator):
         options: further keyword arguments for each call.
     """
 
+    is_share = False
+
     def __init__(
         self, function: Callable[..., Any], declaration: Declaration, options: Mapping[str, Any] | None = None
     ) -> None:

@@ -62,6 +62,7 @@ class Length(Evaluator):
 
     name = "length"
     higher_is_better = None
+    is_share = False
 
     def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         self.tokenizer = tokenizer_of(tokenizer)

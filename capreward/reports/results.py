@@ -90,10 +90,10 @@ def label(name: str) -> str:
     return LABELS.get(name) or re.sub(r"=[^=,()]*/", "=", name)
 
 
-def format_value(value: float, *, percent: bool = False) -> str:
-    """Four decimals, or two of the value times 100; whole numbers above 1,000 without decimals."""
+def format_value(value: float, column: Score, *, percent: bool = False) -> str:
+    """Four decimals, or two of a share times 100; a count over the whole corpus as a whole number."""
     if value != value:
         return "-"
-    if abs(value) >= 1000 and value == int(value):
-        return f"{int(value):,}"
-    return f"{100 * value:.2f}" if percent else f"{value:.4f}"
+    if column.per_caption is None and not column.is_share:
+        return f"{value:,.0f}"
+    return f"{100 * value:.2f}" if percent and column.is_share else f"{value:.4f}"

@@ -11,26 +11,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def rich_table(results: Results, *, percent: bool = False, across: bool = False) -> Table:
-    """One row per metric and one column per system, or one row per system with ``across``; intervals beneath."""
+def rich_table(results: Results, *, percent: bool = False) -> Table:
+    """One row per metric and one column per system, the best value of a row in bold, intervals beside the values."""
     from rich.table import Table
     from rich.text import Text
 
     def cell(system: SystemResult, column: Score) -> Text:
         value = system.scores[column.name].value
         best = _best(results, column)
-        text = Text(format_value(value, percent=percent), style="bold" if value == best else "")
+        text = Text(format_value(value, column, percent=percent), style="bold" if value == best else "")
         bounds = system.intervals.get(column.name)
-        return text.append(f"  {_interval(bounds, percent)}", style="not bold dim") if bounds else text
+        return text.append(f"  {_interval(bounds, column, percent)}", style="not bold dim") if bounds else text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    if across:
-        for column in results.columns:
-            table.add_column(f"{label(column.name)} {_arrow(column)}".strip(), justify="right")
-        for system in results.systems:
-            table.add_row(system.name, *(cell(system, c) for c in results.columns))
-        return table
     for system in results.systems:
         table.add_column(system.name, justify="right", overflow="fold")
     table.add_row(Text("images", style="dim"), *(Text(f"{s.n_images:,}", style="dim") for s in results.systems))
@@ -48,8 +42,8 @@ def markdown(results: Results, *, percent: bool = False) -> str:
         cells = []
         for column in results.columns:
             bounds = system.intervals.get(column.name)
-            value = format_value(system.scores[column.name].value, percent=percent)
-            cells.append(f"{value} {_interval(bounds, percent)}" if bounds else value)
+            value = format_value(system.scores[column.name].value, column, percent=percent)
+            cells.append(f"{value} {_interval(bounds, column, percent)}" if bounds else value)
         lines.append("| " + " | ".join([system.name.replace("|", "\\|"), *cells]) + " |")
     lines += ["", *(f"`{s}`" + "  " for s in results.signatures())]
     return "\n".join(lines).rstrip() + "\n"
@@ -70,7 +64,7 @@ def latex(results: Results, *, percent: bool = False) -> str:
         cells = []
         for column in results.columns:
             value = system.scores[column.name].value
-            text = format_value(value, percent=percent)
+            text = format_value(value, column, percent=percent)
             several = len(results.systems) > 1
             cells.append(rf"\textbf{{{text}}}" if several and value == _best(results, column) else text)
         lines.append(" & ".join([_escape(system.name), *cells]) + r" \\")
@@ -89,8 +83,8 @@ def _arrow(column: Score) -> str:
     return "↓" if column.higher_is_better is False else ""
 
 
-def _interval(bounds: tuple[float, float], percent: bool) -> str:
-    low, high = (format_value(b, percent=percent) for b in bounds)
+def _interval(bounds: tuple[float, float], column: Score, percent: bool) -> str:
+    low, high = (format_value(b, column, percent=percent) for b in bounds)
     return f"[{low}, {high}]"
 
 
