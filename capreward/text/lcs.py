@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from capreward.text.corpus import Pairs
 from capreward.text.ngrams import Ints, Numbers, Words
 
 BITS = 64
 BLOCK = 1 << 20  # words of padded captions held at a time
-
-Bits = npt.NDArray[np.uint64]
 
 
 def lcs_lengths(left: Words, right: Words, pairs: Pairs) -> Ints:
