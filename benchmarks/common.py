@@ -114,11 +114,13 @@ def whole_process(
     return {"wall_s": statistics.median(counted), "wall_range": [min(counted), max(counted)], "peak_mb": max(peaks)}
 
 
-def save(name: str, figures: dict[str, Any], command: str) -> Path:
-    """Keep the figures with machine, versions and command."""
+def save(name: str, figures: dict[str, Any], command: str, seed: int) -> Path:
+    """Keep the figures with machine, versions, command and seed."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"command": command, "machine": machine(), "figures": figures}, indent=2) + "\n")
+    path.write_text(
+        json.dumps({"command": command, "seed": seed, "machine": machine(), "figures": figures}, indent=2) + "\n"
+    )
     return path
 
 

@@ -24,6 +24,8 @@ from common import ROOT, against, java_version, save, seconds, whole_process
 
 Captions = tuple[list[str], list[list[str]]]
 
+SEED = 0
+
 
 def coco(data: Path) -> Captions:
     """5,000 captions of the COCO Karpathy test split with their 25,010 references."""
@@ -105,7 +107,7 @@ def reward(captions: list[str], references: list[list[str]], runs: int) -> dict[
     evaluator = capreward.load("cider-d", df=fixed)
     theirs = references[:64]
     prepared = evaluator.prepare(capreward.Samples([], references=theirs, item=[]))
-    generator = random.Random(0)
+    generator = random.Random(SEED)
     candidates = [generator.choice(captions) for _ in range(64 * 5)]
     item = [i for i in range(64) for _ in range(5)]
 
@@ -178,7 +180,7 @@ def memory(captions: list[str], references: list[list[str]]) -> dict[str, Any]:
 
 def write_corpus(path: Path, captions: list[str], references: list[list[str]], size: int) -> None:
     """Captions made of halves of real ones, so that new n-grams keep coming as the corpus grows."""
-    generator = random.Random(size)
+    generator = random.Random(SEED + size)
     pool = [r.split() for refs in references for r in refs]
 
     def mixed() -> str:
@@ -218,7 +220,8 @@ def main() -> None:
             continue
         figures[name] = sections[name]()
         print(f"{name}: {json.dumps(figures[name], indent=2)}", flush=True)
-    print(f"kept in {save('text_metrics', figures, f'python benchmarks/text_metrics.py --runs {given.runs}')}")
+    command = f"python benchmarks/text_metrics.py --runs {given.runs}"
+    print(f"kept in {save('text_metrics', figures, command, SEED)}")
 
 
 if __name__ == "__main__":

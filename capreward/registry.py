@@ -57,7 +57,8 @@ class Registry:
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        self._discover()
+        if name not in self._entries:
+            self._discover()
         return name in self._entries
 
     def add(self, name: str, entry: Entry) -> None:

@@ -69,15 +69,17 @@ class Samples:
             return np.zeros(self.n_items, dtype=bool)
         return np.fromiter((bool(r) for r in self.references), dtype=bool, count=self.n_items)
 
-    def memo(self, key: Hashable, build: Callable[[], T]) -> T:
+    def memo(self, key: Hashable, build: Callable[[], T], *, given: object = None) -> T:
         """Return what an earlier evaluator already derived from these samples, or derive it now.
 
         Several evaluators tokenize and count the same captions; each derived value is made once per Samples and
-        forgotten with it. It never travels in a pickle.
+        forgotten with it. It never travels in a pickle. ``given`` is an object that the value was derived from as
+        well: another one has a value of its own (by identity, so the object is kept as long as the value).
         """
-        if key not in self._memo:
-            self._memo[key] = build()
-        value: T = self._memo[key]
+        full = (key, id(given))
+        if full not in self._memo:
+            self._memo[full] = (build(), given)
+        value: T = self._memo[full][0]
         return value
 
     def take(self, rows: npt.NDArray[np.int64]) -> Samples:

@@ -125,13 +125,9 @@ class Score:
         Returns:
             (low, high), or None where the value is no function of summed statistics (a vocabulary, say).
         """
-        from capreward.stats.bootstrap import interval
+        from capreward.stats.bootstrap import intervals
 
-        if self.statistics is None or self.finish is None:
-            return None
-        column = self.column
-        finish = self.finish
-        return interval(self.statistics, lambda s: finish(s)[..., column], resamples=resamples, level=level, seed=seed)
+        return intervals([self], resamples=resamples, level=level, seed=seed)[self.name]
 
     def merge(self, other: Score) -> Score:
         """Join the scores of two halves of a corpus (two processes, say) that share no item.

@@ -15,7 +15,7 @@ from capreward.samples import Samples
 from capreward.scores import Scores
 
 if TYPE_CHECKING:
-    from capreward.data import References
+    from capreward.data import Matched, References
 
 DEFAULT_METRICS = "bleu,rouge,cider"
 DEFAULT_TOKENIZER = "ptb-joined"  # of whole files: the last digit of published numbers hangs on it
@@ -168,8 +168,13 @@ def _matched(captions: Any, references: Any, *, allow_missing: bool, multiple: b
     if references is not None:
         is_file = isinstance(references, (str, Path))
         known = read_references([references]) if is_file else as_references(references)
-    found = match(table, known, allow_missing=allow_missing, multiple=multiple)
-    return Samples(found.captions, references=found.references or None, item=found.item, key=found.keys)
+    return samples_of(match(table, known, allow_missing=allow_missing, multiple=multiple))
+
+
+def samples_of(matched: Matched) -> Samples:
+    """Captions that met their references as Samples."""
+    references = matched.references or None
+    return Samples(matched.captions, references=references, item=matched.item, key=matched.keys)
 
 
 def _loader(shared: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Evaluator]:

@@ -21,7 +21,7 @@ def df() -> None:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz file to write.")
 @click.option("--format", "format_", help="Format of the references, if not recognised (capreward ls formats).")
 @click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval.")
-@click.option("--tokenizer", default="ptb", show_default=True, help="ptb, ptb-java or none.")
+@click.option("--tokenizer", default="ptb", show_default=True, help="See capreward ls tokenizers.")
 def build(references: tuple[Path, ...], output: Path, format_: str | None, split: str | None, tokenizer: str) -> None:
     """Count in how many images' references each n-gram occurs, and keep it in a file.
 
@@ -33,15 +33,9 @@ def build(references: tuple[Path, ...], output: Path, format_: str | None, split
         raise InputError(f"-o {output}: there is no folder {output.parent}")
     if output.suffix != ".npz":
         raise InputError(f"-o {output}: the name must end in .npz")
-    from capreward.data import read_references
-    from capreward.samples import Samples
-    from capreward.text.corpus import reference_grams
-    from capreward.text.frequencies import DocumentFrequencies
-    from capreward.text.tokenizers import tokenizer_of
+    from capreward.evaluators.cider import frequencies_of_files
 
-    read = read_references(list(references), format=format_, split=split)
-    samples = Samples([], references=list(read.references.values()), item=[])
-    found = DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=output.name)
+    found = frequencies_of_files(references, tokenizer, source=output.name, format=format_, split=split)
     found.save(output)
     click.echo(_summary(found, output), err=True)
 

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
-from capreward.commands.options import plugins
+from capreward.commands.options import plugin_option, plugins
 
 KINDS = ("evaluators", "tokenizers", "formats")
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS), default="evaluators")
-@click.option(
-    "--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions."
-)
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
     """List evaluators (the default), tokenizers or caption-file formats.
@@ -45,12 +43,9 @@ def _evaluators() -> list[dict[str, str]]:
 
 
 def _tokenizers() -> list[dict[str, str]]:
-    return [
-        {"name": "ptb", "summary": "Stanford's PTBTokenizer 3.4.1 in Python, each caption on its own (for rewards)"},
-        {"name": "ptb-joined", "summary": "the same with the original's look at the caption after (default for files)"},
-        {"name": "ptb-java", "summary": "the original Java program; needs a Java runtime"},
-        {"name": "none", "summary": "captions are tokenized already; split at white space"},
-    ]
+    from capreward.text.tokenizers import SUMMARIES
+
+    return [{"name": name, "summary": summary} for name, summary in SUMMARIES.items()]
 
 
 def _formats() -> list[dict[str, str]]:

@@ -17,6 +17,11 @@ from capreward.scoring import DEFAULT_TOKENIZER
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+plugin_option = click.option(
+    "--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file of @reward functions."
+)
+
+
 def input_options(command: F) -> F:
     """Add the options that say how caption files are read and tokenized."""
     table = "CSV, TSV, JSONL or Parquet"

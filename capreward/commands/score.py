@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import input_options, plugins, reading
+from capreward.commands.options import input_options, plugin_option, plugins, reading
 from capreward.errors import InputError
 from capreward.scoring import DEFAULT_METRICS
 
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--drop-candidate-from-references", is_flag=True, help="Remove references equal to a candidate of their image."
 )
-@click.option(
-    "--plugin", multiple=True, type=click.Path(path_type=Path), help="Python file with custom @reward functions."
-)
+@plugin_option
 @click.option(
     "--resamples", default=1000, show_default=True, type=click.IntRange(0), help="Of the interval; 0 for none."
 )
@@ -103,16 +102,15 @@ def _system(
 
     from capreward.data import match
     from capreward.reports.results import SystemResult
-    from capreward.samples import Samples
-    from capreward.scoring import evaluate
+    from capreward.scoring import evaluate, samples_of
     from capreward.stats.bootstrap import intervals
 
     table, known = _candidates(path, found, references, options)
     met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
-    samples = Samples(met.captions, references=met.references or None, item=met.item, key=met.keys)
+    samples = samples_of(met)
     drop = options["drop_candidate_from_references"]
     scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=bar.step)
-    drawn = intervals(scores.columns(), resamples=bootstrap.resamples, seed=bootstrap.seed) if bootstrap else {}
+    drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
     n_images = len(np.unique(samples.item))
     return SystemResult(name, scores, drawn, n_images, met.report), list(met.notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from capreward.errors import InputError
@@ -144,23 +144,28 @@ class Checker:
             )
 
 
-def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str], array[int]]:
-    """Check the rows of a candidate file.
-
-    Returns:
-        Ids, captions and positions, one of each per caption in file order.
-    """
+def _checked(parsed: Parsed, source: str) -> Iterator[tuple[int, str, object, list[str]]]:
+    """The rows as (position, id, value, captions in it), each checked."""
     check = Checker(source, parsed.unit)
-    keys: list[str] = []
-    captions: list[str] = []
-    positions = array("Q")
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
         first = value if first is None or first == [] else first
         if parsed.uniform:
             check.same_kind(value, first, key, position)
-        found = check.captions(value, key, position)
+        yield position, key, value, check.captions(value, key, position)
+
+
+def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str], array[int]]:
+    """Check the rows of a candidate file.
+
+    Returns:
+        Ids, captions and positions, one of each per caption in file order.
+    """
+    keys: list[str] = []
+    captions: list[str] = []
+    positions = array("Q")
+    for position, key, _, found in _checked(parsed, source):
         if not found:
             raise InputError(
                 f"{source}, {parsed.unit} {position} (id {shown(key)}): the list of captions is empty; "
@@ -176,15 +181,8 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
 
 def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
     """Check the rows of a reference file and group them by id, in file order; an empty list stays one."""
-    check = Checker(source, parsed.unit)
     references: dict[str, list[str]] = {}
-    first: object = None
-    for position, raw, value in parsed.rows:
-        key = check.id(raw, position)
-        first = value if first is None or first == [] else first
-        if parsed.uniform:
-            check.same_kind(value, first, key, position)
-        found = check.captions(value, key, position)
+    for position, key, value, found in _checked(parsed, source):
         known = references.get(key)
         if known is None:
             references[key] = found

@@ -57,9 +57,7 @@ class Evaluator:
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """Per-caption summable statistics [N, S]; by default each value and a one, or zeros where it is NaN."""
-        values = self.values(samples, prepared).reshape(len(samples), -1)
-        known = ~np.isnan(values)
-        return np.concatenate([np.where(known, values, 0.0), known.astype(np.float64)], axis=1)
+        return summable(self.values(samples, prepared))
 
     def finish(self, sums: Floats) -> Floats:
         """Turn summed statistics [..., S] into values [..., C]; by default the mean of each column."""
@@ -124,18 +122,27 @@ class Evaluator:
         Raises:
             InputError: no captions, or the samples lack what the evaluator needs.
         """
+        rows = self.rows_to_judge(samples)
+        if prepared is None:
+            prepared = self.prepare(samples)
+        chosen = samples if rows is None else samples.take(rows)
+        return self.judged(samples, prepared, rows, self.statistics(chosen, prepared))
+
+    def rows_to_judge(self, samples: Samples) -> npt.NDArray[np.int64] | None:
+        """The captions it applies to, None for all of them; InputError where there is nothing to judge."""
         self.check_needs(samples)
         if not len(samples):
             raise InputError(f"{self.name}: there are no captions to judge")
-        if prepared is None:
-            prepared = self.prepare(samples)
         rows = self.applicable(samples)
         if rows is not None and not len(rows):
             raise InputError(f"{self.name} applies to {self.applies_to}; none of the {len(samples)} captions is such")
-        chosen = samples if rows is None else samples.take(rows)
-        statistics = self.statistics(chosen, prepared)
+        return rows
+
+    def judged(self, samples: Samples, prepared: Any, rows: npt.NDArray[np.int64] | None, statistics: Floats) -> Score:
+        """The score of the statistics [N', S] of the captions ``rows``."""
         per_caption = self._spread(self.finish_rows(statistics), rows, len(samples))
-        per_item = sum_by_item(statistics, chosen.item, samples)
+        item = samples.item if rows is None else samples.item[rows]
+        per_item = sum_by_item(statistics, item, samples)
         value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
         signature = self.signature().extended(**self.data_signature(samples, prepared))
         names = self.columns or (self.name,)
@@ -199,6 +206,13 @@ class Evaluator:
         if len(scores) == 1:
             return scores[0]
         return replace(scores[self.main], name=self.name, parts={s.name: s for s in scores}, family=True)
+
+
+def summable(values: Floats) -> Floats:
+    """Each value and a one, or zeros where it is NaN: [N] or [N, C] to [N, 2C], whose sums make a mean."""
+    values = values.reshape(len(values), -1)
+    known = ~np.isnan(values)
+    return np.concatenate([np.where(known, values, 0.0), known.astype(np.float64)], axis=1)
 
 
 def sum_by_item(statistics: Floats, item: npt.NDArray[np.int64], samples: Samples) -> Floats:

@@ -51,12 +51,7 @@ class Bleu(Evaluator):
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """[N, 10]: matches and n-grams of orders 1 to 4, the caption's length and its closest reference's."""
-        references: ReferenceGrams = prepared
-
-        def build() -> tuple[ReferenceGrams, Floats]:
-            return references, _statistics(samples, references)
-
-        return samples.memo(("bleu-statistics", id(references)), build)[1]
+        return samples.memo("bleu-statistics", lambda: _statistics(samples, prepared), given=prepared)
 
     def finish(self, sums: Floats) -> Floats:
         """BLEU-1..4 (or the one asked for) of summed statistics [..., 10]."""

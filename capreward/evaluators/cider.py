@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class CiderD(Evaluator):
         """Weigh the references' n-grams."""
         grams = reference_grams(samples, self.tokenizer)
         fixed = self.frequencies
-        return samples.memo(("cider", self.tokenizer.name, id(fixed)), lambda: _weigh(grams, fixed))
+        return samples.memo(("cider", self.tokenizer.name), lambda: _weigh(grams, fixed), given=fixed)
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """Ten times the mean similarity over n-gram orders and references, [N]."""
@@ -190,7 +191,10 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
     if isinstance(df, DocumentFrequencies):
         found = df
     elif isinstance(df, (str, Path)):
-        found = DocumentFrequencies.load(df) if is_frequency_file(df) else frequencies_of_file(df, tokenizer)
+        is_saved = is_frequency_file(df)
+        found = (
+            DocumentFrequencies.load(df) if is_saved else frequencies_of_files([df], tokenizer, source=Path(df).name)
+        )
     else:
         raise InputError(f"{name}: df must be a path or 'references', found {df!r}")
     if not same_words(found.tokenizer, tokenizer.name):
@@ -201,10 +205,19 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
     return found
 
 
-def frequencies_of_file(path: str | Path, tokenizer: str | Tokenizer = "ptb", **options: Any) -> DocumentFrequencies:
-    """Count document frequencies over a reference file; ``options`` as for ``capreward.data.read_references``."""
+def frequencies_of_files(
+    paths: Sequence[str | Path], tokenizer: str | Tokenizer, *, source: str, **options: Any
+) -> DocumentFrequencies:
+    """Count document frequencies over reference files.
+
+    Args:
+        paths: the files.
+        tokenizer: as for the evaluators.
+        source: the name that signatures give them.
+        options: as for ``capreward.data.read_references``.
+    """
     from capreward.data import read_references
 
-    read = read_references([path], **options)
+    read = read_references(paths, **options)
     samples = Samples([], references=list(read.references.values()), item=[])
-    return DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=Path(path).name)
+    return DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=source)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.evaluators.base import Evaluator
+from capreward.evaluators.base import Evaluator, summable
 from capreward.expression import Metric, Node, Number, canonical, metrics_in, options_of
 from capreward.samples import Samples
 from capreward.scores import Score, Signature
@@ -47,9 +47,7 @@ class Combined(Evaluator):
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """The expression of the terms' per-caption values."""
         each = zip(self.terms.items(), prepared, strict=True)
-        known = {m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}
-        value = _evaluate(self.node, known)
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), (len(samples),)).copy()
+        return self._combine({m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}, len(samples))
 
     def check_reward(self) -> None:
         """Every term must be usable as a reward."""
@@ -66,14 +64,18 @@ class Combined(Evaluator):
 
     def corpus(self, samples: Samples, prepared: Any = None) -> Score:
         """The mean combined value, with the terms as parts."""
-        self.check_needs(samples)
+        rows = self.rows_to_judge(samples)
         if prepared is None:
             prepared = self.prepare(samples)
-        parts: dict[str, Score] = {}
-        for (metric, term), ready in zip(self.terms.items(), prepared, strict=True):
-            score = term.corpus(samples, ready)
-            parts[str(metric)] = replace(score, name=str(metric), parts={})
-        return replace(super().corpus(samples, prepared), parts=parts)
+        each = zip(self.terms.items(), prepared, strict=True)
+        scores = {metric: term.corpus(samples, ready) for (metric, term), ready in each}
+        known = {m: s.per_caption for m, s in scores.items() if s.per_caption is not None}
+        values = self._combine(known, len(samples))
+        whole = self.judged(samples, prepared, rows, summable(values if rows is None else values[rows]))
+        return replace(whole, parts={str(m): replace(s, name=str(m), parts={}) for m, s in scores.items()})
+
+    def _combine(self, known: Mapping[Metric, Floats], n: int) -> Floats:
+        return np.broadcast_to(np.asarray(_evaluate(self.node, known), dtype=np.float64), (n,)).copy()
 
 
 def combine(node: Node, load: Any) -> Evaluator:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
+from capreward.java.items import check_items
 from capreward.java.originals import original
 from capreward.java.process import JavaError, JavaProcess
 from capreward.java.runtime import Java
@@ -70,11 +71,7 @@ class MeteorJar:
             InputError: the lengths differ, or an item has no reference.
             JavaError: the program failed.
         """
-        if len(candidates) != len(references):
-            raise InputError(f"there are {len(candidates)} candidates and {len(references)} lists of references.")
-        for number, texts in enumerate(references):
-            if not texts:
-                raise InputError(f"item {number} has no reference, and METEOR needs one or more for each.")
+        check_items(candidates, references, "METEOR")
         if not candidates:
             return np.empty(0), float("nan")
         if self._process.pid is None:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from capreward.errors import InputError
 from capreward.java.corenlp import spice_class_path
+from capreward.java.items import check_items
 from capreward.java.process import JavaError, JavaProcess, quote_stderr
 from capreward.java.runtime import Java, find_java
 
@@ -89,11 +90,7 @@ class SpiceJar:
             JavaError: the program failed; the message holds the end of its stderr.
             JavaTimeout: it took longer than ``timeout``; it is ended.
         """
-        if len(candidates) != len(references):
-            raise InputError(f"there are {len(candidates)} candidates and {len(references)} lists of references.")
-        for number, texts in enumerate(references):
-            if not texts:
-                raise InputError(f"item {number} has no reference, and SPICE needs one or more for each.")
+        check_items(candidates, references, "SPICE")
         if not candidates:
             return []
         # Numbers for ids: the original's ids come back in another order than they went in.

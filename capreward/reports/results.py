@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capreward._version import __version__
@@ -68,8 +68,7 @@ class Results:
             known = system.intervals if self.bootstrap else None
             row = {"name": system.name, "captions": len(system.scores.captions), "images": system.n_images}
             systems.append({**row, "scores": system.scores.to_dict(intervals=known)})
-        boot = self.bootstrap
-        drawn = None if boot is None else {"resamples": boot.resamples, "level": boot.level, "seed": boot.seed}
+        drawn = None if self.bootstrap is None else asdict(self.bootstrap)
         return {"capreward": __version__, "bootstrap": drawn, "systems": systems, "notes": list(self.notes)}
 
 

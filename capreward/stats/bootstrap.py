@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,31 +34,6 @@ def resampled_sums(statistics: Floats, *, resamples: int = 1000, seed: int = 123
     return np.concatenate(blocks) if blocks else np.zeros((0, statistics.shape[1]))
 
 
-def interval(
-    statistics: Floats,
-    finish: Callable[[Floats], Floats],
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 12345,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of ``finish(sum of statistics)``.
-
-    Args:
-        statistics: [M, S], one row per item.
-        finish: [resamples, S] -> [resamples].
-        resamples: how many draws.
-        level: share of the values inside the interval, in (0, 1).
-        seed: of the generator.
-
-    Returns:
-        (low, high); (nan, nan) where there is no item.
-    """
-    if not len(statistics):
-        return (float("nan"), float("nan"))
-    return percentiles(finish(resampled_sums(statistics, resamples=resamples, seed=seed)), level)
-
-
 def percentiles(values: Floats, level: float = 0.95) -> tuple[float, float]:
     """The central ``level`` of ``values`` [R] as (low, high)."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -79,7 +54,9 @@ def _weights(items: int, resamples: int, seed: int) -> Iterator[Floats]:
 def intervals(
     scores: Sequence[Score], *, resamples: int = 1000, level: float = 0.95, seed: int = 12345
 ) -> dict[str, tuple[float, float] | None]:
-    """The interval of each score, drawing items once for all scores over the same number of items.
+    """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of each score.
+
+    Items are drawn once for all scores over the same number of items.
 
     Args:
         scores: of one system.
@@ -91,8 +68,8 @@ def intervals(
         By name (low, high); None for scores without summable statistics.
     """
     sums: dict[int, Floats] = {}
-    for size in {len(s.statistics) for s in scores if s.statistics is not None}:
-        tables = {id(s.statistics): s.statistics for s in scores if s.statistics is not None}
+    tables = {id(s.statistics): s.statistics for s in scores if s.statistics is not None}
+    for size in set(map(len, tables.values())):
         alike = {key: table for key, table in tables.items() if len(table) == size}
         together = resampled_sums(np.concatenate(list(alike.values()), axis=1), resamples=resamples, seed=seed)
         stops = np.cumsum([table.shape[1] for table in alike.values()])[:-1]

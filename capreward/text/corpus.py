@@ -116,13 +116,13 @@ def reference_grams(samples: Samples, tokenizer: Tokenizer) -> ReferenceGrams:
 def candidate_grams(samples: Samples, references: ReferenceGrams) -> CandidateGrams:
     """Count the candidates and find their n-grams in the references, once per Samples and set of references."""
 
-    def build() -> tuple[ReferenceGrams, CandidateGrams]:
+    def build() -> CandidateGrams:
         words = references.table.encode(tokenized_captions(samples, references.tokenizer))
         counts = references.table.counts(words)
         matches = [_match(c, samples.item, p) for c, p in zip(counts, references.postings, strict=True)]
-        return references, CandidateGrams(words, counts, matches)  # holding them keeps their id from being reused
+        return CandidateGrams(words, counts, matches)
 
-    return samples.memo(("candidate-grams", id(references)), build)[1]
+    return samples.memo("candidate-grams", build, given=references)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from capreward.errors import InputError
@@ -34,7 +35,15 @@ class NoTokenizer:
         return list(captions)
 
 
-NAMES = ("ptb", "ptb-joined", "ptb-java", "none")
+SUMMARIES = MappingProxyType(
+    {
+        "ptb": "Stanford's PTBTokenizer 3.4.1 in Python, each caption on its own (for rewards)",
+        "ptb-joined": "the same with the original's look at the caption after (default for files)",
+        "ptb-java": "the original Java program; needs a Java runtime",
+        "none": "captions are tokenized already; split at white space",
+    }
+)
+NAMES = tuple(SUMMARIES)
 
 
 def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
