@@ -1,0 +1,1 @@
+"""CLIP encoders: their checkpoints, their batching and the features they leave behind."""
