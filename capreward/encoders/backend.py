@@ -50,7 +50,7 @@ def _declare_operators() -> Any:
             import torch
 
             if library is None:
-                library = torch.library.Library("torchvision", "FRAGMENT")
+                library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
             library.define(f"{missing[1]}(Tensor input) -> Tensor")
             for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
                 del sys.modules[name]  # a module that failed half-way keeps what it had registered

@@ -1,4 +1,4 @@
-"""Weights files as flat tables of tensors. No code in a file is ever run; a file that is no weights is named for what it is."""
+"""Weights files as flat tables of tensors. Nothing in a file is ever run, and what is no weights file is named."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoi
     """
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder without open_clip_config.json or config.json; name the weights file in it")
+        raise InputError(
+            f"{path} is a folder without open_clip_config.json or config.json; name the weights file in it"
+        )
     if not path.exists():
         raise InputError(f"there is no weights file {path}")
     try:
@@ -63,7 +65,7 @@ def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoi
         return Checkpoint(_safetensors(path), "safetensors")
     if head.startswith(b"PK\x03\x04"):
         return _zip(path, drop_unknown)
-    if head[:1] == b"\x80":
+    if head[:1] == b"\x80" or (head[:1] in (b"c", b"(") and _acts(path)):
         return _legacy(path, drop_unknown)
     raise InputError(f"{path} is no weights file: it begins with {head[:8]!r}{_known_format(head)}")
 
@@ -96,6 +98,19 @@ def _refuse_text(path: Path, head: bytes) -> None:
         quota = b"quota" in whole or b"too many users" in whole
         what = "Google Drive's page that its download quota is spent" if quota else "an HTML page"
         raise InputError(f"{path} is {what}, not weights; open its address in a browser and save the file itself")
+
+
+def _acts(path: Path) -> bool:
+    """Whether this is a pickle of the oldest protocol, which begins like text, that names code."""
+    from capreward.encoders.checkpoint_archive import DamagedFile, Refused, read_stream
+
+    with path.open("rb") as file:
+        try:
+            return bool(read_stream(file).code)
+        except Refused as error:
+            return bool(error.found.code)
+        except DamagedFile:
+            return False
 
 
 def _known_format(head: bytes) -> str:
@@ -139,12 +154,12 @@ def _zip(path: Path, drop_unknown: bool) -> Checkpoint:
             raise InputError(f"{path} is a zip archive of other files ({inside}), not of torch; unpack it first")
         if is_torchscript(archive, prefix):
             found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
-            return Checkpoint(_module(path, found.value), "torchscript", _dropped(found))
+            return Checkpoint(_module(path, found.value), "torchscript", found.unknown)
         value = _weights_only(path, mapped=True)
         if value is not None:
             return Checkpoint(_state_dict(path, value), "torch")
         found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
-        return Checkpoint(_state_dict(path, found.value), "torch", _dropped(found))
+        return Checkpoint(_state_dict(path, found.value), "torch", found.unknown)
 
 
 def _legacy(path: Path, drop_unknown: bool) -> Checkpoint:
@@ -156,8 +171,10 @@ def _legacy(path: Path, drop_unknown: bool) -> Checkpoint:
     with path.open("rb") as file:
         found = _checked(path, lambda: read_stream(file), drop_unknown)
     if found.plain:
-        raise InputError(f"{path} is a pickle that torch.save did not write; load it and save its tensors by torch.save")
-    return Checkpoint(_state_dict(path, found.value), "legacy", _dropped(found))
+        raise InputError(
+            f"{path} is a pickle that torch.save did not write; load it and save its tensors by torch.save"
+        )
+    return Checkpoint(_state_dict(path, found.value), "legacy", found.unknown)
 
 
 def _weights_only(path: Path, *, mapped: bool) -> Any:
@@ -172,7 +189,7 @@ def _weights_only(path: Path, *, mapped: bool) -> Any:
 
 def _checked(path: Path, read: Any, drop_unknown: bool) -> Unpickled:
     """Run a reader and refuse what it met."""
-    from capreward.encoders.checkpoint_archive import DamagedFile, Refused, Unpickled
+    from capreward.encoders.checkpoint_archive import DamagedFile, Refused
 
     reason = ""
     try:
@@ -194,10 +211,6 @@ def _checked(path: Path, read: Any, drop_unknown: bool) -> Unpickled:
     if reason:
         raise InputError(f"{path} is damaged: its pickle cannot be read ({reason}); download it again")
     return found
-
-
-def _dropped(found: Unpickled) -> tuple[str, ...]:
-    return found.unknown
 
 
 def _module(path: Path, value: Any) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""torch's file formats read without torch.load: the zip archive, TorchScript's, and the stream of pickles before them."""
+"""torch's file formats without torch.load: the zip archive, TorchScript's, and the stream of pickles before them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 def torch_prefix(archive: zipfile.ZipFile) -> str | None:
-    """The folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``; None if there is none."""
+    """The folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``; None without one."""
     folders = [name[: -len("data.pkl")] for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
     return min(folders, key=len, default=None)
 
@@ -173,7 +173,7 @@ def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Stor
             raise DamagedFile(f"{name} has {entry.file_size:,} bytes of {count * width:,}")
         buffer = bytearray(count * width)
         with archive.open(entry) as file:
-            file.readinto(buffer)
+            buffer[:] = file.read(len(buffer))
             file.read()  # to the end, where the checksum is compared
     except KeyError as error:
         raise DamagedFile(f"{name} is missing from it") from error

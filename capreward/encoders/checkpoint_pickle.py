@@ -24,15 +24,18 @@ DTYPES: Mapping[str, str] = {
 }
 
 # What a pickle names only to act on the machine that opens it.
-_ACTING_MODULES = frozenset(
-    "_pickle asyncio bdb code codeop commands ctypes http importlib inspect marshal multiprocessing nt os pdb pickle pip "
-    "posix pty requests runpy shutil signal site socket subprocess sys tempfile threading timeit trace types urllib "
-    "webbrowser".split()
-)
-_ACTING_BUILTINS = frozenset(
-    "__import__ apply breakpoint compile delattr eval exec execfile exit getattr globals help input locals open quit "
-    "setattr vars".split()
-)
+# fmt: off
+_ACTING_MODULES = frozenset((
+    "_pickle", "asyncio", "bdb", "code", "codeop", "commands", "ctypes", "http", "importlib", "inspect", "marshal",
+    "multiprocessing", "nt", "os", "pdb", "pickle", "pip", "posix", "pty", "requests", "runpy", "shutil", "signal",
+    "site", "socket", "subprocess", "sys", "tempfile", "threading", "timeit", "trace", "types", "urllib",
+    "webbrowser",
+))
+_ACTING_BUILTINS = frozenset((
+    "__import__", "apply", "breakpoint", "compile", "delattr", "eval", "exec", "execfile", "exit", "getattr",
+    "globals", "help", "input", "locals", "open", "quit", "setattr", "vars",
+))
+# fmt: on
 _TYPES: Mapping[str, Any] = {
     t.__name__: t for t in (set, frozenset, dict, list, tuple, int, float, complex, str, bool, slice)
 }
@@ -51,6 +54,7 @@ class Opaque(metaclass=_OpaqueType):
     state: Any = None
 
     def __new__(cls, *_: Any, **__: Any) -> Opaque:
+        """Take any arguments."""
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -92,6 +96,7 @@ class Builder:
         object.__setattr__(self, "_call", call)
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
         return object.__getattribute__(self, "_call")(*arguments)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -132,7 +137,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         self.unknown: list[str] = []
         self._load_storage = load_storage
         self._known = _builders()
-        self._opaque: dict[str, type[Opaque]] = {}
+        self._opaque: dict[str, _OpaqueType] = {}
 
     def persistent_load(self, pid: Any) -> Storage:
         """The storage of torch's persistent id."""
