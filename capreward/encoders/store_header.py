@@ -83,7 +83,12 @@ class StoreHeader:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); embed into a new folder") from error
-        if version != FORMAT or header.kind not in KINDS or header.dtype not in DTYPES or min(header.shape) < 1:
+        if (
+            version != FORMAT
+            or header.kind not in KINDS
+            or header.dtype not in DTYPES
+            or min(header.shape, default=0) < 1
+        ):
             raise InputError(f"{path} describes no feature store; embed into a new folder")
         return header
 
