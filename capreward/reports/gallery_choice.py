@@ -15,6 +15,8 @@ from capreward.scores import Score
 
 Floats = npt.NDArray[np.float64]
 
+SHOWN = 4  # decimals of a value
+
 
 @dataclass(frozen=True)
 class Line:
@@ -125,6 +127,9 @@ class Choice:
 def percentile_ranks(values: Floats, *, higher_is_better: bool = True) -> Floats:
     """For each value the share of the other values that are worse, ties counted half; NaN stays NaN.
 
+    Values equal as the page shows them, to four decimals, are ties: smoothing gives captions without any match values
+    of 1e-9 or so, whose order means nothing.
+
     Args:
         values: [N].
         higher_is_better: the direction.
@@ -136,11 +141,16 @@ def percentile_ranks(values: Floats, *, higher_is_better: bool = True) -> Floats
     known = np.flatnonzero(~np.isnan(values))
     if len(known) < 2:
         return ranks
-    found = values[known] if higher_is_better else -values[known]
+    found = np.round(values[known], SHOWN) * (1 if higher_is_better else -1)
     ordered = np.sort(found)
     below, upto = np.searchsorted(ordered, found, "left"), np.searchsorted(ordered, found, "right")
     ranks[known] = (below + (upto - below - 1) / 2) / (len(known) - 1)
     return ranks
+
+
+def percent(share: float) -> str:
+    """Whole per cent, rounded down: only what beats all others is above 100%."""
+    return f"{int(100 * share + 1e-9)}%"
 
 
 def _ranking(results: Results, columns: Sequence[Score], metric: str | None) -> Score:
@@ -196,6 +206,5 @@ def _mean(values: Sequence[float]) -> float:
 
 def _metric_note(line: Line) -> str:
     high, low = max(line.ranks, key=line.ranks.__getitem__), min(line.ranks, key=line.ranks.__getitem__)
-    return (
-        f"{label(high)} puts it above {line.ranks[high]:.0%} of the captions, {label(low)} above {line.ranks[low]:.0%}"
-    )
+    first, second = percent(line.ranks[high]), percent(line.ranks[low])
+    return f"{label(high)} puts it above {first} of the captions, {label(low)} above {second}"

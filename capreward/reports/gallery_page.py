@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from capreward._version import __version__
-from capreward.reports.gallery_choice import Card, Choice, Line
+from capreward.reports.gallery_choice import Card, Choice, Line, percent
 from capreward.reports.gallery_pictures import Thumbnail
 from capreward.reports.results import format_value, label
 from capreward.scores import Score
@@ -128,7 +128,7 @@ class Page:
         bar, told = "", ""
         if rank is not None:
             bar = f'<span class="bar"><span style="width:{rank:.1%}"></span></span>'
-            told = f' title="better than {rank:.0%} of the captions"'
+            told = f' title="better than {percent(rank)} of the captions"'
         main = ' class="main"' if column.name == self.choice.metric.name else ""
         value = format_value(line.values[column.name], column)
         return f"<li{main}{told}><span>{escape(label(column.name))}{_arrow(column)}</span><b>{value}</b>{bar}</li>"
