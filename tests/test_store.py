@@ -77,6 +77,11 @@ def test_features_of_any_shape(tmp_path):
     found = FeatureStore(tmp_path)
     assert found.dim == 5
     assert torch.equal(found.features([2, 0]), grid[[2, 0]])
+    assert found.check(FIELDS, shape=(2, 2, 5)) is None
+    with pytest.raises(InputError, match=r"holds features of shape \(2, 2, 5\), not one vector each"):
+        found.check(FIELDS)
+    with pytest.raises(InputError, match=r"holds features of shape \(2, 2, 5\), not \(4, 5\)"):
+        found.check(FIELDS, shape=(4, 5))
 
 
 def test_half_the_space(tmp_path):

@@ -157,6 +157,7 @@ class FeatureStore:
         fields: Mapping[str, object],
         *,
         kind: str = "image",
+        shape: tuple[int, ...] | None = None,
         prompt: str | None = None,
         ignore: Collection[str] = (),
     ) -> None:
@@ -165,6 +166,7 @@ class FeatureStore:
         Args:
             fields: ``Encoder.fields()`` of the encoder in use.
             kind: ``image`` or ``text``, what is wanted.
+            shape: of one feature; a single vector of any length by default.
             prompt: what the evaluator puts before each text; None for any.
             ignore: fields that may differ.
 
@@ -173,6 +175,8 @@ class FeatureStore:
         """
         if self.kind != kind:
             raise InputError(f"{self.path} holds {self.kind} features, {kind} features are needed here")
+        if self.shape != shape and (shape is not None or len(self.shape) > 1):
+            raise InputError(f"{self.path} holds features of shape {self.shape}, not {shape or 'one vector each'}")
         name = self.header.difference(fields, ignore)
         if name == "sha":
             ours, theirs = self.fields.get("model", "ITS MODEL"), plain(fields).get("model", "MODEL")
