@@ -65,7 +65,7 @@ def load_list(metrics: str | Sequence[str | Evaluator], **shared: Any) -> list[E
 
     Args:
         metrics: ``"bleu,cider,cider-d(df=coco.npz)"``.
-        shared: options such as ``tokenizer`` and ``device``, for every evaluator that has one and does not name its own.
+        shared: options such as ``tokenizer`` and ``device``, for every evaluator that has one and names no other.
     """
     given = [metrics] if isinstance(metrics, str) else list(metrics)
     loader = _loader({k: v for k, v in shared.items() if v is not None})
