@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.options import F, encoder_options
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from capreward.data import CaptionTable
     from capreward.encoders.embedding import Embedded
     from capreward.encoders.encoder import Encoder
+
+
+def _with_encoder(command: F) -> F:
+    for option in reversed(encoder_options()):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -35,7 +42,6 @@ if TYPE_CHECKING:
 )
 @click.option("--quick-gelu/--gelu", default=None, help="Activation, where the weights do not say.")
 @click.option("--statistics", help="Of pixels, where the weights do not say: openai, half or imagenet.")
-@click.option("--download", is_flag=True, help="Fetch the weights that --checkpoint names.")
 @click.option("--captions", type=click.Path(path_type=Path), help="Embed the images of this caption file alone.")
 @click.option("--format", "format_", help="Its format, if not recognised (capreward ls formats).")
 @click.option("--id-column", help="Its column of image ids.")
@@ -46,16 +52,7 @@ if TYPE_CHECKING:
 @click.option("--shard", metavar="I/N", default="0/1", help="Do part I of N, counted from 0, beside the others.")
 @click.option("--part-size", type=click.IntRange(1), default=8192, show_default=True, help="Features per file.")
 @click.option("--fp16", "half", is_flag=True, help="Keep float16 features, half the size.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16", "auto"]),
-    default="fp32",
-    show_default=True,
-    help="Of the encoder.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option("--batch-size", type=click.IntRange(1), help="Pictures at a time; found by trial by default.")
-@click.option("--workers", type=click.IntRange(0), help="Decoding processes; as many as help by default.")
+@_with_encoder
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
 def embed(images: str | None, **options: Any) -> None:
