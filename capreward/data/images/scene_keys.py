@@ -1,0 +1,53 @@
+"""Ids of pictures of the ``scenes`` world, which are drawn rather than found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from capreward.data.ids import AS_NUMBERS, EXACTLY, number, stem
+from capreward.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+def names_scenes(source: str) -> bool:
+    """Whether a source means the ``scenes`` world."""
+    return source == "scenes" or source.startswith("scenes:")
+
+
+def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
+    """The look-up of scene pictures.
+
+    Ids such as ``scenes-test-000123`` say which picture they mean; plain numbers count into the split that the source
+    names.
+
+    Args:
+        source: ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED``.
+
+    Raises:
+        InputError: an unknown split or a seed that is no number; and, from the look-up, a plain number without a split.
+    """
+    from capreward.data.scenes import picture_of
+
+    _, _, rest = source.partition(":")
+    split, _, seed = rest.partition(":")
+    if (rest and split not in SPLITS) or (seed and not (seed.isascii() and seed.isdigit())) or source.endswith(":"):
+        raise InputError(f"--images {source}: write scenes, scenes:SPLIT or scenes:SPLIT:SEED, SPLIT one of {SPLITS}")
+    suffix = f"-s{int(seed)}" if seed and int(seed) else ""
+
+    def find(key: str) -> tuple[Any, str] | None:
+        picture = picture_of(stem(key))
+        if picture is not None:
+            return picture, EXACTLY
+        index = number(key)
+        if index is None:
+            return None
+        if not split:
+            raise InputError(
+                f'the id "{index}" is a plain number, which needs the split it counts into: write --images scenes:test'
+            )
+        picture = picture_of(f"scenes-{split}-{int(index):06d}{suffix}")
+        return None if picture is None else (picture, AS_NUMBERS)
+
+    return find

@@ -1,0 +1,112 @@
+"""Pictures in WebDataset shards: where each one lies, read from the tar headers alone."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from capreward.data.files import cause
+from capreward.data.ids import IdIndex
+from capreward.data.images.folder import ENDINGS
+from capreward.data.images.pictures import ShardPicture
+from capreward.data.shards import expand_braces
+from capreward.errors import InputError, shorten
+
+ZIPPED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
+
+def names_shards(source: str) -> bool:
+    """Whether a source names tar files, plain or compressed, one or a brace pattern of them."""
+    return source.lower().endswith((".tar", *ZIPPED))
+
+
+class ShardIndex:
+    """The pictures of uncompressed tar files, by key: the base name up to its first dot, as WebDataset has it.
+
+    A member is a picture if all after that dot is a picture's ending, so that ``42.mask.png`` is none.
+
+    Args:
+        source: a tar file or a brace pattern such as ``test-{000..007}.tar``.
+
+    Attributes:
+        source: as the user wrote it.
+        pictures: per key, the picture.
+
+    Raises:
+        InputError: a missing, damaged or compressed file, a key that repeats, or no pictures at all.
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.source = str(source)
+        self.pictures: dict[str, ShardPicture] = {}
+        others: dict[str, None] = {}
+        for path in expand_braces(self.source):
+            self._read(path, others)
+        if not self.pictures:
+            held = f"; members end in {shorten(list(others))}" if others else ""
+            raise InputError(f"{self.source} has no pictures ({', '.join(sorted(ENDINGS))}){held}")
+        self._ids = IdIndex(self.pictures, {}, self.source)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def names(self) -> list[str]:
+        """The keys."""
+        return list(self.pictures)
+
+    def find(self, key: str) -> tuple[str, str] | None:
+        """Find the key that an id means, and how: as it is, as a file name, or as a number.
+
+        Raises:
+            InputError: two pictures could be meant.
+        """
+        return self._ids.find(key)
+
+    def picture(self, name: str) -> ShardPicture:
+        """The picture of a key."""
+        return self.pictures[name]
+
+    def _read(self, path: Path, others: dict[str, None]) -> None:
+        shard = str(path)
+        if shard.lower().endswith(ZIPPED):
+            raise InputError(
+                f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first"
+            )
+        try:
+            with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+                for member in archive:
+                    name = PurePosixPath(member.name).name
+                    if not member.isreg() or name.startswith("."):
+                        continue
+                    key, _, ending = name.partition(".")
+                    if ending.lower() in ENDINGS:
+                        self._add(key, ShardPicture(shard, member.offset_data, member.size, member.name))
+                    else:
+                        others[f".{ending}"] = None
+                # tarfile takes a header that it cannot parse for the end; the true end is zeros or the file's end.
+                stream.seek(archive.offset)
+                if stream.read(512).strip(b"\0"):
+                    raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
+        except tarfile.TarError as error:
+            raise InputError(_damaged(shard, error)) from error
+        except OSError as error:
+            reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+            raise InputError(f"the shard {shard} cannot be read: {reason}") from error
+
+    def _add(self, key: str, picture: ShardPicture) -> None:
+        other = self.pictures.setdefault(key, picture)
+        if other is not picture:
+            raise InputError(
+                f"{other} and {picture} have the same key {key}; keys must differ across shards and folders"
+            )
+
+
+def _damaged(shard: str, error: tarfile.TarError) -> str:
+    with open(shard, "rb") as stream:
+        zipped = stream.read(2) in (b"\x1f\x8b", b"BZ", b"\xfd7", b"\x28\xb5")
+    if zipped:
+        return f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first"
+    size = os.path.getsize(shard)
+    return f"{shard} ({size:,} bytes) is no whole tar file: {cause(error)}; write or copy it again"
