@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "capreward" / "data" / "scenes" / "weights"
 RESULTS = ROOT / "benchmarks" / "results"
 PROMPT = "A photo depicts "
-EMBED, CONTEXT, SIZE = 128, 56, 64
-VIT = {"image_size": SIZE, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
+EMBED, CONTEXT, SIZE = 128, 64, 64
+VIT = {"image_size": SIZE, "layers": 4, "width": 96, "head_width": 32, "patch_size": 8}
 RESNET = {"image_size": SIZE, "layers": [2, 2, 2, 1], "width": 12}
 TEXT = {"context_length": CONTEXT, "width": 96, "heads": 4, "layers": 2}
 SHALLOW = {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2}
@@ -55,9 +55,9 @@ class Plan:
 
 
 PLANS = {
-    "clip": Plan(seed=1, steps=4000, batch=256, rate=1e-3),
-    "judge": Plan(seed=2, steps=4000, batch=256, rate=1e-3, vision=RESNET, text=SHALLOW, first=10_000_000),
-    "pacs": Plan(seed=3, steps=600, batch=256, rate=3e-4, warm_up=50, augmented=True, first=20_000_000),
+    "clip": Plan(seed=1, steps=2200, batch=192, rate=1e-3),
+    "judge": Plan(seed=2, steps=2200, batch=192, rate=1e-3, vision=RESNET, text=SHALLOW, first=10_000_000),
+    "pacs": Plan(seed=3, steps=400, batch=192, rate=3e-4, warm_up=50, augmented=True, first=20_000_000),
 }
 
 
@@ -108,6 +108,7 @@ def main(name: str, steps: int | None, out: Path, threads: int) -> None:
 def train(model: nn.Module, tokenizer: Any, plan: Plan) -> list[dict[str, float]]:
     """Train in place; returns the curve, one row per hundred steps."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     batches = SceneBatches(plan.batch, seed=plan.seed, first=plan.first, augmented=plan.augmented)
     wanted = [p for p in model.parameters() if p.requires_grad]
@@ -123,7 +124,8 @@ def train(model: nn.Module, tokenizer: Any, plan: Plan) -> list[dict[str, float]
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(step, plan)
         model.train()
-        loss = _loss(model, tokenizer, batches, plan)
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # its backward is the faster
+            loss = _loss(model, tokenizer, batches, plan)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(wanted, 1.0)
@@ -182,7 +184,7 @@ def _image(model: nn.Module, pixels: Tensor) -> Tensor:
     from torch.nn.functional import normalize
 
     ready = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-    return normalize(model.encode_image(ready), dim=-1)  # type: ignore[operator]
+    return normalize(model.encode_image(ready).float(), dim=-1)  # type: ignore[operator]
 
 
 def _text(model: nn.Module, tokenizer: Any, captions: list[str]) -> Tensor:
@@ -193,7 +195,7 @@ def _text(model: nn.Module, tokenizer: Any, captions: list[str]) -> Tensor:
 
     tokens = tokenizer([PROMPT + caption for caption in captions])
     longest = int(tokens.argmax(-1).max()) + 1
-    return normalize(trimmed_text_features(model, tokens[:, :longest]), dim=-1)
+    return normalize(trimmed_text_features(model, tokens[:, :longest]).float(), dim=-1)
 
 
 def _fresh(plan: Plan, folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:

@@ -54,7 +54,7 @@ class SceneBatches:
 
         scenes = [scene("train", index) for index in range(self.next, self.next + self.size)]
         self.next += self.size
-        first = batch_of([(s.draw(), s.captions[self._number()]) for s in scenes])
+        first = batch_of([(s.draw(), s.caption(self._number())) for s in scenes])
         if not self.augmented:
             return first, first
         variant = 1 + int(self._random.random() * 1_000_000)
@@ -77,4 +77,4 @@ def held_out(split: str, count: int) -> Batch:
     from capreward.data.scenes import scene
 
     scenes = [scene(split, index) for index in range(count)]
-    return batch_of([(s.draw(), s.captions[0]) for s in scenes])
+    return batch_of([(s.draw(), s.caption(0)) for s in scenes])
