@@ -187,7 +187,7 @@ def find_weights(name: str, variant: str | None = None) -> Found:
         return found
     looked = ", ".join(str(folder) for _, folder in _places())
     more = " and open_clip's cache" if entry.hub else ""
-    get = f"type capreward weights get {entry.family} --download, or " if entry.url and entry.variant == "B/32" else ""
+    get = f"type capreward weights get {entry.family} --download, or " if entry.url else ""
     raise InputError(
         f"{name} needs {entry.files[0]}, which is not in {looked}{more}; its authors publish it at {entry.published}; "
         f"{get}download it, then type capreward weights add {entry.files[0]}"
@@ -274,13 +274,18 @@ def _entry_of_file(path: Path, name: str) -> Entry | None:
 
 
 def patch_size(path: Path) -> int | None:
-    """The patch size of the image transformer in a weights file; None where it has none.
+    """The patch size of the image transformer in a weights file or open_clip's folder; None where it has none.
 
     Raises:
         InputError: a file that cannot be read.
     """
     from capreward.encoders.checkpoint import read_checkpoint
+    from capreward.encoders.folders import OPEN_CLIP_CONFIG, read_json
 
+    if path.is_dir():
+        config = read_json(path / OPEN_CLIP_CONFIG) if (path / OPEN_CLIP_CONFIG).is_file() else {}
+        patch = config.get("model_cfg", {}).get("vision_cfg", {}).get("patch_size")
+        return int(patch) if patch else None
     names = ("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight")
     shapes = (tuple(t.shape) for n, t in read_checkpoint(path).tensors.items() if n.endswith(names))
     return next((int(shape[-1]) for shape in shapes if len(shape) == 4), None)

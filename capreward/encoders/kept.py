@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.catalogue import CATALOGUE, Entry, entry_of, kept_folder, look_for, patch_size
-from capreward.encoders.checkpoint import sha256_of
 from capreward.errors import InputError
 from capreward.files import write_beside
 
@@ -44,15 +43,11 @@ class Kept:
 
 def status() -> list[dict[str, Any]]:
     """Per entry of the catalogue: evaluators, file, where it was found, its hash, and where its authors publish it."""
-    from capreward.encoders.folders import WEIGHT_FILES
+    from capreward.encoders.folders import digest_of
 
     rows = []
     for entry in CATALOGUE:
         found = look_for(entry)
-        sha = None
-        if found is not None:
-            file = found.path / WEIGHT_FILES[0] if found.path.is_dir() else found.path
-            sha = sha256_of([file]) if file.is_file() else None
         rows.append(
             {
                 "evaluators": list(entry.evaluators),
@@ -60,7 +55,7 @@ def status() -> list[dict[str, Any]]:
                 "file": entry.files[0],
                 "found": None if found is None else str(found.path),
                 "origin": None if found is None else found.origin,
-                "sha256": sha,
+                "sha256": None if found is None else digest_of(found.path),
                 "published": entry.published,
             }
         )
@@ -149,8 +144,8 @@ def _entry(path: Path, name: str | None) -> Entry:
 
     if name is not None:
         family, _, variant = name.partition(":")
-        if variant or path.is_dir():
-            return entry_of(family, variant or None)
+        if variant:
+            return entry_of(family, variant)
         patch = patch_size(path)
         matching = (e for e in CATALOGUE if family in e.evaluators and e.patch == patch)
         return next(matching, entry_of(family))
@@ -165,11 +160,13 @@ def _entry(path: Path, name: str | None) -> Entry:
 
 
 def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> Kept:
+    from capreward.encoders.folders import digest_of
+
     folder = kept_folder()
     target = folder / (Path(entry.files[0]).stem if path.is_dir() else entry.files[0])
     there = look_for(entry)
     if there is not None and there.path.parent == folder:
-        if sha256_of_kept(there.path) == sha256:
+        if digest_of(there.path) == sha256:
             return Kept(entry, there.path, sha256, new=False)
         raise InputError(f"{there.path} already holds other weights for {entry.title}; remove it first")
     record = {"for": entry.family, "variant": entry.variant, "name": path.name, "sha256": sha256, "layout": layout}
@@ -183,16 +180,6 @@ def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> Kept:
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
     return Kept(entry, target, sha256, new=True)
-
-
-def sha256_of_kept(path: Path) -> str:
-    """The hash that was recorded when a file or folder was kept; computed where there is no record."""
-    from capreward.encoders.folders import WEIGHT_FILES, read_json
-
-    record = path.parent / f"{path.name}.json"
-    if record.is_file() and isinstance(sha := read_json(record).get("sha256"), str):
-        return sha
-    return sha256_of([path / WEIGHT_FILES[0] if path.is_dir() else path])
 
 
 def _copy_file(source: Path, target: Path) -> None:
