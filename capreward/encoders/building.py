@@ -41,8 +41,25 @@ def build_model(
 
     if precision not in PRECISIONS:
         raise InputError(f"precision={precision!r} is none of {', '.join(PRECISIONS)}")
-    kind, settings = _class_and_settings(model_cfg)
     cast = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    model = _unfilled(model_cfg, where, cast)
+    model.load_state_dict(_fitting(model, tensors, where))
+    if cast is not None:
+        _cast(model, cast, timm=bool(model_cfg["vision_cfg"].get("timm_model_name")))
+    return model.eval().requires_grad_(False)
+
+
+def fitting_tensors(model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The tensors by the names and in the shapes that open_clip's model of the architecture has, in their own dtype.
+
+    Raises:
+        InputError: as :func:`build_model`.
+    """
+    return _fitting(_unfilled(model_cfg, where, None), tensors, where)
+
+
+def _unfilled(model_cfg: Mapping[str, Any], where: str, cast: Any) -> Any:
+    kind, settings = _class_and_settings(model_cfg)
     try:
         model = _empty(kind, {**settings, "cast_dtype": cast})
     except Exception as error:  # open_clip, timm and transformers raise many kinds for an architecture they refuse
@@ -52,12 +69,22 @@ def build_model(
         from capreward.encoders.no_image_tower import NoImageTower
 
         model.visual = NoImageTower(where)
-    state = _adapted(tensors, model)
-    _check(state, model.state_dict(), where)
-    model.load_state_dict(state)
-    if cast is not None:
-        _cast(model, cast, timm=bool(settings["vision_cfg"].get("timm_model_name")))
-    return model.eval().requires_grad_(False)
+    return model
+
+
+def _fitting(model: Any, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    wanted: dict[str, Tensor] = model.state_dict()
+    state = _adapted(tensors, model, wanted)
+    missing = [n for n in wanted if n not in state]
+    extra = [n for n in state if n not in wanted]
+    if missing or extra:
+        parts = [f"it lacks {shorten(missing)}"] * bool(missing) + [f"it has {shorten(extra)}"] * bool(extra)
+        raise InputError(f"{where} does not fit its architecture: {'; '.join(parts)}")
+    wrong = next((n for n, t in wanted.items() if state[n].shape != t.shape), None)
+    if wrong is not None:
+        found, needed = tuple(state[wrong].shape), tuple(wanted[wrong].shape)
+        raise InputError(f"{where} does not fit its architecture: {wrong} is {found} and should be {needed}")
+    return state
 
 
 def _class_and_settings(model_cfg: Mapping[str, Any]) -> tuple[type[nn.Module], dict[str, Any]]:
@@ -92,10 +119,9 @@ def _empty(kind: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
         return kind(**settings)
 
 
-def _adapted(tensors: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
+def _adapted(tensors: Mapping[str, Tensor], model: Any, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names and shapes as this module has them, where open_clip itself accepts both."""
     state: dict[str, Tensor] = import_open_clip().convert.convert_state_dict(model, dict(tensors))
-    wanted = model.state_dict()
     if "text.token_embedding.weight" in wanted and "token_embedding.weight" in state:
         own = ("visual.", "logit_", "text_decoder.")
         state = {n if n.startswith(own) else f"text.{n}": t for n, t in state.items()}
@@ -106,23 +132,8 @@ def _adapted(tensors: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
             state[name] = state[name].reshape(wanted[name].shape)
     if "logit_bias" in wanted and "logit_bias" not in state:
         state["logit_bias"] = wanted["logit_bias"].new_zeros(wanted["logit_bias"].shape)
-    known = ("position_ids", "attn_mask")  # buffers that older versions saved
-    return {n: t for n, t in state.items() if n in wanted or n.rpartition(".")[2] not in known}
-
-
-def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
-    missing = [n for n in wanted if n not in state]
-    extra = [n for n in state if n not in wanted]
-    if missing or extra:
-        parts = [f"it lacks {shorten(missing)}"] * bool(missing) + [f"it has {shorten(extra)}"] * bool(extra)
-        raise InputError(f"{where} does not fit its architecture: {'; '.join(parts)}")
-    wrong = [n for n, t in wanted.items() if state[n].shape != t.shape]
-    if wrong:
-        name = wrong[0]
-        raise InputError(
-            f"{where} does not fit its architecture: {name} is {tuple(state[name].shape)} and should be "
-            f"{tuple(wanted[name].shape)}"
-        )
+    buffers = ("position_ids", "attn_mask")  # that older versions saved
+    return {n: t for n, t in state.items() if n in wanted or n.rpartition(".")[2] not in buffers}
 
 
 def _cast(model: nn.Module, dtype: Any, *, timm: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
@@ -26,10 +27,9 @@ DTYPES: Mapping[str, str] = {
 # What a pickle names only to act on the machine that opens it.
 # fmt: off
 _ACTING_MODULES = frozenset((
-    "_pickle", "asyncio", "bdb", "code", "codeop", "commands", "ctypes", "http", "importlib", "inspect", "marshal",
-    "multiprocessing", "nt", "os", "pdb", "pickle", "pip", "posix", "pty", "requests", "runpy", "shutil", "signal",
-    "site", "socket", "subprocess", "sys", "tempfile", "threading", "timeit", "trace", "types", "urllib",
-    "webbrowser",
+    "_pickle", "asyncio", "bdb", "code", "codeop", "ctypes", "http", "importlib", "io", "marshal", "multiprocessing",
+    "nt", "os", "pdb", "pickle", "pip", "posix", "pty", "requests", "runpy", "shutil", "signal", "site", "socket",
+    "subprocess", "sys", "tempfile", "threading", "timeit", "trace", "urllib", "webbrowser",
 ))
 _ACTING_BUILTINS = frozenset((
     "__import__", "apply", "breakpoint", "compile", "delattr", "eval", "exec", "execfile", "exit", "getattr",
@@ -145,10 +145,12 @@ class RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The builder, plain type or stand-in for a name; never the thing itself where it could act."""
+        # Pickles up to protocol 2 keep to Python 2's names.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}.{name}"
         if full in self._known:
             return self._known[full]
-        if module in ("builtins", "__builtin__") and name in _TYPES:
+        if module == "builtins" and name in _TYPES:
             return _TYPES[name]
         if module in ("torch", "torch.cuda", "torch.storage") and name in DTYPES:
             return DTYPES[name]
@@ -162,7 +164,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 
     def _note(self, module: str, name: str) -> None:
         root = module.split(".")[0]
-        if root in _ACTING_MODULES or (root in ("builtins", "__builtin__") and name in _ACTING_BUILTINS):
+        if root in _ACTING_MODULES or (root == "builtins" and name in _ACTING_BUILTINS):
             self.code.append(f"{module}.{name}")
         elif root not in ("__torch__", "numpy"):  # numpy's arrays and scalars are data, and no weight is among them
             self.unknown.append(f"{module}.{name}")
@@ -179,6 +181,8 @@ def _builders() -> dict[str, Any]:
     """The closed table: what checkpoints of torch name, and what is done instead of calling it."""
     tensor, parameter, first = Builder(_tensor), Builder(_first), Builder(_first)
     found: dict[str, Any] = {
+        "builtins.object": Opaque,
+        "copyreg._reconstructor": Builder(_reconstructed),
         "collections.OrderedDict": OrderedDict,
         "collections.defaultdict": Builder(lambda *_: {}),
         "collections.Counter": Builder(lambda counts=(): dict(counts)),
@@ -194,10 +198,6 @@ def _builders() -> dict[str, Any]:
     }
     for kind in ("int", "double", "bool", "tensor"):
         found[f"torch.jit._pickle.build_{kind}list"] = first
-    for module in ("copyreg", "copy_reg"):
-        found[f"{module}._reconstructor"] = Builder(_reconstructed)
-    for module in ("builtins", "__builtin__"):
-        found[f"{module}.object"] = Opaque
     return found
 
 

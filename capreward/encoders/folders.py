@@ -95,11 +95,11 @@ def _open_clip(folder: Path, asked: Asked, name: str, weights: Path | None) -> W
     if not isinstance(model_cfg, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_cfg):
         raise InputError(f"{folder / OPEN_CLIP_CONFIG} has no model_cfg with embed_dim, vision_cfg and text_cfg")
     checkpoint, paths = _read(folder, weights, asked)
+    paths = _with_head(folder, paths)
     record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     head = None
     if (folder / HEAD_FILE).is_file():
         head = read_checkpoint(folder / HEAD_FILE).tensors
-        paths = [*paths, folder / HEAD_FILE]
     return configured(
         checkpoint.tensors,
         model_cfg,
@@ -158,8 +158,32 @@ def _hf(folder: Path, asked: Asked, name: str, weights: Path | None) -> Weights:
     return found
 
 
+def digest_of(path: Path) -> str:
+    """The hash by which a specification names a weights file or the weights of a folder, without reading tensors.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    return sha256_of(_with_head(path, _files(path, None)) if path.is_dir() else [path])
+
+
+def _with_head(folder: Path, paths: list[Path]) -> list[Path]:
+    return [*paths, folder / HEAD_FILE] if (folder / HEAD_FILE).is_file() else paths
+
+
 def _read(folder: Path, weights: Path | None, asked: Asked) -> tuple[Checkpoint, list[Path]]:
     """The tensors of a folder's weights, of all its shards where there are several."""
+    paths = _files(folder, weights)
+    parts = [read_checkpoint(p, drop_unknown=asked.drop_unknown) for p in paths]
+    if len(parts) == 1:
+        return parts[0], paths
+    merged = {name: tensor for part in parts for name, tensor in part.tensors.items()}
+    dropped = tuple(dict.fromkeys(d for part in parts for d in part.dropped))
+    return Checkpoint(merged, parts[0].kind, dropped), paths
+
+
+def _files(folder: Path, weights: Path | None) -> list[Path]:
+    """The files of a folder's weights."""
     path = weights or next((folder / n for n in WEIGHT_FILES if (folder / n).is_file()), None)
     if path is None:
         others = sorted(
@@ -170,13 +194,9 @@ def _read(folder: Path, weights: Path | None, asked: Asked) -> tuple[Checkpoint,
             raise InputError(f"{folder} has no {WEIGHT_FILES[0]} beside its configuration; weights found: {found}")
         path = others[0]
     if path.suffix != ".json":
-        return read_checkpoint(path, drop_unknown=asked.drop_unknown), [path]
+        return [path]
     table = read_json(path).get("weight_map")
     shards = sorted({str(n) for n in table.values()}) if isinstance(table, dict) else []
     if not shards:
         raise InputError(f"{path} names no files")
-    paths = [folder / Path(n).name for n in shards]
-    parts = [read_checkpoint(p, drop_unknown=asked.drop_unknown) for p in paths]
-    merged = {name: tensor for part in parts for name, tensor in part.tensors.items()}
-    dropped = tuple(dict.fromkeys(d for part in parts for d in part.dropped))
-    return Checkpoint(merged, parts[0].kind, dropped), paths
+    return [folder / Path(n).name for n in shards]

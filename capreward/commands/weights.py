@@ -1,0 +1,80 @@
+"""``capreward weights``: what the evaluators need, what is here, and keeping it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from capreward.errors import InputError
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@click.pass_context
+def weights(ctx: click.Context, as_json: bool) -> None:
+    """List the weights that evaluators need, where they were found, and where their authors publish them.
+
+    They are looked for in the folders of CAPREWARD_WEIGHTS, then among what "capreward weights add" keeps.
+
+    \b
+    capreward weights
+    capreward weights add Downloads/clip_ViT-B-32.pth
+    capreward weights add my-tuned.pth --as pacs
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from capreward.encoders.kept import status
+
+    rows = status()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{', '.join(row['evaluators'])} ({row['variant']})  {row['file']}")
+        if row["found"] is None:
+            click.echo(f"    not found; published at {row['published']}")
+        else:
+            click.echo(f"    {row['found']} ({row['origin']})\n    sha256 {row['sha256']}")
+
+
+@weights.command()
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--as", "name", metavar="EVALUATOR", help="What it is for, if its name does not tell: pacs, pacs:L/14.")
+def add(path: Path, name: str | None) -> None:
+    """Check a weights file, or a folder of capreward convert, and keep a copy for the evaluators."""
+    from capreward.encoders import kept
+
+    _say(kept.add(path, name))
+
+
+@weights.command()
+@click.argument("name", metavar="EVALUATOR")
+@click.option("--variant", help="B/32 (default) or L/14.")
+@click.option("--download", is_flag=True, help="Really fetch it; without this, only say from where.")
+def get(name: str, variant: str | None, download: bool) -> None:
+    """Fetch an evaluator's weights from their authors, where these publish a plain address."""
+    from capreward.encoders import kept
+    from capreward.encoders.catalogue import entry_of
+
+    entry = entry_of(name, variant)
+    file = entry.files[0]
+    if entry.url is None:
+        raise InputError(
+            f"{file} has no plain address; open {entry.published} in a browser, then type capreward weights add {file}"
+        )
+    if not download:
+        raise InputError(f"{file} would be fetched from {entry.url}; add --download to do it")
+    from capreward.commands.progress import Bar
+
+    with Bar(1) as bar:
+        bar.start(file)
+        done = kept.fetch(entry, entry.url, lambda read, total: bar.step("fetching", read, total))
+    _say(done)
+
+
+def _say(done: Any) -> None:
+    state = "kept as" if done.new else "is already kept as"
+    click.echo(f"{done.entry.title}: {state} {done.path}, sha256 {done.sha256}", err=True)
