@@ -94,6 +94,7 @@ class Score:
         is_share: papers print it times 100 (BLEU, CIDEr); false for counts and for rewards of one's own.
         parts: further named numbers of the same evaluator (BLEU-1..4, the terms of an expression).
         family: tables show the parts in place of this score (which is one of them).
+        notes: what a person should know of this number: what was assumed, cut or skipped.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Score:
     is_share: bool = True
     parts: Mapping[str, Score] = field(default_factory=dict, repr=False)
     family: bool = False
+    notes: tuple[str, ...] = ()
 
     def __float__(self) -> float:
         return self.value
@@ -191,6 +193,11 @@ class Scores(Mapping[str, Score]):
         for score in self._scores.values():
             shown += score.parts.values() if score.family else [score, *score.parts.values()]
         return list({s.name: s for s in shown}.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """What the evaluators remarked, each sentence once."""
+        return list(dict.fromkeys(note for score in self._scores.values() for note in score.notes))
 
     def to_dict(self, *, intervals: Mapping[str, tuple[float, float] | None] | None = None) -> dict[str, Any]:
         """Plain values for JSON: per metric its value, interval and signature."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capreward.encoders.pool import share
 from capreward.errors import InputError
 from capreward.evaluators import evaluators
 from capreward.evaluators.base import Evaluator
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
     from capreward.data import Matched, References
 
 DEFAULT_METRICS = "bleu,rouge,cider"
+IMAGE_METRICS = "clips"  # besides, where images are given
+BOTH_METRICS = "clips,refclips"  # besides, where images and references are given
 DEFAULT_TOKENIZER = "ptb-joined"  # of whole files: the last digit of published numbers hangs on it
+
+SHARED = ("tokenizer", "device", "precision", "batch_size", "workers", "skip_broken", "download")
 
 Progress = Callable[[str, float, float], None]
 Captions = str | Path | Samples | Sequence[str] | Mapping[str, str | Sequence[str]]
+Images = str | Path | Sequence[Any] | Mapping[str, Any]
 ReferenceData = str | Path | Sequence[Sequence[str] | str] | Mapping[str, Sequence[str] | str]
 
 
@@ -37,27 +43,32 @@ def load(expression: str, **options: Any) -> Evaluator:
 
     Args:
         expression: a name (``"cider-d"``), a dotted path (``"my_pkg.mod:brevity"``) or an expression over them.
-        options: of the evaluator, where the expression is a lone name; ``tokenizer`` may be given for any expression.
+        options: of the evaluator, where the expression is a lone name; ``tokenizer``, ``device``, ``precision``,
+            ``batch_size``, ``workers``, ``skip_broken`` and ``download`` may be given for any expression.
 
     Raises:
         InputError: an unknown name or option, or a malformed expression.
     """
     lone = expression in evaluators
-    shared = {} if lone else {k: options.pop(k) for k in ("tokenizer",) if k in options}
+    shared = {} if lone else {k: options.pop(k) for k in SHARED if k in options}
     if options and not lone:
         raise InputError(f"options such as {next(iter(options))} belong inside the expression: {expression!r}")
-    return evaluators.load(expression, options) if lone else combine(parse(expression), _loader(shared))
+    if lone:
+        return evaluators.load(expression, options)
+    evaluator = combine(parse(expression), _loader(shared))
+    share([evaluator])
+    return evaluator
 
 
-def load_list(metrics: str | Sequence[str | Evaluator], *, tokenizer: str | None = None) -> list[Evaluator]:
+def load_list(metrics: str | Sequence[str | Evaluator], **shared: Any) -> list[Evaluator]:
     """The evaluators of a comma-separated list of expressions, or of a list of expressions and evaluators.
 
     Args:
         metrics: ``"bleu,cider,cider-d(df=coco.npz)"``.
-        tokenizer: for every evaluator that has one and does not name its own.
+        shared: options such as ``tokenizer`` and ``device``, for every evaluator that has one and names no other.
     """
     given = [metrics] if isinstance(metrics, str) else list(metrics)
-    loader = _loader({} if tokenizer is None else {"tokenizer": tokenizer})
+    loader = _loader({k: v for k, v in shared.items() if v is not None})
     found: list[Evaluator] = []
     for entry in given:
         found += [entry] if isinstance(entry, Evaluator) else [combine(n, loader) for n in parse_list(entry)]
@@ -65,16 +76,28 @@ def load_list(metrics: str | Sequence[str | Evaluator], *, tokenizer: str | None
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
         raise InputError(f"the metric {repeated[0]!r} is asked for twice")
+    share(e for e in found if not any(e is g for g in given))
     return found
+
+
+def default_metrics(*, references: bool, images: bool) -> str:
+    """What is computed where no metric is named: by what is known of the images."""
+    more = BOTH_METRICS if references else IMAGE_METRICS
+    return ",".join([*([DEFAULT_METRICS] if references or not images else []), *([more] if images else [])])
 
 
 def score(
     captions: Captions,
     references: ReferenceData | None = None,
     *,
-    images: Sequence[Any] | None = None,
-    metrics: str | Sequence[str | Evaluator] = DEFAULT_METRICS,
+    images: Images | None = None,
+    metrics: str | Sequence[str | Evaluator] | None = None,
     tokenizer: str = DEFAULT_TOKENIZER,
+    device: str | None = None,
+    precision: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    skip_broken: bool = False,
     drop_candidate_from_references: bool = False,
     allow_missing: bool = False,
     multiple: bool = False,
@@ -91,11 +114,18 @@ def score(
     Args:
         captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.
         references: a reference file, a list aligned with the captions, or a mapping from image to references.
-        images: one per caption, for evaluators that look at them.
-        metrics: comma-separated expressions, or a list of expressions and evaluators.
+        images: a folder, tar shards (``photos-{000..003}.tar``), a feature store, ``scenes``; a mapping from image id
+            to picture; or a list aligned with the captions (paths, PIL images, arrays, tensors).
+        metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
+            where there are references, clips where there are images, and refclips where there are both.
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
+        device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
+        precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
+        batch_size: images per batch, likewise; found by trial by default.
+        workers: processes that decode images; by default as many as help.
+        skip_broken: broken images get no value instead of an error.
         drop_candidate_from_references: remove references that equal a candidate of their image.
-        allow_missing: score the captions that have references and leave out the others.
+        allow_missing: score the captions that have references and images, and leave out the others.
         multiple: several captions of one image are candidates of one item, not an error.
         progress: called as (what, done, total) while working.
 
@@ -105,8 +135,11 @@ def score(
     Raises:
         InputError: anything given that cannot be used, in one sentence.
     """
-    found = load_list(metrics, tokenizer=tokenizer)
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
+    if metrics is None:
+        metrics = default_metrics(references=samples.references is not None, images=samples.images is not None)
+    encoding = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
+    found = load_list(metrics, tokenizer=tokenizer, skip_broken=skip_broken or None, **encoding)
     return evaluate(found, samples, drop_candidate_from_references=drop_candidate_from_references, progress=progress)
 
 
@@ -143,7 +176,7 @@ def to_samples(
     captions: Captions,
     references: ReferenceData | None = None,
     *,
-    images: Sequence[Any] | None = None,
+    images: Images | None = None,
     allow_missing: bool = False,
     multiple: bool = False,
 ) -> Samples:
@@ -154,27 +187,34 @@ def to_samples(
         return captions
     by_key = isinstance(captions, (str, Path, Mapping)) or isinstance(references, (str, Path, Mapping))
     if not by_key:
+        if isinstance(images, (str, Path, Mapping)):
+            raise InputError("images by name need captions by name; give captions={id: caption} or a list of images")
         return Samples(captions, references=references, images=images)  # type: ignore[arg-type]
-    if images is not None:
-        raise InputError("images=[...] goes with a list of captions; here captions or references are named by image")
-    return _matched(captions, references, allow_missing=allow_missing, multiple=multiple)
+    if images is not None and not isinstance(images, (str, Path, Mapping)):
+        raise InputError("images=[...] goes with a list of captions; give images={id: picture}, a folder or shards")
+    return _matched(captions, references, images, allow_missing=allow_missing, multiple=multiple)
 
 
-def _matched(captions: Any, references: Any, *, allow_missing: bool, multiple: bool) -> Samples:
+def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
     from capreward.data import as_references, as_table, match, read_captions, read_references
+    from capreward.data.showing import show
 
     table = read_captions(captions) if isinstance(captions, (str, Path)) else as_table(captions)
     known: References | None = None
     if references is not None:
         is_file = isinstance(references, (str, Path))
         known = read_references([references]) if is_file else as_references(references)
-    return samples_of(match(table, known, allow_missing=allow_missing, multiple=multiple))
+    met = match(table, known, allow_missing=allow_missing, multiple=multiple)
+    if images is None:
+        return samples_of(met)
+    shown = show(met, table, images, allow_missing=allow_missing)
+    return samples_of(shown.matched, shown.images)
 
 
-def samples_of(matched: Matched) -> Samples:
-    """Captions that met their references as Samples."""
+def samples_of(matched: Matched, images: Sequence[Any] | None = None) -> Samples:
+    """Captions that met their references (and images) as Samples."""
     references = matched.references or None
-    return Samples(matched.captions, references=references, item=matched.item, key=matched.keys)
+    return Samples(matched.captions, references=references, images=images, item=matched.item, key=matched.keys)
 
 
 def _loader(shared: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Evaluator]:

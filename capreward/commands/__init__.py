@@ -12,7 +12,11 @@ from capreward._version import __version__
 from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
-    "score": ("capreward.commands.score:score", "Score caption files against references."),
+    "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "embed": ("capreward.commands.embed:embed", "Write features of images or captions into a store."),
+    "weights": ("capreward.commands.weights:weights", "Show which weights each evaluator needs and finds."),
+    "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
+    "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, tokenizers and file formats."),
     "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the data found."),
     "df": ("capreward.commands.df:df", "Build document-frequency files for CIDEr rewards."),

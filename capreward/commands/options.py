@@ -45,6 +45,46 @@ def input_options(command: F) -> F:
     return command
 
 
+def image_options(command: F) -> F:
+    """Add the options that say where the images are and how they are encoded."""
+    for option in reversed(
+        [
+            click.option(
+                "-i", "--images", help="Folder, tar shards (a-{00..07}.tar), feature store, or scenes[:SPLIT]."
+            ),
+            click.option("--image-column", help="Column of picture files in a table of captions."),
+            click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
+            *encoder_options(),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def encoder_options() -> list[Callable[[F], F]]:
+    """The options that say how an encoder runs."""
+    return [
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
+        click.option(
+            "--precision",
+            default="fp32",
+            show_default=True,
+            type=click.Choice(["fp32", "bf16", "fp16", "auto"]),
+            help="Of the encoder; published numbers are fp32.",
+        ),
+        click.option("--batch-size", type=click.IntRange(1), help="Images per batch; found by trial by default."),
+        click.option("--workers", type=click.IntRange(0), help="Processes that decode images; as many as help."),
+        click.option("--download", is_flag=True, help="Fetch the weights that MODEL:TAG or hf-hub: names."),
+    ]
+
+
+def encoding(options: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``load_list`` for evaluators with an encoder."""
+    names = ("device", "precision", "batch_size", "workers")
+    flags = {name: options[name] or None for name in ("skip_broken", "download")}
+    return {**{name: options[name] for name in names}, **flags}
+
+
 def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
     """Keyword arguments of ``read_captions`` or ``read_references``."""
     if of_references:
@@ -58,6 +98,7 @@ def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
         "format": options["format_"],
         "id_column": options["id_column"],
         "caption_column": options["caption_column"],
+        "image_column": options["image_column"],
     }
 
 

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import input_options, plugin_option, plugins, reading
-from capreward.errors import InputError
-from capreward.scoring import DEFAULT_METRICS
+from capreward.commands.options import image_options, input_options, plugin_option, plugins
 
 if TYPE_CHECKING:
-    from capreward.data import CaptionTable, References
-    from capreward.reports.results import Bootstrap, Results, SystemResult
+    from capreward.reports.results import Results
 
 
 @click.command()
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-r", "--references", multiple=True, type=click.Path(path_type=Path), help="Reference file; repeatable.")
 @click.option(
-    "-m", "--metrics", default=DEFAULT_METRICS, show_default=True, help="Comma-separated metrics or expressions."
+    "-r",
+    "--references",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Reference file; repeatable. Or scenes, for captions of its pictures.",
 )
+@click.option(
+    "-m",
+    "--metrics",
+    help="Comma-separated metrics or expressions. Default: bleu,rouge,cider with references, clips with images, "
+    "refclips too with both.",
+)
+@image_options
 @input_options
-@click.option("--allow-missing", is_flag=True, help="Leave out captions without references.")
+@click.option("--allow-missing", is_flag=True, help="Leave out captions without references or images.")
 @click.option("--multiple", is_flag=True, help="Each image may have several captions (diversity metrics).")
 @click.option(
     "--drop-candidate-from-references", is_flag=True, help="Remove references equal to a candidate of their image."
@@ -42,14 +48,18 @@ if TYPE_CHECKING:
 @click.option(
     "--per-caption", type=click.Path(path_type=Path), help="Write each caption's values: .jsonl, .csv, .parquet."
 )
+@click.option(
+    "--gallery", type=click.Path(path_type=Path), help="Write best, worst and disputed captions with pictures: .html."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No table and no progress on standard error.")
 def score(captions: tuple[Path, ...], **options: Any) -> None:
-    """Score caption files, side by side, against references.
+    """Score caption files, side by side, against references, images or both.
 
     Tables go to standard error; --json, --markdown and --latex go to standard output.
 
     \b
     capreward score captions.json --references refs.json
+    capreward score captions.json -r refs.json --images photos/ -m cider,clips,refclips,pacs
     capreward score xe.json rl.json -r refs.json -m bleu,meteor,rouge,cider --percent
     capreward score captions.json -r dataset_coco.json --split test --json
     capreward score captions.json -r refs.json -m "cider-d(df=coco.npz) - 0.5*repetition"
@@ -58,6 +68,10 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
         from capreward.reports.files import check_per_caption_path
 
         check_per_caption_path(options["per_caption"])
+    if options["gallery"] is not None:
+        from capreward.reports.gallery import check_gallery_path
+
+        check_gallery_path(options["gallery"])
     plugins(options["plugin"])
     results = _results(captions, options)
     _write(results, options)
@@ -65,95 +79,51 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
 
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
+    from capreward.commands.score_inputs import evaluators_of, names_of, references_of, system_of
     from capreward.reports.results import Bootstrap, Results
-    from capreward.scoring import load_list
 
-    found = load_list(options["metrics"], tokenizer=options["tokenizer"])
-    references = _references(options)
+    found = evaluators_of(options)
+    references = references_of(options)
     bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
     systems, notes = [], []
     with Bar(len(captions), hidden=options["quiet"]) as bar:
-        for name, path in zip(_names(captions), captions, strict=True):
+        for name, path in zip(names_of(captions), captions, strict=True):
             bar.start(name)
-            system, found_notes = _system(name, path, found, references, bootstrap, options, bar)
+            system, remarks = system_of(name, path, found, references, bootstrap, options, bar)
             systems.append(system)
-            notes += [f"{name}: {note}" for note in found_notes]
-    return Results(systems, bootstrap, notes)
+            notes += [(name, remark) for remark in remarks]
+    return Results(systems, bootstrap, _merged(notes, len(systems)))
 
 
-def _references(options: dict[str, Any]) -> References | None:
-    if not options["references"]:
-        return None
-    from capreward.data import read_references
-
-    return read_references(list(options["references"]), **reading(options, of_references=True))
-
-
-def _system(
-    name: str,
-    path: Path,
-    found: Any,
-    references: References | None,
-    bootstrap: Bootstrap | None,
-    options: dict[str, Any],
-    bar: Any,
-) -> tuple[SystemResult, list[str]]:
-    import numpy as np
-
-    from capreward.data import match
-    from capreward.reports.results import SystemResult
-    from capreward.scoring import evaluate, samples_of
-    from capreward.stats.bootstrap import intervals
-
-    table, known = _candidates(path, found, references, options)
-    met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
-    samples = samples_of(met)
-    drop = options["drop_candidate_from_references"]
-    scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=bar.step)
-    drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
-    n_images = len(np.unique(samples.item))
-    return SystemResult(name, scores, drawn, n_images, met.report), list(met.notes)
-
-
-def _candidates(
-    path: Path, found: Any, references: References | None, options: dict[str, Any]
-) -> tuple[CaptionTable, References | None]:
-    """The captions, and their references: those given, or a column of the same file where a metric needs any."""
-    from capreward.data import read_captions, read_captions_with_references
-
-    how = reading(options, of_references=False)
-    needing = [e.name for e in found if "references" in e.needs]
-    if references is not None or not needing:
-        return read_captions(path, **how), references
-    try:
-        return read_captions_with_references(path, **how)
-    except InputError as error:
-        read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
-        raise InputError(f"{needing[0]} needs references; give --references FILE") from error
-
-
-def _names(paths: tuple[Path, ...]) -> list[str]:
-    """File names without suffix where that tells the systems apart, whole paths otherwise."""
-    stems = [p.name.split(".")[0] or p.name for p in paths]
-    if len(set(stems)) == len(stems):
-        return stems
-    names = [str(p) for p in paths]
-    if len(set(names)) < len(names):
-        raise InputError(f"{next(n for n in names if names.count(n) > 1)} is given twice; name each caption file once")
-    return names
+def _merged(notes: list[tuple[str, str]], n_systems: int) -> list[str]:
+    """Each remark once: under its system's name, or alone where all systems share it."""
+    owners: dict[str, list[str]] = {}
+    for name, remark in notes:
+        owners.setdefault(remark, []).append(name)
+    return [
+        remark if len(names) == n_systems > 1 else f"{', '.join(names)}: {remark}" for remark, names in owners.items()
+    ]
 
 
 def _write(results: Results, options: dict[str, Any]) -> None:
     from capreward.reports import tables
 
+    written = []
     if options["per_caption"] is not None:
         from capreward.reports.files import write_per_caption
 
         rows = write_per_caption(results, options["per_caption"])
-        if not options["quiet"]:
-            click.echo(f"{rows:,} rows written to {options['per_caption']}", err=True)
+        written.append(f"{rows:,} rows written to {options['per_caption']}")
+    if options["gallery"] is not None:
+        from capreward.commands.score_inputs import pictures_of, references_by_key
+        from capreward.reports.gallery import write_gallery
+
+        shown = write_gallery(options["gallery"], results, pictures_of(results), references_by_key(results))
+        written.append(f"{shown:,} images shown in {options['gallery']}")
     if not options["quiet"]:
         _show(results, percent=options["percent"])
+        for line in written:
+            click.echo(line, err=True)
     if options["as_json"]:
         import json
 

@@ -82,6 +82,7 @@ def read_captions(
     split: str | None = None,
     id_column: str | None = None,
     caption_column: str | None = None,
+    image_column: str | None = None,
 ) -> CaptionTable:
     """Read a file of candidate captions.
 
@@ -91,11 +92,12 @@ def read_captions(
         split: Split to keep, for Karpathy's files; ``"train+restval"`` joins two.
         id_column: Name of the column of ids, if it is not a usual one.
         caption_column: Name of the column of captions, if it is not a usual one.
+        image_column: Name of the column of picture files, if it is not a usual one.
 
     Raises:
         InputError: If the file cannot be used, with what was found, where, and what to do.
     """
-    options = Options(split=split, id_column=id_column, caption_column=caption_column)
+    options = Options(split=split, id_column=id_column, caption_column=caption_column, image_column=image_column)
     return _read_captions(load(path), format, options)
 
 
@@ -138,6 +140,7 @@ def read_captions_with_references(
     format: str | None = None,
     id_column: str | None = None,
     caption_column: str | None = None,
+    image_column: str | None = None,
 ) -> tuple[CaptionTable, References]:
     """Read candidates and references that stand in one file, in columns such as ``caption`` and ``references``.
 
@@ -148,12 +151,13 @@ def read_captions_with_references(
         format: One of :func:`format_names`; recognised by the content if None.
         id_column: Name of the column of ids, if it is not a usual one.
         caption_column: Name of the column of candidates, if it is not a usual one.
+        image_column: Name of the column of picture files, if it is not a usual one.
 
     Raises:
         InputError: If the file cannot be used or has no column of references.
     """
     content = load(path)
-    candidates = Options(id_column=id_column, caption_column=caption_column)
+    candidates = Options(id_column=id_column, caption_column=caption_column, image_column=image_column)
     references = replace(candidates, references=True, own_column=True)
     return _read_captions(content, format, candidates), _read_references(content, format, references)
 

@@ -94,7 +94,11 @@ def choose(names: Sequence[str], options: Options, source: str) -> Columns:
             _absent(source, "ids" if identity is None else f'"{identity}"', names, options.flag("id-column"))
         )
     value = value_column(names, options, source, identity)
-    alias = first_of(FILE_COLUMNS, [name for name in names if name not in (identity, value)])
+    alias = options.image_column
+    if alias is not None and alias not in names:
+        raise InputError(_absent(source, f'"{alias}"', names, "--image-column"))
+    if alias is None:
+        alias = first_of(FILE_COLUMNS, [name for name in names if name not in (identity, value)])
     return Columns(identity, value, alias, plain(value) in REFERENCE_COLUMNS)
 
 

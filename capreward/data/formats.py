@@ -27,7 +27,7 @@ class Format:
         kind: The kind of content it needs: ``"text"``, ``"tar"`` or ``"parquet"``.
         summary: What it looks like, in a few words.
         read: The reader.
-        options: Which of ``split``, ``id_column`` and ``caption_column`` it heeds.
+        options: Which of ``split``, ``id_column``, ``caption_column`` and ``image_column`` it heeds.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Format:
 
     def check_options(self, name: str, options: Options, source: str) -> None:
         """Refuse an option that this format would silently ignore."""
-        for option in ("split", "id_column", "caption_column"):
+        for option in ("split", "id_column", "caption_column", "image_column"):
             if getattr(options, option) is not None and option not in self.options:
                 raise InputError(
                     f"{source} is read as {name}, which knows no {option.replace('_', ' ')}; "
@@ -45,7 +45,7 @@ class Format:
                 )
 
 
-NAMED = frozenset({"id_column", "caption_column"})
+NAMED = frozenset({"id_column", "caption_column", "image_column"})
 
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {

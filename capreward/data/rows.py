@@ -19,6 +19,7 @@ class Options:
         split: Split to keep, for the Karpathy format.
         id_column: Column of ids, when its name is not a usual one.
         caption_column: Column of captions (or references), when its name is not a usual one.
+        image_column: Column of picture files, when its name is not a usual one.
         own_column: References must have a column of their own, beside the candidates' one.
     """
 
@@ -26,6 +27,7 @@ class Options:
     split: str | None = None
     id_column: str | None = None
     caption_column: str | None = None
+    image_column: str | None = None
     own_column: bool = False
 
     def flag(self, name: str) -> str:

@@ -15,6 +15,11 @@ def _alone(module: str, attribute: str, summary: str) -> Entry:
     return Entry(f"capreward.evaluators.{module}:{attribute}", summary)
 
 
+def _clip(attribute: str, summary: str) -> Entry:
+    needs = ("images", "references") if attribute.startswith("Ref") else ("images",)
+    return Entry(f"capreward.evaluators.clip_score:{attribute}", summary, needs=needs)
+
+
 evaluators = Registry(
     {
         "bleu": _text("bleu", "Bleu", "BLEU-1 to BLEU-4, closest reference length (Papineni et al. 2002)"),
@@ -28,6 +33,20 @@ evaluators = Registry(
         "cider-d": _text("cider", "CiderD", "CIDEr-D; as a reward with fixed document frequencies, df=FILE"),
         "cider-plain": _text("cider", "CiderPlain", "CIDEr without CIDEr-D's clipping and length penalty"),
         "spice": _text("spice", "Spice", "SPICE (Anderson et al. 2016), through its Java program"),
+        "clips": _clip("ClipS", "CLIP-S, 2.5 * max(cos, 0), OpenAI ViT-B/32 (Hessel et al. 2021)"),
+        "refclips": _clip("RefClipS", "RefCLIP-S, CLIP-S with references"),
+        "pacs": _clip("PacS", "PAC-S, 2 * max(cos, 0), tuned on positive-augmented pairs (Sarto et al. 2023)"),
+        "refpacs": _clip("RefPacS", "RefPAC-S, PAC-S with references"),
+        "pacspp": _clip("PacSpp", "PAC-S++, LoRA-tuned (Sarto et al. 2024)"),
+        "refpacspp": _clip("RefPacSpp", "RefPAC-S++, PAC-S++ with references"),
+        "scene-facts": Entry(
+            "capreward.evaluators.scenes:SceneFacts",
+            "F1, precision and recall of what a caption states of a picture of scenes",
+            needs=("images",),
+        ),
+        "scene-grammar": _alone(
+            "scenes", "SceneGrammar", "share of captions that the grammar of scenes accepts, exactly"
+        ),
         "repetition": _alone(
             "repetition", "Repetition", "share of repeated 1- to 4-grams in a caption; lower is better"
         ),

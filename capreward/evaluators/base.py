@@ -81,6 +81,10 @@ class Evaluator:
         low, high = min(counts, default=0), max(counts, default=0)
         return {"refs": low if low == high else f"{low}-{high}"}
 
+    def remarks(self, samples: Samples, prepared: Any) -> list[str]:
+        """What a person should know of the number, one sentence each: what was assumed, cut or skipped."""
+        return []
+
     def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
         """Report the progress of slow work to ``progress(what, done, total)`` from now on; None to stop."""
 
@@ -146,6 +150,7 @@ class Evaluator:
         value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
         signature = self.signature().extended(**self.data_signature(samples, prepared))
         names = self.columns or (self.name,)
+        notes = tuple(self.remarks(samples, prepared))
         scores = [
             Score(
                 name=name,
@@ -157,6 +162,7 @@ class Evaluator:
                 column=c,
                 higher_is_better=self.higher_is_better,
                 is_share=self.is_share,
+                notes=notes,
             )
             for c, name in enumerate(names)
         ]
@@ -178,7 +184,7 @@ class Evaluator:
         """Raise InputError unless the samples have what the evaluator needs."""
         missing = sorted(n for n in self.needs if getattr(samples, n) is None)
         if missing:
-            how = {"references": "--references FILE or references=[...]", "images": "images=[...] in Python"}
+            how = {"references": "--references FILE or references=[...]", "images": "--images FOLDER or images=[...]"}
             raise InputError(f"{self.name} needs {' and '.join(missing)}; give {' and '.join(how[m] for m in missing)}")
         if "references" in self.needs and len(samples) and not samples.has_references[samples.item].any():
             bare = [samples.key[i] for i in np.unique(samples.item)]

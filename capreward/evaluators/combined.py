@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +48,21 @@ class Combined(Evaluator):
         """The expression of the terms' per-caption values."""
         each = zip(self.terms.items(), prepared, strict=True)
         return self._combine({m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}, len(samples))
+
+    def check_needs(self, samples: Samples) -> None:
+        """Every term must find what it needs."""
+        for term in self.terms.values():
+            term.check_needs(samples)
+
+    def remarks(self, samples: Samples, prepared: Any) -> list[str]:
+        """What the terms remark."""
+        each = zip(self.terms.values(), prepared, strict=True)
+        return list(dict.fromkeys(note for term, ready in each for note in term.remarks(samples, ready)))
+
+    def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
+        """Watch every term."""
+        for term in self.terms.values():
+            term.watch(progress)
 
     def check_reward(self) -> None:
         """Every term must be usable as a reward."""

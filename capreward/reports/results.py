@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capreward._version import __version__
+from capreward.samples import Samples
 from capreward.scores import Score, Scores
 
 Interval = tuple[float, float] | None
@@ -35,6 +36,7 @@ class SystemResult:
         intervals: by metric; empty where none were asked for.
         matched: how its captions met the references, for people.
         n_images: the images judged.
+        samples: what was judged, for reports that show it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class SystemResult:
     intervals: dict[str, Interval]
     n_images: int
     matched: str = ""
+    samples: Samples | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""``capreward embed``: encode pictures (or captions) once, and keep the features for every later use."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capreward.commands.options import F, encoder_options
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from capreward.commands.progress import Bar
+    from capreward.data import CaptionTable
+    from capreward.encoders.embedding import Embedded
+    from capreward.encoders.encoder import Encoder
+
+
+def _with_encoder(command: F) -> F:
+    for option in reversed(encoder_options()):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("images", required=False)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
+@click.option(
+    "--for",
+    "family",
+    type=click.Choice(["clips", "pacs", "pacspp"]),
+    default="clips",
+    show_default=True,
+    help="The evaluator whose weights to use.",
+)
+@click.option("--variant", help="Of its weights: B/32 or L/14.")
+@click.option(
+    "--checkpoint", "--model", help="Other weights: a file, a folder, MODEL:TAG, hf-hub:ORG/NAME, scenes-clip."
+)
+@click.option("--quick-gelu/--gelu", default=None, help="Activation, where the weights do not say.")
+@click.option("--statistics", help="Of pixels, where the weights do not say: openai, half or imagenet.")
+@click.option("--captions", type=click.Path(path_type=Path), help="Embed the images of this caption file alone.")
+@click.option("--format", "format_", help="Its format, if not recognised (capreward ls formats).")
+@click.option("--id-column", help="Its column of image ids.")
+@click.option("--caption-column", help="Its column of captions.")
+@click.option("--text", is_flag=True, help="Embed the captions themselves, as ID#0, ID#1, ...")
+@click.option("--prompt", help='Put before captions; "none" for none.  [default: A photo depicts]')
+@click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")
+@click.option("--shard", metavar="I/N", default="0/1", help="Do part I of N, counted from 0, beside the others.")
+@click.option("--part-size", type=click.IntRange(1), default=8192, show_default=True, help="Features per file.")
+@click.option("--fp16", "half", is_flag=True, help="Keep float16 features, half the size.")
+@_with_encoder
+@click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
+def embed(images: str | None, **options: Any) -> None:
+    """Encode IMAGES once and keep their features in a folder, which evaluators take in place of the pictures.
+
+    IMAGES is a folder, a tar file or a brace pattern of tars, or scenes:test. A run that was stopped goes on when it
+    is started again, new pictures are added, and several machines can share the work by --shard.
+
+    \b
+    capreward embed photos/ -o photos.features
+    capreward embed "train-{000..099}.tar" -o train.features --for pacs --shard 0/4
+    capreward embed --text --captions refs.json -o refs.features
+    capreward score captions.json --images photos.features -m clips
+    """
+    from capreward.commands.progress import Bar
+
+    with Bar(1, hidden=options["quiet"]) as bar:
+        bar.start("")
+        work = _texts if options["text"] else _images
+        encoder, done = work(images, options, bar)
+    if not options["quiet"]:
+        for line in _summary(encoder, done, "text" if options["text"] else "picture"):
+            click.echo(line, err=True)
+
+
+def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
+    from capreward.encoders.embedding import embed_images
+
+    if options["prompt"] is not None:
+        raise InputError("--prompt goes before captions; add --text, or leave it out")
+    shard = _shard(options["shard"])
+    keys, pictures = _pictures(images, options)
+    encoder = _encoder(options, pictures[:1])
+    done = embed_images(
+        encoder,
+        keys,
+        pictures,
+        options["output"],
+        shard=shard,
+        part_size=options["part_size"],
+        half=options["half"],
+        workers=options["workers"],
+        skip_broken=options["skip_broken"],
+        progress=bar.step,
+    )
+    return encoder, done
+
+
+def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
+    from capreward.encoders.embedding import embed_texts
+    from capreward.evaluators.clip_score import PROMPT
+
+    if images is not None or options["captions"] is None:
+        raise InputError("--text embeds the captions of a file; write capreward embed --text --captions FILE -o FOLDER")
+    shard = _shard(options["shard"])
+    table = _table(options)
+    given = PROMPT if options["prompt"] is None else options["prompt"]
+    prompt = "" if given in ("", "none") else given if given.endswith(" ") else f"{given} "
+    counts: Counter[str] = Counter()
+    keys = []
+    for key in table.keys[: options["count"]]:
+        keys.append(f"{key}#{counts[key]}")
+        counts[key] += 1
+    encoder = _encoder(options, [])
+    done = embed_texts(
+        encoder,
+        keys,
+        table.captions[: len(keys)],
+        options["output"],
+        prompt=prompt,
+        shard=shard,
+        part_size=options["part_size"],
+        half=options["half"],
+        progress=bar.step,
+    )
+    return encoder, done
+
+
+def _pictures(images: str | None, options: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    if options["captions"] is None:
+        if images is None:
+            raise InputError("nothing to embed; name a folder of pictures, a .tar or scenes:test")
+        from capreward.data.images.listing import list_pictures
+
+        return list_pictures(images, options["count"])
+    from capreward.data.images.finding import find_images
+
+    table = _table(options)
+    keys = list(dict.fromkeys(table.keys))[: options["count"]]
+    found = find_images(images, keys, aliases=table.aliases, base=Path(table.source).parent)
+    if found.source == "features":
+        raise InputError(f"{images} is a feature store already; give the pictures")
+    return keys, found.images
+
+
+def _table(options: dict[str, Any]) -> CaptionTable:
+    from capreward.data import read_captions
+
+    return read_captions(
+        options["captions"],
+        format=options["format_"],
+        id_column=options["id_column"],
+        caption_column=options["caption_column"],
+    )
+
+
+def _encoder(options: dict[str, Any], pictures: list[Any]) -> Encoder:
+    """The encoder that the evaluator would use for these pictures."""
+    from capreward.encoders.pool import EncoderPool, EncoderSettings
+    from capreward.evaluators.clip_weights import choose_settings
+    from capreward.samples import Samples
+
+    asked = EncoderSettings(
+        checkpoint=options["checkpoint"] or "",
+        quick_gelu=options["quick_gelu"],
+        statistics=options["statistics"],
+        precision=options["precision"],
+        device=options["device"],
+        batch_size=options["batch_size"],
+        download=options["download"],
+    )
+    samples = Samples([], images=pictures, item=[])
+    return EncoderPool().encoder(choose_settings(asked, options["family"], options["variant"], samples))
+
+
+def _shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise InputError(f"--shard {text}: write I/N with I from 0 to N - 1, such as 0/4")
+    return int(found[1]), int(found[2])
+
+
+def _summary(encoder: Encoder, done: Embedded, what: str) -> list[str]:
+    """What was done, for people."""
+    fields = encoder.fields()
+    words = [f"{done.new:,} {what}{'s' * (done.new != 1)} embedded into {done.path}"]
+    if done.present:
+        words.append(f"{done.present:,} there already")
+    if done.elsewhere:
+        words.append(f"{done.elsewhere:,} left to other shards")
+    lines = [", ".join(words), f"{' '.join(str(v) for v in fields.values())}, {encoder.embed_dim} numbers each"]
+    lines += [f"note: {note}" for note in encoder.spec.notes]
+    if done.broken:
+        named = shorten([sentence for _, sentence in done.broken])
+        lines.append(f"note: {len(done.broken):,} broken {what}{'s' * (len(done.broken) != 1)} left out: {named}")
+    if done.cut:
+        lines.append(f"note: {done.cut:,} texts cut at {encoder.context_length} tokens")
+    return lines

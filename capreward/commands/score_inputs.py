@@ -1,0 +1,158 @@
+"""From the files that ``capreward score`` is given to the scores of each system."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.commands.options import encoding, reading
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL import Image
+
+    from capreward.data import CaptionTable, Matched, References
+    from capreward.data.showing import Shown
+    from capreward.evaluators.base import Evaluator
+    from capreward.reports.results import Bootstrap, Results, SystemResult
+
+SCENES = Path("scenes")  # in place of a file of references: the captions that belong to the pictures
+
+
+def evaluators_of(options: dict[str, Any]) -> list[Evaluator]:
+    """The evaluators asked for, or those that the references and images given are enough for."""
+    from capreward.scoring import default_metrics, load_list
+
+    metrics = options["metrics"]
+    if metrics is None:
+        metrics = default_metrics(references=bool(options["references"]), images=options["images"] is not None)
+    return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options))
+
+
+def references_of(options: dict[str, Any]) -> References | None:
+    """The references from files; None where there are none, or where they are those of scenes."""
+    paths = list(options["references"])
+    if not paths or paths == [SCENES]:
+        return None
+    from capreward.data import read_references
+
+    return read_references(paths, **reading(options, of_references=True))
+
+
+def system_of(
+    name: str,
+    path: Path,
+    found: Sequence[Evaluator],
+    references: References | None,
+    bootstrap: Bootstrap | None,
+    options: dict[str, Any],
+    bar: Any,
+) -> tuple[SystemResult, list[str]]:
+    """Score one file of captions; the result and the notes on it."""
+    import numpy as np
+
+    from capreward.data import match
+    from capreward.reports.results import SystemResult
+    from capreward.scoring import evaluate, samples_of
+    from capreward.stats.bootstrap import intervals
+
+    table, known = _candidates(path, found, references, options)
+    met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
+    shown = _shown(met, table, found, options)
+    met = met if shown is None else shown.matched
+    samples = samples_of(met, None if shown is None else shown.images)
+    drop = options["drop_candidate_from_references"]
+    scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=bar.step)
+    drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
+    n_images = len(np.unique(samples.item))
+    reports = [met.report, *([shown.report] if shown else [])]
+    notes = [*met.notes, *(shown.notes if shown else ()), *scores.notes]
+    return SystemResult(name, scores, drawn, n_images, "; ".join(reports), samples), notes
+
+
+def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:
+    """Opens the picture of a key; None where there is none to see (stored features, ready pixels)."""
+    known: dict[str, Any] = {}
+    for system in results.systems:
+        if system.samples is not None and system.samples.images is not None:
+            known.update(zip(system.samples.key, system.samples.images, strict=True))
+
+    def picture_of(key: str) -> Image.Image | None:
+        from capreward.data.images.pictures import as_picture
+        from capreward.encoders.store import StoredFeature
+
+        image = known.get(key)
+        return None if image is None or isinstance(image, StoredFeature) else as_picture(image).open()
+
+    return picture_of
+
+
+def references_by_key(results: Results) -> dict[str, list[str]]:
+    """The references of every image that a system describes."""
+    known: dict[str, list[str]] = {}
+    for system in results.systems:
+        if system.samples is not None and system.samples.references is not None:
+            known.update(zip(system.samples.key, system.samples.references, strict=True))
+    return known
+
+
+def names_of(paths: tuple[Path, ...]) -> list[str]:
+    """File names without suffix where that tells the systems apart, whole paths otherwise."""
+    stems = [p.name.split(".")[0] or p.name for p in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    names = [str(p) for p in paths]
+    if len(set(names)) < len(names):
+        raise InputError(f"{next(n for n in names if names.count(n) > 1)} is given twice; name each caption file once")
+    return names
+
+
+def _candidates(
+    path: Path, found: Sequence[Evaluator], references: References | None, options: dict[str, Any]
+) -> tuple[CaptionTable, References | None]:
+    """The captions, and their references: those given, or a column of the same file where a metric needs any."""
+    from capreward.data import read_captions, read_captions_with_references
+
+    how = reading(options, of_references=False)
+    needing = [e.name for e in found if "references" in e.needs]
+    if list(options["references"]) == [SCENES]:
+        table = read_captions(path, **how)
+        return table, _scene_references(table)
+    if references is not None or not needing:
+        return read_captions(path, **how), references
+    try:
+        return read_captions_with_references(path, **how)
+    except InputError as error:
+        read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
+        raise InputError(f"{needing[0]} needs references; give --references FILE") from error
+
+
+def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]) -> Shown | None:
+    """The pictures of the captions, where an evaluator or the gallery looks at them."""
+    needing = [e.name for e in found if "images" in e.needs]
+    if not needing and (options["gallery"] is None or options["images"] is None):
+        return None
+    from capreward.data.showing import show
+
+    try:
+        return show(met, table, options["images"], allow_missing=options["allow_missing"])
+    except InputError as error:
+        if options["images"] is not None:
+            raise
+        raise InputError(f"{needing[0]} needs images; give --images FOLDER ({error})") from error
+
+
+def _scene_references(table: CaptionTable) -> References:
+    from capreward.data import as_references
+    from capreward.data.scenes import picture_of
+
+    pictures = {key: picture_of(key) for key in dict.fromkeys(table.keys)}
+    strange = next((key for key, picture in pictures.items() if picture is None), None)
+    if strange is not None:
+        raise InputError(
+            f'--references scenes: the id "{strange}" of {table.source} is none of a scene (such as scenes-test-000012)'
+        )
+    return as_references({key: list(p.scene.captions) for key, p in pictures.items() if p is not None})

@@ -1,0 +1,179 @@
+"""What is in a picture: drawn by lot from its split, index and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from capreward.data.scenes.backdrops import SIDE, VARIANTS
+from capreward.data.scenes.layout import Box, Group, Relation, apart, plainest, relations_between
+from capreward.data.scenes.splits import COLOURS_OF, CONTENT, stream
+from capreward.data.scenes.sprites import hidden_share
+from capreward.data.scenes.vocabulary import KIND_NAMES, LIGHT_NAMES, PLACE_NAMES, TEXTURE_NAMES
+
+T = TypeVar("T")
+Lot = Callable[[], float]  # uniform in [0, 1)
+
+SMALL, LARGE = (12, 14), (22, 25)  # pixels
+AIRBORNE = frozenset({"star", "moon", "kite", "butterfly", "heart"})
+HIDDEN = (0.08, 0.4)  # of an object that another one stands in front of
+TRIES = 24  # places looked at for a group before the picture goes without it
+
+
+class Content(NamedTuple):
+    """What a picture shows.
+
+    Attributes:
+        groups: the main one first; they are drawn in the order of ``order``.
+        relations: one for each group after the first, towards an earlier one: what a full caption says.
+        place: where.
+        light: and when.
+        variant: which of the place's backgrounds.
+        order: group numbers, from the back to the front.
+    """
+
+    groups: tuple[Group, ...]
+    relations: tuple[Relation, ...]
+    place: str
+    light: str
+    variant: int
+    order: tuple[int, ...]
+
+    def holding(self, a: int, b: int) -> list[str]:
+        """All relations that hold of group ``a`` towards group ``b``."""
+        return relations_between(self.groups[a], self.groups[b], self.order.index(a) > self.order.index(b))
+
+
+def choose(lot: Lot, options: Sequence[T]) -> T:
+    """One of the options, each as likely as the others."""
+    return options[int(lot() * len(options))]
+
+
+def sample(split: str, index: int, seed: int = 0) -> Content:
+    """The content of a picture.
+
+    Raises:
+        InputError: an unknown split, or a number out of range.
+    """
+    lot = stream(split, index, seed, CONTENT).random
+    place = choose(lot, PLACE_NAMES)
+    light = choose(lot, ("day", "sunset", "night") if place == "room" else LIGHT_NAMES)
+    variant = int(lot() * VARIANTS)
+    u = lot()
+    wanted = 1 if u < 0.18 else 2 if u < 0.58 else 3 if u < 0.88 else 4
+    while True:
+        drafts = _drafts(lot, split, wanted)
+        groups = _placed(lot, drafts)
+        if split == "train" or any(g.colour in COLOURS_OF[split, g.kind] for g in groups):
+            break
+    overlap = len(groups) > 1 and not apart(groups[0].box, groups[1].box)
+    relations = tuple(_main_relation(lot, groups, i, overlap) for i in range(1, len(groups)))
+    return Content(groups, relations, place, light, variant, tuple(range(len(groups))))
+
+
+def _drafts(lot: Lot, split: str, wanted: int) -> list[Group]:
+    """Groups without a position, the largest first; one of them is reserved for the split."""
+    own = int(lot() * wanted)
+    kinds: list[str] = []
+    drafts = []
+    while len(kinds) < wanted:
+        kind = choose(lot, KIND_NAMES)
+        if kind in kinds:
+            continue
+        free = COLOURS_OF["train", kind]
+        if split == "train":
+            colour = choose(lot, free)
+        elif len(kinds) == own:
+            colour = choose(lot, COLOURS_OF[split, kind])
+        else:
+            colour = choose(lot, free + COLOURS_OF[split, kind])
+        kinds.append(kind)
+        texture = "plain" if lot() < 0.4 else choose(lot, TEXTURE_NAMES[1:])
+        u = lot()
+        count = 1 if u < 0.66 else 2 if u < 0.87 else 3
+        large = lot() < 0.55 and not (wanted > 2 and count > 1 and (wanted == 4 or count == 3))
+        size, pixels = ("large", choose(lot, LARGE)) if large else ("small", choose(lot, SMALL))
+        corners = _arranged(lot, count, pixels)
+        flips = tuple(lot() < 0.5 for _ in range(count))
+        drafts.append(Group(kind, colour, texture, size, count, pixels, corners, flips))
+    return sorted(drafts, key=lambda g: -g.number * g.pixels * g.pixels)
+
+
+def _arranged(lot: Lot, count: int, pixels: int) -> tuple[tuple[int, int], ...]:
+    """Corners of a group at the origin: a row, or three as a triangle."""
+    step = pixels + 1
+    if count == 3 and (pixels > SMALL[1] or lot() < 0.5):
+        return ((step // 2, 0), (0, pixels), (step, pixels))
+    return tuple((i * step, 0) for i in range(count))
+
+
+def _placed(lot: Lot, drafts: list[Group]) -> tuple[Group, ...]:
+    """The groups that find room, the largest first."""
+    groups: list[Group] = []
+    boxes: list[Box] = []
+    if len(drafts) > 1 and lot() < 0.22:
+        groups = _overlapping(lot, drafts[0], drafts[1])
+        boxes = [g.box for g in groups]
+    for draft in drafts[len(groups) :]:
+        found = _room_for(lot, draft, boxes)
+        if found is not None:
+            groups.append(found)
+            boxes.append(found.box)
+    return tuple(groups)
+
+
+def _overlapping(lot: Lot, behind: Group, front: Group) -> list[Group]:
+    """Two single objects of which the second hides part of the first, which is large; none if chance finds no way."""
+    pixels = choose(lot, LARGE)
+    behind = behind._replace(size="large", number=1, pixels=pixels, corners=((0, 0),), flips=behind.flips[:1])
+    front = front._replace(number=1, corners=((0, 0),), flips=front.flips[:1])
+    low = 0.42 if front.size == "large" else 0.25
+    for _ in range(TRIES // 4):
+        aside = int(pixels * (low + 0.3 * lot()))
+        dx = aside if lot() < 0.5 else pixels - front.pixels - aside
+        dy = pixels - front.pixels + int(lot() * 4)
+        if HIDDEN[0] <= hidden_share(behind, front, dx, dy) <= HIDDEN[1]:
+            left, right = min(0, dx), max(pixels, dx + front.pixels)
+            x = 1 - left + int(lot() * (SIDE - 1 - (right - left)))
+            y = 1 + int((0.35 + 0.65 * lot()) * (SIDE - 1 - max(pixels, dy + front.pixels)))
+            return [behind.moved(x, y), front.moved(x + dx, y + dy)]
+    return []
+
+
+def _room_for(lot: Lot, draft: Group, boxes: list[Box]) -> Group | None:
+    """The group at a place where it keeps apart from the boxes; None if chance shows none."""
+    _, _, width, height = draft.box
+    wide, high = SIDE - 1 - width, SIDE - 1 - height
+    at_home = lot() < 0.75
+    beside = bool(boxes) and lot() < 0.4
+    for attempt in range(TRIES):
+        x, y = 1 + int(lot() * wide), 1 + int(lot() * high)
+        if attempt < TRIES // 2 and at_home:
+            y = 1 + int(lot() * lot() * high) if draft.kind in AIRBORNE else high - int(lot() * lot() * high * 0.7)
+        if attempt < TRIES // 2 and beside:
+            other = choose(lot, boxes)
+            gap = 2 + int(lot() * 5)
+            x = other[2] + gap if lot() < 0.5 else other[0] - gap - width
+            y = other[3] - height
+        box = (x, y, x + width, y + height)
+        if x < 1 or y < 1 or box[2] >= SIDE or box[3] >= SIDE:
+            continue
+        if all(apart(box, other) for other in boxes):
+            return draft.moved(x, y)
+    return None
+
+
+def _main_relation(lot: Lot, groups: Sequence[Group], i: int, overlap: bool) -> Relation:
+    """What a full caption says of group ``i``: its relation to the group it overlaps or to the nearest earlier one."""
+    if i == 1 and overlap:
+        return Relation("front", 1, 0)
+    ax, ay = _centre(groups[i])
+    j = min(range(i), key=lambda k: (ax - _centre(groups[k])[0]) ** 2 + (ay - _centre(groups[k])[1]) ** 2)
+    names = relations_between(groups[i], groups[j], True)
+    near = "near" in names and lot() < 0.6
+    return Relation("near" if near else plainest(groups[i], groups[j], names), i, j)
+
+
+def _centre(group: Group) -> tuple[int, int]:
+    left, top, right, bottom = group.box
+    return left + right, top + bottom

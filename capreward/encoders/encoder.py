@@ -1,0 +1,252 @@
+"""A CLIP at work: batches of pictures and texts in, features out, each distinct one encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capreward.encoders.text_tower import can_trim, trimmed_text_features
+from capreward.encoders.tokens import Tokens, tokenize
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from capreward.encoders.loading import Clip
+    from capreward.encoders.spec import EncoderSpec
+
+Progress = Callable[[str, float, float], None]
+
+CPU_BATCH = 32  # larger ones leave the caches
+GPU_IMAGES, GPU_TEXTS = 256, 1024  # first tried; halved where memory is short
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A picture that already is an encoder's input: float [3, S, S], normalised. Compared by identity."""
+
+    values: Tensor
+
+    def __hash__(self) -> int:
+        return id(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pixels) and other.values is self.values
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Features of N texts.
+
+    Attributes:
+        values: [N, D] projected, not normalised.
+        cut: per text whether it was cut at the context length, bool [N].
+    """
+
+    values: Tensor
+    cut: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Features of M images.
+
+    Attributes:
+        values: [M, D] projected, not normalised; NaN rows for broken images.
+        broken: index and sentence of each broken image.
+    """
+
+    values: Tensor
+    broken: tuple[tuple[int, str], ...] = ()
+
+
+class Encoder:
+    """A CLIP with its batching; a plain object that holds modules.
+
+    Args:
+        clip: the loaded model.
+        precision: ``fp32``, ``bf16`` or ``fp16``, in which it was loaded.
+        batch_size: images per batch; found by trial where None.
+    """
+
+    def __init__(self, clip: Clip, *, precision: str = "fp32", batch_size: int | None = None) -> None:
+        self.clip = clip
+        self.precision = precision
+        self.device: torch.device = next(clip.model.parameters()).device
+        self.batch_size = batch_size
+        self._images_at_once = batch_size or (GPU_IMAGES if self.device.type == "cuda" else CPU_BATCH)
+        self._texts_at_once = batch_size or (GPU_TEXTS if self.device.type == "cuda" else 2 * CPU_BATCH)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Weights, architecture and preprocessing."""
+        return self.clip.spec
+
+    @property
+    def embed_dim(self) -> int:
+        """D, the width of a feature."""
+        return int(self.spec.model_cfg["embed_dim"])
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of a text, start and end token included."""
+        return int(self.clip.model.context_length)
+
+    def fields(self) -> dict[str, object]:
+        """What of it changes a feature, for signatures and feature stores."""
+        return {**self.spec.fields(), "prec": self.precision}
+
+    def pixel_features(self, pixels: Tensor) -> Tensor:
+        """Features of normalised pixels [N, 3, S, S]: float32 [N, D], projected, not L2-normalised."""
+        import torch
+
+        self._check_pixels(pixels)
+        encoded = []
+        at = 0
+        while at < len(pixels):
+            size = self._images_at_once
+            try:
+                with torch.no_grad():
+                    batch = pixels[at : at + size].to(self.device, dtype=self._dtype, non_blocking=True)
+                    encoded.append(self.clip.model.encode_image(batch).float())
+            except torch.cuda.OutOfMemoryError:
+                self._images_at_once = self._halved(size)
+                continue
+            at += size
+        return torch.cat(encoded) if encoded else torch.zeros(0, self.embed_dim, device=self.device)
+
+    def image_features(
+        self,
+        images: Sequence[Any],
+        *,
+        workers: int | None = None,
+        skip_broken: bool = False,
+        progress: Progress | None = None,
+    ) -> ImageFeatures:
+        """Features of images, each distinct one decoded and encoded once.
+
+        Args:
+            images: M of what ``Samples.images`` may hold; None stands for an image that is not there.
+            workers: decoding processes; by default as many as help.
+            skip_broken: give broken images NaN rows instead of refusing them.
+            progress: called as (what, done, total).
+
+        Raises:
+            InputError: broken images, counted and named.
+        """
+        import torch
+
+        if images and all(isinstance(image, Pixels) for image in images):
+            rows, distinct = _distinct(images)
+            return ImageFeatures(self.pixel_features(torch.stack([p.values for p in distinct]))[rows])
+        return self._decoded_features(images, workers, skip_broken, progress)
+
+    def text_features(self, texts: Sequence[str], *, progress: Progress | None = None) -> TextFeatures:
+        """Features of texts, each distinct one encoded once.
+
+        Args:
+            texts: N texts, prompt included.
+            progress: called as (what, done, total).
+        """
+        import torch
+
+        rows, distinct = _distinct(texts)
+        tokens = tokenize(self.clip.tokenizer, distinct, self.context_length)
+        values = torch.empty(len(distinct), self.embed_dim, device=self.device)
+        done = 0
+        for chosen, features in self._text_batches(tokens):
+            values[torch.as_tensor(chosen, device=self.device)] = features
+            done += len(chosen)
+            if progress is not None:
+                progress("texts", done, len(distinct))
+        index = torch.as_tensor(rows, device=self.device)
+        return TextFeatures(values[index], tokens.cut[np.asarray(rows, dtype=np.int64)])
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        import torch
+
+        return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.precision]
+
+    def _decoded_features(
+        self, images: Sequence[Any], workers: int | None, skip_broken: bool, progress: Progress | None
+    ) -> ImageFeatures:
+        import torch
+
+        from capreward.data.images.loader import Loader
+        from capreward.data.images.pictures import as_picture
+        from capreward.data.images.preprocessing import normalise
+
+        there = [i for i, image in enumerate(images) if image is not None]
+        pictures = [as_picture(images[i]) for i in there]
+        rows, distinct = _distinct([p.key for p in pictures])
+        first_of = dict(zip(reversed(rows), reversed(pictures), strict=True))
+        firsts = [first_of[d] for d in range(len(distinct))]
+        values = torch.full((len(firsts), self.embed_dim), torch.nan, device=self.device)
+        loader = Loader(
+            firsts, self.spec.preprocessing, batch_size=self._images_at_once, workers=workers, skip_broken=skip_broken
+        )
+        for indices, pixels in loader:
+            ready = normalise(pixels.to(self.device), self.spec.preprocessing)
+            values[torch.as_tensor(indices, device=self.device)] = self.pixel_features(ready)
+            if progress is not None:
+                progress("images", max(indices) + 1, len(firsts))
+        spread = torch.full((len(images), self.embed_dim), torch.nan, device=self.device)
+        spread[torch.as_tensor(there, device=self.device)] = values[torch.as_tensor(rows, device=self.device)]
+        sentences = dict(loader.broken)
+        return ImageFeatures(spread, tuple((there[i], sentences[r]) for i, r in enumerate(rows) if r in sentences))
+
+    def _text_batches(self, tokens: Tokens) -> Iterator[tuple[list[int], Tensor]]:
+        """Batches of texts of like length, each no longer than its longest where the tower allows it."""
+        import torch
+
+        trims = can_trim(self.clip.model)
+        order = np.argsort(tokens.lengths, kind="stable").tolist()
+        at = 0
+        while at < len(order):
+            size = self._texts_at_once
+            chosen = order[at : at + size]
+            longest = int(tokens.lengths[chosen].max()) if trims else self.context_length
+            table = torch.from_numpy(tokens.padded(chosen, longest)).to(self.device, non_blocking=True)
+            try:
+                with torch.no_grad():
+                    encode = trimmed_text_features if trims else _whole_text_features
+                    features = encode(self.clip.model, table).float()
+            except torch.cuda.OutOfMemoryError:
+                self._texts_at_once = self._halved(size)
+                continue
+            yield chosen, features
+            at += size
+
+    def _halved(self, size: int) -> int:
+        if size == 1 or self.batch_size is not None:
+            hint = "give a smaller batch_size" if size > 1 else "use precision=bf16 or device=cpu"
+            raise InputError(f"a batch of {size} does not fit into the memory of {self.device}; {hint}")
+        return size // 2
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        size = self.spec.preprocessing.size
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != (3, size, size) or not pixels.is_floating_point():
+            found = f"{str(pixels.dtype).removeprefix('torch.')} {list(pixels.shape)}"
+            raise InputError(f"{self.spec.name} takes normalised pixels, float [N, 3, {size}, {size}]; found {found}")
+
+
+def _whole_text_features(model: Any, tokens: Tensor) -> Tensor:
+    features: Tensor = model.encode_text(tokens)
+    return features
+
+
+def _distinct(values: Sequence[Any]) -> tuple[list[int], list[Any]]:
+    """For each value the number of its first occurrence among the distinct ones, and those."""
+    numbers: dict[Any, int] = {}
+    return [numbers.setdefault(value, len(numbers)) for value in values], list(numbers)
+
+
+def broken_note(broken: Sequence[tuple[int, str]]) -> str:
+    """One line on the images that were skipped."""
+    sentences = list(dict.fromkeys(sentence for _, sentence in broken))
+    return f"{len(broken):,} broken image{'s' if len(broken) != 1 else ''} skipped: {shorten(sentences)}"

@@ -1,0 +1,121 @@
+"""``store.json``: what the features of a store are, and whether two lots of features may be mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capreward.errors import InputError
+
+FORMAT = 1  # of store.json and of the parts
+NAME = "store.json"
+KINDS = ("image", "text")
+DTYPES = ("float32", "float16")
+WORDS: Mapping[str, str] = {"act": "activation", "prep": "preprocessing", "sha": "weights"}
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What the features of a store are.
+
+    Attributes:
+        kind: ``image`` or ``text``.
+        encoder: what changes a feature, as ``Encoder.fields()`` tells it.
+        shape: of one feature, ``(512,)`` for CLIP ViT-B/32.
+        dtype: ``float32`` or ``float16``, of the files; reading always gives float32.
+        sha256: of the encoder's weights file, in full; empty if unknown.
+        prompt: what stood before each text.
+    """
+
+    kind: str
+    encoder: Mapping[str, str]
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    sha256: str = ""
+    prompt: str = ""
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of all of it; every part carries it, so that no foreign part slips in."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        fields = {"kind": self.kind, "encoder": dict(self.encoder), "sha256": self.sha256, "prompt": self.prompt}
+        return {"format": FORMAT, **fields, "shape": list(self.shape), "dtype": self.dtype}
+
+    def write(self, path: Path) -> None:
+        """Write ``store.json``: readable, one field per line."""
+        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> StoreHeader:
+        """Read a store's ``store.json``.
+
+        Raises:
+            InputError: there is none, it is damaged, or a later version of capreward wrote it.
+        """
+        path = folder / NAME
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            what = f"has no {NAME}: it is no feature store" if folder.is_dir() else "does not exist"
+            raise InputError(f"{folder} {what}; make one with `capreward embed IMAGES -o {folder}`") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise InputError(f"{path} is damaged (no JSON); embed into a new folder") from error
+        version = found.get("format") if isinstance(found, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise InputError(f"{folder} has store format {version}, this capreward reads {FORMAT}; upgrade capreward")
+        try:
+            header = cls(
+                found["kind"],
+                plain(found["encoder"]),
+                tuple(int(n) for n in found["shape"]),
+                found["dtype"],
+                str(found["sha256"]),
+                str(found["prompt"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); embed into a new folder") from error
+        if (
+            version != FORMAT
+            or header.kind not in KINDS
+            or header.dtype not in DTYPES
+            or min(header.shape, default=0) < 1
+        ):
+            raise InputError(f"{path} describes no feature store; embed into a new folder")
+        return header
+
+    def difference(self, encoder: Mapping[str, object], ignore: Collection[str] = ()) -> str:
+        """The field in which another encoder differs from this store's; empty if a feature would be the same.
+
+        Weights of one hash are the same under any file name, and no text depends on how pictures are prepared.
+        """
+        other = plain(encoder)
+        different = [n for n in {**self.encoder, **other} if self.encoder.get(n) != other.get(n) and n not in ignore]
+        if "sha" in different:
+            return "sha"
+        if self.encoder.get("sha") is not None:
+            different = [n for n in different if n != "model"]
+        if self.kind == "text":
+            different = [n for n in different if n != "prep"]
+        return next(iter(different), "")
+
+
+def plain(fields: Mapping[str, object]) -> dict[str, str]:
+    """Fields as text, as they stand in a signature; those that are None left out."""
+    return {str(k): str(v) for k, v in fields.items() if v is not None}
+
+
+def told(fields: Mapping[str, object], name: str) -> str:
+    """A field for a message: the model with its hash, or the field's name and value."""
+    known = plain(fields)
+    if name in ("sha", "model"):
+        return f"{known.get('model', 'an unnamed model')} (sha {known.get('sha', 'unknown')})"
+    return f"{WORDS.get(name, name)} {known.get(name, 'not stated')}"

@@ -1,0 +1,354 @@
+"""CLIP-S, PAC-S and PAC-S++ with their reference-aware forms: cosines of CLIP features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.encoders.pool import EncoderPool, EncoderSettings
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.evaluators.clip_weights import choose_settings, features_of
+from capreward.samples import Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capreward.encoders.encoder import Encoder, TextFeatures
+
+Floats = npt.NDArray[np.float64]
+
+PROMPT = "A photo depicts"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the items alone determine.
+
+    Attributes:
+        encoder: the encoder that made the features.
+        images: [M, D], normalised; NaN rows for broken images.
+        references: [R, D], normalised, all items' references in order; None for reference-free scores.
+        offsets: where each item's references begin, int64 [M + 1].
+        notes: what a person should know, one line each.
+    """
+
+    encoder: Encoder
+    images: Tensor
+    references: Tensor | None
+    offsets: npt.NDArray[np.int64]
+    notes: tuple[str, ...]
+
+
+class ClipScore(Evaluator):
+    """``w * max(cos(image, prompt + caption), 0)``; the base of CLIP-S, PAC-S and PAC-S++.
+
+    Args:
+        checkpoint: weights: a file, a folder, ``MODEL:TAG``, ``hf-hub:...``, ``local-dir:...`` or ``scenes-clip``,
+            ``scenes-pacs``, ``scenes-judge``; by default the published weights where they are found
+            (``capreward weights``), and the scenes weights for pictures of ``scenes``.
+        variant: which of the published weights, ``B/32`` (default) or ``L/14``.
+        w: the factor; by default the paper's.
+        prompt: put before captions and references; ``none`` for none.
+        clamp: negative cosines count 0.
+        raw: the bare cosine: w 1 and no clamp.
+        precision: ``fp32`` (that of the published PAC-S values), ``bf16``, ``fp16``, or ``auto``: by device.
+        legacy_fp16: features, normalisation and products in float16, as CLIPScore's script computes on a GPU.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        quick_gelu: activation, where the weights do not say.
+        statistics: pixel statistics ``openai``, ``half`` or ``imagenet``, where the weights do not say.
+        lora_mlp: fold PAC-S++'s MLP factors as well, which the original loader leaves out.
+        upright: turn images by their EXIF tag and bring 16-bit ones to 8 bits; the original scripts do neither.
+        batch_size: images per batch; found by trial by default.
+        workers: decoding processes; by default as many as help.
+        skip_broken: broken images give NaN instead of an error.
+        download: fetch what ``MODEL:TAG`` or ``hf-hub:`` names.
+    """
+
+    family = ""
+    default_w = 1.0
+    needs = frozenset({"images"})
+    applies_to = "captions of images that can be read"
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        variant: str | None = None,
+        w: float | None = None,
+        prompt: str | None = PROMPT,
+        clamp: bool = True,
+        raw: bool = False,
+        precision: str = "fp32",
+        legacy_fp16: bool = False,
+        device: str = "auto",
+        quick_gelu: bool | None = None,
+        statistics: str | None = None,
+        lora_mlp: bool = False,
+        upright: bool = True,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        skip_broken: bool = False,
+        download: bool = False,
+    ) -> None:
+        from capreward.encoders.pool import PRECISIONS
+
+        if precision not in PRECISIONS:
+            raise InputError(f"{self.name}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
+        if raw and (w is not None or not clamp):
+            raise InputError(f"{self.name}: raw=true is w=1 and clamp=false; give those instead")
+        self.w = 1.0 if raw else w
+        self.clamp = clamp and not raw
+        self.prompt = prompt or ""
+        self.variant = variant
+        self.legacy_fp16 = legacy_fp16
+        self.device = device
+        self.workers = workers
+        self.skip_broken = skip_broken
+        self.asked = EncoderSettings(
+            checkpoint=checkpoint or "",
+            quick_gelu=quick_gelu,
+            statistics=statistics,
+            precision="fp16" if legacy_fp16 else precision,
+            device=device,
+            lora_mlp=lora_mlp,
+            decode="careful" if upright else "original",
+            batch_size=batch_size,
+            download=download,
+        )
+        self.pool = EncoderPool()
+        self._encoder_fields: dict[str, object] = {"model": checkpoint or f"published-{variant or 'B/32'}"}
+        self._progress: Callable[[str, float, float], None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_progress": None}
+
+    @property
+    def factor(self) -> float:
+        """The w in use."""
+        return self.default_w if self.w is None else self.w
+
+    def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
+        """Report the encoding of images and texts."""
+        self._progress = progress
+
+    def parameters(self) -> dict[str, object]:
+        """Weights, preprocessing and the formula's constants; the weights' hash once they have been loaded."""
+        return {
+            **self._encoder_fields,
+            "w": f"{self.factor:g}",
+            "prompt": self.prompt or "none",
+            "clamp": "yes" if self.clamp else "no",
+            "math": "fp16" if self.legacy_fp16 else None,
+        }
+
+    def encoder(self, samples: Samples) -> Encoder:
+        """The encoder for these samples' images, loaded on first use.
+
+        Raises:
+            InputError: weights that are not found or cannot be used, with what to type.
+        """
+        settings = choose_settings(self.asked, self.family, self.variant, samples)
+        encoder = self.pool.encoder(settings)
+        if getattr(encoder.clip.model, "logit_bias", None) is not None and self.w is None:
+            raise InputError(
+                f"{self.name}: {encoder.spec.name} was trained with a sigmoid loss, for whose cosines "
+                f"w={self.default_w:g} means nothing; give w="
+            )
+        self._encoder_fields = encoder.fields()
+        return encoder
+
+    def check_needs(self, samples: Samples) -> None:
+        """The samples have images (and references), and the weights are there."""
+        super().check_needs(samples)
+        self.encoder(samples)
+
+    def prepare(self, samples: Samples) -> Prepared:
+        """Encode every item's image (and references)."""
+        encoder = self.encoder(samples)
+        images, notes = features_of(
+            samples, encoder, workers=self.workers, skip_broken=self.skip_broken, progress=self._progress
+        )
+        references, offsets = None, np.zeros(samples.n_items + 1, dtype=np.int64)
+        if "references" in self.needs:
+            lists = samples.references or []
+            offsets[1:] = np.cumsum([len(r) for r in lists])
+            found = self._texts(samples, encoder, "references", lambda: [t for r in lists for t in r])
+            references = self._normalised(found.values)
+        return Prepared(encoder, self._normalised(images), references, offsets, tuple(notes))
+
+    def scores(self, samples: Samples, prepared: Prepared) -> Tensor:
+        """Per-caption scores, float32 [N] on the encoder's device, given samples it applies to."""
+        import torch
+
+        texts = self._texts(samples, prepared.encoder, "captions", lambda: samples.captions)
+        captions = self._normalised(texts.values)
+        item = torch.as_tensor(samples.item, device=captions.device)
+        cosine = _dot(prepared.images[item], captions)
+        score = self.factor * (cosine.clamp(min=0) if self.clamp else cosine)
+        return self.finished(score, captions, samples, prepared).float()
+
+    def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
+        """The score from the image-text part; reference-aware forms override."""
+        return score
+
+    def values(self, samples: Samples, prepared: Prepared) -> Floats:
+        """[N] scores."""
+        return np.asarray(self.scores(samples, prepared).double().cpu().numpy())
+
+    def __call__(self, samples: Samples, prepared: Prepared | None = None) -> Tensor:
+        """Judge each caption, without a gradient.
+
+        Returns:
+            float32 tensor [N] on the encoder's device; NaN where there are no references or the image was skipped.
+
+        Raises:
+            InputError: the samples lack what the evaluator needs.
+        """
+        import torch
+
+        if prepared is None:
+            self.check_needs(samples)
+            prepared = self.prepare(samples)
+        rows = self.applicable(samples)
+        if rows is None:
+            return self.scores(samples, prepared)
+        spread = torch.full((len(samples),), torch.nan, device=prepared.images.device)
+        if len(rows):
+            spread[torch.as_tensor(rows, device=spread.device)] = self.scores(samples.take(rows), prepared)
+        return spread
+
+    def remarks(self, samples: Samples, prepared: Prepared) -> list[str]:
+        """What was assumed of the weights, skipped, or cut at the context length."""
+        said = [*prepared.encoder.spec.notes, *prepared.notes]
+        for what, texts in (("caption", samples.captions), ("reference", _all_references(self, samples))):
+            if texts:
+                cut = int(self._texts(samples, prepared.encoder, f"{what}s", lambda texts=texts: texts).cut.sum())  # type: ignore[misc]
+                if cut:
+                    limit = prepared.encoder.context_length
+                    said.append(
+                        f"{cut:,} of {len(texts):,} {what}s cut at {prepared.encoder.spec.name}'s {limit} tokens"
+                    )
+        return said
+
+    def _texts(self, samples: Samples, encoder: Encoder, what: str, texts: Callable[[], list[str]]) -> TextFeatures:
+        """Features of prompted texts, shared by the evaluators of these samples that use the same encoder."""
+        lead = self.prompt if not self.prompt or self.prompt.endswith(" ") else f"{self.prompt} "
+
+        def build() -> TextFeatures:
+            return encoder.text_features([lead + text for text in texts()], progress=self._progress)
+
+        return samples.memo(("clip-texts", what, lead), build, given=encoder)
+
+    def _normalised(self, features: Tensor) -> Tensor:
+        """Divided by the L2 norm; in float16 the way CLIPScore's script does it, x / sqrt(sum(x^2))."""
+        if not self.legacy_fp16:
+            return features / features.norm(dim=-1, keepdim=True)
+        half = features.half()
+        return half / (half * half).sum(dim=-1, keepdim=True).sqrt()
+
+
+class RefClipScore(ClipScore):
+    """Harmonic mean of the image-text score (w included) and the best cosine with a reference, per caption.
+
+    The cosine with the references is neither clamped nor multiplied by w, as in the authors' code. Where both parts
+    add up to 0 the score is 0 (the original divides 0 by 0).
+    """
+
+    needs = frozenset({"images", "references"})
+
+    def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
+        """2ab / (a + b) with a the image-text score and b the best reference cosine."""
+        import torch
+
+        best = _best_reference(captions, samples.item, prepared)
+        total = score + best
+        return torch.where(total == 0, torch.zeros_like(total), 2 * score * best / total)
+
+
+class ClipS(ClipScore):
+    """CLIP-S = 2.5 * max(cos(image, "A photo depicts " + caption), 0); range [0, 2.5] (Hessel et al. 2021, eq. 1).
+
+    Published with OpenAI's ViT-B/32. Arguments as for ``ClipScore``.
+    """
+
+    name = family = "clips"
+    default_w = 2.5
+
+
+class RefClipS(RefClipScore):
+    """RefCLIP-S (Hessel et al. 2021, eq. 2). Arguments as for ``ClipScore``."""
+
+    name = "refclips"
+    family = "clips"
+    default_w = 2.5
+
+
+class PacS(ClipScore):
+    """PAC-S = 2 * max(cos, 0) with a CLIP tuned on positive-augmented pairs; range [0, 2] (Sarto et al. 2023, eq. 4).
+
+    Published for ViT-B/32 (OpenAI) and ViT-L/14 (OpenCLIP). Arguments as for ``ClipScore``.
+    """
+
+    name = family = "pacs"
+    default_w = 2.0
+
+
+class RefPacS(RefClipScore):
+    """RefPAC-S (Sarto et al. 2023). Arguments as for ``ClipScore``."""
+
+    name = "refpacs"
+    family = "pacs"
+    default_w = 2.0
+
+
+class PacSpp(ClipScore):
+    """PAC-S++ = 2 * max(cos, 0) with a LoRA-tuned CLIP; range [0, 2] (Sarto et al. 2024).
+
+    The published checkpoints' LoRA factors are folded at load. Arguments as for ``ClipScore``.
+    """
+
+    name = family = "pacspp"
+    default_w = 2.0
+
+
+class RefPacSpp(RefClipScore):
+    """RefPAC-S++ (Sarto et al. 2024). Arguments as for ``ClipScore``."""
+
+    name = "refpacspp"
+    family = "pacspp"
+    default_w = 2.0
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).sum(dim=-1)
+
+
+def _best_reference(captions: Tensor, item: npt.NDArray[np.int64], prepared: Prepared) -> Tensor:
+    """The largest cosine of each caption [N, D] with a reference of its item; blocked, for it holds all pairs."""
+    import torch
+
+    references = prepared.references
+    if references is None:
+        raise InputError("these features were prepared without references; call prepare of the same evaluator")
+    best = []
+    starts, counts = prepared.offsets[item], np.diff(prepared.offsets)[item]
+    for at in range(0, len(item), 4096):
+        count = counts[at : at + 4096]
+        caption = np.repeat(np.arange(len(count)), count)
+        within = np.arange(len(caption)) - np.repeat(np.cumsum(count) - count, count)
+        pairs = torch.as_tensor(np.repeat(starts[at : at + 4096], count) + within, device=captions.device)
+        owner = torch.as_tensor(caption, device=captions.device)
+        cosines = _dot(captions[at : at + 4096][owner], references[pairs])
+        least = torch.full((len(count),), -torch.inf, dtype=cosines.dtype, device=cosines.device)
+        best.append(least.scatter_reduce(0, owner, cosines, "amax"))
+    return torch.cat(best) if best else captions.new_zeros(0)
+
+
+def _all_references(evaluator: ClipScore, samples: Samples) -> list[str]:
+    if "references" not in evaluator.needs or samples.references is None:
+        return []
+    return [text for listed in samples.references for text in listed]

@@ -1,0 +1,109 @@
+"""Which weights judge which images, and the images' features from pictures or from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from capreward.encoders.pool import EncoderSettings, device_of, named, precision_of
+from capreward.errors import InputError
+from capreward.samples import Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capreward.encoders.encoder import Encoder
+
+SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs"}
+
+
+def choose_settings(asked: EncoderSettings, family: str, variant: str | None, samples: Samples) -> EncoderSettings:
+    """The settings with weights: those asked for, the scenes weights for scenes, or the published ones.
+
+    Args:
+        asked: by the user; an empty checkpoint asks for the default.
+        family: ``clips``, ``pacs``, ``pacspp``.
+        variant: of the published weights.
+        samples: whose images decide between photos and scenes.
+
+    Raises:
+        InputError: no weights found, with where they are published and what to type.
+    """
+    from capreward.encoders.catalogue import find_weights, published_settings
+
+    device = device_of(asked.device)
+    settings = replace(asked, device=device, precision=precision_of(asked.precision, device))
+    if settings.checkpoint:
+        return published_settings(settings, family, variant)
+    if variant is None and family in SCENES and shows_scenes(samples):
+        return replace(settings, checkpoint=SCENES[family])
+    return named(settings, find_weights(family, variant))
+
+
+def shows_scenes(samples: Samples) -> bool:
+    """Whether every image of the samples is a picture of the scenes world, or features of one."""
+    images = [image for image in samples.images or [] if image is not None]
+    return bool(images) and all(_is_scene(image) for image in images)
+
+
+def _is_scene(image: Any) -> bool:
+    from capreward.data.scenes import ScenePicture
+    from capreward.encoders.store import StoredFeature
+
+    if isinstance(image, StoredFeature):
+        return str(image.store.fields.get("model", "")).startswith("scenes-")
+    return isinstance(image, ScenePicture)
+
+
+def features_of(
+    samples: Samples,
+    encoder: Encoder,
+    *,
+    workers: int | None,
+    skip_broken: bool,
+    progress: Callable[[str, float, float], None] | None,
+) -> tuple[Tensor, list[str]]:
+    """Features of the samples' images [M, D], not normalised, shared by evaluators with the same encoder; and notes.
+
+    Raises:
+        InputError: broken images, features of another encoder, or both pictures and features.
+    """
+
+    def build() -> tuple[Tensor, list[str]]:
+        images = samples.images or []
+        stored = [_is_stored(image) for image in images if image is not None]
+        if any(stored):
+            if not all(stored):
+                raise InputError("images holds pictures and stored features; give one kind")
+            return _stored(images, encoder), []
+        from capreward.encoders.encoder import broken_note
+
+        found = encoder.image_features(images, workers=workers, skip_broken=skip_broken, progress=progress)
+        if found.broken and len(found.broken) == len(images):
+            raise InputError(f"all {len(images):,} images are broken; the first: {found.broken[0][1]}")
+        return found.values, [broken_note(found.broken)] if found.broken else []
+
+    return samples.memo(("clip-images", skip_broken), build, given=encoder)
+
+
+def _is_stored(image: Any) -> bool:
+    from capreward.encoders.store import StoredFeature
+
+    return isinstance(image, StoredFeature)
+
+
+def _stored(images: list[Any], encoder: Encoder) -> Tensor:
+    import torch
+
+    values = torch.full((len(images), encoder.embed_dim), torch.nan, device=encoder.device)
+    by_store: dict[int, list[int]] = {}
+    for i, image in enumerate(images):
+        if image is not None:
+            by_store.setdefault(id(image.store), []).append(i)
+    for rows in by_store.values():
+        store = images[rows[0]].store
+        store.check(encoder.fields())
+        found = store.features([images[i].row for i in rows])
+        values[torch.as_tensor(rows, device=encoder.device)] = found.to(encoder.device)
+    return values

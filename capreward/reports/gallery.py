@@ -1,0 +1,115 @@
+"""A page to show a colleague: the best, worst and most-disputed captions with their pictures, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capreward.errors import InputError
+from capreward.files import write_beside
+from capreward.reports.gallery_choice import Card, Choice
+from capreward.reports.gallery_page import Page
+from capreward.reports.gallery_pictures import Thumbnail, thumbnail
+from capreward.reports.results import Results, label
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".html", ".htm")
+
+
+def check_gallery_path(path: str | Path) -> None:
+    """Refuse a path that cannot be written before any work is done.
+
+    Raises:
+        InputError: an unknown suffix or a folder that does not exist.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"--gallery {path}: the name must end in .html")
+    if not path.parent.is_dir():
+        raise InputError(f"--gallery {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise InputError(f"--gallery {path} is a folder; name a file in it")
+
+
+def write_gallery(
+    path: str | Path,
+    results: Results,
+    picture_of: Callable[[str], Image.Image | None],
+    references: Mapping[str, Sequence[str]] | None = None,
+    *,
+    metric: str | None = None,
+    count: int = 12,
+) -> int:
+    """Write the gallery of one or several systems: one HTML file that loads nothing.
+
+    Best and worst are by the ranking metric, averaged over the systems (and over the captions of an image, if a system
+    has several). Most disputed is told in two ways, each where it can be:
+
+    - between metrics: the percentile rank of a caption is the share of all other captions that it beats by a metric
+      (ties counted half, metrics where less is better turned round); the dispute is the difference between its highest
+      and its lowest rank, over all metrics with a direction;
+    - between systems: the difference between the highest and the lowest system's value of the ranking metric on the
+      same image.
+
+    Args:
+        path: ends in ``.html``; written beside the place, then renamed.
+        results: with values per caption.
+        picture_of: the picture of a key; None, or an InputError or OSError, shows a placeholder.
+        references: reference captions by key.
+        metric: that ranks; by default the first one asked for that has a value per caption and a direction.
+        count: images per section, at most.
+
+    Returns:
+        How many different images the page shows.
+
+    Raises:
+        InputError: no such metric, no metric with values per caption, or a file that cannot be written.
+    """
+    check_gallery_path(path)
+    if count < 1:
+        raise InputError(f"a gallery needs count of 1 or more; found {count}")
+    choice = Choice(results, metric)
+    sections = _sections(choice, count)
+    keys = dict.fromkeys(card.key for _, _, _, cards in sections for card in cards)
+    pictures = {key: _thumbnail(picture_of, key) for key in keys}
+    text = Page(choice, pictures, references or {}).html(sections)
+    # A lone surrogate, which JSON can smuggle in, has no UTF-8 form; it must not cost the page.
+    write_beside(Path(path), lambda beside: _write(beside, text.encode("utf-8", "replace")))
+    return len(keys)
+
+
+def _sections(choice: Choice, count: int) -> list[tuple[str, str, str, Sequence[Card]]]:
+    name = label(choice.metric.name)
+    high, low = ("lowest", "highest") if choice.metric.higher_is_better is False else ("highest", "lowest")
+    mean = ", averaged over the systems" if choice.several else ""
+    sections: list[tuple[str, str, str, Sequence[Card]]] = [
+        ("best", "Best", f"The images with the {high} {name}{mean}.", choice.best(count)),
+        ("worst", "Worst", f"The images with the {low} {name}{mean}.", choice.worst(count)),
+    ]
+    if choice.several:
+        told = f"The images on which the systems’ {name} differs most: highest minus lowest system."
+        cards = choice.disputed_by_systems(count)
+        sections.append(("disputed-systems", "Most disputed between systems", told, cards))
+    if len(choice.judging) > 1:
+        told = (
+            "The captions that one metric ranks high and another low: largest difference between two percentile ranks, "
+            "each the share of the other captions that it beats."
+        )
+        heading = "Most disputed between metrics" if choice.several else "Most disputed"
+        sections.append(("disputed-metrics", heading, told, choice.disputed_by_metrics(count)))
+    return sections
+
+
+def _thumbnail(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
+    try:
+        image = picture_of(key)
+        return None if image is None else thumbnail(image)
+    except (InputError, OSError):
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
