@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from capreward.data.ids import AS_NAMES
+from capreward.data.ids import AS_NAMES, AS_NUMBERS, EXACTLY, IdIndex
 from capreward.data.images.folder import PictureFolder, is_picture_name
 from capreward.data.images.pictures import FilePicture
 from capreward.data.images.scene_keys import names_scenes, scene_finder
@@ -129,7 +129,6 @@ def _indexed(kind: str, index: _Index) -> _Place:
 
 
 def _stored(path: str) -> _Place:
-    from capreward.data.ids import IdIndex
     from capreward.encoders.store import FeatureStore
 
     store = FeatureStore(path)
@@ -187,7 +186,7 @@ def _none(key: str, total: int, place: _Place) -> str:
 
 
 def _report(found: int, total: int, place: _Place, how: Counter[str]) -> str:
-    used = list(how)
+    used = [name for name in (EXACTLY, AS_NAMES, AS_NUMBERS) if how[name]]
     manner = used[0] if len(used) == 1 else ", ".join(f"{how[name]:,} {name}" for name in used)
     images = f"{found:,} of {total:,} {'image' if total == 1 else 'images'}"
     if place.kind == "column":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,23 +82,25 @@ class Loader:
         size = self.preprocessing.size
         indices: list[int] = []
         batch = np.empty((min(self.batch_size, len(self.pictures)), size, size, 3), dtype=np.uint8)
-        for start, end, (crops, broken) in self._chunks():
-            self.broken += [(start + place, sentence) for place, sentence in broken.items()]
-            if self.broken and not self.skip_broken:
-                if end < len(self.pictures) and end <= self.broken[0][0] + LOOK_ON:
-                    continue
-                raise InputError(self._refusal(end))
-            good = [i for i in range(start, end) if i - start not in broken]
-            while good:
-                room = self.batch_size - len(indices)
-                batch[len(indices) : len(indices) + len(good[:room])] = crops[:room]
-                indices += good[:room]
-                good, crops = good[room:], crops[room:]
+        # Closed here, whatever happens: a traceback that somebody keeps would keep the workers too.
+        with closing(self._good()) as good:
+            for index, crop in good:
+                batch[len(indices)] = crop
+                indices.append(index)
                 if len(indices) == self.batch_size:
                     yield indices, torch.from_numpy(batch)
                     indices, batch = [], np.empty_like(batch)
         if indices:
             yield indices, torch.from_numpy(batch[: len(indices)])
+
+    def _good(self) -> Generator[tuple[int, npt.NDArray[np.uint8]], None, None]:
+        """Yield index and crop of each picture, and note the broken ones or end with them."""
+        for start, end, (crops, broken) in self._chunks():
+            self.broken += [(start + place, sentence) for place, sentence in broken.items()]
+            if not self.broken or self.skip_broken:
+                yield from zip((i for i in range(start, end) if i - start not in broken), crops, strict=True)
+            elif end == len(self.pictures) or end > self.broken[0][0] + LOOK_ON:
+                raise InputError(self._refusal(end))
 
     def _chunks(self) -> Iterator[tuple[int, int, Chunk]]:
         """Yield start, end and content of consecutive chunks."""

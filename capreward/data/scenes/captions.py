@@ -18,6 +18,7 @@ from capreward.data.scenes.vocabulary import (
     PATTERNS,
     PLACES,
     RELATIONS,
+    SAME_PLURAL,
     SINGLE,
     SIZES,
     TEXTURES,
@@ -183,7 +184,11 @@ class _Writer:
         return [word.format(**pronouns) for word in words]
 
     def _any(self, plan: Plan, slot: str) -> list[str]:
-        definite = plan.definite or plan.slots[slot] in plan.known
+        number = plan.slots[slot]
+        group = self.content.groups[number]
+        # A full caption says how many there are, which "the fish" does not.
+        unclear = plan.full and group.number == 1 and group.kind in SAME_PLURAL
+        definite = number in plan.known or (plan.definite and not unclear)
         return self._noun_phrase("DEF" if definite else "NP", plan, slot)
 
     def _join(self, plan: Plan, slot: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from functools import lru_cache
 
 from capreward.data.scenes.rules import JOINS, START, WRONG_ARTICLE, rules, vocabulary
@@ -70,13 +71,12 @@ class Recogniser:
     def _symbol(self, symbol: str, after: int) -> int:
         """The state from which ``symbol`` leads to the state ``after``."""
         if (symbol, after) not in self._built:
-            state = self._state()
-            if symbol.islower():
-                self._words[state][symbol] = [after]
-            else:
-                for row in rules()[symbol]:
+            state = self._built[symbol, after] = self._state()
+            for row in _alternatives(symbol):
+                if row.isalpha() and row.islower():
+                    self._words[state].setdefault(row, []).append(after)
+                else:
                     self._empty[state] += [self._row(forms, after) for forms in agreeing(row)]
-            self._built[symbol, after] = state
         return self._built[symbol, after]
 
     def _row(self, row: list[tuple[str, str]], after: int) -> int:
@@ -91,6 +91,13 @@ class Recogniser:
         return after
 
 
+def _alternatives(symbol: str) -> tuple[str, ...]:
+    if symbol.islower():
+        return (symbol,)
+    stem, _, number = symbol.partition(".")
+    return rules()[f"{stem}.s"] + rules()[f"{stem}.p"] if number == "any" else rules()[symbol]
+
+
 @lru_cache(maxsize=4096)
 def parsed(row: str) -> tuple[tuple[str, str, str], ...]:
     """The symbols of an alternative, commas too: name, ``?`` or ``*`` or nothing, and slot or nothing."""
@@ -99,12 +106,16 @@ def parsed(row: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def agreeing(row: str) -> list[list[tuple[str, str]]]:
-    """The alternative with every choice of numbers for its slots; ``NP.s`` in the rules themselves stays as it is."""
+    """The alternative with every choice of numbers for the slots on which something must agree.
+
+    ``NP.s`` in the rules themselves stays as it is; a slot with one symbol alone becomes ``NP.any``.
+    """
     symbols = [symbol for symbol in parsed(row) if symbol[0] != ","]
-    slots = sorted({slot for _, _, slot in symbols if slot in ("a", "b", "c")})
+    uses = Counter(slot for _, _, slot in symbols if slot in ("a", "b", "c"))
+    slots = sorted(slot for slot, times in uses.items() if times > 1)
     forms = []
     for numbers in itertools.product("sp", repeat=len(slots)):
-        number = dict(zip(slots, numbers, strict=True))
+        number = dict.fromkeys(uses, "any") | dict(zip(slots, numbers, strict=True))
         forms.append([(name + (f".{number.get(slot, slot)}" if slot else ""), often) for name, often, slot in symbols])
     return forms
 

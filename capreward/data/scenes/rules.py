@@ -63,6 +63,26 @@ MANY = (
     "there BE.a NP.a REST SETTING?",
     "SEE LIST SETTING?",
 )
+# Further sentences of the language; the pictures' own captions do without them.
+OTHER = (
+    "PLACE , there BE.a NP.a LIGHT",
+    "LIGHT , there BE.a NP.a PLACE",
+    "SETTING , SEE NP.a",
+    "SETTING , there BE.a NP.a REST",
+    "SETTING , SEE LIST",
+    "LIGHT , LIST VERB.p PLACE",
+    "OF? LIST REL ANY.b SETTING?",
+    "LIST BE.p REL ANY.b SETTING? JOIN*",
+    "LIST VERB.p REL ANY.b SETTING? JOIN*",
+    "ANY.a BE.a PLACE LIGHT? JOIN*",
+    "ANY.a VERB.a PLACE LIGHT? JOIN*",
+    "there BE.a NP.a SETTING? JOIN*",
+    "PLACE , CLAUSE LIGHT JOIN*",
+    "LIGHT , CLAUSE PLACE JOIN*",
+    "CLAUSE JOIN* SETTING",
+    "CLAUSE WITH SETTING",
+    "OF? NP.a PART?.a REL ANY.b WITH SETTING",
+)
 SENTENCES = {
     "CLAUSE": (
         "ANY.a BE.a REL ANY.b",
@@ -81,9 +101,9 @@ SENTENCES = {
     ),
     "WITH": ("with BESIDE", "with BESIDE and BESIDE"),
     "BESIDE": ("NP.a REL ANY.b",),
-    "LIST": ("NP.a REST",),
-    "REST": ("and NP.a", ", NP.a and NP.b", ", NP.a , NP.b and NP.c"),
-    "SETTING": ("PLACE", "LIGHT", "PLACE LIGHT"),
+    "LIST": ("ANY.a REST",),
+    "REST": ("and ANY.a", ", ANY.a and ANY.b", ", ANY.a , ANY.b and ANY.c"),
+    "SETTING": ("PLACE", "LIGHT", "PLACE LIGHT", "LIGHT PLACE"),
 }
 PHRASES = {
     "OF": (
@@ -130,10 +150,11 @@ def rules() -> MappingProxyType[str, tuple[str, ...]]:
     numbers = _words(NUMBERS)
     return MappingProxyType(
         {
-            START: ("ONE_GROUP", "TWO_GROUPS", "MANY_GROUPS"),
+            START: ("ONE_GROUP", "TWO_GROUPS", "MANY_GROUPS", "MORE"),
             "ONE_GROUP": ONE,
             "TWO_GROUPS": PAIR,
             "MANY_GROUPS": MANY,
+            "MORE": OTHER,
             **SENTENCES,
             **PHRASES,
             **{f"ASIDE.{n}": tuple(a.format(**PRONOUNS[n]) for a in asides) for n in "sp"},

@@ -28,6 +28,8 @@ NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "butterfly": (("butterfly", "butterflies"), ("moth", "moths")),
 }
 
+SAME_PLURAL = frozenset(kind for kind, forms in NOUNS.items() if any(one == many for one, many in forms))
+
 COLOURS: dict[str, tuple[str, ...]] = {
     "red": ("red", "crimson"),
     "orange": ("orange",),

@@ -1,0 +1,139 @@
+"""open_clip's modules, built from an architecture and filled with tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from capreward.encoders.backend import import_open_clip
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+_STAND_IN = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}  # where there is no image tower
+_MASKS = frozenset(("attn_mask", "text.attn_mask"))  # the only values of the native towers that no file holds
+
+
+def build_model(
+    model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str, precision: str = "fp32"
+) -> Any:
+    """Build open_clip's model of an architecture and fill it.
+
+    The global random generator is left alone: a native model is never initialised, only filled.
+
+    Args:
+        model_cfg: open_clip's, ``quick_gelu`` included; without an image tower where ``vision_cfg`` is empty.
+        tensors: all of them, in open_clip's names.
+        where: names the source in messages.
+        precision: ``fp32``, ``fp16`` or ``bf16``. In the latter two the layer norms compute in float32 and the rest is
+            cast as open_clip and the original CLIP cast it.
+
+    Returns:
+        ``open_clip.CLIP``, ``CustomTextCLIP`` or ``CoCa`` on the CPU, in evaluation mode, without gradients.
+
+    Raises:
+        InputError: tensors that do not fit the architecture, or an architecture that open_clip does not build.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise InputError(f"precision={precision!r} is none of {', '.join(PRECISIONS)}")
+    kind, settings = _class_and_settings(model_cfg)
+    cast = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    try:
+        model = _empty(kind, {**settings, "cast_dtype": cast})
+    except Exception as error:  # open_clip, timm and transformers raise many kinds for an architecture they refuse
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"{where}: open_clip cannot build its architecture ({reason})") from error
+    if not model_cfg["vision_cfg"]:
+        from capreward.encoders.no_image_tower import NoImageTower
+
+        model.visual = NoImageTower(where)
+    state = _adapted(tensors, model)
+    _check(state, model.state_dict(), where)
+    model.load_state_dict(state)
+    if cast is not None:
+        _cast(model, cast, timm=bool(settings["vision_cfg"].get("timm_model_name")))
+    return model.eval().requires_grad_(False)
+
+
+def _class_and_settings(model_cfg: Mapping[str, Any]) -> tuple[type[nn.Module], dict[str, Any]]:
+    open_clip = import_open_clip()
+    settings = copy.deepcopy(dict(model_cfg))
+    settings["vision_cfg"] = settings["vision_cfg"] or dict(_STAND_IN)
+    custom = settings.pop("custom_text", False) or bool(settings["text_cfg"].get("hf_model_name"))
+    if settings["vision_cfg"].get("timm_model_name"):
+        settings["vision_cfg"]["timm_model_pretrained"] = False
+    if settings["text_cfg"].get("hf_model_name"):
+        settings["text_cfg"]["hf_model_pretrained"] = False
+    if custom and "multimodal_cfg" in settings:
+        return open_clip.CoCa, settings
+    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP), settings
+
+
+def _empty(kind: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
+    """A module whose parameters hold anything and whose masks are right."""
+    import torch
+
+    native = not settings["vision_cfg"].get("timm_model_name") and not settings["text_cfg"].get("hf_model_name")
+    if native:
+        with torch.device("meta"):
+            model = kind(**settings)
+        unsaved = {name for name, _ in model.named_buffers()} - set(model.state_dict())
+        if unsaved <= _MASKS:
+            model.to_empty(device="cpu")
+            for name in unsaved:
+                model.get_buffer(name).fill_(float("-inf")).triu_(1)
+            return model
+    with torch.random.fork_rng(devices=[]):
+        return kind(**settings)
+
+
+def _adapted(tensors: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Names and shapes as this module has them, where open_clip itself accepts both."""
+    state: dict[str, Tensor] = import_open_clip().convert.convert_state_dict(model, dict(tensors))
+    wanted = model.state_dict()
+    if "text.token_embedding.weight" in wanted and "token_embedding.weight" in state:
+        own = ("visual.", "logit_", "text_decoder.")
+        state = {n if n.startswith(own) else f"text.{n}": t for n, t in state.items()}
+    elif "token_embedding.weight" in wanted and "text.token_embedding.weight" in state:
+        state = {n.removeprefix("text."): t for n, t in state.items()}
+    for name in ("logit_scale", "logit_bias"):
+        if name in state and name in wanted and state[name].numel() == wanted[name].numel():
+            state[name] = state[name].reshape(wanted[name].shape)
+    if "logit_bias" in wanted and "logit_bias" not in state:
+        state["logit_bias"] = wanted["logit_bias"].new_zeros(wanted["logit_bias"].shape)
+    known = ("position_ids", "attn_mask")  # buffers that older versions saved
+    return {n: t for n, t in state.items() if n in wanted or n.rpartition(".")[2] not in known}
+
+
+def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+    missing = [n for n in wanted if n not in state]
+    extra = [n for n in state if n not in wanted]
+    if missing or extra:
+        parts = [f"it lacks {shorten(missing)}"] * bool(missing) + [f"it has {shorten(extra)}"] * bool(extra)
+        raise InputError(f"{where} does not fit its architecture: {'; '.join(parts)}")
+    wrong = [n for n, t in wanted.items() if state[n].shape != t.shape]
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f"{where} does not fit its architecture: {name} is {tuple(state[name].shape)} and should be "
+            f"{tuple(wanted[name].shape)}"
+        )
+
+
+def _cast(model: nn.Module, dtype: Any, *, timm: bool) -> None:
+    """Cast as open_clip does: all of a timm model but layer norms; of a native one the matrices and projections."""
+    import torch
+
+    open_clip = import_open_clip()
+    if not timm:
+        open_clip.convert_weights_to_lp(model, dtype=dtype)
+        return
+    model.to(dtype=dtype)
+    for module in model.modules():
+        if isinstance(module, open_clip.transformer.LayerNormFp32):
+            module.to(dtype=torch.float32)

@@ -1,0 +1,182 @@
+"""Folders that hold a CLIP with its configuration: open_clip's and transformers'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.encoders import layouts_hf
+from capreward.encoders.checkpoint import Checkpoint, read_checkpoint, sha256_of
+from capreward.encoders.spec import EncoderSpec
+from capreward.encoders.weights import Asked, Weights, from_checkpoint, preprocessing_of
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+HF_CONFIG = "config.json"
+RECORD = "capreward.json"  # where a folder's weights came from
+HEAD_FILE = "grammar_head.safetensors"
+# open_clip's own order; index files stand for weights in several files.
+WEIGHT_FILES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.pth",
+    "model.pth",
+)
+_SHIPPED = "scenes-"
+
+
+def shipped_folder(name: str) -> Path | None:
+    """The folder of weights that ship with capreward (``scenes-clip``, ``scenes-pacs``, ``scenes-judge``), or None."""
+    if not name.startswith(_SHIPPED) or not name.removeprefix(_SHIPPED).isalnum():
+        return None
+    folder = Path(__file__).parents[1] / "data" / "scenes" / "weights" / name.removeprefix(_SHIPPED)
+    return folder if folder.is_dir() else None
+
+
+def read_folder(folder: Path, asked: Asked, *, name: str | None = None, weights: Path | None = None) -> Weights:
+    """Read a folder with ``open_clip_config.json`` or transformers' ``config.json``.
+
+    Args:
+        folder: the folder.
+        asked: by the user; activation and statistics given there win over the configuration.
+        name: for signatures; the folder's by default.
+        weights: one of its files; by default the first of open_clip's order.
+
+    Raises:
+        InputError: no configuration, no weights, or a configuration that does not fit.
+    """
+    name = name or folder.resolve().name
+    if (folder / OPEN_CLIP_CONFIG).is_file():
+        return _open_clip(folder, asked, name, weights)
+    if (folder / HF_CONFIG).is_file():
+        return _hf(folder, asked, name, weights)
+    files = sorted(p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".safetensors"))
+    what = f"name one of its files: {shorten(files)}" if files else "name a weights file"
+    raise InputError(f"{folder} is a folder without {OPEN_CLIP_CONFIG} or {HF_CONFIG}; {what}")
+
+
+def read_beside_config(path: Path, asked: Asked) -> Weights | None:
+    """Read a file that a configuration beside it describes; None for a file that stands alone."""
+    if path.name not in WEIGHT_FILES:
+        return None
+    configured = any((path.parent / name).is_file() for name in (OPEN_CLIP_CONFIG, HF_CONFIG))
+    return read_folder(path.parent, asked, weights=path) if configured else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        InputError: it cannot be read or is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds a {type(found).__name__}; a JSON object is needed")
+    return found
+
+
+def _open_clip(folder: Path, asked: Asked, name: str, weights: Path | None) -> Weights:
+    config = read_json(folder / OPEN_CLIP_CONFIG)
+    model_cfg = config.get("model_cfg")
+    if not isinstance(model_cfg, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_cfg):
+        raise InputError(f"{folder / OPEN_CLIP_CONFIG} has no model_cfg with embed_dim, vision_cfg and text_cfg")
+    checkpoint, paths = _read(folder, weights, asked)
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    head = None
+    if (folder / HEAD_FILE).is_file():
+        head = read_checkpoint(folder / HEAD_FILE).tensors
+        paths = [*paths, folder / HEAD_FILE]
+    return configured(
+        checkpoint.tensors,
+        model_cfg,
+        config.get("preprocess_cfg", {}),
+        asked,
+        name=name,
+        layout=str(record.get("layout", "open_clip")),
+        sha256=sha256_of(paths),
+        head=head,
+        folder=folder,
+    )
+
+
+def configured(
+    tensors: dict[str, Tensor],
+    model_cfg: Mapping[str, Any],
+    preprocess_cfg: Mapping[str, Any],
+    asked: Asked,
+    *,
+    name: str,
+    layout: str,
+    sha256: str,
+    head: dict[str, Tensor] | None = None,
+    folder: Path | None = None,
+) -> Weights:
+    """Weights whose architecture and image steps a configuration of open_clip says."""
+    found = dict(model_cfg)
+    own = bool(found.get("quick_gelu", False))
+    notes = []
+    if asked.quick_gelu is not None and asked.quick_gelu != own:
+        found["quick_gelu"] = asked.quick_gelu
+        said, instead = ("QuickGELU", "GELU") if own else ("GELU", "QuickGELU")
+        notes.append(f"{name} runs with {instead} as asked; its configuration says {said}")
+    spec = EncoderSpec(
+        name=name,
+        layout=layout,
+        sha256=sha256,
+        model_cfg=found,
+        preprocessing=preprocessing_of(found, preprocess_cfg, asked, name),
+        notes=tuple(notes),
+    )
+    bare = {n.removeprefix("module."): t for n, t in tensors.items()}
+    return Weights(spec, bare, head, folder)
+
+
+def _hf(folder: Path, asked: Asked, name: str, weights: Path | None) -> Weights:
+    config = layouts_hf.read_config(read_json(folder / HF_CONFIG), str(folder))
+    preprocessing: dict[str, Any] = {}
+    if (file := folder / "preprocessor_config.json").is_file():
+        preprocessing = layouts_hf.preprocessing_of(read_json(file), str(folder))
+    checkpoint, paths = _read(folder, weights, asked)
+    found = from_checkpoint(checkpoint, paths, name, asked, config=config, preprocessing=preprocessing)
+    text = found.spec.model_cfg["text_cfg"]
+    if text["vocab_size"] < 49408 and any((folder / n).is_file() for n in ("tokenizer.json", "vocab.json")):
+        text["hf_tokenizer_name"] = name  # not OpenAI's vocabulary: the folder's own
+    return found
+
+
+def _read(folder: Path, weights: Path | None, asked: Asked) -> tuple[Checkpoint, list[Path]]:
+    """The tensors of a folder's weights, of all its shards where there are several."""
+    path = weights or next((folder / n for n in WEIGHT_FILES if (folder / n).is_file()), None)
+    if path is None:
+        others = sorted(
+            p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pth") and p.name != HEAD_FILE
+        )
+        if len(others) != 1:
+            found = shorten([p.name for p in others]) or "none"
+            raise InputError(f"{folder} has no {WEIGHT_FILES[0]} beside its configuration; weights found: {found}")
+        path = others[0]
+    if path.suffix != ".json":
+        return read_checkpoint(path, drop_unknown=asked.drop_unknown), [path]
+    table = read_json(path).get("weight_map")
+    shards = sorted({str(n) for n in table.values()}) if isinstance(table, dict) else []
+    if not shards:
+        raise InputError(f"{path} names no files")
+    paths = [folder / Path(n).name for n in shards]
+    parts = [read_checkpoint(p, drop_unknown=asked.drop_unknown) for p in paths]
+    merged = {name: tensor for part in parts for name, tensor in part.tensors.items()}
+    dropped = tuple(dict.fromkeys(d for part in parts for d in part.dropped))
+    return Checkpoint(merged, parts[0].kind, dropped), paths

@@ -1,0 +1,97 @@
+"""A CLIP, ready to encode: its model, its tokenizer and what its numbers depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.encoders.spec import EncoderSpec
+from capreward.encoders.weights import Asked, Weights, read_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass
+class Clip:
+    """A loaded CLIP.
+
+    Attributes:
+        model: ``open_clip.CLIP`` or ``CustomTextCLIP`` in evaluation mode, without gradients. Where the weights have no
+            image tower, encoding an image raises ``InputError``.
+        tokenizer: texts to int64 [N, L].
+        spec: name, hash, architecture, preprocessing and notes.
+        grammar_head: of CLIP-Caption-Reward's checkpoint, float32: from pooled text features before the projection
+            [N, d] to logits [N, 2] (class 1 is grammatical); otherwise None.
+    """
+
+    model: Any
+    tokenizer: Any
+    spec: EncoderSpec
+    grammar_head: Any = None
+
+
+def load_clip(
+    source: str | Path,
+    *,
+    quick_gelu: bool | None = None,
+    statistics: str | None = None,
+    precision: str = "fp32",
+    device: str = "cpu",
+    lora_mlp: bool = False,
+    download: bool = False,
+    decode: str = "careful",
+    base: str | Path | None = None,
+) -> Clip:
+    """Load a CLIP in any of the known layouts; no code in a file is run.
+
+    Args:
+        source: see :func:`~capreward.encoders.weights.read_weights`.
+        quick_gelu: activation of weights that do not say; it wins over those that do.
+        statistics: image statistics, ``openai``, ``half`` or ``imagenet``, likewise.
+        precision: ``fp32``, ``fp16`` or ``bf16``; see :func:`~capreward.encoders.building.build_model`.
+        device: where the model goes.
+        lora_mlp: fold PAC-S++'s MLP factors too, which its own loader leaves out.
+        download: fetch ``MODEL:TAG`` or ``hf-hub:`` weights that are not on this computer.
+        decode: how images are decoded; see :class:`~capreward.encoders.spec.Preprocessing`.
+        base: weights whose image tower completes a file without one (CLIP-Caption-Reward's, stripped).
+
+    Returns:
+        The model with its tokenizer; ``spec.notes`` says what was assumed or left out.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another model, in one sentence.
+    """
+    asked = Asked(
+        quick_gelu=quick_gelu,
+        statistics=statistics,
+        decode=decode,
+        lora_mlp=lora_mlp,
+        download=download,
+        base=base,
+    )
+    return clip_of(read_weights(source, asked), precision=precision, device=device)
+
+
+def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu") -> Clip:
+    """Build the model and tokenizer of weights that have been read; see :func:`load_clip`."""
+    from capreward.encoders.building import build_model
+    from capreward.encoders.tokenizers import tokenizer_of
+
+    spec = weights.spec
+    model = build_model(spec.model_cfg, weights.tensors, spec.name, precision)
+    tokenizer = tokenizer_of(spec.model_cfg, weights.folder, spec.name)
+    head = None if weights.head is None else _head(weights.head).to(device)
+    return Clip(model.to(device), tokenizer, spec, head)
+
+
+def _head(tensors: Mapping[str, Tensor]) -> nn.Module:
+    """``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias."""
+    from torch import nn
+
+    width = tensors["0.weight"].shape[0]
+    head = nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU(), nn.Linear(width, 2, bias=False))
+    head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return head.eval().requires_grad_(False)

@@ -1,0 +1,112 @@
+"""The truth about captions of ``scenes``: what they state of the picture, and whether they are grammatical."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.samples import Samples
+
+if TYPE_CHECKING:
+    from capreward.data.scenes.facts import Truth
+
+Floats = npt.NDArray[np.float64]
+
+CATEGORIES = ("objects", "attributes", "relations", "counts", "setting")
+STATED, TRUE, KNOWN, TOLD = range(4)
+
+
+class SceneFacts(Evaluator):
+    """Precision, recall and F1 of the facts that a caption states of a picture of ``scenes``; range [0, 1].
+
+    Facts are read from the words, grammatical or not (``capreward.data.scenes.reading``), and held against what the
+    picture shows. Counted are, in five categories (``capreward.data.scenes.facts.compared``):
+
+    - objects: each mention of a kind of object; a second "a ball" is a second object, "the ball" is not;
+    - attributes: colour, size and texture, bound to their object; plain objects have no texture to tell;
+    - relations: left, right, above, below, near, in front and behind, with their two objects, converses being one. All
+      that hold are true; to be told is, for each object after the first, one relation to another;
+    - counts: how many of each object there are ("a" is one);
+    - setting: place and light.
+
+    Precision is true among stated facts, recall told among known facts, over all categories; a corpus adds up the
+    facts of its captions. A caption that states nothing has precision 0. A category's columns are NaN where nothing of
+    it is stated (precision) or known (recall: a picture of one object has no relations). The reward is F1.
+    """
+
+    name = "scene-facts"
+    needs = frozenset({"images"})
+    columns = (
+        "scene-facts",
+        "scene-facts-precision",
+        "scene-facts-recall",
+        *(f"{category}-{part}" for category in CATEGORIES for part in ("precision", "recall")),
+    )
+
+    def parameters(self) -> dict[str, object]:
+        """The version of the world."""
+        from capreward.data.scenes import VERSION
+
+        return {"world": VERSION}
+
+    def prepare(self, samples: Samples) -> list[Truth]:
+        """What is true of each item.
+
+        Raises:
+            InputError: an image that is no picture of the scenes world.
+        """
+        from capreward.data.scenes import ScenePicture
+        from capreward.data.scenes.facts import Truth
+
+        images: list[Any] = samples.images or []
+        if not all(isinstance(image, ScenePicture) for image in images):
+            raise InputError(f"{self.name} needs pictures of the scenes world; give --images scenes")
+        return [Truth.of(image.scene) for image in images]
+
+    def statistics(self, samples: Samples, prepared: Any) -> Floats:
+        """[N, 20]: stated, true, known and told facts of each category."""
+        from capreward.data.scenes.facts import compared
+        from capreward.data.scenes.reading import read_facts
+
+        pairs = zip(samples.captions, samples.item.tolist(), strict=True)
+        rows = [compared(read_facts(caption), prepared[item]) for caption, item in pairs]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+
+    def finish(self, sums: Floats) -> Floats:
+        """Columns [..., 13] of summed statistics [..., 20]."""
+        table = sums.reshape(*sums.shape[:-1], len(CATEGORIES), 4)
+        whole = table.sum(axis=-2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(whole[..., STATED] > 0, whole[..., TRUE] / whole[..., STATED], 0.0)
+            recall = whole[..., TOLD] / whole[..., KNOWN]
+            f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
+            each = np.stack([table[..., TRUE] / table[..., STATED], table[..., TOLD] / table[..., KNOWN]], axis=-1)
+        means = np.stack([f1, precision, recall], axis=-1)
+        return np.concatenate([means, each.reshape(*each.shape[:-2], -1)], axis=-1)
+
+
+class SceneGrammar(Evaluator):
+    """Whether a caption belongs to the language of ``scenes``: 1 or 0, exactly; the mean is the share that does.
+
+    Articles, agreement, plurals, the order of words and whether the sentence is complete are judged, by the very rules
+    that the world's captions are made from, whatever the picture shows. Case, commas and a final full stop are not. A
+    word that the language lacks makes a caption ungrammatical, so this is for captions of ``scenes`` alone.
+    """
+
+    name = "scene-grammar"
+
+    def parameters(self) -> dict[str, object]:
+        """The version of the world."""
+        from capreward.data.scenes import VERSION
+
+        return {"world": VERSION}
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """[N] ones and zeros."""
+        from capreward.data.scenes import is_grammatical
+
+        return np.array([is_grammatical(caption) for caption in samples.captions], dtype=np.float64)
