@@ -19,7 +19,7 @@ from PIL import Image
 
 import capreward
 from capreward import InputError, Samples
-from capreward.commands.embed import embed
+from capreward.commands import main
 from capreward.data.images.listing import list_pictures
 from capreward.encoders.embedding import embed_images, embed_texts
 from capreward.encoders.pool import EncoderPool, EncoderSettings
@@ -51,20 +51,20 @@ def photos(tmp_path_factory):
 
 
 def run(*arguments):
-    return CliRunner().invoke(embed, [str(a) for a in arguments], catch_exceptions=True)
+    return CliRunner().invoke(main, ["embed", *(str(a) for a in arguments)])
 
 
 def refused(*arguments):
     done = run(*arguments)
-    assert isinstance(done.exception, InputError), done.output
-    assert "\n" not in str(done.exception)
-    return str(done.exception)
+    assert done.exit_code == 2, done.output
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
 
 
 def process(*arguments):
-    code = "from capreward.commands.embed import embed; embed()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", code, *(str(a) for a in arguments)], env=environment)
+    command = [sys.executable, ROOT / "cli.py", "embed", *(str(a) for a in arguments)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def by_key(path):
@@ -167,7 +167,7 @@ def test_texts_with_their_prompt(encoder, tmp_path):
 
 def test_the_command_embeds_a_folder(clip, photos, tmp_path):
     done = run(photos, "-o", tmp_path / "s", "--checkpoint", clip, "--fp16")
-    assert done.exit_code == 0, done.exception
+    assert done.exit_code == 0, done.output
     assert done.stdout == ""
     first, second = done.stderr.splitlines()[:2]
     assert first == f"9 pictures embedded into {tmp_path / 's'}"
@@ -184,9 +184,11 @@ def test_the_command_embeds_the_images_of_captions(clip, photos, tmp_path):
     captions = tmp_path / "c.csv"
     captions.write_text("image_id,caption\n3,a dog\n3,the dog\n1,a cat\n", encoding="utf-8")
     done = run(photos, "-o", tmp_path / "s", "--checkpoint", clip, "--captions", captions)
-    assert done.exit_code == 0, done.exception
+    assert done.exit_code == 0, done.output
     found = by_key(tmp_path / "s")
     assert list(found) == ["3", "1"]
+    run(photos, "-o", tmp_path / "one", "--checkpoint", clip, "--captions", captions, "--count", 1)
+    assert list(by_key(tmp_path / "one")) == ["3"]
     run(photos, "-o", tmp_path / "all", "--checkpoint", clip)
     assert torch.allclose(found["3"], by_key(tmp_path / "all")["000000000003"], rtol=0, atol=1e-5)
 
@@ -195,12 +197,25 @@ def test_the_command_embeds_captions(clip, tmp_path, encoder):
     captions = tmp_path / "c.csv"
     captions.write_text("image_id,caption\n3,a dog\n1,a cat\n3,the dog\n", encoding="utf-8")
     done = run("--text", "--captions", captions, "-o", tmp_path / "s", "--checkpoint", clip)
-    assert done.exit_code == 0, done.exception
+    assert done.exit_code == 0, done.output
     found = by_key(tmp_path / "s")
     assert list(found) == ["3#0", "1#0", "3#1"]
     expected = encoder.text_features(["A photo depicts the dog"]).values[0]
     assert torch.allclose(found["3#1"], expected, rtol=0, atol=1e-5)
-    run("--text", "--captions", captions, "-o", tmp_path / "bare", "--checkpoint", clip, "--prompt", "none")
+    run(
+        "--text",
+        "--captions",
+        captions,
+        "-o",
+        tmp_path / "bare",
+        "--checkpoint",
+        clip,
+        "--prompt",
+        "none",
+        "--count",
+        2,
+    )
+    assert FeatureStore(tmp_path / "bare").keys == ["3#0", "1#0"]
     assert FeatureStore(tmp_path / "bare").header.prompt == ""
 
 

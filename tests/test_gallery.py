@@ -218,6 +218,8 @@ def test_text_cannot_break_out(tmp_path):
         sum(evil in text for text in reader.text) == 8
     )  # title, heading, table, caption, note, key and two references
     assert "no words" in reader.text
+    both = Results([system(evil, clips=CLIPS), system("other", clips=CIDER)])
+    assert page(tmp_path, both)[2].all("script") == []
 
 
 def test_odd_characters_do_not_cost_the_page(tmp_path):
@@ -241,9 +243,9 @@ def test_photos_become_small_jpegs():
 
 
 def test_drawings_stay_exact_and_grow_by_a_whole_factor():
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 40, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)
     found = thumbnail(Image.fromarray(pixels))
-    assert (found.width, found.height, found.drawn) == (160, 256, True)
+    assert (found.width, found.height, found.drawn) == (160, 240, True)
     assert np.array_equal(np.asarray(opened(found)), pixels)
     tiny = thumbnail(Image.new("L", (1, 1), 7))
     assert (tiny.width, tiny.height) == (256, 256)
@@ -262,11 +264,19 @@ def test_transparent_and_rotated_pictures():
     assert not opened(turned).getexif()
 
 
+def test_the_picture_given_stays_as_it_is():
+    image = Image.new("RGB", (300, 300))
+    deep = Image.fromarray(np.full((9, 9), 65535 // 2, dtype=np.uint16))
+    thumbnail(image)
+    assert image.size == (300, 300)
+    assert opened(thumbnail(deep)).getpixel((4, 4)) == (127, 127, 127)  # 16 bits are not clipped at 255
+
+
 def test_a_picture_that_cannot_be_decoded(tmp_path, one):
     buffer = io.BytesIO()
     Image.effect_noise((300, 300), 60).save(buffer, "JPEG")
     cut = buffer.getvalue()[: len(buffer.getvalue()) // 2]
-    with pytest.raises(InputError, match="a picture cannot be decoded"):
+    with pytest.raises(InputError, match="is damaged"):
         thumbnail(Image.open(io.BytesIO(cut)))
     path = tmp_path / "gallery.html"
     assert write_gallery(path, one, lambda key: Image.open(io.BytesIO(cut))) == 4

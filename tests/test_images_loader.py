@@ -67,6 +67,15 @@ def test_batches_stay_as_they_were_yielded():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+def test_no_random_number_is_drawn(workers):
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    assert len(list(Loader(pictures(40), SMALL, batch_size=40, workers=workers))) == 1
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
 def test_broken_pictures_are_left_out_and_listed(workers):
     listed = pictures(60)
     for i in (0, 17, 18, 59):

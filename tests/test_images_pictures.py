@@ -127,9 +127,7 @@ def test_one_key_per_picture(tmp_path):
 @pytest.mark.parametrize("wrap, make", [(PilPicture, lambda: in_mode("L")), (ArrayPicture, lambda: noise(4, 5))])
 def test_identities_are_not_used_again(wrap, make):
     """A freed object's identity goes to the next one; two pictures would then pass for one."""
-    pictures = []
-    for _ in range(50):
-        pictures.append(wrap(make()))
+    pictures = [wrap(make()) for _ in range(50)]
     assert len({picture.key for picture in pictures}) == 50
 
 

@@ -165,7 +165,7 @@ def test_an_unknown_key_gets_a_suggestion(tmp_path):
         ),
         ({"act": "gelu"}, "made with activation quickgelu, the evaluator uses activation gelu; embed them anew"),
         ({"prep": "224-half"}, "made with preprocessing 224-openai, the evaluator uses preprocessing 224-half"),
-        ({"prec": "bf16"}, "made with prec fp32, the evaluator uses prec bf16"),
+        ({"prec": "bf16"}, "made with precision fp32, the evaluator uses precision bf16"),
         ({"lora": "mlp"}, "made with lora not stated, the evaluator uses lora mlp"),
     ],
 )
@@ -279,6 +279,20 @@ def test_without_hard_links(tmp_path, monkeypatch):
         "part-00001.safetensors",
         "store.json",
     ]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(store):
+    """A limit on the size of files stands for the disk."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = StoreWriter(store, header())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot write a part of"):
+            writer.write([str(i) for i in range(1000)], numbers(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(p.name for p in store.iterdir()) == ["part-00000.safetensors", "part-00001.safetensors", "store.json"]
 
 
 def cut(path):

@@ -64,6 +64,9 @@ class FeatureStore:
                 places.append((number, index))
                 if self.texts is not None:
                     self.texts.append(texts[index])
+        # Rows mean the same in two stores of one folder if both have the same parts.
+        self._identity = (self.path.absolute(), self.header.digest, tuple(names))
+        self._hash = hash(self._identity)
         self._places = np.array(places, dtype=np.int64).reshape(-1, 2)  # of each row: its part, its index there
 
     def __len__(self) -> int:
@@ -79,14 +82,10 @@ class FeatureStore:
         return isinstance(other, FeatureStore) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self._identity)
+        return self._hash
 
     def __reduce__(self) -> tuple[type[FeatureStore], tuple[Path, list[str]]]:
         return FeatureStore, (self.path.absolute(), [p.path.name for p in self._parts])
-
-    @property
-    def _identity(self) -> Hashable:
-        return self.path.absolute(), self.header.digest, len(self._parts), len(self)
 
     @property
     def kind(self) -> str:

@@ -15,7 +15,7 @@ FORMAT = 1  # of store.json and of the parts
 NAME = "store.json"
 KINDS = ("image", "text")
 DTYPES = ("float32", "float16")
-WORDS: Mapping[str, str] = {"act": "activation", "prep": "preprocessing", "sha": "weights"}
+WORDS: Mapping[str, str] = {"act": "activation", "prep": "preprocessing", "prec": "precision"}
 
 
 @dataclass(frozen=True)

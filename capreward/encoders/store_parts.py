@@ -43,13 +43,21 @@ def write_part(
     features: npt.NDArray[Any],
     texts: Sequence[str] | None,
 ) -> None:
-    """Write ``features`` [n, *shape] and ``keys`` [n] into one file; a safetensors file that any reader opens."""
+    """Write ``features`` [n, *shape] and ``keys`` [n] into one file; a safetensors file that any reader opens.
+
+    Raises:
+        InputError: the disk is full, or refuses.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     metadata = {"store": header.digest, "keys": json.dumps(list(keys), ensure_ascii=False)}
     if texts is not None:
         metadata["texts"] = json.dumps(list(texts), ensure_ascii=False)
-    save_file({"features": np.ascontiguousarray(features, dtype=header.dtype)}, path, metadata=metadata)
+    try:
+        save_file({"features": np.ascontiguousarray(features, dtype=header.dtype)}, path, metadata=metadata)
+    except SafetensorError as error:  # in place of the OSError that it wraps
+        raise InputError(f"cannot write a part of {path.parent}: {error}") from error
 
 
 def read_part(path: Path, header: StoreHeader) -> Part:
@@ -70,7 +78,7 @@ def read_part(path: Path, header: StoreHeader) -> Part:
         shape = (len(keys), *header.shape)
         start = 8 + length
         complete = entry["data_offsets"] == [0, size - start] and size - start == prod(shape) * np.dtype(dtype).itemsize
-        fits = tuple(entry["shape"]) == shape and entry["dtype"] == code and len(texts or keys) == len(keys)
+        fits = tuple(entry["shape"]) == shape and entry["dtype"] == code and len(texts or keys) == len(keys) > 0
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -7,8 +7,6 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capreward.errors import InputError
-
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -37,28 +35,23 @@ class Thumbnail:
 def thumbnail(image: Image.Image) -> Thumbnail:
     """Bring a picture to at most 256 pixels: photos as JPEG, small drawings as PNG at a whole multiple of their size.
 
-    Transparent pictures are put on white.
+    Pictures are turned upright and brought to 8 bits as for an encoder; transparent ones are put on white.
 
     Raises:
         InputError: the picture cannot be decoded.
     """
-    from PIL import Image, ImageOps
+    from capreward.data.images.decoding import decode
+    from capreward.data.images.pictures import PilPicture
+    from capreward.encoders.spec import Preprocessing
 
-    try:
-        drawn = max(image.size) <= DRAWN
-        if not drawn:
-            image.draft("RGB", (2 * LARGEST, 2 * LARGEST))  # lets JPEG decode a large photo at a fraction of its size
-        image = ImageOps.exif_transpose(image)
-        if not drawn:
-            image.thumbnail((LARGEST, LARGEST), reducing_gap=2.0)
-        image = _on_white(image)
-        buffer = io.BytesIO()
-        if drawn:
-            image.save(buffer, "PNG", optimize=True)
-        else:
-            image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"a picture cannot be decoded ({error})") from error
+    image = _on_white(decode(PilPicture(image), Preprocessing()))
+    drawn = max(image.size) <= DRAWN
+    buffer = io.BytesIO()
+    if drawn:
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        image.thumbnail((LARGEST, LARGEST), reducing_gap=2.0)
+        image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     scale = max(LARGEST // max(image.size), 1) if drawn else 1
     kind = "png" if drawn else "jpeg"
     uri = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -66,6 +59,7 @@ def thumbnail(image: Image.Image) -> Thumbnail:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
+    """An RGB copy: the caller's picture stays as it is."""
     from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -50,10 +50,13 @@ def decode(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
         raise BrokenImage(f"{picture} has no pixels ({image.width} x {image.height})")
     if preprocessing.decode == "original":
         return image
-    return _eight_bits(_upright(image), str(picture))
+    turn = _turn(image)
+    image = _eight_bits(image, str(picture))  # first: PIL does not turn every mode of 16 bits
+    return image if turn is None else image.transpose(turn)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns a picture upright, by its EXIF tag."""
     from PIL import Image
 
     try:
@@ -62,9 +65,8 @@ def _upright(image: Image.Image) -> Image.Image:
         raise
     except Exception:
         # A malformed EXIF block says nothing about the pixels, and PIL raises what its parser stumbles over.
-        return image
-    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(Image.Transpose[turn])
+        return None
+    return Image.Transpose[TURNS[orientation]] if orientation in TURNS else None
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:

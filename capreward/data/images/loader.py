@@ -31,8 +31,8 @@ Chunk = tuple[npt.NDArray[np.uint8], dict[int, str]]  # crops of the good ones; 
 class Loader:
     """Batches of crops in the order of the pictures, the same to the bit with any number of workers.
 
-    Each worker is a few chunks of 16 pictures ahead and no more. Crops travel as plain arrays through pipes, not
-    through shared memory, which containers often keep too small.
+    Each worker is a few chunks of 16 pictures ahead and no more. Crops travel as bytes through pipes, not through
+    shared memory, which containers often keep too small.
 
     Args:
         pictures: what to decode.
@@ -112,17 +112,20 @@ class Loader:
             yield number * length, min((number + 1) * length, total), chunk
 
     def _from_workers(self, tasks: _Tasks) -> Iterator[Chunk]:
+        import torch
         from torch.utils.data import DataLoader
 
         loader: Any = DataLoader(
             tasks,  # type: ignore[arg-type]  # any object with __len__ and __getitem__ will do
             batch_size=None,
-            collate_fn=_as_it_is,
+            collate_fn=_packed,
             num_workers=min(self.workers, max(len(tasks), 1)),
             multiprocessing_context=self.start_method,
+            generator=torch.Generator(),  # of its own: the default one belongs to whoever seeded it
         )
         try:
-            yield from loader
+            for data, broken in loader:
+                yield np.frombuffer(data, dtype=np.uint8).reshape(-1, *tasks.shape), broken
         except RuntimeError as error:
             if "worker" not in str(error):
                 raise
@@ -136,9 +139,8 @@ class Loader:
         if looked_at < total:
             some = f"at least {some} ({looked_at:,} were looked at)"
         named = shorten([sentence for _, sentence in self.broken])
-        return (
-            f"{some} {'is' if count == 1 else 'are'} broken: {named}; mend them, or leave them out with --skip-broken"
-        )
+        are, them = ("is", "it") if count == 1 else ("are", "them")
+        return f"{some} {are} broken: {named}; mend {them}, or leave {them} out with --skip-broken"
 
 
 class _Tasks:
@@ -149,24 +151,31 @@ class _Tasks:
         self.preprocessing = preprocessing
         self.length = length
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one crop."""
+        return self.preprocessing.size, self.preprocessing.size, 3
+
     def __len__(self) -> int:
         return -(-len(self.pictures) // self.length)
 
     def __getitem__(self, number: int) -> Chunk:
         """Errors travel as sentences: an exception from a worker would arrive wrapped in its traceback."""
-        size = self.preprocessing.size
-        crops: list[npt.NDArray[np.uint8]] = []
+        pictures = self.pictures[number * self.length : (number + 1) * self.length]
+        crops = np.empty((len(pictures), *self.shape), dtype=np.uint8)
         broken: dict[int, str] = {}
-        for place, picture in enumerate(self.pictures[number * self.length : (number + 1) * self.length]):
+        for place, picture in enumerate(pictures):
             try:
-                crops.append(prepare(picture, self.preprocessing))
+                crops[place - len(broken)] = prepare(picture, self.preprocessing)
             except InputError as error:
                 broken[place] = str(error)
-        return np.stack(crops) if crops else np.empty((0, size, size, 3), dtype=np.uint8), broken
+        return crops[: len(pictures) - len(broken)], broken
 
 
-def _as_it_is(chunk: Any) -> Any:
-    return chunk
+def _packed(chunk: Any) -> Any:
+    """What a worker sends of a chunk: bytes are pickled in a tenth of the time that an array takes."""
+    crops, broken = chunk
+    return crops.tobytes(), broken
 
 
 def _enough(pictures: int) -> int:

@@ -132,5 +132,5 @@ def is_grammatical(caption: str) -> bool:
     Case, commas and a final full stop are not judged. The whole language counts, also what no picture shows; a word
     from outside the vocabulary makes a caption ungrammatical.
     """
-    words = caption.lower().replace(",", " ").removesuffix(".").split()
+    words = caption.lower().replace(",", " ").strip().removesuffix(".").split()
     return bool(words) and not WRONG_ARTICLE.search(" ".join(words)) and recogniser().accepts(words)

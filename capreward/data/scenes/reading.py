@@ -133,7 +133,8 @@ def _wordings() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for number, wordings in {**SINGLE, **NUMBERS}.items():
         yield "number", str(number), wordings
     for name, wordings in ASIDES.items():
-        yield "aside", name, tuple(wording.format(**PRONOUNS[n]) for wording in wordings for n in "sp")
+        more = tuple(f"{relation} {{it}}" for relation in RELATIONS[name])
+        yield "aside", name, tuple(wording.format(**PRONOUNS[n]) for wording in wordings + more for n in "sp")
     yield from ((sort, name, heads) for name, (sort, heads) in HEADS.items())
     yield from (("article", "a", ("a", "an")), ("article", "the", ("the",)), ("article", "some", VAGUE))
     yield "break", "", ("and", "while", "with", "there")

@@ -65,8 +65,9 @@ MANY = (
 )
 # Further sentences of the language; the pictures' own captions do without them.
 OTHER = (
-    "PLACE , there BE.a NP.a LIGHT",
-    "LIGHT , there BE.a NP.a PLACE",
+    "SETTING , there BE.a NP.a JOIN*",
+    "PLACE , there BE.a NP.a LIGHT JOIN*",
+    "LIGHT , there BE.a NP.a PLACE JOIN*",
     "SETTING , SEE NP.a",
     "SETTING , there BE.a NP.a REST",
     "SETTING , SEE LIST",
@@ -146,7 +147,7 @@ def _words(table: object) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def rules() -> MappingProxyType[str, tuple[str, ...]]:
     """Every rule of the grammar by name."""
-    asides = _words(ASIDES)
+    asides = _words(ASIDES) + tuple(f"{relation} {{it}}" for relation in _words(RELATIONS))
     numbers = _words(NUMBERS)
     return MappingProxyType(
         {
@@ -157,7 +158,7 @@ def rules() -> MappingProxyType[str, tuple[str, ...]]:
             "MORE": OTHER,
             **SENTENCES,
             **PHRASES,
-            **{f"ASIDE.{n}": tuple(a.format(**PRONOUNS[n]) for a in asides) for n in "sp"},
+            **{f"ASIDE.{n}": tuple(dict.fromkeys(a.format(**PRONOUNS[n]) for a in asides)) for n in "sp"},
             "NOUN.s": tuple(s for forms in NOUNS.values() for s, _ in forms),
             "NOUN.p": tuple(p for forms in NOUNS.values() for _, p in forms),
             "SIZE": _words(SIZES),
