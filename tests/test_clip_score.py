@@ -125,25 +125,25 @@ def test_candidates_of_one_image_share_it(folder, images):
     together = evaluator(many, prepared)
     for i in range(2):
         alone = capreward.Samples(CAPTIONS, images=[images[i]], item=[0] * 5)
-        torch.testing.assert_close(evaluator(alone), together[5 * i : 5 * i + 5], rtol=0, atol=1e-6)
+        torch.testing.assert_close(evaluator(alone), together[5 * i : 5 * i + 5], rtol=0, atol=1e-5)
 
 
 def test_batches_order_and_duplicates_do_not_matter(folder, images):
     evaluator = capreward.load("refpacs", checkpoint=f"local-dir:{folder}", device="cpu", batch_size=2)
     whole = capreward.load("refpacs", checkpoint=f"local-dir:{folder}", device="cpu")(samples(images))
-    torch.testing.assert_close(evaluator(samples(images)), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(evaluator(samples(images)), whole, rtol=0, atol=1e-5)
     order = [3, 0, 4, 0, 2, 1]
     mixed = capreward.Samples(
         [CAPTIONS[i] for i in order], references=[REFERENCES[i] for i in order], images=[images[i] for i in order]
     )
-    torch.testing.assert_close(evaluator(mixed), whole[order], rtol=0, atol=1e-6)
+    torch.testing.assert_close(evaluator(mixed), whole[order], rtol=0, atol=1e-5)
 
 
 def test_ready_pixels_score_as_their_pictures(folder, images):
     steps = original.transform(32, **OPENAI)
     evaluator = capreward.load("clips", checkpoint=f"local-dir:{folder}", device="cpu")
     pixels = [Pixels(steps(image)) for image in images]
-    torch.testing.assert_close(evaluator(samples(pixels)), evaluator(samples(images)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(evaluator(samples(pixels)), evaluator(samples(images)), rtol=0, atol=1e-5)
     with pytest.raises(
         InputError, match=r"takes normalised pixels, float \[N, 3, 32, 32\]; found float32 \[1, 3, 8, 8\]"
     ):
@@ -156,7 +156,7 @@ def test_images_without_references_have_no_reference_aware_score(folder, images)
     values = evaluator(some)
     assert torch.isnan(values).tolist() == [False, False, False, True, False]
     kept = [0, 1, 2, 4]
-    torch.testing.assert_close(values[kept], evaluator(samples(images))[kept], rtol=0, atol=1e-6)
+    torch.testing.assert_close(values[kept], evaluator(samples(images))[kept], rtol=0, atol=1e-5)
 
 
 def test_captions_cut_at_the_context_length_are_counted(folder, images):

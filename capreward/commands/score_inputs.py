@@ -82,10 +82,13 @@ def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:
 
     def picture_of(key: str) -> Image.Image | None:
         from capreward.data.images.pictures import as_picture
+        from capreward.data.scenes import picture_of as scene_of
         from capreward.encoders.store import StoredFeature
 
         image = known.get(key)
-        return None if image is None or isinstance(image, StoredFeature) else as_picture(image).open()
+        if isinstance(image, StoredFeature):
+            image = scene_of(key)  # a scene can be drawn again; of other images only the features are here
+        return None if image is None else as_picture(image).open()
 
     return picture_of
 

@@ -38,9 +38,11 @@ def trimmed_text_features(model: Any, tokens: Tensor) -> Tensor:
     dtype = model.transformer.get_cast_dtype()
     x = model.token_embedding(tokens).to(dtype) + model.positional_embedding[:length].to(dtype)
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]  # LayerNorm is per position: one is enough
-    ends = model.ln_final(ends)
-    if model.text_projection is None:
-        return ends
-    linear = isinstance(model.text_projection, torch.nn.Linear)
-    return model.text_projection(ends) if linear else ends @ model.text_projection
+    ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    ends = model.ln_final(ends)  # it works on each position alone: the end tokens' are enough
+    features: Tensor = ends
+    if isinstance(model.text_projection, torch.nn.Linear):
+        features = model.text_projection(ends)
+    elif model.text_projection is not None:
+        features = ends @ model.text_projection
+    return features

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from capreward.encoders.pool import EncoderPool, EncoderSettings
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
-from capreward.evaluators.clip_weights import choose_settings, features_of
+from capreward.evaluators.clip_weights import choose_settings, features_of, stored_precision
 from capreward.samples import Samples
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class ClipScore(Evaluator):
                 f"{self.name}: {encoder.spec.name} was trained with a sigmoid loss, for whose cosines "
                 f"w={self.default_w:g} means nothing; give w="
             )
-        self._encoder_fields = encoder.fields()
+        self._encoder_fields = {**encoder.fields(), "features": stored_precision(samples)}
         return encoder
 
     def check_needs(self, samples: Samples) -> None:
@@ -245,10 +245,9 @@ class ClipScore(Evaluator):
 
     def _normalised(self, features: Tensor) -> Tensor:
         """Divided by the L2 norm; in float16 the way CLIPScore's script does it, x / sqrt(sum(x^2))."""
-        if not self.legacy_fp16:
-            return features / features.norm(dim=-1, keepdim=True)
-        half = features.half()
-        return half / (half * half).sum(dim=-1, keepdim=True).sqrt()
+        used = features.half() if self.legacy_fp16 else features
+        unit: Tensor = used / (used * used).sum(dim=-1, keepdim=True).sqrt()
+        return unit
 
 
 class RefClipScore(ClipScore):
@@ -324,7 +323,8 @@ class RefPacSpp(RefClipScore):
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
-    return (left * right).sum(dim=-1)
+    products: Tensor = left * right
+    return products.sum(dim=-1)
 
 
 def _best_reference(captions: Tensor, item: npt.NDArray[np.int64], prepared: Prepared) -> Tensor:

@@ -56,6 +56,13 @@ def _is_scene(image: Any) -> bool:
     return isinstance(image, ScenePicture)
 
 
+def stored_precision(samples: Samples) -> str | None:
+    """How features of a store were rounded, where they were; it changes the last digits."""
+    stores = {id(i.store): i.store for i in samples.images or [] if i is not None and _is_stored(i)}
+    rounded = sorted({store.dtype for store in stores.values()} - {"float32"})
+    return "+".join(rounded) or None
+
+
 def features_of(
     samples: Samples,
     encoder: Encoder,

@@ -131,7 +131,7 @@ def train(model: nn.Module, tokenizer: Any, plan: Plan) -> list[dict[str, float]
         torch.nn.utils.clip_grad_norm_(wanted, 1.0)
         optimizer.step()
         with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(100))  # type: ignore[operator,union-attr]
+            model.logit_scale.clamp_(max=math.log(100))  # type: ignore[operator]
         running += loss.item()
         if (step + 1) % 100 == 0:
             found = evaluate(model, tokenizer, validation)
@@ -148,7 +148,7 @@ def evaluate(model: nn.Module, tokenizer: Any, data: Batch) -> dict[str, float]:
 
     model.eval()
     with torch.no_grad():
-        image = torch.cat([_image(model, part) for part in data.pixels.split(250)])
+        image = torch.cat([_image(model, part) for part in data.pixels.split(250)])  # type: ignore[no-untyped-call]
         lines = [data.captions[at : at + 250] for at in range(0, len(data.captions), 250)]
         text = torch.cat([_text(model, tokenizer, part) for part in lines])
     found = {}
@@ -171,7 +171,7 @@ def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
 
 
 def _loss(model: nn.Module, tokenizer: Any, batches: SceneBatches, plan: Plan) -> Tensor:
-    scale: Tensor = model.logit_scale.exp()  # type: ignore[operator,union-attr]
+    scale: Tensor = model.logit_scale.exp()  # type: ignore[operator]
     first, more = batches.pair()
     image, text = _image(model, first.pixels), _text(model, tokenizer, first.captions)
     if not plan.augmented:
@@ -230,7 +230,7 @@ def _model(model_cfg: dict[str, Any]) -> nn.Module:
 
     import open_clip
 
-    model: nn.Module = open_clip.CLIP(**deepcopy(model_cfg))  # type: ignore[no-untyped-call]
+    model: nn.Module = open_clip.CLIP(**deepcopy(model_cfg))
     return model
 
 
