@@ -95,6 +95,7 @@ def test_half_precision_tensors_are_taken_as_near_as_they_are():
         (torch.zeros(2, 3, 4, 5), r"\[2, 3, 4, 5\] of float32; give"),
         (torch.full((3, 4, 5), float("nan")), r"float32 with NaN; floats must lie in \[0, 1\]"),
         (torch.full((3, 4, 5), 255.0), r"with values from 255 to 255; floats must lie in \[0, 1\]"),
+        (torch.linspace(0, 1.5, 60).view(3, 4, 5), r"with values from 0 to 1.5; floats must lie in \[0, 1\]"),
         (torch.linspace(-1, 1, 60).view(3, 4, 5), r"with values from -1 to 1; floats must lie in \[0, 1\]"),
         ({"path": "a.jpg"}, "^an image is dict; give a path, the bytes of a picture file, a PIL image"),
         (None, "^an image is NoneType; give a path"),

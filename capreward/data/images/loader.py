@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,18 +81,16 @@ class Loader:
         size = self.preprocessing.size
         indices: list[int] = []
         batch = np.empty((min(self.batch_size, len(self.pictures)), size, size, 3), dtype=np.uint8)
-        # Closed here, whatever happens: a traceback that somebody keeps would keep the workers too.
-        with closing(self._good()) as good:
-            for index, crop in good:
-                batch[len(indices)] = crop
-                indices.append(index)
-                if len(indices) == self.batch_size:
-                    yield indices, torch.from_numpy(batch)
-                    indices, batch = [], np.empty_like(batch)
+        for index, crop in self._good():
+            batch[len(indices)] = crop
+            indices.append(index)
+            if len(indices) == self.batch_size:
+                yield indices, torch.from_numpy(batch)
+                indices, batch = [], np.empty_like(batch)
         if indices:
             yield indices, torch.from_numpy(batch[: len(indices)])
 
-    def _good(self) -> Generator[tuple[int, npt.NDArray[np.uint8]], None, None]:
+    def _good(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
         """Yield index and crop of each picture, and note the broken ones or end with them."""
         for start, end, (crops, broken) in self._chunks():
             self.broken += [(start + place, sentence) for place, sentence in broken.items()]
