@@ -131,6 +131,12 @@ class Score:
 
         return intervals([self], resamples=resamples, level=level, seed=seed)[self.name]
 
+    def renamed(self, name: str) -> Score:
+        """The same score under another name; members of a family get what the name adds: ``bleu1(tokenizer=none)``."""
+        added = name.removeprefix(self.name)
+        parts = {f"{n}{added}": replace(p, name=f"{n}{added}") for n, p in self.parts.items()} if self.family else None
+        return replace(self, name=name, parts=self.parts if parts is None else parts)
+
     def merge(self, other: Score) -> Score:
         """Join the scores of two halves of a corpus (two processes, say) that share no item.
 

@@ -11,7 +11,7 @@ from capreward.errors import InputError
 from capreward.evaluators import evaluators
 from capreward.evaluators.base import Evaluator
 from capreward.evaluators.combined import combine
-from capreward.expression import parse, parse_list
+from capreward.expression import canonical, parse, parse_list
 from capreward.samples import Samples
 from capreward.scores import Scores
 
@@ -70,14 +70,25 @@ def load_list(metrics: str | Sequence[str | Evaluator], **shared: Any) -> list[E
     given = [metrics] if isinstance(metrics, str) else list(metrics)
     loader = _loader({k: v for k, v in shared.items() if v is not None})
     found: list[Evaluator] = []
+    spelt: list[str] = []
     for entry in given:
-        found += [entry] if isinstance(entry, Evaluator) else [combine(n, loader) for n in parse_list(entry)]
-    names = [e.name for e in found]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise InputError(f"the metric {repeated[0]!r} is asked for twice")
+        nodes = [] if isinstance(entry, Evaluator) else parse_list(entry)
+        found += [entry] if isinstance(entry, Evaluator) else [combine(n, loader) for n in nodes]
+        spelt += [entry.name] if isinstance(entry, Evaluator) else [canonical(n) for n in nodes]
+    _label_repeated(found, spelt)
     share(e for e in found if not any(e is g for g in given))
     return found
+
+
+def _label_repeated(found: Sequence[Evaluator], spelt: Sequence[str]) -> None:
+    """Tell evaluators of one name apart by how the list spells them."""
+    twice = next((text for text in spelt if spelt.count(text) > 1), None)
+    if twice is not None:
+        raise InputError(f"the metric {twice!r} is asked for twice")
+    names = [e.name for e in found]
+    for evaluator, text in zip(found, spelt, strict=True):
+        if names.count(evaluator.name) > 1 and text != evaluator.name:
+            evaluator.label = text
 
 
 def default_metrics(*, references: bool, images: bool) -> str:
@@ -161,7 +172,8 @@ def evaluate(
             progress(evaluator.name, i, len(found))
             evaluator.watch(_within(progress, i, len(found)))
         try:
-            done.append(evaluator.corpus(samples))
+            score = evaluator.corpus(samples)
+            done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
     return Scores(done, keys=[samples.key[i] for i in samples.item.tolist()], captions=samples.captions)

@@ -143,7 +143,7 @@ def test_plugins_and_expressions(tmp_path):
     expected = np.mean([sum(c in "aeiou" for c in t) - 2 * len(t.split()) for t in captions])
     assert json.loads(done.stdout)["systems"][0]["scores"]["vowels - 2*length"]["value"] == pytest.approx(expected)
     assert "Vowels, counted." in run("ls", "--plugin", plugin).stdout
-    assert "shout needs images; give images=[...] in Python" in refused(
+    assert "shout needs images; give --images FOLDER (none of the 12 images" in refused(
         "score", CAPTIONS, "--plugin", plugin, "-m", "shout"
     )
 

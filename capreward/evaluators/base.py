@@ -29,6 +29,7 @@ class Evaluator:
 
     Attributes:
         name: as in the registry and in tables.
+        label: in place of the name, where a list holds the same evaluator with other options.
         needs: what must be known of each item, a subset of ``{"images", "references"}``.
         higher_is_better: the direction; None where neither is better (length).
         is_share: papers print it times 100; false for counts and for rewards of one's own.
@@ -39,6 +40,7 @@ class Evaluator:
     """
 
     name: str = ""
+    label: str | None = None
     needs: frozenset[str] = frozenset()
     higher_is_better: bool | None = True
     is_share: bool = True

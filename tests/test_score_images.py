@@ -1,0 +1,190 @@
+"""``capreward score`` with images: one number through every way in, and one sentence for what cannot be used."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tarfile
+
+import pytest
+from click.testing import CliRunner
+from clip_helpers import small_model, write_folder
+from PIL import Image
+
+import capreward
+from capreward.commands import main
+
+EXAMPLES = ("clipscore_example", "pacscore_example")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def values(*arguments):
+    """Metric to value, and the notes, of the first system."""
+    done = run("score", *arguments, "--json", "--quiet", "--resamples", 0)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    return {name: row["value"] for name, row in found["systems"][0]["scores"].items()}, found["notes"]
+
+
+def refused(*arguments):
+    done = run("score", *arguments)
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr.removeprefix("Error: ").strip()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("weights") / "small", small_model())
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three pictures with captions and references."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, colour in enumerate(("red", "green", "blue")):
+        picture = Image.radial_gradient("L").resize((60 + 10 * i, 50)).convert("RGB")
+        Image.blend(picture, Image.new("RGB", picture.size, colour), 0.5).save(folder / f"COCO_val2014_{i + 1:012}.jpg")
+    captions = {"1": "a red circle", "2": "a green circle", "3": "a blue circle"}
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    (tmp_path / "refs.json").write_text(json.dumps({k: [f"{v} fades", "a circle"] for k, v in captions.items()}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_the_original_repositories_score_alike_by_every_way_in(example, shared_data, weights, tmp_path):
+    folder = shared_data / "photos_examples" / example
+    captions = json.loads((folder / "good_captions.json").read_text())
+    metrics = f"clips(checkpoint='{weights}'), refclips(checkpoint='{weights}'), pacs(checkpoint='{weights}')"
+    references = ["-r", folder / "refs.json", "-m", metrics]
+    by_folder, _ = values(folder / "good_captions.json", "--images", folder / "images", *references)
+
+    pictures = {p.stem: p for p in (folder / "images").iterdir()}
+    table = tmp_path / "captions.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "photo", "caption"])
+        writer.writerows([key, pictures[key], caption] for key, caption in captions.items())
+    by_column, _ = values(table, "--image-column", "photo", *references)
+
+    shard = tmp_path / "shard.tar"
+    with tarfile.open(shard, "w") as archive:
+        for key, caption in captions.items():
+            archive.add(pictures[key], f"{key}.jpg")
+            text = tmp_path / f"{key}.txt"
+            text.write_text(caption)
+            archive.add(text, f"{key}.txt")
+    by_shard, _ = values(shard, *references)
+    by_both, _ = values(folder / "good_captions.json", "--images", shard, *references)
+
+    store = tmp_path / "features"
+    done = run("embed", folder / "images", "-o", store, "--checkpoint", weights, "-q")
+    assert done.exit_code == 0, done.output
+    by_store, _ = values(folder / "good_captions.json", "--images", store, *references)
+
+    assert by_column == by_shard == by_both == by_folder
+    assert by_store == pytest.approx(by_folder, abs=1e-6)
+    python = capreward.score(
+        list(captions.values()),
+        [json.loads((folder / "refs.json").read_text())[k] for k in captions],
+        images=[Image.open(pictures[k]) for k in captions],
+        metrics=metrics,
+    )
+    assert {s.name: s.value for s in python.columns()} == pytest.approx(by_folder, abs=1e-12)
+
+
+def test_references_and_images_decide_what_is_computed(photos, weights, monkeypatch):
+    monkeypatch.setenv("CAPREWARD_WEIGHTS", str(photos))
+    shutil.copytree(weights, photos / "ViT-B-32")
+    folder = photos / "photos"
+    found, _ = values(photos / "captions.json", "--images", folder)
+    assert list(found) == ["clips"]
+    found, _ = values(photos / "captions.json", "-i", folder, "-r", photos / "refs.json")
+    assert list(found) == ["bleu1", "bleu2", "bleu3", "bleu4", "rouge", "cider", "clips", "refclips"]
+
+
+def test_one_evaluator_with_two_checkpoints_is_two_columns(photos, weights, tmp_path):
+    other = write_folder(tmp_path / "other", small_model(seed=1))
+    metrics = f"clips(checkpoint='{weights}'), clips(checkpoint='{other}')"
+    found, _ = values(photos / "captions.json", "-i", photos / "photos", "-m", metrics)
+    assert list(found) == [f"clips(checkpoint={weights})", f"clips(checkpoint={other})"]
+    alone, _ = values(photos / "captions.json", "-i", photos / "photos", "-m", f"clips(checkpoint='{other}')")
+    assert found[f"clips(checkpoint={other})"] == alone["clips"]
+    twice = f"clips(checkpoint='{weights}'), clips(checkpoint='{weights}')"
+    assert "asked for twice" in refused(photos / "captions.json", "-i", photos / "photos", "-m", twice)
+
+
+def test_text_and_image_metrics_combine(photos, weights):
+    metrics = f"2*clips(checkpoint='{weights}') + rouge - repetition"
+    found, _ = values(photos / "captions.json", "-i", photos / "photos", "-r", photos / "refs.json", "-m", metrics)
+    parts = [value for name, value in found.items() if not name.startswith("2*")]
+    assert found.pop(next(iter(found))) == pytest.approx(2 * parts[0] + parts[1] - parts[2], abs=1e-12)
+
+
+def test_broken_pictures_are_named_and_only_skipped_when_asked(photos, weights):
+    (photos / "photos" / "COCO_val2014_000000000002.jpg").write_text("<html>not found</html>")
+    given = [photos / "captions.json", "-i", photos / "photos", "-m", f"clips(checkpoint='{weights}'),repetition"]
+    sentence = refused(*given)
+    assert "COCO_val2014_000000000002.jpg" in sentence
+    assert "--skip-broken" in sentence
+    found, notes = values(*given, "--skip-broken")
+    assert any("1 broken image skipped" in note and "000000000002.jpg" in note for note in notes)
+    kept = [1, 3]
+    alone = {str(k): ["", "a red circle", "", "a blue circle"][k] for k in kept}
+    (photos / "two.json").write_text(json.dumps(alone))
+    expected, _ = values(photos / "two.json", *given[1:])
+    assert found["clips"] == pytest.approx(expected["clips"], abs=1e-6)
+    assert found["repetition"] == 0.0
+
+
+def test_missing_pictures_are_counted_and_only_left_out_when_asked(photos, weights):
+    (photos / "photos" / "COCO_val2014_000000000002.jpg").unlink()
+    given = [photos / "captions.json", "-i", photos / "photos", "-m", f"clips(checkpoint='{weights}')"]
+    sentence = refused(*given)
+    assert "--allow-missing" in sentence
+    assert "2" in sentence
+    _, notes = values(*given, "--allow-missing")
+    assert any("2" in note for note in notes)
+
+
+def test_what_is_missing_is_said_in_one_sentence(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPREWARD_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    captions = photos / "captions.json"
+    assert "give --images FOLDER" in refused(captions, "-m", "clips")
+    sentence = refused(captions, "-i", photos / "photos", "-m", "pacs")
+    assert "clip_ViT-B-32.pth" in sentence
+    assert "capreward weights add" in sentence
+    assert "nowhere" in refused(captions, "-i", photos / "nowhere", "-m", "clips")
+    assert "scene" in refused(captions, "-i", "scenes", "-m", "clips")
+    sentence = refused(captions, "-i", photos / "photos", "-m", f"clips(checkpoint='{captions}')")
+    assert "captions.json" in sentence
+
+
+def test_a_store_of_another_encoder_is_refused(photos, weights, tmp_path):
+    other = write_folder(tmp_path / "other", small_model(seed=1))
+    done = run("embed", photos / "photos", "-o", tmp_path / "store", "--checkpoint", other, "-q")
+    assert done.exit_code == 0, done.output
+    sentence = refused(photos / "captions.json", "-i", tmp_path / "store", "-m", f"clips(checkpoint='{weights}')")
+    assert "other" in sentence
+
+
+def test_the_gallery_shows_the_pictures(photos, weights):
+    page = photos / "gallery.html"
+    metrics = f"clips(checkpoint='{weights}'),length"
+    done = run("score", photos / "captions.json", "-i", photos / "photos", "-m", metrics, "--gallery", page)
+    assert done.exit_code == 0, done.output
+    assert f"3 images shown in {page}" in done.stderr
+    text = page.read_text()
+    assert text.count("data:image/") >= 3
+    assert "a green circle" in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert "--gallery" in refused(photos / "captions.json", "-m", "length", "--gallery", photos / "page.txt")
