@@ -112,6 +112,14 @@ def test_other_pictures_are_refused(images):
     assert str(error.value) == "scene-facts needs pictures of the scenes world; give --images scenes"
 
 
+def test_a_true_relation_of_another_pair_is_precise_and_recalls_nothing():
+    """The full caption relates the kite to the houses; that it is above the balls is true as well."""
+    score = SceneFacts().corpus(Samples(["a kite is above two balls"], images=[ScenePicture("val", 3)]))
+    assert score.parts["scene-facts-precision"].value == 1.0
+    assert score.parts["scene-facts-recall"].value == 4 / 18
+    assert score.parts["relations-recall"].value == 0.0
+
+
 def test_missing_pictures_are_asked_for():
     with pytest.raises(InputError, match="scene-facts needs images"):
         SceneFacts().corpus(Samples(["a ball"]))

@@ -55,6 +55,7 @@ def test_the_object_of_before_is_no_new_one():
 def test_broken_captions_are_read():
     assert mentions("red ball big on is beach two star blue") == [("ball", {"red"}, set()), ("star", set(), {2})]
     assert mentions("a red very shiny ball") == [("ball", {"red"}, {1})]
+    assert mentions("a red is ball") == [("ball", set(), set())]
     assert mentions("a red and a ball") == [("ball", set(), {1})]
     assert mentions("a red blue ball") == [("ball", {"red", "blue"}, {1})]
     assert mentions("A RED BALL!!! (a, large; tree)") == [("ball", {"red"}, {1}), ("tree", {"large"}, {1})]
@@ -133,6 +134,10 @@ FIRST = "a small pink kite above three small striped white houses in the desert 
         (FIRST.replace("desert", "snow"), [(2, 2, 2, 2), (5, 5, 5, 5), (1, 1, 1, 1), (2, 2, 2, 2), (2, 1, 2, 1)]),
         (FIRST + " at night", [(2, 2, 2, 2), (5, 5, 5, 5), (1, 1, 1, 1), (2, 2, 2, 2), (3, 2, 2, 2)]),
         (FIRST + " and a small pink kite", [(3, 2, 2, 2), (7, 5, 5, 5), (1, 1, 1, 1), (3, 2, 2, 2), (2, 2, 2, 2)]),
+        (
+            FIRST + " and a kite above the houses",
+            [(3, 2, 2, 2), (5, 5, 5, 5), (2, 1, 1, 1), (3, 2, 2, 2), (2, 2, 2, 2)],
+        ),
         ("three white houses", [(1, 1, 2, 1), (1, 1, 5, 1), (0, 0, 1, 0), (1, 1, 2, 1), (0, 0, 2, 0)]),
         ("the houses are below a kite", [(2, 2, 2, 2), (0, 0, 5, 0), (1, 1, 1, 1), (1, 1, 2, 1), (0, 0, 2, 0)]),
         ("", [(0, 0, 2, 0), (0, 0, 5, 0), (0, 0, 1, 0), (0, 0, 2, 0), (0, 0, 2, 0)]),
