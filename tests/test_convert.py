@@ -10,7 +10,7 @@ import os
 import pytest
 import torch
 from click.testing import CliRunner
-from clip_files import TEXT, VIT, features, folder_of, model_cfg, pixels, same_features, save, scripted, small_clip
+from clip_files import TEXT, VIT, check_features, features, folder_of, model_cfg, pixels, save, scripted, small_clip
 
 from capreward.commands.convert import convert as command
 from capreward.encoders.backend import import_open_clip
@@ -37,10 +37,10 @@ def test_round_trip(tmp_path, quick_gelu, statistics, mean):
     path = save(tmp_path / "x.pth", {"state_dict": model.state_dict()})
     done = convert(path, tmp_path / "out", Asked(quick_gelu=quick_gelu, statistics=statistics))
     theirs, steps = by_open_clip(tmp_path / "out")
-    same_features(theirs, model)
+    check_features(theirs, model)
     assert steps.transforms[-1].mean[0] == mean
     clip = load_clip(tmp_path / "out")
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert clip.spec.quick_gelu == quick_gelu
     assert clip.spec.preprocessing.statistics == statistics
     assert clip.spec.notes == ()
@@ -89,7 +89,7 @@ def test_other_layouts(tmp_path, kind):
         save(path, {"state_dict": with_factors(small_clip())})
     done = convert(path, tmp_path / "out", Asked(quick_gelu=True, statistics="openai"))
     theirs, _ = by_open_clip(tmp_path / "out")
-    same_features(theirs, load_clip(path).model)
+    check_features(theirs, load_clip(path).model)
     assert load_clip(tmp_path / "out").spec.layout == done.spec.layout
     assert done.parameters == sum(p.numel() for p in theirs.parameters())
 
@@ -159,7 +159,7 @@ def test_heads_of_a_configuration_are_kept(tmp_path):
     config = model_cfg(vision={**VIT, "head_width": 32})
     model = small_clip(vision={**VIT, "head_width": 32})
     convert(folder_of(tmp_path / "x", model.state_dict(), config), tmp_path / "out")
-    same_features(by_open_clip(tmp_path / "out")[0], model)
+    check_features(by_open_clip(tmp_path / "out")[0], model)
 
 
 def test_what_the_command_prints(tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from click.testing import CliRunner
-from clip_files import TEXT, VIT, folder_of, model_cfg, same_features, save, small_clip
+from clip_files import TEXT, VIT, check_features, folder_of, model_cfg, save, small_clip
 from test_checkpoint_lora import with_factors
 
 from capreward.commands.weights import weights as command
@@ -102,7 +102,7 @@ def test_found_by_file_name(tmp_path, monkeypatch):
     found = find_weights("pacs")
     assert (found.path, found.quick_gelu, found.statistics, found.origin) == (path, True, "openai", "CAPREWARD_WEIGHTS")
     clip = load_clip(found.path, quick_gelu=found.quick_gelu, statistics=found.statistics)
-    same_features(clip.model, small_clip(**B32))
+    check_features(clip.model, small_clip(**B32))
     assert clip.spec.notes == ()
     large = save(first / "openClip_ViT-L-14.pth", {"state_dict": small_clip(**L14).state_dict()})
     found = find_weights("pacs", "L/14")
@@ -176,7 +176,7 @@ def test_adding_a_folder(tmp_path, empty_home):
     assert run("add", tmp_path / "converted").exit_code == 0
     found = find_weights("pacs", "L/14")
     assert found.path == empty_home / "openClip_ViT-L-14"
-    same_features(load_clip(found.path).model, small_clip(**L14, quick_gelu=False))
+    check_features(load_clip(found.path).model, small_clip(**L14, quick_gelu=False))
     assert "is already kept" in run("add", tmp_path / "converted").stderr
     assert (
         run(

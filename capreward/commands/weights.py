@@ -38,9 +38,8 @@ def weights(ctx: click.Context, as_json: bool) -> None:
             click.echo(f"    not found; published at {row['published']}")
         else:
             known = row["published_sha256"]
-            verdict = (
-                "" if known is None else ", as published" if known == row["sha256"] else ", not the published file"
-            )
+            same = "as published" if known == row["sha256"] else "not the published file"
+            verdict = "" if known is None else f", {same}"
             click.echo(f"    {row['found']} ({row['origin']})\n    sha256 {row['sha256']}{verdict}")
 
 
