@@ -52,7 +52,7 @@ def features(model, seed=1):
     return model.encode_image(pixels(model, seed=seed)), model.encode_text(tokens())
 
 
-def same_features(model, other, *, tolerance=0.0):
+def check_features(model, other, *, tolerance=0.0):
     for mine, theirs in zip(features(model), features(other), strict=True):
         torch.testing.assert_close(mine.float(), theirs.float(), rtol=0, atol=tolerance)
 

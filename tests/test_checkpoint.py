@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pytest
 import torch
-from clip_files import same_features, save, scripted, small_clip
+from clip_files import check_features, save, scripted, small_clip
 
 from capreward.encoders.checkpoint import read_checkpoint, sha256_of
 from capreward.encoders.loading import load_clip
@@ -17,7 +17,7 @@ from capreward.errors import InputError
 FORMATS = {"zip": {}, "legacy": {"_use_new_zipfile_serialization": False}}
 
 
-def same_tensors(found, wanted):
+def check_tensors(found, wanted):
     assert set(found) == set(wanted)
     for name, tensor in wanted.items():
         assert found[name].dtype == tensor.dtype, name
@@ -33,14 +33,14 @@ def state():
 def test_torch_files(tmp_path, state, options):
     found = read_checkpoint(save(tmp_path / "x.pth", state, **options))
     assert found.kind == ("legacy" if options else "torch")
-    same_tensors(found.tensors, state)
+    check_tensors(found.tensors, state)
 
 
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
 def test_wrapped_state_dicts(tmp_path, state, options, wrapper):
     whole = {"epoch": 3, "name": "x", wrapper: state, "optimizer": {"state": {}, "lr": 1e-3}}
-    same_tensors(read_checkpoint(save(tmp_path / "x.pth", whole, **options)).tensors, state)
+    check_tensors(read_checkpoint(save(tmp_path / "x.pth", whole, **options)).tensors, state)
 
 
 def test_safetensors(tmp_path, state):
@@ -50,7 +50,7 @@ def test_safetensors(tmp_path, state):
         save_file({n: t.contiguous() for n, t in state.items()}, tmp_path / name)
         found = read_checkpoint(tmp_path / name)
         assert found.kind == "safetensors"
-        same_tensors(found.tensors, state)
+        check_tensors(found.tensors, state)
 
 
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
@@ -76,7 +76,7 @@ def test_the_restricted_reader_gives_the_tensors_that_torch_gives(tmp_path, opti
         torch.load(path, weights_only=True)
     found = read_checkpoint(path)
     assert found.dropped == ()
-    same_tensors(found.tensors, {n: t.detach() for n, t in state.items()})
+    check_tensors(found.tensors, {n: t.detach() for n, t in state.items()})
 
 
 REAL = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.uint8)
@@ -92,7 +92,7 @@ def test_unknown_classes_are_named_and_left_out_on_request(tmp_path, state, opti
         read_checkpoint(path)
     found = read_checkpoint(path, drop_unknown=True)
     assert found.dropped == ("argparse.Namespace",)
-    same_tensors(found.tensors, state)
+    check_tensors(found.tensors, state)
 
 
 def test_torchscript_is_read_without_its_code(tmp_path):
@@ -104,10 +104,10 @@ def test_torchscript_is_read_without_its_code(tmp_path):
     numbers = {n: int(found.tensors.pop(n)) for n in ("input_resolution", "context_length", "vocab_size")}
     assert numbers == {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
     found.tensors.pop("attn_mask")
-    same_tensors(found.tensors, state)
+    check_tensors(found.tensors, state)
     jit = torch.jit.load(str(path)).state_dict()
     assert {n for n in jit if n not in numbers and n != "attn_mask"} == set(state)
-    same_features(load_clip(path).model, model)
+    check_features(load_clip(path).model, model)
 
 
 def test_torchscript_in_half_precision(tmp_path):
@@ -119,7 +119,7 @@ def test_torchscript_in_half_precision(tmp_path):
     clip = load_clip(path)
     assert clip.spec.layout == "openai"
     assert clip.model.visual.proj.dtype == torch.float32
-    same_features(clip.model, rounded)
+    check_features(clip.model, rounded)
 
 
 def test_a_scripted_module_too(tmp_path):
@@ -147,7 +147,7 @@ def test_a_scripted_module_too(tmp_path):
 
     module = Outer()
     torch.jit.script(module).save(str(tmp_path / "x.pt"))
-    same_tensors(read_checkpoint(tmp_path / "x.pt").tensors, {n: t.detach() for n, t in module.state_dict().items()})
+    check_tensors(read_checkpoint(tmp_path / "x.pt").tensors, {n: t.detach() for n, t in module.state_dict().items()})
 
 
 def test_loading_leaves_the_random_generator_alone(tmp_path, state):

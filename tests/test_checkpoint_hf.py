@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from clip_files import TEXTS, features, model_cfg, pixels, same_features, save, small_clip, tokens
+from clip_files import TEXTS, check_features, features, model_cfg, pixels, save, small_clip, tokens
 from torch.nn.functional import normalize
 
 from capreward.encoders.backend import import_open_clip
@@ -239,6 +239,6 @@ def test_the_grammar_head_in_openais_names(tmp_path):
     model = small_clip()
     clip = load_clip(save(tmp_path / "x.pth", {**model.state_dict(), **head}))
     assert clip.spec.layout == "grammar"
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert torch.equal(grammar_probability(clip), torch.full((len(TEXTS),), 0.5))
     assert model_cfg()["embed_dim"] == clip.spec.model_cfg["embed_dim"]

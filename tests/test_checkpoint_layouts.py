@@ -7,7 +7,19 @@ import math
 
 import pytest
 import torch
-from clip_files import RESNET, TEXT, TEXTS, VIT, features, folder_of, model_cfg, pixels, same_features, save, small_clip
+from clip_files import (
+    RESNET,
+    TEXT,
+    TEXTS,
+    VIT,
+    check_features,
+    features,
+    folder_of,
+    model_cfg,
+    pixels,
+    save,
+    small_clip,
+)
 
 from capreward.encoders.backend import import_open_clip
 from capreward.encoders.layouts import recognise
@@ -20,7 +32,7 @@ from capreward.errors import InputError
 def test_openai_state_dict(tmp_path):
     model = small_clip()
     clip = load_clip(save(tmp_path / "x.pth", {"state_dict": model.state_dict()}))
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert clip.spec.layout == "openai"
     assert clip.spec.name == "x.pth"
     assert clip.spec.quick_gelu
@@ -39,12 +51,12 @@ def test_the_user_says_what_a_file_does_not(tmp_path):
     model = small_clip(quick_gelu=False)
     path = save(tmp_path / "x.pth", model.state_dict())
     clip = load_clip(path, quick_gelu=False, statistics="half", decode="original")
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert clip.spec.notes == ()
     assert str(clip.spec.preprocessing) == "32-shortest-bicubic-half-original"
     assert clip.spec.fields()["act"] == "gelu"
     with pytest.raises(AssertionError):
-        same_features(load_clip(path).model, model)
+        check_features(load_clip(path).model, model)
     assert "its image statistics; taken: OpenAI's" in load_clip(path, quick_gelu=True).spec.notes[0]
     assert "its activation; taken: QuickGELU" in load_clip(path, statistics="imagenet").spec.notes[0]
     with pytest.raises(InputError, match="statistics='laion' is none of openai, half, imagenet"):
@@ -59,18 +71,18 @@ def test_the_user_says_what_a_file_does_not(tmp_path):
 def test_prefixes_of_training_code(tmp_path, prefix):
     model = small_clip()
     state = {f"{prefix}{n}": t for n, t in model.state_dict().items()}
-    same_features(load_clip(save(tmp_path / "x.pth", {"epoch": 1, "state_dict": state})).model, model)
+    check_features(load_clip(save(tmp_path / "x.pth", {"epoch": 1, "state_dict": state})).model, model)
 
 
 def test_open_clip_with_a_bias_and_a_custom_text_tower(tmp_path):
     model = small_clip(init_logit_bias=-10.0)
     clip = load_clip(save(tmp_path / "a.pth", model.state_dict()))
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert clip.spec.layout == "open_clip"
     assert torch.equal(clip.model.logit_bias, model.logit_bias)
     custom = import_open_clip().CustomTextCLIP(**model_cfg(nonscalar_logit_scale=True)).eval().requires_grad_(False)
     clip = load_clip(save(tmp_path / "b.pth", custom.state_dict()))
-    same_features(clip.model, custom)
+    check_features(clip.model, custom)
     assert clip.spec.layout == "open_clip"
     assert isinstance(clip.model, import_open_clip().CLIP)
 
@@ -174,14 +186,14 @@ def test_an_open_clip_folder_says_itself(tmp_path):
     folder = folder_of(tmp_path / "mine", model.state_dict(), config, **half)
     for source in (folder, f"local-dir:{folder}", folder / "open_clip_model.safetensors"):
         clip = load_clip(source)
-        same_features(clip.model, model)
+        check_features(clip.model, model)
         assert (clip.spec.name, clip.spec.layout, clip.spec.notes) == ("mine", "open_clip", ())
         assert str(clip.spec.preprocessing) == "32-squash-bilinear-half-careful"
     changed = load_clip(folder, quick_gelu=True, statistics="openai").spec
     assert changed.notes == ("mine runs with QuickGELU as asked; its configuration says GELU",)
     assert changed.preprocessing.statistics == "openai"
     with pytest.raises(AssertionError):
-        same_features(load_clip(folder, quick_gelu=True).model, model)
+        check_features(load_clip(folder, quick_gelu=True).model, model)
 
 
 def test_a_folder_with_a_vocabulary_of_its_own(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import shutil
 import threading
 
 import pytest
-from clip_files import folder_of, model_cfg, same_features, save, scripted, small_clip
+from clip_files import check_features, folder_of, model_cfg, save, scripted, small_clip
 
 from capreward.encoders.backend import import_open_clip
 from capreward.encoders.loading import load_clip
@@ -56,7 +56,7 @@ def test_a_cached_tag_has_the_tags_activation_and_statistics(home, tiny):
     model = small_clip(quick_gelu=True)
     scripted(small_clip(quick_gelu=True), home / ".cache" / "clip" / "tiny.pt")
     clip = load_clip("Tiny-16:mine")
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert clip.spec.quick_gelu
     assert (clip.spec.name, clip.spec.layout, clip.spec.notes) == ("Tiny-16:mine", "openai", ())
     assert str(clip.spec.preprocessing) == "32-squash-bilinear-half-careful"
@@ -64,10 +64,10 @@ def test_a_cached_tag_has_the_tags_activation_and_statistics(home, tiny):
     with pytest.warns(UserWarning, match="QuickGELU mismatch"):
         open_clips = import_open_clip().create_model("Tiny-16", pretrained="mine").eval().requires_grad_(False)
     with pytest.raises(AssertionError):
-        same_features(clip.model, open_clips)
+        check_features(clip.model, open_clips)
     plain = load_clip("Tiny-16:plain")
     assert not plain.spec.quick_gelu
-    same_features(plain.model, open_clips)
+    check_features(plain.model, open_clips)
     assert load_clip("Tiny-16:plain", quick_gelu=True).spec.notes[0].startswith("Tiny-16:plain runs with QuickGELU")
 
 
@@ -110,8 +110,8 @@ def test_a_tag_is_fetched_when_asked(home, tiny, tmp_path_factory):
         tiny["url"] = f"http://127.0.0.1:{server.server_port}/tiny.pt"
         clip = load_clip("Tiny-16:mine", download=True)
         server.shutdown()
-    same_features(clip.model, model)
-    same_features(load_clip("Tiny-16:mine").model, model)  # now from the cache
+    check_features(clip.model, model)
+    check_features(load_clip("Tiny-16:mine").model, model)  # now from the cache
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -126,7 +126,7 @@ def test_a_tag_on_the_hub(home, tiny, tmp_path):
     assert find_tag(tag).name == "open_clip_model.safetensors"
     assert find_tag({"hf_hub": "org/other/", "url": ""}) is None
     tiny.update(tag)
-    same_features(load_clip("Tiny-16:mine").model, model)
+    check_features(load_clip("Tiny-16:mine").model, model)
 
 
 def test_a_repository_of_the_hub(home, tmp_path):
@@ -134,7 +134,7 @@ def test_a_repository_of_the_hub(home, tmp_path):
     folder = folder_of(tmp_path / "x", model.state_dict(), model_cfg(quick_gelu=False), **HALF)
     cached(home, "org/open", folder)
     clip = load_clip("hf-hub:org/open")
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert clip.spec.name == "hf-hub:org/open"
     assert clip.spec.preprocessing.statistics == "half"
     (folder / "open_clip_model.safetensors").unlink()
@@ -173,5 +173,5 @@ def test_a_custom_model_of_open_clip(home, tiny, monkeypatch):
     )
     clip = load_clip("Tiny-16:mine")
     assert isinstance(clip.model, open_clip.CustomTextCLIP)
-    same_features(clip.model, model)
+    check_features(clip.model, model)
     assert json.dumps(clip.spec.fields())

@@ -37,7 +37,10 @@ def weights(ctx: click.Context, as_json: bool) -> None:
         if row["found"] is None:
             click.echo(f"    not found; published at {row['published']}")
         else:
-            click.echo(f"    {row['found']} ({row['origin']})\n    sha256 {row['sha256']}")
+            known = row["published_sha256"]
+            same = "as published" if known == row["sha256"] else "not the published file"
+            verdict = "" if known is None else f", {same}"
+            click.echo(f"    {row['found']} ({row['origin']})\n    sha256 {row['sha256']}{verdict}")
 
 
 @weights.command()

@@ -57,6 +57,7 @@ def status() -> list[dict[str, Any]]:
                 "origin": None if found is None else found.origin,
                 "sha256": None if found is None else digest_of(found.path),
                 "published": entry.published,
+                "published_sha256": entry.sha256,
             }
         )
     return rows
