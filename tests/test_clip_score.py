@@ -182,7 +182,7 @@ def test_half_precision_arithmetic_is_that_of_the_script(folder, images):
     evaluator = capreward.load("clips", checkpoint=f"local-dir:{folder}", device="cpu", legacy_fp16=True)
     prepared = evaluator.prepare(samples(images))
     assert prepared.images.dtype == torch.float16
-    encoder = prepared.encoder
+    encoder = evaluator.encoder(samples(images))
     raw = encoder.image_features(images).values.half().numpy()
     text = encoder.text_features([f"A photo depicts {c}" for c in CAPTIONS]).values.half().numpy()
     expected = 2.5 * np.clip(np.sum(original.normalised(raw) * original.normalised(text), axis=1), 0, None)
@@ -198,6 +198,10 @@ def test_travels_in_a_pickle_and_loads_its_weights_again(folder, images):
     packed = pickle.dumps(evaluator)
     assert len(packed) < 5000
     torch.testing.assert_close(pickle.loads(packed)(samples(images)), before, rtol=0, atol=0)
+    prepared = pickle.dumps(evaluator.prepare(samples(images)))
+    assert len(prepared) < 5000
+    there = pickle.loads(packed)(samples(images), pickle.loads(prepared))
+    torch.testing.assert_close(there, before, rtol=0, atol=0)
 
 
 def test_evaluators_of_one_call_share_one_encoder(folder, images):

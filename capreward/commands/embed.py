@@ -116,7 +116,9 @@ def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encod
     for key in table.keys[: options["count"]]:
         keys.append(f"{key}#{counts[key]}")
         counts[key] += 1
-    encoder = _encoder(options, [])
+    from capreward.data.scenes import picture_of
+
+    encoder = _encoder(options, [picture_of(key) for key in table.keys[:1]])
     done = embed_texts(
         encoder,
         keys,
@@ -162,7 +164,7 @@ def _table(options: dict[str, Any]) -> CaptionTable:
 def _encoder(options: dict[str, Any], pictures: list[Any]) -> Encoder:
     """The encoder that the evaluator would use for these pictures."""
     from capreward.encoders.pool import EncoderPool, EncoderSettings
-    from capreward.evaluators.clip_weights import choose_settings
+    from capreward.evaluators.clip_weights import choose_settings, shows_scenes
     from capreward.samples import Samples
 
     asked = EncoderSettings(
@@ -175,7 +177,9 @@ def _encoder(options: dict[str, Any], pictures: list[Any]) -> Encoder:
         download=options["download"],
     )
     samples = Samples([], images=pictures, item=[])
-    return EncoderPool().encoder(choose_settings(asked, options["family"], options["variant"], samples))
+    return EncoderPool().encoder(
+        choose_settings(asked, options["family"], options["variant"], scenes=shows_scenes(samples))
+    )
 
 
 def _shard(text: str) -> tuple[int, int]:

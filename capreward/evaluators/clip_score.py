@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from capreward.encoders.pool import EncoderPool, EncoderSettings
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
-from capreward.evaluators.clip_weights import choose_settings, features_of, stored_precision
+from capreward.evaluators.clip_weights import choose_settings, features_of, shows_scenes, stored_precision
 from capreward.samples import Samples
 
 if TYPE_CHECKING:
@@ -27,17 +28,17 @@ PROMPT = "A photo depicts"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the items alone determine.
+    """What the items alone determine; small enough to travel to another process.
 
     Attributes:
-        encoder: the encoder that made the features.
+        settings: of the encoder that made the features.
         images: [M, D], normalised; NaN rows for broken images.
         references: [R, D], normalised, all items' references in order; None for reference-free scores.
         offsets: where each item's references begin, int64 [M + 1].
         notes: what a person should know, one line each.
     """
 
-    encoder: Encoder
+    settings: EncoderSettings
     images: Tensor
     references: Tensor | None
     offsets: npt.NDArray[np.int64]
@@ -120,11 +121,12 @@ class ClipScore(Evaluator):
             download=download,
         )
         self.pool = EncoderPool()
+        self._chosen: dict[bool, EncoderSettings] = {}
         self._encoder_fields: dict[str, object] = {"model": checkpoint or f"published-{variant or 'B/32'}"}
         self._progress: Callable[[str, float, float], None] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_progress": None}
+        return {**self.__dict__, "_progress": None, "_chosen": {}}
 
     @property
     def factor(self) -> float:
@@ -151,8 +153,7 @@ class ClipScore(Evaluator):
         Raises:
             InputError: weights that are not found or cannot be used, with what to type.
         """
-        settings = choose_settings(self.asked, self.family, self.variant, samples)
-        encoder = self.pool.encoder(settings)
+        encoder = self.pool.encoder(self._settings(samples))
         if getattr(encoder.clip.model, "logit_bias", None) is not None and self.w is None:
             raise InputError(
                 f"{self.name}: {encoder.spec.name} was trained with a sigmoid loss, for whose cosines "
@@ -160,6 +161,12 @@ class ClipScore(Evaluator):
             )
         self._encoder_fields = {**encoder.fields(), "features": stored_precision(samples)}
         return encoder
+
+    def _settings(self, samples: Samples) -> EncoderSettings:
+        scenes = not self.asked.checkpoint and shows_scenes(samples)
+        if scenes not in self._chosen:  # looking for weights may read a file: once is enough
+            self._chosen[scenes] = choose_settings(self.asked, self.family, self.variant, scenes=scenes)
+        return self._chosen[scenes]
 
     def check_needs(self, samples: Samples) -> None:
         """The samples have images (and references), and the weights are there."""
@@ -178,13 +185,13 @@ class ClipScore(Evaluator):
             offsets[1:] = np.cumsum([len(r) for r in lists])
             found = self._texts(samples, encoder, "references", lambda: [t for r in lists for t in r])
             references = self._normalised(found.values)
-        return Prepared(encoder, self._normalised(images), references, offsets, tuple(notes))
+        return Prepared(self._settings(samples), self._normalised(images), references, offsets, tuple(notes))
 
     def scores(self, samples: Samples, prepared: Prepared) -> Tensor:
         """Per-caption scores, float32 [N] on the encoder's device, given samples it applies to."""
         import torch
 
-        texts = self._texts(samples, prepared.encoder, "captions", lambda: samples.captions)
+        texts = self._texts(samples, self.pool.encoder(prepared.settings), "captions", lambda: samples.captions)
         captions = self._normalised(texts.values)
         item = torch.as_tensor(samples.item, device=captions.device)
         cosine = _dot(prepared.images[item], captions)
@@ -223,15 +230,13 @@ class ClipScore(Evaluator):
 
     def remarks(self, samples: Samples, prepared: Prepared) -> list[str]:
         """What was assumed of the weights, skipped, or cut at the context length."""
-        said = [*prepared.encoder.spec.notes, *prepared.notes]
-        for what, texts in (("caption", samples.captions), ("reference", _all_references(self, samples))):
-            if texts:
-                cut = int(self._texts(samples, prepared.encoder, f"{what}s", lambda texts=texts: texts).cut.sum())  # type: ignore[misc]
-                if cut:
-                    limit = prepared.encoder.context_length
-                    said.append(
-                        f"{cut:,} of {len(texts):,} {what}s cut at {prepared.encoder.spec.name}'s {limit} tokens"
-                    )
+        encoder = self.pool.encoder(prepared.settings)
+        said = [*encoder.spec.notes, *prepared.notes]
+        for what, texts in (("captions", samples.captions), ("references", _all_references(self, samples))):
+            cut = int(self._texts(samples, encoder, what, partial(list, texts)).cut.sum()) if texts else 0
+            if cut:
+                limit = f"{encoder.spec.name}'s {encoder.context_length} tokens"
+                said.append(f"{cut:,} of {len(texts):,} {what} cut at {limit}")
         return said
 
     def _texts(self, samples: Samples, encoder: Encoder, what: str, texts: Callable[[], list[str]]) -> TextFeatures:

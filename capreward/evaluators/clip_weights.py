@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs"}
 
 
-def choose_settings(asked: EncoderSettings, family: str, variant: str | None, samples: Samples) -> EncoderSettings:
+def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
     """The settings with weights: those asked for, the scenes weights for scenes, or the published ones.
 
     Args:
         asked: by the user; an empty checkpoint asks for the default.
         family: ``clips``, ``pacs``, ``pacspp``.
         variant: of the published weights.
-        samples: whose images decide between photos and scenes.
+        scenes: whether pictures of the scenes world are judged.
 
     Raises:
         InputError: no weights found, with where they are published and what to type.
@@ -36,7 +36,7 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, sa
     settings = replace(asked, device=device, precision=precision_of(asked.precision, device))
     if settings.checkpoint:
         return published_settings(settings, family, variant)
-    if variant is None and family in SCENES and shows_scenes(samples):
+    if scenes and variant is None and family in SCENES:
         return replace(settings, checkpoint=SCENES[family])
     return named(settings, find_weights(family, variant))
 
