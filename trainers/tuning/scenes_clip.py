@@ -56,7 +56,7 @@ class Plan:
 
 PLANS = {
     "clip": Plan(seed=1, steps=2200, batch=192, rate=1e-3),
-    "judge": Plan(seed=2, steps=2200, batch=192, rate=1e-3, vision=RESNET, text=SHALLOW, first=10_000_000),
+    "judge": Plan(seed=2, steps=2000, batch=192, rate=1e-3, vision=RESNET, text=SHALLOW, first=10_000_000),
     "pacs": Plan(seed=3, steps=400, batch=192, rate=3e-4, warm_up=50, augmented=True, first=20_000_000),
 }
 
