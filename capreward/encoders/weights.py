@@ -108,19 +108,10 @@ def read_weights(source: str | Path, asked: Asked | None = None) -> Weights:
     )
 
 
-def read_file(
-    path: Path, asked: Asked, *, config: HFConfig | None = None, preprocessing: Mapping[str, Any] | None = None
-) -> Weights:
-    """Read a file whose architecture is in its shapes.
-
-    Args:
-        path: the file, or the first of those that ``checkpoint`` was read from.
-        asked: by the user.
-        config: of transformers, where there is one.
-        preprocessing: mean, std and interpolation, where a configuration says them.
-    """
+def read_file(path: Path, asked: Asked) -> Weights:
+    """Read a file that stands alone: its architecture is in its shapes."""
     checkpoint = read_checkpoint(path, drop_unknown=asked.drop_unknown)
-    return from_checkpoint(checkpoint, [path], path.name, asked, config=config, preprocessing=preprocessing)
+    return from_checkpoint(checkpoint, [path], path.name, asked)
 
 
 def from_checkpoint(
@@ -132,7 +123,19 @@ def from_checkpoint(
     config: HFConfig | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> Weights:
-    """Recognise a checkpoint's layout and settle what its shapes leave open; see :func:`read_file`."""
+    """Recognise a checkpoint's layout and settle what its shapes leave open.
+
+    Args:
+        checkpoint: the tensors of one or several files.
+        paths: of the files.
+        name: for signatures.
+        asked: by the user.
+        config: of transformers, where there is one.
+        preprocessing: mean, std and interpolation, where a configuration says them.
+
+    Raises:
+        InputError: another model, a CLIP with parts missing, or a text tower alone.
+    """
     from capreward.encoders.layouts import recognise
 
     where = str(paths[0])
