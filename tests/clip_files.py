@@ -11,6 +11,7 @@ from capreward.encoders.backend import import_open_clip
 
 TEXTS = ["A photo depicts a dog on a mat", "two red cats", ""]
 VOCABULARY = 49408
+RANK = 4
 VIT = {"image_size": 32, "patch_size": 16, "width": 128, "layers": 2}
 RESNET = {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "patch_size": None}
 TEXT = {"context_length": 77, "vocab_size": VOCABULARY, "width": 64, "heads": 1, "layers": 2}
@@ -104,3 +105,24 @@ def folder_of(path, state, config, **preprocess):
 def plain_pickle(path, value, protocol=2):
     path.write_bytes(pickle.dumps(value, protocol=protocol))
     return path
+
+
+def with_factors(model, *, mlp=1.0, seed=2):
+    """A state dict with factors as PAC-S++ stores them; shapes from the reference notes."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def factor(*shape):
+        return torch.randn(*shape, generator=generator) * 0.2
+
+    state = {n: t.clone() for n, t in model.state_dict().items()}
+    width, _, patch, _ = state["visual.conv1.weight"].shape
+    state["visual.conv1.lora_A"] = factor(RANK * patch, 3 * patch)
+    state["visual.conv1.lora_B"] = factor(width * patch, RANK * patch)
+    for name in [n for n in state if n.endswith("attn.in_proj_weight")]:
+        block, d = name.removesuffix("attn.in_proj_weight"), state[name].shape[1]
+        state[f"{name}_lora_A"], state[f"{name}_lora_B"] = factor(RANK, d), factor(3 * d, RANK)
+        state[f"{block}attn.out_proj.lora_A"], state[f"{block}attn.out_proj.lora_B"] = factor(RANK, d), factor(d, RANK)
+        state[f"{block}mlp.c_fc.lora_A"], state[f"{block}mlp.c_fc.lora_B"] = factor(RANK, d), factor(4 * d, RANK) * mlp
+        state[f"{block}mlp.c_proj.lora_A"] = factor(RANK, 4 * d)
+        state[f"{block}mlp.c_proj.lora_B"] = factor(d, RANK) * mlp
+    return state

@@ -105,6 +105,24 @@ def test_a_flipped_bit_in_an_archive(tmp_path, state):
         read_checkpoint(path, drop_unknown=True)
 
 
+def test_a_record_that_is_short(tmp_path, state):
+    """Whole as an archive, with numbers missing inside."""
+    path, cut = save(tmp_path / "x.pth", {"state_dict": state, "args": argparse.Namespace()}), tmp_path / "cut.pth"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(cut, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content[:-4] if name.endswith("/data/0") else content)
+    with pytest.raises(InputError, match=r"is damaged: x/data/0 has [\d,]+ bytes of [\d,]+; download it again"):
+        read_checkpoint(cut, drop_unknown=True)
+
+
+def test_a_tensor_larger_than_what_is_stored(tmp_path):
+    """A stride of 0 would blow one number up to any size."""
+    path = save(tmp_path / "x.pth", {"w": torch.zeros(1).expand(1000), "args": argparse.Namespace()})
+    with pytest.raises(InputError, match="a tensor of 1,000 numbers over 1 stored"):
+        read_checkpoint(path, drop_unknown=True)
+
+
 def test_other_zip_archives(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("captions.json", "{}")

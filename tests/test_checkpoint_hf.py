@@ -6,12 +6,15 @@ import json
 
 import pytest
 import torch
-from clip_files import TEXTS, check_features, features, model_cfg, pixels, save, small_clip, tokens
+from clip_files import TEXTS, check_features, features, folder_of, model_cfg, pixels, save, small_clip, tokens
 from torch.nn.functional import normalize
 
 from capreward.encoders.backend import import_open_clip
+from capreward.encoders.convert import convert
 from capreward.encoders.loading import load_clip
 from capreward.errors import InputError
+
+HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
 import_open_clip()  # transformers imports torchvision as well
 transformers = pytest.importorskip("transformers")
@@ -159,6 +162,9 @@ def test_a_vocabulary_of_its_own(tmp_path):
     clip = load_clip(tmp_path / "hf")
     ids = clip.tokenizer(["ab a"])
     assert ids[0, :4].tolist() == [6, 4, 0, 7]
+    convert(tmp_path / "hf", tmp_path / "out")
+    assert torch.equal(load_clip(tmp_path / "out").tokenizer(["ab a"]), ids)
+    assert torch.equal(import_open_clip().get_tokenizer(f"local-dir:{tmp_path / 'out'}")(["ab a"]), ids)
     assert ids.shape == (1, 77)
 
 
@@ -219,6 +225,10 @@ def test_grammar_checkpoint_without_its_image_tower(tmp_path, grammar):
     assert torch.equal(whole.model.encode_image(pixels(other)), other.encode_image(pixels(other)))
     assert whole.spec.name == "g.ckpt+base.pth"
     assert whole.spec.sha256 not in (clip.spec.sha256, load_clip(base).spec.sha256)
+    own = load_clip(
+        path, base=folder_of(tmp_path / "own", small_clip().state_dict(), model_cfg(quick_gelu=False), **HALF)
+    )
+    assert (own.spec.quick_gelu, own.spec.preprocessing.statistics, own.spec.notes) == (False, "half", ())
     wide = save(tmp_path / "wide.pth", small_clip(embed=48).state_dict())
     with pytest.raises(InputError, match="have features of 32 and 48 numbers; they must be the same"):
         load_clip(path, base=wide)

@@ -259,6 +259,20 @@ def test_a_folder_cannot_ask_for_code(tmp_path):
         load_clip(folder)
 
 
+def test_a_folder_cannot_ask_for_the_network(tmp_path, monkeypatch):
+    """A tokenizer or a text tower of the hub is fetched when asked only."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    state = small_clip().state_dict()
+    folder = folder_of(tmp_path / "a", state, model_cfg(text={**TEXT, "hf_tokenizer_name": "someone/no-tokenizer"}))
+    with pytest.raises(InputError, match="a: its tokenizer someone/no-tokenizer cannot be loaded .*add --download"):
+        load_clip(folder)
+    folder = folder_of(tmp_path / "b", state, model_cfg(text={"hf_model_name": "someone/no-tower"}))
+    with pytest.raises(InputError, match="b needs the configuration of someone/no-tower; add --download"):
+        load_clip(folder)
+
+
 def test_the_hash_is_that_of_the_file(tmp_path):
     import hashlib
 

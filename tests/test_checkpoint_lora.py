@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from clip_files import TEXT, VIT, features, pixels, save, small_clip, tokens
+from clip_files import TEXT, VIT, features, pixels, save, small_clip, tokens, with_factors
 from torch.nn import functional as F
 
 from capreward.encoders.backend import import_open_clip
 from capreward.encoders.layouts import recognise
 from capreward.encoders.loading import load_clip
 from capreward.errors import InputError
-
-RANK = 4
-
-
-def with_factors(model, *, mlp=1.0, seed=2):
-    """A state dict with factors as PAC-S++ stores them; shapes from the reference notes."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def factor(*shape):
-        return torch.randn(*shape, generator=generator) * 0.2
-
-    state = {n: t.clone() for n, t in model.state_dict().items()}
-    width, _, patch, _ = state["visual.conv1.weight"].shape
-    state["visual.conv1.lora_A"] = factor(RANK * patch, 3 * patch)
-    state["visual.conv1.lora_B"] = factor(width * patch, RANK * patch)
-    for name in [n for n in state if n.endswith("attn.in_proj_weight")]:
-        block, d = name.removesuffix("attn.in_proj_weight"), state[name].shape[1]
-        state[f"{name}_lora_A"], state[f"{name}_lora_B"] = factor(RANK, d), factor(3 * d, RANK)
-        state[f"{block}attn.out_proj.lora_A"], state[f"{block}attn.out_proj.lora_B"] = factor(RANK, d), factor(d, RANK)
-        state[f"{block}mlp.c_fc.lora_A"], state[f"{block}mlp.c_fc.lora_B"] = factor(RANK, d), factor(4 * d, RANK) * mlp
-        state[f"{block}mlp.c_proj.lora_A"] = factor(RANK, 4 * d)
-        state[f"{block}mlp.c_proj.lora_B"] = factor(d, RANK) * mlp
-    return state
 
 
 def lora_linear(s, x, weight, bias, a, b):

@@ -10,7 +10,19 @@ import os
 import pytest
 import torch
 from click.testing import CliRunner
-from clip_files import TEXT, VIT, check_features, features, folder_of, model_cfg, pixels, save, scripted, small_clip
+from clip_files import (
+    TEXT,
+    VIT,
+    check_features,
+    features,
+    folder_of,
+    model_cfg,
+    pixels,
+    save,
+    scripted,
+    small_clip,
+    with_factors,
+)
 
 from capreward.commands.convert import convert as command
 from capreward.encoders.backend import import_open_clip
@@ -84,8 +96,6 @@ def test_other_layouts(tmp_path, kind):
         custom = import_open_clip().CustomTextCLIP(**model_cfg(init_logit_bias=-10.0))
         save(path, custom.state_dict())
     else:
-        from test_checkpoint_lora import with_factors
-
         save(path, {"state_dict": with_factors(small_clip())})
     done = convert(path, tmp_path / "out", Asked(quick_gelu=True, statistics="openai"))
     theirs, _ = by_open_clip(tmp_path / "out")

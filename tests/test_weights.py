@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from click.testing import CliRunner
-from clip_files import TEXT, VIT, check_features, folder_of, model_cfg, save, small_clip
-from test_checkpoint_lora import with_factors
+from clip_files import TEXT, VIT, check_features, folder_of, model_cfg, save, small_clip, with_factors
 
 from capreward.commands.weights import weights as command
 from capreward.encoders import kept

@@ -73,16 +73,17 @@ def convert(source: str | Path, out: str | Path, asked: Asked | None = None, *, 
         raise InputError(f"{out} exists{' and is not empty' if out.is_dir() else ''}; name a new folder")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.absolute().parent}")
+    asked = asked or Asked()
     weights = read_weights(source, asked)
     if not weights.spec.model_cfg["vision_cfg"]:
         raise InputError(
             f"{source} has no image tower, which open_clip needs; give the CLIP that it was tuned from by --base"
         )
     tensors = fitting_tensors(weights.spec.model_cfg, weights.tensors, str(source))
-    tokenizer_of(weights.spec.model_cfg, weights.folder, str(source))
+    tokenizer = tokenizer_of(weights.spec.model_cfg, weights.folder, str(source), download=asked.download)
     beside = _fresh_folder(out)
     try:
-        sha = _write(replace(weights, tensors=tensors), beside, fp16)
+        sha = _write(replace(weights, tensors=tensors), tokenizer, beside, fp16)
         if out.exists():
             out.rmdir()
         beside.chmod(0o755)
@@ -107,7 +108,7 @@ def _fresh_folder(out: Path) -> Path:
         raise InputError(f"cannot write {out}: {error.strerror}") from error
 
 
-def _write(weights: Weights, folder: Path, fp16: bool) -> str:
+def _write(weights: Weights, tokenizer: Any, folder: Path, fp16: bool) -> str:
     """Fill the folder; returns the hash of its weights."""
     path = folder / WEIGHT_FILES[0]
     _save(weights.tensors, path, fp16)
@@ -116,7 +117,7 @@ def _write(weights: Weights, folder: Path, fp16: bool) -> str:
         _save(weights.head, folder / HEAD_FILE, fp16=False)
     spec, image = weights.spec, weights.spec.preprocessing
     config = {
-        "model_cfg": _with_own_vocabulary(weights, folder),
+        "model_cfg": _with_own_vocabulary(weights, tokenizer, folder),
         "preprocess_cfg": {
             "size": [image.size, image.size],
             "mode": "RGB",
@@ -150,7 +151,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path, fp16: bool) -> None:
     path.chmod(0o644)
 
 
-def _with_own_vocabulary(weights: Weights, folder: Path) -> dict[str, Any]:
+def _with_own_vocabulary(weights: Weights, tokenizer: Any, folder: Path) -> dict[str, Any]:
     """The architecture, with a vocabulary file of its own copied into the folder."""
     model_cfg = dict(weights.spec.model_cfg)
     text = dict(model_cfg["text_cfg"])
@@ -161,5 +162,5 @@ def _with_own_vocabulary(weights: Weights, folder: Path) -> dict[str, Any]:
         text["tokenizer_kwargs"] = {**settings, "bpe_path": path.name}
         model_cfg["text_cfg"] = text
     elif text.get("hf_tokenizer_name"):
-        tokenizer_of(model_cfg, weights.folder, weights.spec.name).save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
     return model_cfg

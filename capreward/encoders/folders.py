@@ -127,6 +127,7 @@ def configured(
 ) -> Weights:
     """Weights whose architecture and image steps a configuration of open_clip says."""
     found = dict(model_cfg)
+    _refuse_unseen_tower(found, asked, name)
     own = bool(found.get("quick_gelu", False))
     notes = []
     if asked.quick_gelu is not None and asked.quick_gelu != own:
@@ -143,6 +144,16 @@ def configured(
     )
     bare = {n.removeprefix("module."): t for n, t in tensors.items()}
     return Weights(spec, bare, head, folder)
+
+
+def _refuse_unseen_tower(model_cfg: Mapping[str, Any], asked: Asked, name: str) -> None:
+    """Refuse a text tower of transformers whose configuration would have to be fetched unasked."""
+    tower = model_cfg["text_cfg"].get("hf_model_name")
+    if tower and not asked.download and not Path(tower).is_dir():
+        import huggingface_hub
+
+        if not isinstance(huggingface_hub.try_to_load_from_cache(tower, HF_CONFIG), str):
+            raise InputError(f"{name} needs the configuration of {tower}; add --download (download=True) to fetch it")
 
 
 def _hf(folder: Path, asked: Asked, name: str, weights: Path | None) -> Weights:

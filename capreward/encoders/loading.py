@@ -72,17 +72,17 @@ def load_clip(
         download=download,
         base=base,
     )
-    return clip_of(read_weights(source, asked), precision=precision, device=device)
+    return clip_of(read_weights(source, asked), precision=precision, device=device, download=download)
 
 
-def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu") -> Clip:
+def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu", download: bool = False) -> Clip:
     """Build the model and tokenizer of weights that have been read; see :func:`load_clip`."""
     from capreward.encoders.building import build_model
     from capreward.encoders.tokenizers import tokenizer_of
 
     spec = weights.spec
     model = build_model(spec.model_cfg, weights.tensors, spec.name, precision)
-    tokenizer = tokenizer_of(spec.model_cfg, weights.folder, spec.name)
+    tokenizer = tokenizer_of(spec.model_cfg, weights.folder, spec.name, download=download)
     head = None if weights.head is None else _head(weights.head).to(device)
     return Clip(model.to(device), tokenizer, spec, head)
 

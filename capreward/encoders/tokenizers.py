@@ -12,7 +12,7 @@ from capreward.errors import InputError
 _HF_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spiece.model")
 
 
-def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str) -> Any:
+def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str, *, download: bool = False) -> Any:
     """Build the tokenizer of an architecture: OpenAI's byte-level BPE, or the one that its configuration names.
 
     Args:
@@ -20,6 +20,7 @@ def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str) 
             ``tokenizer_mode`` and ``tokenizer_kwargs``, whose ``bpe_path`` may be relative to ``folder``.
         folder: where the encoder's files lie, or None.
         where: names the encoder in messages.
+        download: fetch a tokenizer of the hub that is not on this computer.
 
     Returns:
         open_clip's ``SimpleTokenizer`` or ``HFTokenizer``: texts to int64 [N, L].
@@ -31,7 +32,7 @@ def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str) 
     settings = dict(text.get("tokenizer_kwargs") or {})
     settings["context_length"] = int(text.get("context_length", 77))
     if text.get("hf_tokenizer_name"):
-        return _hf(text, settings, folder, where)
+        return _hf(text, {**settings, "local_files_only": not download}, folder, where)
     tokenizer = _bpe(settings, folder, where)
     size = int(text.get("vocab_size", 49408))
     if tokenizer.vocab_size > size:
@@ -68,4 +69,5 @@ def _hf(text: Mapping[str, Any], settings: dict[str, Any], folder: Path | None, 
         raise InputError(f"{where}: its tokenizer needs {missing}; type pip install {missing}") from error
     except Exception as error:  # transformers raises many kinds for a tokenizer it cannot find or read
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{where}: its tokenizer {name} cannot be loaded ({reason})") from error
+        fetch = "" if own or not settings["local_files_only"] else "; add --download (download=True) to fetch it"
+        raise InputError(f"{where}: its tokenizer {name} cannot be loaded ({reason}){fetch}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,19 +108,10 @@ def read_weights(source: str | Path, asked: Asked | None = None) -> Weights:
     )
 
 
-def read_file(
-    path: Path, asked: Asked, *, config: HFConfig | None = None, preprocessing: Mapping[str, Any] | None = None
-) -> Weights:
-    """Read a file whose architecture is in its shapes.
-
-    Args:
-        path: the file, or the first of those that ``checkpoint`` was read from.
-        asked: by the user.
-        config: of transformers, where there is one.
-        preprocessing: mean, std and interpolation, where a configuration says them.
-    """
+def read_file(path: Path, asked: Asked) -> Weights:
+    """Read a file that stands alone: its architecture is in its shapes."""
     checkpoint = read_checkpoint(path, drop_unknown=asked.drop_unknown)
-    return from_checkpoint(checkpoint, [path], path.name, asked, config=config, preprocessing=preprocessing)
+    return from_checkpoint(checkpoint, [path], path.name, asked)
 
 
 def from_checkpoint(
@@ -131,29 +123,73 @@ def from_checkpoint(
     config: HFConfig | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> Weights:
-    """Recognise a checkpoint's layout and settle what its shapes leave open; see :func:`read_file`."""
+    """Recognise a checkpoint's layout and settle what its shapes leave open.
+
+    Args:
+        checkpoint: the tensors of one or several files.
+        paths: of the files.
+        name: for signatures.
+        asked: by the user.
+        config: of transformers, where there is one.
+        preprocessing: mean, std and interpolation, where a configuration says them.
+
+    Raises:
+        InputError: another model, a CLIP with parts missing, or a text tower alone.
+    """
     from capreward.encoders.layouts import recognise
 
     where = str(paths[0])
     layout = recognise(checkpoint.tensors, where, lora_mlp=asked.lora_mlp, config=config)
-    sha = sha256_of(paths)
-    if not layout.has_image_tower:
-        layout, sha, name = _with_image_tower(layout, sha, name, where, asked)
-    notes = [*layout.notes]
     if checkpoint.dropped:
-        notes.append(f"objects of {', '.join(checkpoint.dropped)} in {name} are left out")
+        left_out = f"objects of {', '.join(checkpoint.dropped)} in {name} are left out"
+        layout = replace(layout, notes=(*layout.notes, left_out))
     known = preprocessing or {}
-    notes += _assumed(name, asked, activation="quick_gelu" in layout.model_cfg, statistics="mean" in known)
-    quick_gelu = asked.quick_gelu if asked.quick_gelu is not None else layout.model_cfg.get("quick_gelu", True)
+    if layout.has_image_tower:
+        return _settled(layout, paths, name, asked, known)
+    if asked.base is not None:
+        base = read_weights(asked.base, replace(asked, base=None))
+        same = replace(asked, quick_gelu=base.spec.quick_gelu, statistics="openai")  # image steps follow from the base
+        return _completed(_settled(layout, paths, name, same, known), base, where)
+    if layout.head is None:
+        raise InputError(
+            f"{where} has a text tower and no image tower; give the CLIP that it was tuned from by base= or --base"
+        )
+    note = f"{name} has no image tower: give the CLIP that it was tuned from by base= or --base to encode images"
+    return _settled(replace(layout, notes=(note, *layout.notes)), paths, name, asked, known)
+
+
+def _settled(layout: Layout, paths: list[Path], name: str, asked: Asked, known: Mapping[str, Any]) -> Weights:
+    """Decide activation and image steps, and say what was assumed."""
+    own = layout.model_cfg.get("quick_gelu")
+    notes = [*layout.notes, *_assumed(name, asked, activation=own is not None, statistics="mean" in known)]
+    quick_gelu = asked.quick_gelu if asked.quick_gelu is not None else own is not False
     spec = EncoderSpec(
         name=name,
         layout=layout.name,
-        sha256=sha,
+        sha256=sha256_of(paths),
         model_cfg={**layout.model_cfg, "quick_gelu": quick_gelu},
-        preprocessing=preprocessing_of(layout.model_cfg, known, asked, where),
+        preprocessing=preprocessing_of(layout.model_cfg, known, asked, str(paths[0])),
         notes=tuple(notes),
     )
     return Weights(spec, layout.tensors, layout.head, paths[0].parent)
+
+
+def _completed(weights: Weights, base: Weights, where: str) -> Weights:
+    """A text tower with the image tower, and the image steps, of the CLIP that it was tuned from."""
+    spec, whole = weights.spec, base.spec
+    if whole.model_cfg["embed_dim"] != spec.model_cfg["embed_dim"]:
+        sizes = f"{spec.model_cfg['embed_dim']} and {whole.model_cfg['embed_dim']}"
+        raise InputError(f"{where} and its base {whole.name} have features of {sizes} numbers; they must be the same")
+    merged = replace(
+        spec,
+        name=f"{spec.name}+{whole.name}",
+        sha256=hashlib.sha256(f"{spec.sha256}\n{whole.sha256}".encode()).hexdigest(),
+        model_cfg={**spec.model_cfg, "vision_cfg": whole.model_cfg["vision_cfg"]},
+        preprocessing=whole.preprocessing,
+        notes=(*whole.notes, *spec.notes),
+    )
+    images = {n: t for n, t in base.tensors.items() if n.startswith("visual.")}
+    return replace(weights, spec=merged, tensors={**weights.tensors, **images})
 
 
 def _assumed(name: str, asked: Asked, *, activation: bool, statistics: bool) -> list[str]:
@@ -211,28 +247,3 @@ def _triple(values: Any, default: Triple, where: str) -> Triple:
     if len(found) != 3:
         raise InputError(f"{where} has {len(found)} channels in its mean or std; 3 are needed")
     return found
-
-
-def _with_image_tower(layout: Layout, sha: str, name: str, where: str, asked: Asked) -> tuple[Layout, str, str]:
-    """Complete a text tower by the image tower of another CLIP, or leave it alone where it has a grammar head."""
-    if asked.base is None:
-        if layout.head is None:
-            raise InputError(
-                f"{where} has a text tower and no image tower; give the CLIP that it was tuned from by base= or --base"
-            )
-        note = f"{name} has no image tower: give the CLIP that it was tuned from by base= or --base to encode images"
-        return replace(layout, notes=(*layout.notes, note)), sha, name
-    base = read_weights(asked.base, replace(asked, base=None))
-    vision = {n: t for n, t in base.tensors.items() if n.startswith("visual.")}
-    if base.spec.model_cfg["embed_dim"] != layout.model_cfg["embed_dim"]:
-        dims = f"{layout.model_cfg['embed_dim']} and {base.spec.model_cfg['embed_dim']}"
-        raise InputError(f"{where} and its base {asked.base} have features of {dims} numbers; they must be the same")
-    import hashlib
-
-    both = hashlib.sha256(f"{sha}\n{base.spec.sha256}".encode()).hexdigest()
-    merged = replace(
-        layout,
-        tensors={**layout.tensors, **vision},
-        model_cfg={**layout.model_cfg, "vision_cfg": base.spec.model_cfg["vision_cfg"]},
-    )
-    return merged, both, f"{name}+{base.spec.name}"
