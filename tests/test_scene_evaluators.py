@@ -44,7 +44,7 @@ def test_values_by_hand():
 
 
 def test_a_corpus_adds_up_facts():
-    score = SceneFacts().corpus(samples())
+    score = SceneFacts(detailed=True).corpus(samples())
     p, r = (12 + 2 + 4) / (12 + 3 + 6), (12 + 2 + 4) / 48
     assert score.value == pytest.approx(2 * p * r / (p + r))
     values = {name: part.value for name, part in score.parts.items()}
@@ -70,7 +70,7 @@ def test_a_corpus_adds_up_facts():
 
 
 def test_nan_only_where_a_category_does_not_apply():
-    parts = SceneFacts().corpus(samples()).parts
+    parts = SceneFacts(detailed=True).corpus(samples()).parts
     unknown = {name: np.isnan(part.per_caption).tolist() for name, part in parts.items()}
     assert unknown.pop("attributes-precision") == [False, False, True, True]
     assert unknown.pop("relations-precision") == [False, True, False, True]
@@ -78,7 +78,7 @@ def test_nan_only_where_a_category_does_not_apply():
     assert unknown.pop("objects-precision") == unknown.pop("counts-precision") == [False, False, False, True]
     assert not np.any(list(unknown.values()))
     alone = Samples(["three white balls"], images=[ScenePicture("test", 123)])
-    assert np.isnan(SceneFacts().corpus(alone).parts["relations-recall"].value)
+    assert np.isnan(SceneFacts(detailed=True).corpus(alone).parts["relations-recall"].value)
     assert SceneFacts()(alone).tolist() == pytest.approx([2 * 3 / 6 / (1 + 3 / 6)])
 
 
@@ -114,7 +114,7 @@ def test_other_pictures_are_refused(images):
 
 def test_a_true_relation_of_another_pair_is_precise_and_recalls_nothing():
     """The full caption relates the kite to the houses; that it is above the balls is true as well."""
-    score = SceneFacts().corpus(Samples(["a kite is above two balls"], images=[ScenePicture("val", 3)]))
+    score = SceneFacts(detailed=True).corpus(Samples(["a kite is above two balls"], images=[ScenePicture("val", 3)]))
     assert score.parts["scene-facts-precision"].value == 1.0
     assert score.parts["scene-facts-recall"].value == 4 / 18
     assert score.parts["relations-recall"].value == 0.0

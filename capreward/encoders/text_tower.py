@@ -14,9 +14,9 @@ def can_trim(model: Any) -> bool:
     So it is where attention is causal and the feature is read at the end token: open_clip's ``CLIP`` class, which
     holds OpenAI's, LAION's and PAC-S's weights.
     """
-    import open_clip
+    from capreward.encoders.backend import import_open_clip
 
-    return type(model) is open_clip.CLIP and model.text_pool_type == "argmax" and model.attn_mask is not None
+    return type(model) is import_open_clip().CLIP and model.text_pool_type == "argmax" and model.attn_mask is not None
 
 
 def trimmed_text_features(model: Any, tokens: Tensor) -> Tensor:

@@ -38,9 +38,9 @@ def tokenize(tokenizer: Any, texts: Sequence[str], context_length: int) -> Token
         texts: N texts, prompt included.
         context_length: of the text tower.
     """
-    import open_clip
+    from capreward.encoders.backend import import_open_clip
 
-    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+    if isinstance(tokenizer, import_open_clip().SimpleTokenizer):
         found = [[tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id] for text in texts]
         cut = np.array([len(ids) > context_length for ids in found], dtype=bool)
         kept = [[*ids[: context_length - 1], ids[-1]] if c else ids for ids, c in zip(found, cut, strict=True)]

@@ -31,10 +31,12 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
         InputError: no weights found, with where they are published and what to type.
     """
     from capreward.encoders.catalogue import find_weights, published_settings
+    from capreward.encoders.tags import names_model
 
     device = device_of(asked.device)
     settings = replace(asked, device=device, precision=precision_of(asked.precision, device))
     if settings.checkpoint:
+        settings = replace(settings, download=settings.download or names_model(settings.checkpoint))
         return published_settings(settings, family, variant)
     if scenes and variant is None and family in SCENES:
         return replace(settings, checkpoint=SCENES[family])

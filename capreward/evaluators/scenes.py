@@ -12,6 +12,7 @@ from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 
 if TYPE_CHECKING:
+    from capreward.data.scenes import ScenePicture
     from capreward.data.scenes.facts import Truth
 
 Floats = npt.NDArray[np.float64]
@@ -36,16 +37,18 @@ class SceneFacts(Evaluator):
     Precision is true among stated facts, recall told among known facts, over all categories; a corpus adds up the
     facts of its captions. A caption that states nothing has precision 0. A category's columns are NaN where nothing of
     it is stated (precision) or known (recall: a picture of one object has no relations). The reward is F1.
+
+    Args:
+        detailed: also give precision and recall of each category.
     """
 
     name = "scene-facts"
     needs = frozenset({"images"})
-    columns = (
-        "scene-facts",
-        "scene-facts-precision",
-        "scene-facts-recall",
-        *(f"{category}-{part}" for category in CATEGORIES for part in ("precision", "recall")),
-    )
+
+    def __init__(self, detailed: bool = False) -> None:
+        self.columns = ("scene-facts", "scene-facts-precision", "scene-facts-recall")
+        if detailed:
+            self.columns += tuple(f"{category}-{part}" for category in CATEGORIES for part in ("precision", "recall"))
 
     def parameters(self) -> dict[str, object]:
         """The version of the world."""
@@ -59,13 +62,12 @@ class SceneFacts(Evaluator):
         Raises:
             InputError: an image that is no picture of the scenes world.
         """
-        from capreward.data.scenes import ScenePicture
         from capreward.data.scenes.facts import Truth
 
-        images: list[Any] = samples.images or []
-        if not all(isinstance(image, ScenePicture) for image in images):
+        pictures = [_picture(image) for image in samples.images or []]
+        if None in pictures:
             raise InputError(f"{self.name} needs pictures of the scenes world; give --images scenes")
-        return [Truth.of(image.scene) for image in images]
+        return [Truth.of(picture.scene) for picture in pictures if picture is not None]
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """[N, 20]: stated, true, known and told facts of each category."""
@@ -77,7 +79,7 @@ class SceneFacts(Evaluator):
         return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
 
     def finish(self, sums: Floats) -> Floats:
-        """Columns [..., 13] of summed statistics [..., 20]."""
+        """Columns [..., 3] or, detailed, [..., 13] of summed statistics [..., 20]."""
         table = sums.reshape(*sums.shape[:-1], len(CATEGORIES), 4)
         whole = table.sum(axis=-2)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -86,7 +88,17 @@ class SceneFacts(Evaluator):
             f1 = np.where(precision + recall > 0, 2 * precision * recall / (precision + recall), 0.0)
             each = np.stack([table[..., TRUE] / table[..., STATED], table[..., TOLD] / table[..., KNOWN]], axis=-1)
         means = np.stack([f1, precision, recall], axis=-1)
-        return np.concatenate([means, each.reshape(*each.shape[:-2], -1)], axis=-1)
+        return np.concatenate([means, each.reshape(*each.shape[:-2], -1)], axis=-1)[..., : len(self.columns)]
+
+
+def _picture(image: Any) -> ScenePicture | None:
+    """The scene that an image is, or that stored features are of."""
+    from capreward.data.scenes import ScenePicture, picture_of
+    from capreward.encoders.store import StoredFeature
+
+    if isinstance(image, StoredFeature):
+        return picture_of(image.key)
+    return image if isinstance(image, ScenePicture) else None
 
 
 class SceneGrammar(Evaluator):

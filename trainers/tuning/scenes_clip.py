@@ -200,8 +200,6 @@ def _text(model: nn.Module, tokenizer: Any, captions: list[str]) -> Tensor:
 
 def _fresh(plan: Plan, folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
     """Configuration, model and tokenizer for training from scratch; writes the vocabulary."""
-    import open_clip
-
     from capreward.data.scenes import scene
 
     texts = [PROMPT + caption for index in range(8000) for caption in scene("train", index).captions]
@@ -211,26 +209,35 @@ def _fresh(plan: Plan, folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
     half = [0.5, 0.5, 0.5]
     shape = {"size": [SIZE, SIZE], "mode": "RGB", "interpolation": "bicubic", "resize_mode": "shortest"}
     config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": half, "std": half, **shape}}
-    return config, _model(model_cfg), open_clip.SimpleTokenizer(str(folder / "bpe.txt.gz"), context_length=CONTEXT)
+    return (
+        config,
+        _model(model_cfg),
+        _tokenizer(folder),
+    )
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
     """What ``save`` wrote, in float32."""
-    import open_clip
     from safetensors.torch import load_file
 
     config = json.loads((folder / "open_clip_config.json").read_text())
     model = _model(config["model_cfg"])
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
-    return config, model, open_clip.SimpleTokenizer(str(folder / "bpe.txt.gz"), context_length=CONTEXT)
+    return config, model, _tokenizer(folder)
+
+
+def _tokenizer(folder: Path) -> Any:
+    from capreward.encoders.backend import import_open_clip
+
+    return import_open_clip().SimpleTokenizer(str(folder / "bpe.txt.gz"), context_length=CONTEXT)
 
 
 def _model(model_cfg: dict[str, Any]) -> nn.Module:
     from copy import deepcopy
 
-    import open_clip
+    from capreward.encoders.backend import import_open_clip
 
-    model: nn.Module = open_clip.CLIP(**deepcopy(model_cfg))
+    model: nn.Module = import_open_clip().CLIP(**deepcopy(model_cfg))
     return model
 
 
