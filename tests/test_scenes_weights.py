@@ -98,3 +98,16 @@ def test_the_same_scenes_through_a_store_and_from_numbers(tmp_path):
     np.testing.assert_allclose(kept["clips"].per_caption, drawn["clips"].per_caption, atol=1e-6)
     np.testing.assert_array_equal(numbered["clips"].per_caption, drawn["clips"].per_caption)
     assert drawn["clips"].signature == kept["clips"].signature
+
+
+def test_facts_are_known_of_stored_features_too(tmp_path):
+    from click.testing import CliRunner
+
+    from capreward.commands import main
+
+    done = CliRunner().invoke(main, ["embed", "scenes:val", "--count", "5", "-o", str(tmp_path / "store"), "-q"])
+    assert done.exit_code == 0, done.output
+    captions = {scene("val", i).key: scene("val", i).captions[0] for i in range(5)}
+    scores = capreward.score(captions, images=str(tmp_path / "store"), metrics="scene-facts,clips")
+    assert scores["scene-facts"].value == 1.0
+    assert scores["clips"].value > 1

@@ -97,7 +97,7 @@ def _picture(image: Any) -> ScenePicture | None:
     from capreward.encoders.store import StoredFeature
 
     if isinstance(image, StoredFeature):
-        return picture_of(image.key)
+        return picture_of(image.store.keys[image.row])
     return image if isinstance(image, ScenePicture) else None
 
 
