@@ -6,9 +6,12 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-all lint bench clean
 
-demo: $(READY)  ## score a small caption file against its references
+demo: $(READY)  ## score small caption files against references, and others against the pictures of scenes
 	$(BIN)/capreward score examples/captions.json examples/baseline.json --references examples/references.json \
 		--metrics bleu,meteor,rouge,cider,repetition
+	mkdir -p runs
+	$(BIN)/capreward score examples/scenes_fluent.json examples/scenes_hacked.json --images scenes --references scenes \
+		--metrics cider,clips,pacs,scene-facts,scene-grammar,repetition --gallery runs/scenes.html
 
 test: $(READY)  ## the test suite, without what is slow
 	$(BIN)/python -m pytest -m "not slow"
@@ -21,8 +24,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## figures against pycocoevalcap (needs Java and the caption data)
+bench: $(READY)  ## figures against pycocoevalcap (needs Java), the bare encoder and torchmetrics (need the caption data)
 	$(BIN)/python benchmarks/text_metrics.py
+	$(BIN)/python benchmarks/clip_score.py
 
 $(READY): pyproject.toml capreward/_version.py
 	$(PYTHON) -c 'import sys; sys.exit("capreward needs Python 3.11 or newer; run make PYTHON=python3.11") if sys.version_info < (3, 11) else None'

@@ -235,3 +235,42 @@ def test_a_sigmoid_trained_model_needs_a_w(tmp_path, images):
         capreward.load("clips", checkpoint=str(path), device="cpu")(samples(images))
     values = capreward.load("clips", checkpoint=str(path), device="cpu", w=1)(samples(images))
     assert values.max() > 0
+
+
+def test_batches_that_do_not_fit_are_halved_until_they_do(folder, images):
+    """A card that holds two pictures or texts at a time gives what one that holds all gives."""
+    whole = capreward.load("refclips", checkpoint=str(folder), device="cpu")
+    expected = whole(samples(images))
+    evaluator = capreward.load("refclips", checkpoint=str(folder), device="cpu")
+    encoder = evaluator.encoder(samples(images))
+    sizes = []
+
+    def holds_two(module, given):
+        sizes.append(len(given[0]))
+        if sizes[-1] > 2:
+            raise torch.cuda.OutOfMemoryError("too much")
+
+    encoder.clip.model.visual.register_forward_pre_hook(holds_two)
+    encoder.clip.model.transformer.register_forward_pre_hook(holds_two)
+    torch.testing.assert_close(evaluator(samples(images)), expected, rtol=0, atol=1e-5)
+    assert max(sizes) > 2
+    assert sizes[-1] <= 2
+    fixed = capreward.load("clips", checkpoint=str(folder), device="cpu", batch_size=4)
+    fixed.encoder(samples(images)).clip.model.visual.register_forward_pre_hook(holds_two)
+    with pytest.raises(InputError, match="a batch of 4 does not fit into the memory of cpu; give a smaller batch_size"):
+        fixed(samples(images))
+
+
+def test_the_padding_of_a_text_does_not_count(folder):
+    """The tower without its padding gives what the whole context gives, for texts of every length."""
+    from capreward.encoders.text_tower import can_trim, trimmed_text_features
+
+    model = small_model()
+    assert can_trim(model)
+    texts = ["", "a", "a photo of a dog", "word " * 40, "word " * 100]
+    whole = open_clip.SimpleTokenizer()(texts)
+    with torch.no_grad():
+        expected = model.encode_text(whole)
+        for i, length in enumerate((2, 3, 7, 42, 77)):
+            found = trimmed_text_features(model, whole[i : i + 1, :length])
+            torch.testing.assert_close(found[0], expected[i], rtol=0, atol=1e-5)

@@ -15,18 +15,24 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 def check_per_caption_path(path: str | Path) -> None:
+    """Refuse a path for ``write_per_caption``; see ``check_output_path``."""
+    check_output_path(path, "--per-caption", SUFFIXES)
+
+
+def check_output_path(path: str | Path, option: str, suffixes: tuple[str, ...]) -> None:
     """Refuse a path that cannot be written before any work is done.
 
     Raises:
         InputError: an unknown suffix or a folder that does not exist.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"--per-caption {path}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.suffix not in suffixes:
+        named = " or ".join([", ".join(suffixes[:-1]), suffixes[-1]] if len(suffixes) > 1 else suffixes)
+        raise InputError(f"{option} {path}: the name must end in {named}")
     if not path.parent.is_dir():
-        raise InputError(f"--per-caption {path}: there is no folder {path.parent}")
+        raise InputError(f"{option} {path}: there is no folder {path.parent}")
     if path.is_dir():
-        raise InputError(f"--per-caption {path} is a folder; name a file in it")
+        raise InputError(f"{option} {path} is a folder; name a file in it")
 
 
 def write_per_caption(results: Results, path: str | Path) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from capreward.errors import InputError
 from capreward.files import write_beside
+from capreward.reports.files import check_output_path
 from capreward.reports.gallery_choice import Card, Choice
 from capreward.reports.gallery_page import Page
 from capreward.reports.gallery_pictures import Thumbnail, thumbnail
@@ -20,18 +21,8 @@ SUFFIXES = (".html", ".htm")
 
 
 def check_gallery_path(path: str | Path) -> None:
-    """Refuse a path that cannot be written before any work is done.
-
-    Raises:
-        InputError: an unknown suffix or a folder that does not exist.
-    """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"--gallery {path}: the name must end in .html")
-    if not path.parent.is_dir():
-        raise InputError(f"--gallery {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise InputError(f"--gallery {path} is a folder; name a file in it")
+    """Refuse a path for ``write_gallery``; see ``check_output_path``."""
+    check_output_path(path, "--gallery", SUFFIXES)
 
 
 def write_gallery(
