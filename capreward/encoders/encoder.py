@@ -188,7 +188,11 @@ class Encoder:
         firsts = [first_of[d] for d in range(len(distinct))]
         values = torch.full((len(firsts), self.embed_dim), torch.nan, device=self.device)
         loader = Loader(
-            firsts, self.spec.preprocessing, batch_size=self._images_at_once, workers=workers, skip_broken=skip_broken
+            firsts,
+            self.spec.preprocessing,
+            batch_size=self._images_at_once,
+            workers=self._workers() if workers is None else workers,
+            skip_broken=skip_broken,
         )
         for indices, pixels in loader:
             ready = normalise(pixels.to(self.device), self.spec.preprocessing)
@@ -199,6 +203,12 @@ class Encoder:
         spread[torch.as_tensor(there, device=self.device)] = values[torch.as_tensor(rows, device=self.device)]
         sentences = dict(loader.broken)
         return ImageFeatures(spread, tuple((there[i], sentences[r]) for i, r in enumerate(rows) if r in sentences))
+
+    def _workers(self) -> int | None:
+        """Decoding processes: on a GPU the loader chooses; on the CPU they would take the encoder's own cores."""
+        import torch
+
+        return None if self.device.type == "cuda" else torch.get_num_threads() // 4
 
     def _text_batches(self, tokens: Tokens) -> Iterator[tuple[list[int], Tensor]]:
         """Batches of texts of like length, each no longer than its longest where the tower allows it."""
