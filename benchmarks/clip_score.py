@@ -151,7 +151,7 @@ def loader(subject: Subject, runs: int) -> dict[str, Any]:
 
 
 def torchmetrics_peer(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
-    """Against torchmetrics' CLIPScore with the same weights in transformers' model, from the same photos in memory."""
+    """Against torchmetrics' CLIPScore on transformers' model of the same size, from the same photos in memory."""
     from PIL import Image
 
     peer = _peer(subject, folder)
@@ -160,19 +160,22 @@ def torchmetrics_peer(subject: Subject, folder: Path, runs: int) -> dict[str, An
     import numpy as np
 
     arrays = [torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) for image in opened]
-    captions = subject.captions[: len(distinct)]
+    n = len(distinct)
 
-    def ours() -> None:
-        subject.evaluator(capreward.Samples(captions, images=opened))
+    def ours(per_image: int) -> None:
+        item = [i for i in range(n) for _ in range(per_image)]
+        subject.evaluator(capreward.Samples(subject.captions[: n * per_image], images=opened, item=item))
         subject.wait()
 
-    def theirs() -> None:
+    def theirs(per_image: int) -> None:
         peer.reset()
-        peer.update(arrays, captions)
+        for k in range(per_image):  # it takes one caption per image, and encodes the image for each
+            peer.update(arrays, subject.captions[k * n : (k + 1) * n])
         peer.compute()
         subject.wait()
 
-    return {"images": len(distinct), **against(ours, theirs, runs=runs)}
+    rows = {f"{k}_per_image": against(lambda k=k: ours(k), lambda k=k: theirs(k), runs=runs) for k in (1, 5)}
+    return {"images": n, "prompt": "ours only, three tokens per caption", **rows}
 
 
 def _peer(subject: Subject, folder: Path) -> Any:
