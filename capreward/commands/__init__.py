@@ -18,7 +18,7 @@ COMMANDS = {
     "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, tokenizers and file formats."),
-    "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the data found."),
+    "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the weights found."),
     "df": ("capreward.commands.df:df", "Build document-frequency files for CIDEr rewards."),
 }
 
@@ -78,6 +78,7 @@ def main() -> None:
 
     \b
     capreward score captions.json --references refs.json
+    capreward score captions.json -r refs.json --images photos/ -m cider,clips,refclips
     capreward score a.json b.json -r refs.json --metrics bleu,meteor,cider --json
     capreward df build refs.json -o coco.npz
     """

@@ -65,7 +65,7 @@ PLANS = {
 @click.argument("name", type=click.Choice(list(PLANS)))
 @click.option("--steps", type=int, help="Instead of the plan's; for a trial.")
 @click.option("--out", type=click.Path(path_type=Path), default=WEIGHTS, show_default=True, help="Folder of folders.")
-@click.option("--threads", type=int, default=2, show_default=True, help="Processor cores.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Processor cores.")
 def main(name: str, steps: int | None, out: Path, threads: int) -> None:
     """Train one of the scenes weights and write its folder and its curve."""
     import torch
