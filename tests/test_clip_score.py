@@ -175,6 +175,9 @@ def test_captions_cut_at_the_context_length_are_counted(folder, images):
 def test_tokens_are_those_of_clip():
     rows = tokenize(open_clip.SimpleTokenizer(), ["A Dog, sitting on a bench."], 77).rows
     assert rows[0].tolist() == [49406, 320, 1929, 267, 4919, 525, 320, 8771, 269, 49407]
+    filled = tokenize(open_clip.SimpleTokenizer(), ["dog " * 75, "dog " * 76], 77)
+    assert filled.lengths.tolist() == [77, 77]
+    assert filled.cut.tolist() == [False, True]
 
 
 def test_half_precision_arithmetic_is_that_of_the_script(folder, images):
@@ -183,6 +186,8 @@ def test_half_precision_arithmetic_is_that_of_the_script(folder, images):
     prepared = evaluator.prepare(samples(images))
     assert prepared.images.dtype == torch.float16
     encoder = evaluator.encoder(samples(images))
+    assert encoder.precision == "fp16"
+    assert encoder.clip.model.visual.conv1.weight.dtype == torch.float16
     raw = encoder.image_features(images).values.half().numpy()
     text = encoder.text_features([f"A photo depicts {c}" for c in CAPTIONS]).values.half().numpy()
     expected = 2.5 * np.clip(np.sum(original.normalised(raw) * original.normalised(text), axis=1), 0, None)
