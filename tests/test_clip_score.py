@@ -279,3 +279,13 @@ def test_the_padding_of_a_text_does_not_count(folder):
         for i, length in enumerate((2, 3, 7, 42, 77)):
             found = trimmed_text_features(model, whole[i : i + 1, :length])
             torch.testing.assert_close(found[0], expected[i], rtol=0, atol=1e-5)
+
+
+def test_broken_and_absent_images_keep_their_places(folder, images, tmp_path):
+    (tmp_path / "broken.jpg").write_text("no picture")
+    encoder = capreward.load("clips", checkpoint=str(folder), device="cpu").encoder(samples(images))
+    mixed = [None, str(tmp_path / "broken.jpg"), images[0], str(tmp_path / "broken.jpg"), images[0]]
+    found = encoder.image_features(mixed, skip_broken=True)
+    assert [i for i, _ in found.broken] == [1, 3]
+    assert torch.isnan(found.values).all(1).tolist() == [True, True, False, True, False]
+    torch.testing.assert_close(found.values[4], encoder.image_features(images[:1]).values[0], rtol=0, atol=1e-5)
