@@ -111,3 +111,18 @@ def test_facts_are_known_of_stored_features_too(tmp_path):
     scores = capreward.score(captions, images=str(tmp_path / "store"), metrics="scene-facts,clips")
     assert scores["scene-facts"].value == 1.0
     assert scores["clips"].value > 1
+
+
+def test_rounded_features_are_named_in_the_signature(tmp_path):
+    from click.testing import CliRunner
+
+    from capreward.commands import main
+
+    done = CliRunner().invoke(main, ["embed", "scenes:val", "--count", "5", "-o", str(tmp_path / "h"), "--fp16", "-q"])
+    assert done.exit_code == 0, done.output
+    captions = {scene("val", i).key: scene("val", i).captions[0] for i in range(5)}
+    rounded = capreward.score(captions, images=str(tmp_path / "h"), metrics="clips")["clips"]
+    exact = capreward.score(captions, images="scenes", metrics="clips")["clips"]
+    assert "|features:float16|" in str(rounded.signature)
+    assert "features" not in str(exact.signature)
+    assert 0 < abs(rounded.value - exact.value) < 0.001

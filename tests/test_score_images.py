@@ -154,6 +154,21 @@ def test_missing_pictures_are_counted_and_only_left_out_when_asked(photos, weigh
     assert any("2" in note for note in notes)
 
 
+@pytest.mark.parametrize("lost", ["1", "2", "3"])
+def test_captions_whose_picture_is_missing_are_left_out_with_their_references(photos, weights, lost):
+    (photos / "photos" / f"COCO_val2014_00000000000{lost}.jpg").unlink()
+    captions = json.loads((photos / "captions.json").read_text())
+    references = json.loads((photos / "refs.json").read_text())
+    metrics = f"refclips(checkpoint='{weights}'),rouge"
+    some = capreward.score(captions, references, images=str(photos / "photos"), metrics=metrics, allow_missing=True)
+    del captions[lost]
+    expected = capreward.score(captions, references, images=str(photos / "photos"), metrics=metrics)
+    assert some.captions == expected.captions
+    assert some.caption_keys == expected.caption_keys == sorted(captions)
+    for name in ("refclips", "rouge"):
+        assert some[name].per_caption.tolist() == pytest.approx(expected[name].per_caption.tolist(), abs=1e-6)
+
+
 def test_what_is_missing_is_said_in_one_sentence(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("CAPREWARD_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
