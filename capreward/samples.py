@@ -12,6 +12,8 @@ from capreward.errors import InputError, shorten
 
 T = TypeVar("T")
 
+ITEMS = "of the items"  # first part of the memo keys of what the items alone determine
+
 
 class Samples:
     """N captions of M items (images), with what is known of each item.
@@ -45,7 +47,7 @@ class Samples:
         n_items = _count_items(len(self.captions), self.references, self.images, key, item)
         self.item = _item_indices(item, len(self.captions), n_items)
         self.key = [str(i) for i in range(n_items)] if key is None else [str(k) for k in key]
-        self._memo: dict[Hashable, Any] = {}
+        self._memo: dict[tuple[Hashable, int], tuple[Any, object]] = {}
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -81,6 +83,14 @@ class Samples:
             self._memo[full] = (build(), given)
         value: T = self._memo[full][0]
         return value
+
+    def share_items(self, other: Samples) -> None:
+        """Take over what other captions of the same items had derived of the items alone: their images' features."""
+        if self.key != other.key or self.references != other.references:
+            return
+        for (key, origin), value in other._memo.items():
+            if isinstance(key, tuple) and key[0] == ITEMS:
+                self._memo.setdefault((key, origin), value)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Samples:
         """Return the captions ``rows`` with all items kept, so that what was prepared for the items stays valid."""

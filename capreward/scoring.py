@@ -109,6 +109,7 @@ def score(
     batch_size: int | None = None,
     workers: int | None = None,
     skip_broken: bool = False,
+    download: bool = False,
     drop_candidate_from_references: bool = False,
     allow_missing: bool = False,
     multiple: bool = False,
@@ -135,6 +136,7 @@ def score(
         batch_size: images per batch, likewise; found by trial by default.
         workers: processes that decode images; by default as many as help.
         skip_broken: broken images get no value instead of an error.
+        download: fetch the weights that ``hf-hub:`` or ``MODEL:TAG`` names where they are not here.
         drop_candidate_from_references: remove references that equal a candidate of their image.
         allow_missing: score the captions that have references and images, and leave out the others.
         multiple: several captions of one image are candidates of one item, not an error.
@@ -150,7 +152,8 @@ def score(
     if metrics is None:
         metrics = default_metrics(references=samples.references is not None, images=samples.images is not None)
     encoding = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
-    found = load_list(metrics, tokenizer=tokenizer, skip_broken=skip_broken or None, **encoding)
+    flags = {"skip_broken": skip_broken or None, "download": download or None}
+    found = load_list(metrics, tokenizer=tokenizer, **flags, **encoding)
     return evaluate(found, samples, drop_candidate_from_references=drop_candidate_from_references, progress=progress)
 
 

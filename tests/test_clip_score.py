@@ -289,3 +289,61 @@ def test_broken_and_absent_images_keep_their_places(folder, images, tmp_path):
     assert [i for i, _ in found.broken] == [1, 3]
     assert torch.isnan(found.values).all(1).tolist() == [True, True, False, True, False]
     torch.testing.assert_close(found.values[4], encoder.image_features(images[:1]).values[0], rtol=0, atol=1e-5)
+
+
+def test_options_of_the_wrong_kind_are_refused():
+    for options, sentence in (
+        ({"clamp": "no"}, "clips: clamp='no' is neither true nor false"),
+        ({"quick_gelu": "yes"}, "clips: quick_gelu='yes' is neither true nor false"),
+        ({"w": "abc"}, "clips: w='abc' is no number"),
+        ({"w": float("nan")}, "clips: w=nan is no number"),
+        ({"prompt": 5}, "clips: prompt=5 is no text"),
+        ({"checkpoint": 5}, "clips: checkpoint=5 is no text"),
+        ({"batch_size": 0}, "clips: batch_size=0 is no whole number of 1 or more"),
+        ({"workers": -1}, "clips: workers=-1 is no whole number of 0 or more"),
+        ({"legacy_fp16": True, "precision": "bf16"}, "legacy_fp16=true computes in fp16"),
+    ):
+        with pytest.raises(InputError) as caught:
+            capreward.load("clips", **options)
+        assert sentence in str(caught.value)
+
+
+def test_no_prompt_is_said_in_one_way(folder, images):
+    values = [
+        capreward.load("clips", checkpoint=str(folder), device="cpu", prompt=prompt)(samples(images))
+        for prompt in (None, "none", "")
+    ]
+    assert torch.equal(values[0], values[1])
+    assert torch.equal(values[0], values[2])
+
+
+def test_features_of_other_items_are_refused(folder, images):
+    evaluator = capreward.load("clips", checkpoint=str(folder), device="cpu")
+    prepared = evaluator.prepare(samples(images))
+    with pytest.raises(InputError, match="was prepared for 5 items and these samples have 2"):
+        evaluator(capreward.Samples(["a", "b"]), prepared)
+
+
+def test_an_empty_batch_has_no_values(folder, images):
+    evaluator = capreward.load("refclips", checkpoint=str(folder), device="cpu")
+    prepared = evaluator.prepare(capreward.Samples([], images=images, references=REFERENCES, item=[]))
+    assert evaluator(capreward.Samples([], references=REFERENCES, item=[]), prepared).shape == (0,)
+    bare = capreward.Samples(["x"], images=images[:1], references=[[]])
+    assert evaluator.prepare(bare).references.shape == (0, 32)
+
+
+def test_systems_on_the_same_items_share_their_features(folder, images):
+    evaluator = capreward.load("refclips", checkpoint=str(folder), device="cpu")
+    first, second = samples(images), capreward.Samples(CAPTIONS[::-1], references=REFERENCES, images=images)
+    expected = evaluator(capreward.Samples(CAPTIONS[::-1], references=REFERENCES, images=images))
+    evaluator(first)
+    second.share_items(first)
+    seen = []
+    encoder = evaluator.encoder(first)
+    encoder.clip.model.visual.register_forward_pre_hook(lambda module, given: seen.append(1))
+    torch.testing.assert_close(evaluator(second), expected, rtol=0, atol=1e-5)
+    assert seen == []
+    other = capreward.Samples(CAPTIONS, references=REFERENCES[::-1], images=images)
+    other.share_items(first)
+    evaluator(other)
+    assert seen == [1]

@@ -203,3 +203,13 @@ def test_the_gallery_shows_the_pictures(photos, weights):
     assert "a green circle" in text
     assert "http" not in text.replace("http-equiv", "")
     assert "--gallery" in refused(photos / "captions.json", "-m", "length", "--gallery", photos / "page.txt")
+
+
+def test_a_file_is_never_its_own_reference(photos):
+    assert "give --references FILE" in refused(photos / "captions.json", "-m", "rouge")
+
+
+def test_a_gallery_needs_pictures(photos):
+    sentence = refused(photos / "captions.json", "-m", "length", "--gallery", photos / "page.html")
+    assert "--gallery shows captions with their pictures; give --images FOLDER" in sentence
+    assert not (photos / "page.html").exists()

@@ -42,10 +42,13 @@ def _with_encoder(command: F) -> F:
 )
 @click.option("--quick-gelu/--gelu", default=None, help="Activation, where the weights do not say.")
 @click.option("--statistics", help="Of pixels, where the weights do not say: openai, half or imagenet.")
+@click.option("--original", is_flag=True, help="Decode as the original scripts: no EXIF turn, no 16-bit scaling.")
+@click.option("--lora-mlp", is_flag=True, help="Fold PAC-S++'s MLP factors as well.")
 @click.option("--captions", type=click.Path(path_type=Path), help="Embed the images of this caption file alone.")
 @click.option("--format", "format_", help="Its format, if not recognised (capreward ls formats).")
 @click.option("--id-column", help="Its column of image ids.")
 @click.option("--caption-column", help="Its column of captions.")
+@click.option("--image-column", help="Its column of picture files.")
 @click.option("--text", is_flag=True, help="Embed the captions themselves, as ID#0, ID#1, ...")
 @click.option("--prompt", help='Put before captions; "none" for none.  [default: A photo depicts]')
 @click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")
@@ -158,6 +161,7 @@ def _table(options: dict[str, Any]) -> CaptionTable:
         format=options["format_"],
         id_column=options["id_column"],
         caption_column=options["caption_column"],
+        image_column=options["image_column"],
     )
 
 
@@ -173,6 +177,8 @@ def _encoder(options: dict[str, Any], pictures: list[Any]) -> Encoder:
         statistics=options["statistics"],
         precision=options["precision"],
         device=options["device"],
+        lora_mlp=options["lora_mlp"],
+        decode="original" if options["original"] else "careful",
         batch_size=options["batch_size"],
         download=options["download"],
     )

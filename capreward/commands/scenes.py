@@ -33,7 +33,7 @@ def scenes(
 
     \b
     capreward scenes out --split test --count 100 --contact-sheet sheet.png
-    capreward score mine.json --references out/captions.json --images out
+    capreward score mine.json --references scenes --images scenes
     """
     captions = captions or out_dir / "captions.json"
     _check(out_dir, captions, sheet)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.options import image_options, input_options, plugin_option, plugins
+from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from capreward.reports.results import Results
+    from capreward.reports.results import Results, SystemResult
 
 
 @click.command()
@@ -85,11 +86,13 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     found = evaluators_of(options)
     references = references_of(options)
     bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
-    systems, notes = [], []
+    systems: list[SystemResult] = []
+    notes: list[tuple[str, str]] = []
     with Bar(len(captions), hidden=options["quiet"]) as bar:
         for name, path in zip(names_of(captions), captions, strict=True):
             bar.start(name)
-            system, remarks = system_of(name, path, found, references, bootstrap, options, bar)
+            before = systems[-1].samples if systems else None
+            system, remarks = system_of(name, path, found, references, bootstrap, options, bar, before)
             systems.append(system)
             notes += [(name, remark) for remark in remarks]
     return Results(systems, bootstrap, _merged(notes, len(systems)))
@@ -118,6 +121,8 @@ def _write(results: Results, options: dict[str, Any]) -> None:
         from capreward.commands.score_inputs import pictures_of, references_by_key
         from capreward.reports.gallery import write_gallery
 
+        if all(s.samples is None or s.samples.images is None for s in results.systems):
+            raise InputError("--gallery shows captions with their pictures; give --images FOLDER")
         shown = write_gallery(options["gallery"], results, pictures_of(results), references_by_key(results))
         written.append(f"{shown:,} images shown in {options['gallery']}")
     if not options["quiet"]:

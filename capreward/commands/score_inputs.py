@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from capreward.data.showing import Shown
     from capreward.evaluators.base import Evaluator
     from capreward.reports.results import Bootstrap, Results, SystemResult
+    from capreward.samples import Samples
 
 SCENES = Path("scenes")  # in place of a file of references: the captions that belong to the pictures
 
@@ -28,7 +29,7 @@ def evaluators_of(options: dict[str, Any]) -> list[Evaluator]:
 
     metrics = options["metrics"]
     if metrics is None:
-        metrics = default_metrics(references=bool(options["references"]), images=options["images"] is not None)
+        metrics = default_metrics(references=bool(options["references"]), images=_shows(options))
     return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options))
 
 
@@ -50,8 +51,9 @@ def system_of(
     bootstrap: Bootstrap | None,
     options: dict[str, Any],
     bar: Any,
+    before: Samples | None = None,
 ) -> tuple[SystemResult, list[str]]:
-    """Score one file of captions; the result and the notes on it."""
+    """Score one file of captions; the result and the notes on it. The items of ``before`` need no second encoding."""
     import numpy as np
 
     from capreward.data import match
@@ -64,6 +66,8 @@ def system_of(
     shown = _shown(met, table, found, options)
     met = met if shown is None else shown.matched
     samples = samples_of(met, None if shown is None else shown.images)
+    if before is not None and options["images"] is not None:
+        samples.share_items(before)
     drop = options["drop_candidate_from_references"]
     scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=bar.step)
     drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
@@ -136,16 +140,21 @@ def _candidates(
 def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]) -> Shown | None:
     """The pictures of the captions, where an evaluator or the gallery looks at them."""
     needing = [e.name for e in found if "images" in e.needs]
-    if not needing and (options["gallery"] is None or options["images"] is None):
+    if not needing and (options["gallery"] is None or not _shows(options)):
         return None
     from capreward.data.showing import show
 
     try:
         return show(met, table, options["images"], allow_missing=options["allow_missing"])
     except InputError as error:
-        if options["images"] is not None:
+        if _shows(options):
             raise
         raise InputError(f"{needing[0]} needs images; give --images FOLDER ({error})") from error
+
+
+def _shows(options: dict[str, Any]) -> bool:
+    """Whether the user says where the images are."""
+    return options["images"] is not None or options["image_column"] is not None
 
 
 def _scene_references(table: CaptionTable) -> References:

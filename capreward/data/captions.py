@@ -182,6 +182,10 @@ def _parse(content: Content, format: str | None, options: Options) -> tuple[str,
     if chosen.kind != content.kind:
         raise InputError(f"{content.source} is a {content.kind} file and cannot be read as {name}; leave --format out")
     chosen.check_options(name, options, content.source)
+    if options.own_column and "id_column" not in chosen.options:
+        raise InputError(
+            f"{content.source} is read as {name}, which has no column of references; give --references FILE"
+        )
     return name, chosen.read(content, options)
 
 

@@ -231,8 +231,9 @@ def kept_folder() -> Path:
 def published_settings(settings: S, name: str, variant: str | None = None) -> S:
     """Fix activation and statistics of a named evaluator's own checkpoint where the user leaves them open.
 
-    A file that stands alone is taken for the variant of its name, else for the one whose patch size it has. Folders and
-    names of open_clip and the hub say their own.
+    A file that stands alone is taken for the variant of its name, else for the one whose patch size it has; one of
+    another patch size stays open, so that what is assumed of it is said. Folders and names of open_clip and the hub say
+    their own.
 
     Args:
         settings: a dataclass with ``checkpoint``, ``quick_gelu`` and ``statistics``.
@@ -267,8 +268,8 @@ def _stands_alone(path: Path) -> bool:
 def _entry_of_file(path: Path, name: str) -> Entry | None:
     entries = [entry for entry in CATALOGUE if name in entry.evaluators]
     named = [entry for entry in entries if path.name in entry.files]
-    if named or len(entries) == 1:
-        return (named or entries)[0]
+    if named:
+        return named[0]
     patch = patch_size(path)
     return next((entry for entry in entries if entry.patch == patch), None)
 

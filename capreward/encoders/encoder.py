@@ -159,11 +159,11 @@ class Encoder:
         values = torch.empty(len(distinct), self.embed_dim, device=self.device)
         done = 0
         for chosen, features in self._text_batches(tokens):
-            values[torch.as_tensor(chosen, device=self.device)] = features
+            values[self._index(chosen)] = features
             done += len(chosen)
             if progress is not None:
                 progress("texts", done, len(distinct))
-        index = torch.as_tensor(rows, device=self.device)
+        index = self._index(rows)
         return TextFeatures(values[index], tokens.cut[np.asarray(rows, dtype=np.int64)])
 
     @property
@@ -196,13 +196,18 @@ class Encoder:
         )
         for indices, pixels in loader:
             ready = normalise(pixels.to(self.device), self.spec.preprocessing)
-            values[torch.as_tensor(indices, device=self.device)] = self.pixel_features(ready)
+            values[self._index(indices)] = self.pixel_features(ready)
             if progress is not None:
                 progress("images", max(indices) + 1, len(firsts))
         spread = torch.full((len(images), self.embed_dim), torch.nan, device=self.device)
-        spread[torch.as_tensor(there, device=self.device)] = values[torch.as_tensor(rows, device=self.device)]
+        spread[self._index(there)] = values[self._index(rows)]
         sentences = dict(loader.broken)
         return ImageFeatures(spread, tuple((there[i], sentences[r]) for i, r in enumerate(rows) if r in sentences))
+
+    def _index(self, rows: Sequence[int]) -> Tensor:
+        import torch
+
+        return torch.as_tensor(rows, dtype=torch.long, device=self.device)
 
     def _workers(self) -> int | None:
         """Decoding processes: on a GPU the loader chooses; on the CPU they would take the encoder's own cores."""

@@ -84,6 +84,8 @@ def device_of(name: str) -> str:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"device={name!r} is none that torch knows; write auto, cpu, cuda or cuda:1") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device={name!r} is not supported; write auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
         raise InputError(f"device={name}: torch sees {torch.cuda.device_count()} CUDA devices here; write device=cpu")
     return str(device)

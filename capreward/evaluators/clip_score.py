@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from capreward.encoders.pool import EncoderPool, EncoderSettings
+from capreward.encoders.pool import PRECISIONS, EncoderPool, EncoderSettings
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
+from capreward.evaluators.clip_options import check_flags, check_numbers, check_texts
 from capreward.evaluators.clip_weights import choose_settings, features_of, shows_scenes, stored_precision
-from capreward.samples import Samples
+from capreward.samples import ITEMS, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,22 +96,27 @@ class ClipScore(Evaluator):
         skip_broken: bool = False,
         download: bool = False,
     ) -> None:
-        from capreward.encoders.pool import PRECISIONS
-
+        flags = {"clamp": clamp, "raw": raw, "legacy_fp16": legacy_fp16, "lora_mlp": lora_mlp, "upright": upright}
+        check_flags(self.name, {**flags, "skip_broken": skip_broken, "download": download}, quick_gelu)
+        texts = {"checkpoint": checkpoint, "variant": variant, "prompt": prompt, "device": device}
+        check_texts(self.name, {**texts, "statistics": statistics})
+        check_numbers(self.name, w, {"batch_size": (batch_size, 1), "workers": (workers, 0)})
         if precision not in PRECISIONS:
             raise InputError(f"{self.name}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
+        if legacy_fp16 and precision == "bf16":
+            raise InputError(f"{self.name}: legacy_fp16=true computes in fp16; leave precision=bf16 out")
         if raw and (w is not None or not clamp):
             raise InputError(f"{self.name}: raw=true is w=1 and clamp=false; give those instead")
         self.w = 1.0 if raw else w
         self.clamp = clamp and not raw
-        self.prompt = prompt or ""
+        self.prompt = "" if prompt in (None, "none") else prompt
         self.variant = variant
         self.legacy_fp16 = legacy_fp16
         self.device = device
         self.workers = workers
         self.skip_broken = skip_broken
         self.asked = EncoderSettings(
-            checkpoint=checkpoint or "",
+            checkpoint=str(checkpoint or ""),
             quick_gelu=quick_gelu,
             statistics=statistics,
             precision="fp16" if legacy_fp16 else precision,
@@ -191,6 +197,11 @@ class ClipScore(Evaluator):
         """Per-caption scores, float32 [N] on the encoder's device, given samples it applies to."""
         import torch
 
+        if len(prepared.images) != samples.n_items:
+            raise InputError(
+                f"{self.name} was prepared for {len(prepared.images):,} items and these samples have "
+                f"{samples.n_items:,}; give key=[...] of the same items"
+            )
         texts = self._texts(samples, self.pool.encoder(prepared.settings), "captions", lambda: samples.captions)
         captions = self._normalised(texts.values)
         item = torch.as_tensor(samples.item, device=captions.device)
@@ -232,6 +243,8 @@ class ClipScore(Evaluator):
         """What was assumed of the weights, skipped, or cut at the context length."""
         encoder = self.pool.encoder(prepared.settings)
         said = [*encoder.spec.notes, *prepared.notes]
+        if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
+            said.insert(0, f"pictures of scenes are judged by {encoder.spec.name}, which ships with capreward")
         for what, texts in (("captions", samples.captions), ("references", _all_references(self, samples))):
             cut = int(self._texts(samples, encoder, what, partial(list, texts)).cut.sum()) if texts else 0
             if cut:
@@ -246,7 +259,8 @@ class ClipScore(Evaluator):
         def build() -> TextFeatures:
             return encoder.text_features([lead + text for text in texts()], progress=self._progress)
 
-        return samples.memo(("clip-texts", what, lead), build, given=encoder)
+        whose = ITEMS if what == "references" else "of the captions"
+        return samples.memo((whose, "clip-texts", what, lead), build, given=encoder)
 
     def _normalised(self, features: Tensor) -> Tensor:
         """Divided by the L2 norm; in float16 the way CLIPScore's script does it, x / sqrt(sum(x^2))."""
@@ -268,7 +282,8 @@ class RefClipScore(ClipScore):
         """2ab / (a + b) with a the image-text score and b the best reference cosine."""
         import torch
 
-        best = _best_reference(captions, samples.item, prepared)
+        again = self._normalised(captions) if self.legacy_fp16 else captions  # the script does it twice
+        best = _best_reference(again, samples.item, prepared)
         total = score + best
         return torch.where(total == 0, torch.zeros_like(total), 2 * score * best / total)
 

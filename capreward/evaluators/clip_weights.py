@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.pool import EncoderSettings, device_of, named, precision_of
 from capreward.errors import InputError
-from capreward.samples import Samples
+from capreward.samples import ITEMS, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,19 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
         return published_settings(settings, family, variant)
     if scenes and variant is None and family in SCENES:
         return replace(settings, checkpoint=SCENES[family])
+    if settings.download:
+        fetch_published(family, variant)
     return named(settings, find_weights(family, variant))
+
+
+def fetch_published(family: str, variant: str | None) -> None:
+    """Fetch an evaluator's weights from their authors where they are not here and a plain address is published."""
+    from capreward.encoders import kept
+    from capreward.encoders.catalogue import entry_of, look_for
+
+    entry = entry_of(family, variant)
+    if entry.url is not None and look_for(entry) is None:
+        kept.fetch(entry, entry.url)
 
 
 def shows_scenes(samples: Samples) -> bool:
@@ -93,7 +105,7 @@ def features_of(
             raise InputError(f"all {len(images):,} images are broken; the first: {found.broken[0][1]}")
         return found.values, [broken_note(found.broken)] if found.broken else []
 
-    return samples.memo(("clip-images", skip_broken), build, given=encoder)
+    return samples.memo((ITEMS, "clip-images", skip_broken), build, given=encoder)
 
 
 def _is_stored(image: Any) -> bool:
@@ -114,5 +126,5 @@ def _stored(images: list[Any], encoder: Encoder) -> Tensor:
         store = images[rows[0]].store
         store.check(encoder.fields())
         found = store.features([images[i].row for i in rows])
-        values[torch.as_tensor(rows, device=encoder.device)] = found.to(encoder.device)
+        values[torch.as_tensor(rows, dtype=torch.long, device=encoder.device)] = found.to(encoder.device)
     return values

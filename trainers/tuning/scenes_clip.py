@@ -101,7 +101,8 @@ def main(name: str, steps: int | None, out: Path, threads: int) -> None:
         "retrieval_of_1000": test,
         "curve": curve,
     }
-    (RESULTS / f"scenes_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    results = RESULTS if out == WEIGHTS and steps is None else out  # a trial leaves the kept curve alone
+    (results / f"scenes_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
     click.echo(json.dumps({k: report[k] for k in ("bytes", "seconds", "parameters", "retrieval_of_1000")}, indent=1))
 
 

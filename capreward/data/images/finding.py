@@ -132,6 +132,8 @@ def _stored(path: str) -> _Place:
     from capreward.encoders.store import FeatureStore
 
     store = FeatureStore(path)
+    if store.kind != "image":
+        raise InputError(f"--images {path} holds features of texts; give pictures or a store of image features")
     if not store.keys:
         raise InputError(f"the feature store {path} is empty; run capreward embed")
     index = IdIndex(store.keys, {}, path)

@@ -33,7 +33,9 @@ def list_pictures(source: str | Path, count: int | None = None) -> tuple[list[st
     name = str(source)
     if count is not None and count < 1:
         raise InputError(f"count must be 1 or more; found {count}")
-    pairs = itertools.islice(_pairs(name), SCENES if count is None and name.startswith("scenes") else count)
+    from capreward.data.images.scene_keys import names_scenes
+
+    pairs = itertools.islice(_pairs(name), SCENES if count is None and names_scenes(name) else count)
     keys, pictures = zip(*pairs, strict=True)
     return list(keys), list(pictures)
 
