@@ -33,7 +33,7 @@ def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
     _, _, rest = source.partition(":")
     split, _, seed = rest.partition(":")
     if (rest and split not in SPLITS) or (seed and not (seed.isascii() and seed.isdigit())) or source.endswith(":"):
-        raise InputError(f"--images {source}: write scenes, scenes:SPLIT or scenes:SPLIT:SEED, SPLIT one of {SPLITS}")
+        raise InputError(f"{source}: write scenes, scenes:SPLIT or scenes:SPLIT:SEED, SPLIT one of {', '.join(SPLITS)}")
     suffix = f"-s{int(seed)}" if seed and int(seed) else ""
 
     def find(key: str) -> tuple[Any, str] | None:
