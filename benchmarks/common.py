@@ -71,7 +71,7 @@ def machine() -> dict[str, Any]:
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    packages = ("numpy", "pycocoevalcap", "torch")
+    packages = ("numpy", "open_clip_torch", "pycocoevalcap", "torch", "torchmetrics", "transformers")
     return {
         "processor": model,
         "cores": os.cpu_count(),
