@@ -1,4 +1,4 @@
-"""Writing files so that no half-written one is ever seen."""
+"""Writing files so that no half-written one is ever seen, and where things built once are kept."""
 
 from __future__ import annotations
 
@@ -30,3 +30,11 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """The folder for things built once: CAPREWARD_CACHE, else XDG_CACHE_HOME/capreward, else ~/.cache/capreward."""
+    if own := os.environ.get("CAPREWARD_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "capreward"

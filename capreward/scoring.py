@@ -136,7 +136,7 @@ def score(
         batch_size: images per batch, likewise; found by trial by default.
         workers: processes that decode images; by default as many as help.
         skip_broken: broken images get no value instead of an error.
-        download: fetch the weights that ``hf-hub:`` or ``MODEL:TAG`` names where they are not here.
+        download: fetch published weights where they are not here, if their authors give a plain address.
         drop_candidate_from_references: remove references that equal a candidate of their image.
         allow_missing: score the captions that have references and images, and leave out the others.
         multiple: several captions of one image are candidates of one item, not an error.

@@ -106,7 +106,8 @@ def test_openai_archive(base, photos, tmp_path):
     from clip_files import scripted
 
     model, wanted = base
-    check(scripted(deepcopy(model), tmp_path / "ViT-B-32.pt"), "clips", photos, wanted[2.5])
+    evaluator = check(scripted(deepcopy(model), tmp_path / "ViT-B-32.pt"), "clips", photos, wanted[2.5])
+    assert "model:ViT-B-32.pt" in str(evaluator.signature())
 
 
 def test_pac_s_base(base, photos, tmp_path):

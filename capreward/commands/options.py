@@ -74,7 +74,7 @@ def encoder_options() -> list[Callable[[F], F]]:
         ),
         click.option("--batch-size", type=click.IntRange(1), help="Images per batch; found by trial by default."),
         click.option("--workers", type=click.IntRange(0), help="Processes that decode images; as many as help."),
-        click.option("--download", is_flag=True, help="Fetch the weights that MODEL:TAG or hf-hub: names."),
+        click.option("--download", is_flag=True, help="Fetch published weights that are not here."),
     ]
 
 

@@ -223,7 +223,7 @@ def _places() -> Iterator[tuple[str, Path]]:
 
 def kept_folder() -> Path:
     """Where ``capreward weights add`` keeps files: ``weights`` in capreward's cache folder."""
-    from capreward.text.meteor.resources import cache_folder
+    from capreward.files import cache_folder
 
     return cache_folder() / "weights"
 

@@ -58,13 +58,13 @@ class Opaque(metaclass=_OpaqueType):
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        pass
+        """Keep none of them."""
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        """Take a state."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        pass
+        """Take a mapping's item."""
 
     def append(self, value: Any) -> None:
         """Take a list's item."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +67,7 @@ class ClipScore(Evaluator):
         batch_size: images per batch; found by trial by default.
         workers: decoding processes; by default as many as help.
         skip_broken: broken images give NaN instead of an error.
-        download: fetch what ``MODEL:TAG`` or ``hf-hub:`` names.
+        download: fetch the published weights where they are not here; ``MODEL:TAG`` and ``hf-hub:`` name what to fetch.
     """
 
     family = ""
@@ -112,7 +111,6 @@ class ClipScore(Evaluator):
         self.prompt = "" if prompt in (None, "none") else prompt
         self.variant = variant
         self.legacy_fp16 = legacy_fp16
-        self.device = device
         self.workers = workers
         self.skip_broken = skip_broken
         self.asked = EncoderSettings(
@@ -191,6 +189,7 @@ class ClipScore(Evaluator):
             offsets[1:] = np.cumsum([len(r) for r in lists])
             found = self._texts(samples, encoder, "references", lambda: [t for r in lists for t in r])
             references = self._normalised(found.values)
+            notes = [*notes, *_cut_note(found, "references", encoder)]
         return Prepared(self._settings(samples), self._normalised(images), references, offsets, tuple(notes))
 
     def scores(self, samples: Samples, prepared: Prepared) -> Tensor:
@@ -245,12 +244,8 @@ class ClipScore(Evaluator):
         said = [*encoder.spec.notes, *prepared.notes]
         if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
             said.insert(0, f"pictures of scenes are judged by {encoder.spec.name}, which ships with capreward")
-        for what, texts in (("captions", samples.captions), ("references", _all_references(self, samples))):
-            cut = int(self._texts(samples, encoder, what, partial(list, texts)).cut.sum()) if texts else 0
-            if cut:
-                limit = f"{encoder.spec.name}'s {encoder.context_length} tokens"
-                said.append(f"{cut:,} of {len(texts):,} {what} cut at {limit}")
-        return said
+        found = self._texts(samples, encoder, "captions", lambda: samples.captions)
+        return said + _cut_note(found, "captions", encoder)
 
     def _texts(self, samples: Samples, encoder: Encoder, what: str, texts: Callable[[], list[str]]) -> TextFeatures:
         """Features of prompted texts, shared by the evaluators of these samples that use the same encoder."""
@@ -368,7 +363,8 @@ def _best_reference(captions: Tensor, item: npt.NDArray[np.int64], prepared: Pre
     return torch.cat(best) if best else captions.new_zeros(0)
 
 
-def _all_references(evaluator: ClipScore, samples: Samples) -> list[str]:
-    if "references" not in evaluator.needs or samples.references is None:
-        return []
-    return [text for listed in samples.references for text in listed]
+def _cut_note(found: TextFeatures, what: str, encoder: Encoder) -> list[str]:
+    """A line on the texts that were longer than the context; none where all fit."""
+    cut = int(found.cut.sum())
+    limit = f"{encoder.spec.name}'s {encoder.context_length} tokens"
+    return [f"{cut:,} of {len(found.cut):,} {what} cut at {limit}"] if cut else []

@@ -63,15 +63,13 @@ def _pairs(source: str) -> Iterator[tuple[str, Any]]:
 
 
 def _scenes(source: str) -> Iterator[tuple[str, Any]]:
-    from capreward.data.images.scene_keys import scene_finder
+    from capreward.data.images.scene_keys import scene_source
+    from capreward.data.scenes import Scene, picture_of
 
-    find = scene_finder(source)  # refuses what is wrong with the source
-    _, _, rest = source.partition(":")
-    split, _, seed = rest.partition(":")
-    suffix = f"-s{int(seed)}" if seed and int(seed) else ""
+    split, seed = scene_source(source)
     for index in itertools.count():
-        key = f"scenes-{split or 'test'}-{index:06d}{suffix}"
-        found = find(key)
-        if found is None:
+        key = Scene(split or "test", index, seed).key
+        picture = picture_of(key)
+        if picture is None:
             return
-        yield key, found[0]
+        yield key, picture

@@ -8,12 +8,25 @@ from typing import Any
 from capreward.data.ids import AS_NUMBERS, EXACTLY, number, stem
 from capreward.errors import InputError
 
-SPLITS = ("train", "val", "test")
-
 
 def names_scenes(source: str) -> bool:
     """Whether a source means the ``scenes`` world."""
     return source == "scenes" or source.startswith("scenes:")
+
+
+def scene_source(source: str) -> tuple[str, int]:
+    """The split, empty where none is named, and the seed of ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED``.
+
+    Raises:
+        InputError: an unknown split or a seed that is no number.
+    """
+    from capreward.data.scenes.splits import SPLITS
+
+    _, _, rest = source.partition(":")
+    split, _, seed = rest.partition(":")
+    if (rest and split not in SPLITS) or (seed and not (seed.isascii() and seed.isdigit())) or source.endswith(":"):
+        raise InputError(f"{source}: write scenes, scenes:SPLIT or scenes:SPLIT:SEED, SPLIT one of {', '.join(SPLITS)}")
+    return split, int(seed or 0)
 
 
 def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
@@ -28,13 +41,9 @@ def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
     Raises:
         InputError: an unknown split or a seed that is no number; and, from the look-up, a plain number without a split.
     """
-    from capreward.data.scenes import picture_of
+    from capreward.data.scenes import Scene, picture_of
 
-    _, _, rest = source.partition(":")
-    split, _, seed = rest.partition(":")
-    if (rest and split not in SPLITS) or (seed and not (seed.isascii() and seed.isdigit())) or source.endswith(":"):
-        raise InputError(f"{source}: write scenes, scenes:SPLIT or scenes:SPLIT:SEED, SPLIT one of {', '.join(SPLITS)}")
-    suffix = f"-s{int(seed)}" if seed and int(seed) else ""
+    split, seed = scene_source(source)
 
     def find(key: str) -> tuple[Any, str] | None:
         picture = picture_of(stem(key))
@@ -47,7 +56,7 @@ def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
             raise InputError(
                 f'the id "{index}" is a plain number, which needs the split it counts into: write --images scenes:test'
             )
-        picture = picture_of(f"scenes-{split}-{int(index):06d}{suffix}")
+        picture = picture_of(Scene(split, int(index), seed).key)
         return None if picture is None else (picture, AS_NUMBERS)
 
     return find

@@ -68,7 +68,7 @@ class MeteorEngine:
 
     Args:
         sources: the data files; by default those of the installed pycocoevalcap.
-        cache: the folder the index is kept in; see :func:`capreward.text.meteor.resources.cache_folder`.
+        cache: the folder the index is kept in; see :func:`capreward.files.cache_folder`.
         progress: told (bytes read, bytes in all) while the index is built.
 
     References:

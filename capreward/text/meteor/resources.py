@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from capreward.errors import InputError
+from capreward.files import cache_folder
 from capreward.text.meteor.build import Progress, paraphrase_arrays, synonym_arrays
 from capreward.text.meteor.store import Array, CorruptStoreError, load_arrays, save_arrays
 
@@ -65,14 +66,6 @@ def installed_sources() -> Sources:
     if not folders:
         raise InputError("METEOR needs the data files of pycocoevalcap; install them with `pip install pycocoevalcap`.")
     return Sources(folders[0] / "meteor-1.5.jar", folders[0] / "data" / "paraphrase-en.gz")
-
-
-def cache_folder() -> Path:
-    """The folder for things built once: CAPREWARD_CACHE, else XDG_CACHE_HOME/capreward, else ~/.cache/capreward."""
-    if own := os.environ.get("CAPREWARD_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "capreward"
 
 
 def index_path(sources: Sources, cache: Path | None = None) -> Path:
