@@ -1,0 +1,140 @@
+"""Captions to token ids and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BPE_FILE = "bpe.txt.gz"
+_BEFORE_MARKS = re.compile(r" (?=[.,?!]|n't|'(?:m|s|ve|re)\b)")
+
+
+class Vocabulary(Protocol):
+    """What a captioner writes with.
+
+    Attributes:
+        kind: the name that its configuration gives it.
+        size: V, the number of tokens.
+        bos: begins every caption.
+        eos: ends it.
+        pad: fills the rest of a row; may be ``eos``, and in word vocabularies all three are 0.
+    """
+
+    kind: str
+    size: int
+    bos: int
+    eos: int
+    pad: int
+
+    def encode(self, caption: str) -> list[int]:
+        """The ids of a caption, without begin and end."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The caption of ids that are neither begin, end nor padding."""
+        ...
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what it is made of and return its part of the configuration."""
+        ...
+
+
+class ClipVocabulary:
+    """CLIP's byte-pair encoding with one padding token after its last (DiCO: 49,408 + 1).
+
+    Args:
+        merges: gzipped merges; OpenAI's by default.
+
+    Raises:
+        InputError: merges that cannot be read.
+    """
+
+    kind = "clip"
+
+    def __init__(self, merges: str | Path | None = None) -> None:
+        from capreward.encoders.backend import import_open_clip
+
+        path = {} if merges is None else {"bpe_path": str(merges)}
+        try:
+            self._bpe = import_open_clip().SimpleTokenizer(**path)
+        except (OSError, EOFError, UnicodeDecodeError, IndexError) as error:
+            raise InputError(f"the vocabulary {merges} cannot be read ({error})") from error
+        self._merges = None if merges is None else Path(merges).read_bytes()
+        self.bos = int(self._bpe.sot_token_id)
+        self.eos = int(self._bpe.eot_token_id)
+        self.pad = int(self._bpe.vocab_size)
+        self.size = self.pad + 1
+
+    def encode(self, caption: str) -> list[int]:
+        """The ids of a caption in lower case, without begin and end."""
+        return [int(i) for i in self._bpe.encode(caption)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The caption, with no blank before ``. , ? !`` and English clitics, as CLIP's own tokenizer writes it."""
+        known = [int(i) for i in ids if i not in (self.bos, self.eos, self.pad)]
+        return _BEFORE_MARKS.sub("", str(self._bpe.decode(known)).strip())
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write merges other than OpenAI's."""
+        if self._merges is None:
+            return {"kind": self.kind}
+        (folder / BPE_FILE).write_bytes(self._merges)
+        return {"kind": self.kind, "merges": BPE_FILE}
+
+
+def vocabulary_of(config: dict[str, Any], folder: Path) -> Vocabulary:
+    """The vocabulary that a saved captioner names.
+
+    Raises:
+        InputError: an unknown kind or a file that is missing.
+    """
+    if config.get("kind") == "clip":
+        merges = config.get("merges")
+        return ClipVocabulary(None if merges is None else folder / str(merges))
+    raise InputError(f"{folder} names the vocabulary {config.get('kind')!r}; known is clip")
+
+
+def token_rows(vocabulary: Vocabulary, captions: Sequence[str], longest: int) -> Tensor:
+    """Captions as rows: begin, words, end, padding.
+
+    Args:
+        vocabulary: of the captioner.
+        captions: N strings.
+        longest: L at most; a longer caption loses its last words and its end.
+
+    Returns:
+        int64 [N, L], L that of the longest caption.
+    """
+    import torch
+
+    rows = [[vocabulary.bos, *vocabulary.encode(caption), vocabulary.eos][:longest] for caption in captions]
+    width = max((len(row) for row in rows), default=1)
+    table = torch.full((len(rows), width), vocabulary.pad, dtype=torch.long)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = torch.tensor(row)
+    return table
+
+
+def target_mask(vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
+    """Which targets count: all up to the first end token, that one included, except padding among them.
+
+    Args:
+        vocabulary: of the captioner.
+        tokens: int64 [..., L], begin token first.
+
+    Returns:
+        bool [..., L - 1]: True where ``tokens[..., 1:]`` is scored (dico.md 1.2 step 6; clipreward.md 5 step 4).
+    """
+    targets = tokens[..., 1:]
+    ends = targets == vocabulary.eos
+    counted = ends.long().cumsum(-1) - ends.long() == 0
+    if vocabulary.pad != vocabulary.eos:
+        counted &= targets != vocabulary.pad
+    return counted
