@@ -56,7 +56,7 @@ def open_dataset(
     if names_scenes(source):
         _refuse(source, columns)
         return _scenes(source, images, split, count)
-    paths, remote = _shards_of(source)
+    paths, remote = shards_of(source)
     if paths and images is None:
         _refuse(source, {"split": split, "id_column": id_column, "image_column": image_column})
         if remote:
@@ -95,7 +95,7 @@ def _refuse(source: str, options: dict[str, str | None]) -> None:
         raise InputError(f"{source} knows no {given.replace('_', ' ')}; leave --{given.replace('_', '-')} out")
 
 
-def _shards_of(source: str) -> tuple[list[str], bool]:
+def shards_of(source: str) -> tuple[list[str], bool]:
     """The shards that a source names, none if it is a caption file, and whether they are remote."""
     from capreward.data.images.shards import names_shards
     from capreward.data.shards import expand_braces, expand_names
