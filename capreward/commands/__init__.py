@@ -16,6 +16,7 @@ COMMANDS = {
     "embed": ("capreward.commands.embed:embed", "Write features of images or captions into a store."),
     "weights": ("capreward.commands.weights:weights", "Show which weights each evaluator needs and finds."),
     "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
+    "pack": ("trainers.commands.pack:pack", "Write training shards from captions and images."),
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, tokenizers and file formats."),
     "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the weights found."),
