@@ -77,7 +77,7 @@ class GridCaptioner(Captioner):
         sizes.check()
         self.sizes = sizes
         self.vocabulary = vocabulary
-        self.longest = sizes.longest
+        self.longest, self.width = sizes.longest, sizes.width
         self.tower = tower
         self.preprocessing = tower.preprocessing
         tokens, width = tower.shape
@@ -108,6 +108,10 @@ class GridCaptioner(Captioner):
     def look(self, images: Tensor) -> Tensor:
         """The tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
         return self.tower.look(images)
+
+    def frozen_parts(self) -> list[object]:
+        """The tower's CLIP."""
+        return self.tower.frozen_parts()
 
     def encode(self, inputs: Tensor) -> Memory:
         """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
