@@ -15,10 +15,12 @@ from capreward.files import write_beside
 from capreward.samples import Samples
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from capreward.evaluators.base import Evaluator
     from capreward.scores import Scores
     from trainers.captioners.base import Captioner
-    from trainers.data import Dataset
+    from trainers.data import Batch, Dataset
     from trainers.decoding import Decoding
 
 
@@ -83,8 +85,7 @@ def caption_items(
         if not batch.keys:
             continue
         with torch.no_grad():
-            images = batch.pixels if batch.pixels is not None else batch.features
-            memory = captioner.encode(captioner.look(images.to(device)))
+            memory = captioner.encode(captioner.look(images_of(batch).to(device)))
             decoded = decode(captioner, memory, settings)
         found.keys += batch.keys
         found.captions += captioner.decode_text(decoded.tokens[:, 0])
@@ -94,6 +95,14 @@ def caption_items(
     captioner.train(was_training)
     found.finished = finished / max(1, len(found.keys))
     return found
+
+
+def images_of(batch: Batch) -> Tensor:
+    """What ``Captioner.look`` takes of a batch: crops, or stored features."""
+    images = batch.features if batch.pixels is None else batch.pixels
+    if images is None:
+        raise InputError(f"the items {', '.join(batch.keys[:3])} have neither pictures nor features")
+    return images
 
 
 def judge(found: Captioned, metrics: Sequence[Evaluator]) -> Scores:

@@ -230,7 +230,7 @@ class Loop:
         row = {name: sum(v) / len(v) for name, v in self._sums.items() if name != "tokens"}
         seconds = time.perf_counter() - self._since
         row["tokens/s"] = sum(self._sums["tokens"]) * self.accelerator.num_processes / max(seconds, 1e-9)
-        row["epoch"] = float(self.batches.state_dict().get("epoch", 0))
+        row["images"] = float(self.progress.step * self.config.training.accumulation * self.batches.global_batch)
         texts = [text for work in works for text in work.texts]
         if texts:
             row["repetition"] = self._repetition.corpus(Samples(texts)).value

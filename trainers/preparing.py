@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from capreward.errors import InputError
 from trainers.config import CaptionerConfig, RunConfig
@@ -116,20 +116,9 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     best = errors.attempt(lambda: best_of(config, metrics or [])) if metrics else ""
     errors.finish()
     assert train is not None and captioner is not None  # noqa: S101, PT018  # for the type checker
-    steps = steps_of(config, len(train), world)
-    return Prepared(
-        config,
-        captioner,
-        train,
-        val,
-        optimizer,
-        rewards,
-        metrics or [],
-        best or "",
-        steps,
-        steps_for(rewards, train),
-        notes,
-    )
+    steps = steps_of(config, train, world)
+    seen = image_steps(rewards, train)
+    return Prepared(config, captioner, train, val, optimizer, rewards, metrics or [], best or "", steps, seen, notes)
 
 
 def open_training(config: RunConfig) -> Dataset:
@@ -137,8 +126,7 @@ def open_training(config: RunConfig) -> Dataset:
     from trainers.data import open_dataset
 
     data = config.data
-    columns = {"id_column": data.id_column, "caption_column": data.caption_column, "image_column": data.image_column}
-    return open_dataset(data.train, images=data.images, split=data.split, count=data.count, **columns)
+    return open_dataset(data.train, images=data.images, split=data.split, count=data.count, **columns_of(config))
 
 
 def open_held_out(config: RunConfig) -> Dataset:
@@ -147,9 +135,14 @@ def open_held_out(config: RunConfig) -> Dataset:
 
     data = config.data
     assert data.val is not None  # noqa: S101  # for the type checker: asked before
-    columns = {"id_column": data.id_column, "caption_column": data.caption_column, "image_column": data.image_column}
     images = data.val_images or data.images
-    return open_dataset(data.val, images=images, split=data.val_split, count=data.val_count, **columns)
+    return open_dataset(data.val, images=images, split=data.val_split, count=data.val_count, **columns_of(config))
+
+
+def columns_of(config: RunConfig) -> dict[str, Any]:
+    """The columns of tables."""
+    data = config.data
+    return {"id_column": data.id_column, "caption_column": data.caption_column, "image_column": data.image_column}
 
 
 def make_captioner(config: RunConfig, train: Dataset | None) -> Captioner:
@@ -194,12 +187,12 @@ def stored_features(train: Dataset | None) -> tuple[tuple[int, int], dict[str, s
     """
     from capreward.encoders.store import StoredFeature
 
-    picture = None if train is None or not len(train) else train[0].picture
+    picture: Any = None if train is None or not len(train) else train[0].picture
     if not isinstance(picture, StoredFeature):
         raise InputError(
-            "captioner.tower is stored, and the training items are pictures; give --images a feature store"
+            "captioner.tower is stored, but the training items are pictures; give --images a feature store"
         )
-    shape = picture.store.shape
+    shape = tuple(picture.store.shape)
     tokens = (1, *shape) if len(shape) == 1 else shape
     return (int(tokens[0]), int(tokens[1])), dict(picture.store.fields)
 
@@ -241,7 +234,7 @@ def rehearse(rewards: Rewards, train: Dataset, config: RunConfig) -> None:
     rewards.judge([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
 
 
-def steps_for(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
+def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
     """The image steps of the rewards' encoders for the training pictures, each once."""
     from capreward.encoders.store import StoredFeature
     from capreward.samples import Samples
@@ -271,10 +264,18 @@ def check_trackers(names: list[str]) -> None:
             raise InputError(f"the tracker {name} needs its package; type pip install {name}")
 
 
-def steps_of(config: RunConfig, items: int, world: int) -> int:
-    """Updates of the run."""
+def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
+    """Updates of the run.
+
+    Raises:
+        InputError: epochs of a stream, which has no number of items.
+    """
     training = config.training
     if training.steps is not None:
         return training.steps
+    try:
+        items = len(train)
+    except TypeError as error:
+        raise InputError(f"{train.source} is a stream, of which epochs are not known; give --steps") from error
     per_step = training.batch_size * training.accumulation * world
     return max(1, round((training.epochs or 0) * items / per_step))

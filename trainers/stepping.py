@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainers.evaluation import images_of
 from trainers.optimizers import Candidates, Optimizer
 from trainers.rewards import Rewards
 
@@ -112,9 +113,8 @@ class Stepper:
             compared: ask the reference policy even if the loss does not.
         """
         device = self.accelerator.device
-        images = batch.pixels if batch.pixels is not None else batch.features
         with torch.no_grad(), self.accelerator.autocast():
-            inputs = self.policy.look(images.to(device, non_blocking=True))
+            inputs = self.policy.look(images_of(batch).to(device, non_blocking=True))
             candidates = self._candidates(batch, inputs, generator)
             work = Collected(batch.keys, inputs, candidates)
             if self.rewards is not None:
@@ -153,9 +153,11 @@ class Stepper:
         if not torch.isfinite(every).all():
             raise NonFinite("reward", works)
         shaped = self.rewards.shaped(flat, every)
-        for work, values in zip(works, shaped.split([raw.numel() for raw in raws]), strict=True):
-            assert work.raw is not None  # noqa: S101  # for the type checker
-            work.rewards = values.view(work.raw.shape).to(self.accelerator.device)
+        start = 0
+        for work, raw in zip(works, raws, strict=True):
+            values = shaped[start : start + raw.numel()].view(raw.shape)
+            work.rewards = values.to(self.accelerator.device)
+            start += raw.numel()
 
     def learn(self, works: Sequence[Collected]) -> dict[str, Tensor]:
         """Accumulate the gradient of a step's micro-batches; its statistics, means over all of them.
