@@ -55,7 +55,7 @@ def pack(source: str, **options: Any) -> None:
     capreward pack captions.csv -o shards --layout xe --verify
     capreward pack scenes:train -o shards --count 5000 --name scenes
     capreward pack --verify "shards/coco-384-training-{000..022}.tar"
-    """  # noqa: D301  # click needs a real \b
+    """
     from capreward.commands.progress import Bar
 
     told: dict[str, Any] = {}
