@@ -28,12 +28,14 @@ class Source:
         path: what ``open_captioner`` takes.
         run: the run's folder, where a run was named.
         config: of the run that the captioner comes from, where it is known.
+        kept_at: where its evaluation is kept, if anywhere.
     """
 
     name: str
     path: str
     run: RunFolder | None = None
     config: RunConfig | None = None
+    kept_at: Path | None = None
 
     def open(self, *, device: str = "cpu", download: bool = False) -> Captioner:
         """The captioner on its device, in evaluation mode.
@@ -62,7 +64,8 @@ def source_of(named: str, *, last: bool = False) -> Source:
     if named == SCENES or not folder.path.is_dir():
         return Source(name, named)
     if folder.config.is_file() or folder.metrics.is_file():
-        return Source(name, str(_captioner_of(folder, last)), folder, config_of(folder))
+        found, config = _captioner_of(folder, last), config_of(folder)
+        return Source(name, str(found), folder, config, folder.path / "evaluation.json")
     home = RunFolder(folder.path.absolute().parent)  # RUN/best and RUN/last
     known = config_of(home) if home.config.is_file() and home.metrics.is_file() else None
     return Source(name, named, None, known)
@@ -99,17 +102,13 @@ def config_of(folder: RunFolder) -> RunConfig | None:
 
 
 def decoding_for(
-    sources: Sequence[Source],
-    captioners: Sequence[Captioner],
-    *,
-    beams: int | None = None,
-    max_length: int | None = None,
+    sources: Sequence[Source], captioner: Captioner, *, beams: int | None = None, max_length: int | None = None
 ) -> Decoding:
     """The beam search of an evaluation: as asked for, else as the first run had it, else 5 beams.
 
     Args:
-        sources: of the captioners.
-        captioners: all are decoded alike, so that none may be asked for more tokens than it has places.
+        sources: of all captioners that are compared, so that all are searched alike.
+        captioner: one of them, which may have fewer places.
         beams: as asked for.
         max_length: as asked for, tokens of a caption with the begin token.
 
@@ -118,14 +117,24 @@ def decoding_for(
     """
     from trainers.decoding import Decoding
 
-    longest = min([captioner.longest for captioner in captioners], default=LONGEST)
     known = next((source.config.evaluation for source in sources if source.config is not None), None)
-    own_length = LONGEST if known is None else known.max_length
+    usual = LONGEST if known is None else known.max_length
     return Decoding(
         method="beam",
         beams=beams or (5 if known is None else known.beams),
-        max_length=min(own_length, longest) if max_length is None else max_length,
+        max_length=min(usual, captioner.longest) if max_length is None else max_length,
     )
+
+
+def told(settings: Decoding) -> str:
+    """A decoding in words: ``beam search with 5 beams, at most 30 tokens``."""
+    words = {
+        "greedy": "greedy search",
+        "sample": f"sampling at temperature {settings.temperature:g}",
+        "beam": f"beam search with {settings.beams} beams",
+        "diverse": f"diverse beam search with {settings.beams} beams in {settings.groups} groups",
+    }
+    return f"{words[settings.method]}, at most {settings.max_length} tokens"
 
 
 def _captioner_of(folder: RunFolder, last: bool) -> Path:

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.errors import InputError, shorten
-from trainers.commands.decoding_options import (
-    autocast,
-    decoding_of,
-    decoding_options,
-    running_options,
-    told,
-    workers_for,
-)
+from trainers.commands.decoding_options import decoding_of, decoding_options, running_options
+from trainers.running import autocast, workers_for
 
 if TYPE_CHECKING:
     import torch
@@ -181,6 +175,8 @@ def _line(row: dict[str, Any]) -> str:
 def _summary(
     rows: list[dict[str, Any]], broken: list[str], source: Source, settings: Decoding, path: Path | None
 ) -> list[str]:
+    from trainers.sources import told
+
     images = len({row["image_id"] for row in rows})
     each = f"{len(rows):,} captions of {images:,} picture{'s' * (images != 1)}"
     where = "" if path is None else f", written to {path}"

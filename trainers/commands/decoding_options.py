@@ -10,15 +10,11 @@ from capreward.commands.options import F
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from trainers.captioners.base import Captioner
     from trainers.decoding import Decoding
     from trainers.sources import Source
 
 BATCH = 64  # images decoded at a time
-FEW = 32  # pictures that are decoded before worker processes would have started
-MOST_WORKERS = 8
 OF_SAMPLING = ("temperature", "top_k", "top_p")
 OF_BEAMS = ("beams", "groups", "length_penalty")
 
@@ -86,7 +82,7 @@ def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -
     from trainers.sources import decoding_for
 
     method = _method(options)
-    usual = decoding_for([source], [captioner], beams=options["beams"], max_length=options["max_length"])
+    usual = decoding_for([source], captioner, beams=options["beams"], max_length=options["max_length"])
     names = ("temperature", "top_k", "top_p", "groups", "diversity", "min_length", "length_penalty", "candidates")
     given = {name: options[name] for name in names if options[name] is not None}
     beams = usual.beams if options["beams"] else max(usual.beams, options["candidates"] or 1)
@@ -108,50 +104,3 @@ def _method(options: dict[str, Any]) -> str:
     if options["diversity"] is not None and options["groups"] is None:
         raise InputError("--diversity belongs to diverse beam search; add --groups")
     return "diverse" if options["groups"] else method
-
-
-def told(settings: Decoding) -> str:
-    """A decoding in words: ``beam search with 5 beams, at most 30 tokens``."""
-    words = {
-        "greedy": "greedy search",
-        "sample": f"sampling at temperature {settings.temperature:g}",
-        "beam": f"beam search with {settings.beams} beams",
-        "diverse": f"diverse beam search with {settings.beams} beams in {settings.groups} groups",
-    }
-    return f"{words[settings.method]}, at most {settings.max_length} tokens"
-
-
-def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
-    """The context in which a captioner runs at a precision.
-
-    Raises:
-        InputError: a precision that the device does not have.
-    """
-    import contextlib
-
-    import torch
-
-    from capreward.encoders.pool import precision_of
-
-    named = precision_of(precision, device)
-    if named == "fp32":
-        return contextlib.nullcontext()
-    if named == "fp16" and not device.startswith("cuda"):
-        raise InputError("fp16 needs a GPU; give --precision bf16 or fp32")
-    return torch.autocast(device.partition(":")[0], torch.bfloat16 if named == "bf16" else torch.float16)
-
-
-def workers_for(asked: int | None, items: int, *, drawn: bool) -> int:
-    """How many processes decode pictures: as asked for, else one per core where there are enough pictures.
-
-    Args:
-        asked: by the user.
-        items: pictures.
-        drawn: they are drawn or their features stored, which takes no time.
-    """
-    import os
-
-    if asked is not None:
-        return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if drawn or items < FEW or cores == 1 else min(cores, MOST_WORKERS)
