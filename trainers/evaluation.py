@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from capreward.scores import Scores
     from trainers.captioners.base import Captioner
     from trainers.data import Batch, Dataset
-    from trainers.decoding import Decoded, Decoding
+    from trainers.decoding import Decoding
 
 
 @dataclass
@@ -49,50 +49,6 @@ class Captioned:
         return Samples(self.captions, references=self.references, images=self.pictures, key=self.keys)
 
 
-def each_decoded(
-    captioner: Captioner,
-    dataset: Dataset,
-    settings: Decoding,
-    *,
-    batch_size: int,
-    rank: int = 0,
-    world: int = 1,
-    workers: int = 0,
-    generator: torch.Generator | None = None,
-) -> Iterator[tuple[Batch, Decoded]]:
-    """Decode the items ``rank``, ``rank + world``, ... of a dataset, in evaluation mode, batch after batch.
-
-    Args:
-        captioner: on its device.
-        dataset: what to caption.
-        settings: of the decoding.
-        batch_size: images at a time.
-        rank: of this process.
-        world: number of processes.
-        workers: processes that decode pictures.
-        generator: of the method ``sample``.
-
-    Yields:
-        A batch of B images and their [B, K] captions.
-    """
-    from trainers.data import ordered
-    from trainers.decoding import decode
-
-    device = next(captioner.parameters()).device
-    was_training = captioner.training
-    captioner.eval()
-    try:
-        for batch in ordered(
-            dataset, captioner.preprocessing, batch_size=batch_size, rank=rank, world=world, workers=workers
-        ):
-            with torch.no_grad():
-                memory = captioner.encode(captioner.look(images_of(batch).to(device)))
-                decoded = decode(captioner, memory, settings, generator=generator)
-            yield batch, decoded
-    finally:
-        captioner.train(was_training)
-
-
 def caption_items(
     captioner: Captioner,
     dataset: Dataset,
@@ -102,9 +58,8 @@ def caption_items(
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
-    progress: Callable[[int], None] | None = None,
 ) -> Captioned:
-    """The best caption of each of the items ``rank``, ``rank + world``, ... of a dataset.
+    """Decode the items ``rank``, ``rank + world``, ... of a dataset, in evaluation mode.
 
     Args:
         captioner: on its device.
@@ -114,20 +69,30 @@ def caption_items(
         rank: of this process.
         world: number of processes.
         workers: processes that decode pictures.
-        progress: called with the number of items done after each batch.
     """
+    from trainers.data import ordered
+    from trainers.decoding import decode
+
+    device = next(captioner.parameters()).device
     found = Captioned([], [], [], [], [], 1.0)
     finished = 0
-    batches = each_decoded(captioner, dataset, settings, batch_size=batch_size, rank=rank, world=world, workers=workers)
-    for batch, decoded in batches:
+    was_training = captioner.training
+    captioner.eval()
+    for batch in ordered(
+        dataset, captioner.preprocessing, batch_size=batch_size, rank=rank, world=world, workers=workers
+    ):
         found.broken += batch.broken
+        if not batch.keys:
+            continue
+        with torch.no_grad():
+            memory = captioner.encode(captioner.look(images_of(batch).to(device)))
+            decoded = decode(captioner, memory, settings)
         found.keys += batch.keys
         found.captions += captioner.decode_text(decoded.tokens[:, 0])
         found.references += [list(captions) for captions in batch.captions]
         found.pictures += batch.pictures
         finished += int(decoded.finished[:, 0].sum())
-        if progress is not None:
-            progress(len(found.keys))
+    captioner.train(was_training)
     found.finished = finished / max(1, len(found.keys))
     return found
 

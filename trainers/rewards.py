@@ -114,9 +114,9 @@ class Rewards:
             everything: those of all processes, flat; the same as ``raw`` where there is one.
         """
         config = self.config
-        kept, every = raw.clamp(config.low, config.high), everything.clamp(config.low, config.high)
-        if config.low is None and config.high is None:
-            kept, every = raw, everything
+        kept, every = raw, everything
+        if config.low is not None or config.high is not None:
+            kept, every = raw.clamp(config.low, config.high), everything.clamp(config.low, config.high)
         if config.normalise == "none":
             return kept
         if config.normalise == "batch":

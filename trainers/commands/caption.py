@@ -102,7 +102,7 @@ def _captioned(
     """Rows of all pictures and a sentence for each broken one."""
     from capreward.commands.progress import Bar
     from trainers.commands.caption_inputs import shows_scenes
-    from trainers.evaluation import each_decoded
+    from trainers.captioning import each_decoded
 
     workers = workers_for(options["workers"], len(dataset), drawn=shows_scenes(dataset))
     generator = _generator(captioner, options["seed"])
