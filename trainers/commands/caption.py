@@ -101,8 +101,8 @@ def _captioned(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of all pictures and a sentence for each broken one."""
     from capreward.commands.progress import Bar
-    from trainers.commands.caption_inputs import shows_scenes
     from trainers.captioning import each_decoded
+    from trainers.commands.caption_inputs import shows_scenes
 
     workers = workers_for(options["workers"], len(dataset), drawn=shows_scenes(dataset))
     generator = _generator(captioner, options["seed"])

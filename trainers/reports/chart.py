@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def spread_labels(places: Sequence[float], low: float, high: float, gap: float =
     """Move labels apart to ``gap`` pixels, as little as a sweep from above and one from below can, inside a range."""
     order = sorted(range(len(places)), key=places.__getitem__)
     found = list(places)
-    for before, at in zip(order, order[1:], strict=False):
+    for before, at in itertools.pairwise(order):
         found[at] = max(found[at], found[before] + gap)
     limit = high
     for at in reversed(order):

@@ -39,7 +39,7 @@ def panels_of(sources: Sequence[Source]) -> list[Panel]:
     """The panels of runs: rewards, metrics of held-out items, distance from the start, length, repetition, loss.
 
     Args:
-        sources: those that are no runs, or have not begun, have no curves.
+        sources: those that are no runs, or have not begun, have no curves; what is 0 throughout has no panel.
     """
     runs = [(number, source, _rows(source)) for number, source in enumerate(sources)]
     runs = [run for run in runs if run[2]]
@@ -47,14 +47,14 @@ def panels_of(sources: Sequence[Source]) -> list[Panel]:
     names = dict.fromkeys(n for _, _, rows in runs for row in _kind(rows, "eval") for n in row if n not in NOT_METRICS)
     for name in names:
         title = f"Held out: {WORDS.get(name) or label(name)}"
-        found.append(_panel(runs, "eval", name, title, "of held-out pictures, while training"))
+        found.append(_panel(runs, "eval", name, title, "on the pictures that the run held out"))
     found += [
         _panel(runs, "train", "kl", "KL from the start", "nats per caption, from the captioner before the first step"),
         _panel(runs, "train", "length", "Length", "tokens per training candidate"),
         _panel(runs, "train", "repetition", "Repetition ↓", "share of repeated n-grams in training candidates"),
     ]
     found += _grouped(runs, "loss", _optimizer, "Loss of {}", "comparable within one optimizer alone")
-    return [panel for panel in found if panel.curves]
+    return [panel for panel in found if any(y != 0 for curve in panel.curves for y in curve.ys)]
 
 
 def images_per_step(source: Source, rows: Sequence[Row]) -> float:

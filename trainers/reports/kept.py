@@ -41,7 +41,7 @@ def evaluate_all(
         sources: of the captioners.
         asked: of each of them.
         running: where and how.
-        reuse: take kept evaluations that asked the same of the same weights; their samples show no pictures.
+        reuse: take kept evaluations that asked the same of the same weights.
         keep: write ``evaluation.json``.
         step: called as (system, what, done, total).
 
@@ -50,8 +50,9 @@ def evaluate_all(
     """
     marks = {source.name: fingerprint(source, sources, asked) for source in sources}
     kept = {source.name: read_kept(source, marks[source.name]) if reuse else None for source in sources}
-    if all(found is not None for found in kept.values()):
-        return _results([found for found in kept.values() if found is not None], asked)
+    there = [found for found in kept.values() if found is not None]
+    if len(there) == len(sources):
+        return _results(_with_pictures(there, asked), asked)
     shared = {
         "device": running.device,
         "download": running.download or None,
@@ -149,6 +150,19 @@ def _results(systems: Sequence[SystemResult], asked: Evaluation) -> Results:
     notes = merged_notes([(s.name, note) for s in systems for note in s.scores.notes], len(systems))
     judge = [JUDGED] if asked.labelled else []
     return Results(systems, asked.bootstrap, [*judge, *notes])
+
+
+def _with_pictures(systems: Sequence[SystemResult], asked: Evaluation) -> Sequence[SystemResult]:
+    """Show the pictures of kept evaluations again, where they are still there."""
+    try:
+        dataset = asked.held_out.open()
+    except InputError:
+        return systems
+    places = {key: place for place, key in enumerate(dataset.keys)}
+    for system in systems:
+        if system.samples is not None and all(key in places for key in system.samples.key):
+            system.samples.images = [dataset.picture(places[key]) for key in system.samples.key]
+    return systems
 
 
 def _named(step: Callable[[str, str, float, float], None], name: str) -> Callable[[str, float, float], None]:
