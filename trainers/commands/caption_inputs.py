@@ -84,7 +84,7 @@ def _listed(source: str, count: int | None) -> tuple[list[str], list[Any]]:
         if store.kind != "image" or not store.keys:
             raise InputError(f"the feature store {source} holds no features of images; name one that does, or pictures")
         keys = store.keys[:count]
-        return keys, [store.stored(i) for i in range(len(keys))]
+        return keys, [store.stored(key) for key in keys]
     if is_picture_name(os.path.basename(source)) and not os.path.exists(source):
         raise InputError(f"there is no picture {source}; name files, folders, shards or scenes:test")
     return list_pictures(source, count)

@@ -202,6 +202,7 @@ def _finish(folder: Path, sources: list[Source], results: Results, steps: int, s
     from trainers.reports.writing import write_report
 
     said = conclusions(results, REWARD)
+    what = f"xe imitates captions; dico and scst learned from it by {steps * BATCH:,} pictures and a reward."
     if not quiet:
         click.echo(err=True)
         show_results(results, percent=False)
@@ -213,10 +214,7 @@ def _finish(folder: Path, sources: list[Source], results: Results, steps: int, s
         sources,
         results,
         title="Three captioners on the scenes world",
-        said=[
-            f"xe imitates captions; dico and scst learned from it by {steps * BATCH:,} pictures and a reward.",
-            *said,
-        ],
+        said=[what, *said],
         commands=[f"capreward demo --run-folder {folder} --steps {steps}", *commands_of(sources)],
     )
 

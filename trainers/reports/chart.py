@@ -45,23 +45,24 @@ class Axis:
         high: value at ``stop``.
         start: pixels.
         stop: pixels.
+        step: between ticks.
     """
 
     low: float
     high: float
     start: float
     stop: float
+    step: float
 
     def __call__(self, value: float) -> float:
         """The pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
-    def ticks(self, most: int = 5) -> list[float]:
-        """Round values inside the range, at most ``most`` + 1 of them."""
-        step = tick_step(self.high - self.low, most)
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
-        return [n * step for n in range(first, last + 1)]
+    def ticks(self) -> list[float]:
+        """The multiples of the step inside the range."""
+        first = math.ceil(self.low / self.step - 1e-9)
+        last = math.floor(self.high / self.step + 1e-9)
+        return [n * self.step for n in range(first, last + 1)]
 
 
 def tick_step(span: float, most: int = 5) -> float:
@@ -92,8 +93,9 @@ def axes_of(curves: Sequence[Curve], right: float) -> tuple[Axis, Axis]:
     step = tick_step(high - low)
     low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
     first, last = min(0.0, *xs), max(xs)
-    horizontal = Axis(first, last if last > first else first + 1.0, LEFT, WIDTH - right)
-    return horizontal, Axis(low, high, HEIGHT - BOTTOM, TOP)
+    last = last if last > first else first + 1.0
+    horizontal = Axis(first, last, LEFT, WIDTH - right, tick_step(last - first, 4))
+    return horizontal, Axis(low, high, HEIGHT - BOTTOM, TOP, step)
 
 
 def spread_labels(places: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
@@ -145,16 +147,14 @@ def colour(number: int) -> str:
 
 def _grid(x: Axis, y: Axis, x_label: str) -> str:
     parts = []
-    step = tick_step(y.high - y.low)
     for tick in y.ticks():
         at = y(tick)
         parts.append(f'<path class="grid" d="M{x.start:.1f} {at:.1f}H{x.stop:.1f}"/>')
-        parts.append(f'<text class="tick y" x="{x.start - 6:.1f}" y="{at + 4:.1f}">{short_number(tick, step)}</text>')
-    for tick in x.ticks(4):
+        parts.append(f'<text class="tick y" x="{x.start - 6:.1f}" y="{at + 4:.1f}">{short_number(tick, y.step)}</text>')
+    for tick in x.ticks():
         at = x(tick)
         parts.append(f'<path class="grid" d="M{at:.1f} {y.start:.1f}v4"/>')
-        label = short_number(tick, tick_step(x.high - x.low, 4))
-        parts.append(f'<text class="tick x" x="{at:.1f}" y="{y.start + 16:.1f}">{label}</text>')
+        parts.append(f'<text class="tick x" x="{at:.1f}" y="{y.start + 16:.1f}">{short_number(tick, x.step)}</text>')
     parts.append(f'<path class="axis" d="M{x.start:.1f} {y.start:.1f}H{x.stop:.1f}"/>')
     middle = (x.start + x.stop) / 2
     parts.append(f'<text class="tick x" x="{middle:.1f}" y="{y.start + 31:.1f}">{escape(x_label)}</text>')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.reports.results import label
@@ -39,9 +40,10 @@ def panels_of(sources: Sequence[Source]) -> list[Panel]:
     """The panels of runs: rewards, metrics of held-out items, distance from the start, length, repetition, loss.
 
     Args:
-        sources: those that are no runs, or have not begun, have no curves; what is 0 throughout has no panel.
+        sources: those that are no runs, have not begun, or are where others of them started have no curves; what is 0
+            throughout has no panel.
     """
-    runs = [(number, source, _rows(source)) for number, source in enumerate(sources)]
+    runs = [(number, source, _rows(source)) for number, source in enumerate(sources) if not _is_start(source, sources)]
     runs = [run for run in runs if run[2]]
     found = _grouped(runs, "reward", _reward, "Reward: {}", "of the training candidates, mean")
     names = dict.fromkeys(n for _, _, rows in runs for row in _kind(rows, "eval") for n in row if n not in NOT_METRICS)
@@ -78,6 +80,13 @@ def thinned(values: Sequence[float], most: int = MOST_POINTS) -> list[float]:
     size = math.ceil(len(values) / most)
     groups = [values[start : start + size] for start in range(0, len(values), max(size, 1))]
     return [sum(group) / len(group) for group in groups]
+
+
+def _is_start(source: Source, sources: Sequence[Source]) -> bool:
+    """Whether another one of the runs started from this one: its pictures do not count from the same zero."""
+    starts = [s.config.captioner.init for s in sources if s is not source and s.config is not None]
+    own = {Path(path).absolute() for path in (source.path, *([] if source.run is None else [source.run.path]))}
+    return any(start is not None and Path(start).absolute() in own for start in starts)
 
 
 def _rows(source: Source) -> list[Row]:

@@ -61,4 +61,4 @@ def _cell(system: SystemResult, column: Score, best: float | None) -> str:
     if bounds is None:
         return f"<td>{text}</td>"
     low, high = (format_value(bound, column) for bound in bounds)
-    return f"<td>{text}<small>{low} to {high}</small></td>"
+    return f"<td>{text}<small>{low} <span>to {high}</span></small></td>"

@@ -86,8 +86,9 @@ class Report:
     def _curves(self) -> str:
         if not self.panels:
             return ""
-        items = "".join(f'<li class="{colour(n)}">{escape(s.name)}</li>' for n, s in enumerate(self.sources))
-        labelled = 1 < len(self.sources) <= MOST_LABELS
+        drawn = {curve.number: curve.name for panel in self.panels for curve in panel.curves}
+        items = "".join(f'<li class="{colour(n)}">{escape(name)}</li>' for n, name in sorted(drawn.items()))
+        labelled = 1 < len(drawn) <= MOST_LABELS
         charts = "\n".join(
             f"<figure><figcaption>{escape(panel.title)}<span>{escape(panel.told)}</span></figcaption>\n"
             + line_chart(f"chart-{n}", panel.title, "pictures seen", panel.curves, labelled=labelled)
