@@ -23,7 +23,7 @@ REWARD = "pacs"
 WAYS = ("dico", "scst")
 BATCH = 16  # pictures per step, of the recipes
 SECONDS = {"xe": 0.45, "dico": 0.4, "scst": 0.3}  # of a step, on two cores
-XE_STEPS = 400
+XE_STEPS = 240
 PRESENT = 500  # test pictures
 
 Say = Callable[[str], None]
@@ -39,12 +39,13 @@ Say = Callable[[str], None]
     show_default=True,
     help="Keeps the runs and the report; the same folder again goes on where it was.",
 )
+@click.option("-c", "--captioner", help="Start from another captioner of scenes, not the one that ships.")
 @click.option("--steps", type=click.IntRange(1), default=150, show_default=True, help="Updates, of 16 pictures each.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything drawn by lot.")
 @click.option("--count", type=click.IntRange(2), default=PRESENT, show_default=True, help="Test pictures.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors.")
-def demo(run_folder: Path, steps: int, seed: int, count: int, device: str, quiet: bool) -> None:
+def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: int, device: str, quiet: bool) -> None:
     """Train and compare captioners on the embedded scenes world, in minutes, without data or a GPU.
 
     A captioner that imitates captions (xe) is trained further in two ways, DiCO and SCST, each against the reward pacs
@@ -61,30 +62,33 @@ def demo(run_folder: Path, steps: int, seed: int, count: int, device: str, quiet
         "Captioners on drawn pictures: one that imitates captions (xe), and two trained from it against a reward, pacs "
         "(how well caption and picture fit), by DiCO and by SCST."
     )
-    start, kept_at = _starting_point(run_folder, seed, device, say, quiet=quiet)
+    start = _starting_point(run_folder, captioner, seed, device, say, quiet=quiet)
     for number, way in enumerate(WAYS, 2):
         config = _config(way, start.path, steps, seed, device)
         say(_announced(number, way, steps))
         _train(config, run_folder / way, say, quiet=quiet)
-    sources = [replace(start, name="xe", kept_at=kept_at), *(_trained(run_folder / way, way) for way in WAYS)]
+    sources = [start, *(_trained(run_folder / way, way) for way in WAYS)]
     results = _evaluated(sources, count, device, say, quiet=quiet)
     _finish(run_folder, sources, results, steps, say, quiet=quiet)
     say(f"Done in {time.perf_counter() - began:,.0f} s; open the report in a browser:")
     click.echo(run_folder / "report.html")
 
 
-def _starting_point(folder: Path, seed: int, device: str, say: Say, *, quiet: bool) -> tuple[Source, Path]:
-    """The captioner that ships, or one trained in its place, and where its evaluation is kept."""
-    from trainers.sources import SCENES, Source
+def _starting_point(folder: Path, captioner: str | None, seed: int, device: str, say: Say, *, quiet: bool) -> Source:
+    """The captioner that was named, or that ships, or one trained in its place."""
+    from trainers.sources import SCENES, Source, source_of
 
-    shipped = shipped_captioner()
-    if shipped is not None:
-        say("1/4 xe: the captioner that ships with capreward; nothing to train.")
-        return Source("xe", SCENES), folder / "xe-evaluation.json"
     own = folder / "xe"
-    say(f"1/4 xe: no captioner ships with this capreward; training one {_lasting('xe', XE_STEPS)}.")
+    if captioner is not None:
+        say(f"1/4 xe: the captioner {captioner}; nothing to train.")
+        named = source_of(captioner)
+        return Source("xe", named.path, None, None, folder / "xe-evaluation.json")
+    if shipped_captioner() is not None:
+        say("1/4 xe: the captioner that ships with capreward; nothing to train.")
+        return Source("xe", SCENES, None, None, folder / "xe-evaluation.json")
+    say(f"1/4 xe: no captioner ships with this capreward; training a small one, {_lasting('xe', XE_STEPS)}.")
     _train(_xe_config(seed, device), own, say, quiet=quiet)
-    return _trained(own, "xe"), own / "evaluation.json"
+    return _trained(own, "xe")
 
 
 def shipped_captioner() -> Path | None:
@@ -103,8 +107,9 @@ def _xe_config(seed: int, device: str) -> RunConfig:
     changes = {
         "seed": seed,
         "device": device,
+        "captioner": {"sizes": {"width": 96, "heads": 3, "inner": 384}},
         "data": {"count": 20_000, "val_count": 100},
-        "training": {"steps": XE_STEPS, "lr": 2e-3, "warmup": 40},
+        "training": {"steps": XE_STEPS, "batch_size": 32, "lr": 3e-3, "warmup": 40},
         "evaluation": {"every": XE_STEPS},
         "checkpoint": {"every": 100},
     }

@@ -101,12 +101,12 @@ def axes_of(curves: Sequence[Curve], right: float) -> tuple[Axis, Axis]:
 def spread_labels(places: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
     """Move labels apart to ``gap`` pixels, as little as a sweep from above and one from below can, inside a range."""
     order = sorted(range(len(places)), key=places.__getitem__)
-    found = list(places)
+    found = [min(max(place, low), high) for place in places]
     for before, at in itertools.pairwise(order):
         found[at] = max(found[at], found[before] + gap)
     limit = high
     for at in reversed(order):
-        found[at] = max(min(found[at], limit), low)
+        found[at] = min(found[at], limit)
         limit = found[at] - gap
     return found
 
