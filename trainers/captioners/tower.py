@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from capreward.encoders.spec import STATISTICS, Preprocessing
+from capreward.encoders.store_header import plain, told
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from capreward.encoders.loading import Clip
+    from capreward.encoders.store import FeatureStore
 
 
 class Tower(nn.Module):
@@ -33,6 +36,14 @@ class Tower(nn.Module):
         """To tokens [B, S, D]; nothing, where nothing is trained."""
         return inputs
 
+    def check_store(self, store: FeatureStore) -> None:
+        """Refuse stored features that this tower would not have given.
+
+        Raises:
+            InputError: what differs.
+        """
+        raise InputError(f"{store.path} holds features, and this captioner's tower takes pictures")
+
     def configuration(self) -> dict[str, Any]:
         """Its name and hash, or its sizes."""
         raise NotImplementedError
@@ -43,7 +54,7 @@ class StoredTower(Tower):
 
     Args:
         shape: (S, D); a feature without tokens is one token.
-        encoder: what made them, as a feature store tells.
+        encoder: what made them, as a feature store tells; nothing is known of features from elsewhere.
     """
 
     def __init__(self, shape: tuple[int, int], encoder: dict[str, str] | None = None) -> None:
@@ -63,6 +74,32 @@ class StoredTower(Tower):
             raise InputError(f"this captioner takes features {list(self.shape)}; found {list(images.shape[1:])}")
         return images.reshape(len(images), *self.shape)
 
+    def check_store(self, store: FeatureStore) -> None:
+        """Refuse features of another shape, other weights or other image steps; precision may differ.
+
+        Raises:
+            InputError: what differs.
+        """
+        if store.kind != "image" or store.shape not in (self.shape, self.shape[1:] * (self.shape[0] == 1)):
+            what = f"{store.kind} features {list(store.shape)}"
+            raise InputError(f"{store.path} holds {what}; this captioner takes image features {list(self.shape)}")
+        if not self.encoder:
+            return
+        ours, theirs = self.encoder, store.fields
+        # One tower has several files: its tokens' digest says that two of them hold the same weights.
+        same = any(name in ours and ours[name] == theirs.get(name) for name in ("sha", "tokens"))
+        if not same or ("tokens" in ours) != ("tokens" in theirs):
+            raise InputError(
+                f"features in {store.path} are of {told(theirs, 'sha')}, this captioner looks through "
+                f"{told(ours, 'sha')}; embed the pictures anew with its tower"
+            )
+        for name in ("act", "prep"):
+            if ours.get(name) != theirs.get(name):
+                raise InputError(
+                    f"features in {store.path} were made with {told(theirs, name)}, this captioner's tower takes "
+                    f"{told(ours, name)}; embed the pictures anew"
+                )
+
     def configuration(self) -> dict[str, Any]:
         """Shape and origin."""
         return {"kind": "stored", "shape": list(self.shape), "encoder": self.encoder}
@@ -76,15 +113,26 @@ class ClipTower(StoredTower):
     Args:
         clip: loaded.
         source: what it was loaded from, to find it again.
+        side: of the pixels, where it is not the CLIP's own; for ResNets alone.
+        resize: ``shortest`` or ``squash``, where it is not the CLIP's own.
+
+    Attributes:
+        digest: of all that its tokens depend on, the same in every layout of one tower.
+
+    Raises:
+        InputError: a tower that has no tokens, or a side that it cannot take.
     """
 
-    def __init__(self, clip: Clip, source: str) -> None:
-        from capreward.encoders.image_tokens import image_tokens, tokens_shape
+    def __init__(self, clip: Clip, source: str, *, side: int | None = None, resize: str | None = None) -> None:
+        from capreward.encoders.image_tokens import image_tokens, token_spec, tokens_digest, tokens_shape
 
-        super().__init__(tokens_shape(clip.spec), {k: str(v) for k, v in clip.spec.fields().items()})
+        spec = token_spec(clip.spec, side, resize)
+        self.digest = tokens_digest(clip.model)
+        super().__init__(tokens_shape(spec), plain({**spec.fields(), "tokens": self.digest[:12]}))
         self.source = source
-        self.sha256 = clip.spec.sha256
-        self.preprocessing = clip.spec.preprocessing
+        self.sha256 = spec.sha256
+        self.preprocessing = spec.preprocessing
+        self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
         self._clip = [clip.model]  # in a list, so that it is no submodule
         self._tokens = image_tokens
 
@@ -102,8 +150,9 @@ class ClipTower(StoredTower):
             return self._tokens(model, normalise(images, self.preprocessing)).float()
 
     def configuration(self) -> dict[str, Any]:
-        """Source and hash of the weights."""
-        return {"kind": "clip", "source": self.source, "sha256": self.sha256, "shape": list(self.shape)}
+        """Source and hash of the weights, and the digest by which they are known in another file."""
+        known = {"source": self.source, "sha256": self.sha256, "tokens": self.digest, "shape": list(self.shape)}
+        return {"kind": "clip", **known, **self._steps}
 
 
 class PatchTower(Tower):
@@ -180,13 +229,31 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
         return StoredTower(tuple(given["shape"]), given.get("encoder"))
     if kind != "clip":
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
-    from capreward.encoders.loading import load_clip
-
     source = str(options.pop("source", None) or given["source"])
-    clip = load_clip(source, **options)
-    if given.get("sha256") not in (None, clip.spec.sha256):
+    tower = ClipTower(clip_of_source(source, **options), source, side=given.get("side"), resize=given.get("resize"))
+    same = given.get("tokens") == tower.digest or given.get("sha256") in (None, tower.sha256)
+    if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
         raise InputError(
             f"the captioner was trained on the tower {given['source']} ({str(given['sha256'])[:12]}), and {source} "
-            f"holds others ({clip.spec.sha256[:12]}); name the right weights with --tower"
+            f"holds others ({tower.sha256[:12]}); name the right weights with --tower"
         )
-    return ClipTower(clip, source)
+    return tower
+
+
+def clip_of_source(source: str, **options: Any) -> Clip:
+    """Load a tower from CLIP weights of any known layout, or from inside a captioner's checkpoint.
+
+    Args:
+        source: what :func:`capreward.encoders.loading.load_clip` takes, or a DiCO checkpoint.
+        options: of ``load_clip``.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another model.
+    """
+    from capreward.encoders.loading import load_clip
+    from trainers.captioners.layouts_dico import dico_tower, is_dico, read_dico
+
+    path = Path(source)
+    if path.exists() and is_dico(path):
+        return dico_tower(read_dico(path), **options)
+    return load_clip(source, **options)
