@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import torch
+from clip_files import VIT, model_cfg
 from safetensors.torch import save_file
 from torch import nn
 
@@ -111,3 +112,14 @@ def write_released(folder, state, config=None, *, half=False, safetensors=False)
 def crops(count, side, seed=5):
     """Pixels uint8 [count, side, side, 3]."""
     return torch.randint(0, 256, (count, side, side, 3), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+
+
+def saved_clip(path, clip):
+    """An open_clip folder, which says the number of heads."""
+    whole, vision = clip if isinstance(clip, tuple) else (clip, VIT)
+    folder = path.with_suffix("")
+    folder.mkdir()
+    save_file({n: t.contiguous() for n, t in whole.state_dict().items()}, folder / "open_clip_model.safetensors")
+    config = {"model_cfg": model_cfg(vision=vision), "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder

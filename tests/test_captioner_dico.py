@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from captioner_files import PREFIX, Model, crops, write_released
-from clip_files import VIT, model_cfg, small_clip
-from safetensors.torch import save_file
+from captioner_files import PREFIX, Model, crops, saved_clip, write_released
+from clip_files import VIT, small_clip
 
 from capreward import InputError
 from capreward.data.images.preprocessing import normalise
@@ -121,19 +120,6 @@ def clip_with_tower_of(model):
     found = {**whole.state_dict(), **from_hf(names, "test")}
     whole.load_state_dict(found)
     return whole, vision
-
-
-def saved_clip(path, clip):
-    """An open_clip folder, which says the number of heads."""
-    import json
-
-    whole, vision = clip if isinstance(clip, tuple) else (clip, VIT)
-    folder = path.with_suffix("")
-    folder.mkdir()
-    save_file({n: t.contiguous() for n, t in whole.state_dict().items()}, folder / "open_clip_model.safetensors")
-    config = {"model_cfg": model_cfg(vision=vision), "preprocess_cfg": {}}
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.mark.parametrize(

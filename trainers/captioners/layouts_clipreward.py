@@ -71,7 +71,9 @@ def open_clipreward(
 
     where = str(path)
     named = _renamed({n: t for n, t in tensors.items() if n not in _UNUSED}, where)
-    width = tensors["att_embed.0.weight"].shape[1]
+    if "bridge.weight" not in named:
+        raise InputError(f"{where} lacks att_embed.0.weight")
+    width = named["bridge.weight"].shape[1]
     words = _vocabulary(tensors, where) if vocabulary is None else read_words(Path(vocabulary))
     if words.size != len(tensors[ANCHOR]):
         found = f"{where if vocabulary is None else vocabulary} has {words.size - 1:,} words"
