@@ -87,16 +87,18 @@ def token_spec(spec: EncoderSpec, side: int | None = None, resize: str | None = 
 
 
 def tokens_digest(model: Any) -> str:
-    """The SHA-256 of all that an image tower's tokens depend on, in half precision.
+    """The SHA-256 of the tensors that an image tower's tokens depend on, in half precision, and of its heads.
 
     One tower has one digest in OpenAI's file, in transformers' folder and inside a captioner's checkpoint, in single or
-    half precision; the files' own hashes differ.
+    half precision; the files' own hashes differ. The activation is no part of it.
 
     Args:
         model: open_clip's, or another with its image tower as ``visual``.
     """
     found = hashlib.sha256()
     state = model.visual.state_dict()
+    if type(model.visual).__name__ == "VisionTransformer":
+        found.update(f"{model.visual.transformer.resblocks[0].attn.num_heads} heads".encode())
     for name in sorted(state):
         if name.split(".")[0] in ("proj", "ln_post", "attnpool") or name.endswith("num_batches_tracked"):
             continue

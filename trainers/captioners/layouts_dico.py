@@ -230,10 +230,13 @@ def _sizes(released: Released, table: _Table, longest: int | None) -> GridSizes:
         "decoder": table[f"{DECODER}h.0.mlp.c_fc.weight"].shape[1],
     }
     told = {"encoder": released.part("encoder", "encoder"), "decoder": released.part("decoder")}
-    heads = {
-        "encoder": int(told["encoder"].get("num_attention_heads") or max(1, width // HEAD_WIDTH)),
-        "decoder": int(told["decoder"].get("n_head") or max(1, width // HEAD_WIDTH)),
-    }
+    said = {"encoder": told["encoder"].get("num_attention_heads"), "decoder": told["decoder"].get("n_head")}
+    if None in said.values() and width % HEAD_WIDTH:
+        raise InputError(
+            f"{where} is {width} wide, so its heads, {HEAD_WIDTH} wide in DiCO's, cannot be told; "
+            f"put its {CONFIG} beside it"
+        )
+    heads = {part: int(width // HEAD_WIDTH if count is None else count) for part, count in said.items()}
     for name, found in (("feed-forward width", inner), ("number of heads", heads)):
         if found["encoder"] != found["decoder"]:
             both = f"{found['encoder']} in its encoder and {found['decoder']} in its decoder"

@@ -152,7 +152,7 @@ class ClipTower(StoredTower):
     def configuration(self) -> dict[str, Any]:
         """Source and hash of the weights, and the digest by which they are known in another file."""
         known = {"source": self.source, "sha256": self.sha256, "tokens": self.digest, "shape": list(self.shape)}
-        return {"kind": "clip", **known, **self._steps}
+        return {"kind": "clip", **known, **self._steps, "act": self.encoder["act"], "prep": self.encoder["prep"]}
 
 
 class PatchTower(Tower):
@@ -230,6 +230,7 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
     if kind != "clip":
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
     source = str(options.pop("source", None) or given["source"])
+    options = {**_loaded_with(given), **options}
     tower = ClipTower(clip_of_source(source, **options), source, side=given.get("side"), resize=given.get("resize"))
     same = given.get("tokens") == tower.digest or given.get("sha256") in (None, tower.sha256)
     if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
@@ -237,7 +238,24 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
             f"the captioner was trained on the tower {given['source']} ({str(given['sha256'])[:12]}), and {source} "
             f"holds others ({tower.sha256[:12]}); name the right weights with --tower"
         )
+    for name in ("act", "prep"):
+        if given.get(name, tower.encoder[name]) != tower.encoder[name]:
+            raise InputError(
+                f"the captioner was trained with {told(given, name)}, and its tower {source} comes with "
+                f"{told(tower.encoder, name)}; load it with the same"
+            )
     return tower
+
+
+def _loaded_with(given: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``load_clip`` that a tower was loaded with, where its file may not say them."""
+    found: dict[str, Any] = {}
+    if "act" in given:
+        found["quick_gelu"] = given["act"] == "quickgelu"
+    steps = str(given.get("prep", "")).split("-")
+    if len(steps) == 5 and steps[3] in STATISTICS:
+        found["statistics"], found["decode"] = steps[3], steps[4]
+    return found
 
 
 def clip_of_source(source: str, **options: Any) -> Clip:
