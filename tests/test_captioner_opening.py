@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from captioner_files import PREFIX, Model, crops, saved_clip, write_released
-from clip_files import RESNET, VIT, small_clip
+from clip_files import RESNET, VIT, Acts, small_clip
 from safetensors.torch import load_file, save_file
 
 from capreward import InputError
 from trainers.captioners.base import Captioner
 from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.opening import convert_captioner, open_captioner
-from trainers.captioners.tower import ClipTower, PatchTower, StoredTower, clip_of_source
+from trainers.captioners.tower import ClipTower, PatchTower, StoredTower, clip_of_source, tower_of
 from trainers.captioners.transformer import TransformerCaptioner, TransformerSizes
 from trainers.captioners.vocabulary import ClipVocabulary
 from trainers.captioners.words import WordVocabulary
@@ -227,8 +230,6 @@ def test_damaged_folders_are_told_in_one_sentence(tmp_path):
 
 
 def test_the_captioner_of_scenes_is_shipped_or_missed():
-    from pathlib import Path
-
     import capreward
 
     if (Path(capreward.__file__).parent / "data/scenes/weights/captioner").is_dir():
@@ -237,21 +238,12 @@ def test_the_captioner_of_scenes_is_shipped_or_missed():
         assert "ships no captioner of scenes" in refused("scenes")
 
 
-class Acts:
-    def __reduce__(self):
-        import os
-
-        return os.system, ("touch /tmp/capreward-opened",)
-
-
 def test_no_checkpoint_is_run(tmp_path):
-    from pathlib import Path
-
     state = Model().released()
     folder = write_released(tmp_path / "dico", state, Model().config())
-    torch.save({**state, "extra": Acts()}, folder / "pytorch_model.bin")
+    torch.save({**state, "extra": Acts(os.system, f"touch {tmp_path}/opened")}, folder / "pytorch_model.bin")
     assert "is a pickle with code" in refused(folder)
-    assert not Path("/tmp/capreward-opened").exists()
+    assert not (tmp_path / "opened").exists()
 
 
 def test_a_tower_is_loaded_as_it_was(tmp_path):
@@ -265,6 +257,25 @@ def test_a_tower_is_loaded_as_it_was(tmp_path):
     assert str(captioner.preprocessing) == "32-shortest-bicubic-half-original"
     with pytest.raises(InputError, match="was trained with activation gelu, and its tower .* comes with .* quickgelu"):
         open_captioner(tmp_path / "c", quick_gelu=True)
+
+
+def test_copies_share_the_frozen_tower(clip_folder):
+    captioner = grid(clip_tower(clip_folder))
+    reference = copy.deepcopy(captioner)
+    assert reference.tower._frozen.model is captioner.tower._frozen.model
+    assert reference.words.weight is not captioner.words.weight
+    assert not any("tower" in name for name, _ in captioner.named_modules() if "." in name)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_towers_work_in_half_precision(clip_folder, resnet_folder, precision):
+    for folder, side in ((clip_folder, 32), (resnet_folder, 64)):
+        half = ClipTower(clip_of_source(str(folder), precision=precision), str(folder))
+        whole = clip_tower(folder)
+        found, expected = half.look(crops(2, side)), whole.look(crops(2, side))
+        assert found.dtype == torch.float32
+        assert 0 < (found - expected).norm() < 0.02 * expected.norm()
+        assert tower_of(whole.configuration(), precision=precision).look(crops(2, side)).equal(found)
 
 
 def test_towers_refuse_what_they_cannot_take(clip_folder, resnet_folder):

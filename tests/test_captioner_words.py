@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from captioner_files import saved_clip
-from clip_files import RESNET, small_clip
+from clip_files import RESNET, Acts, small_clip
 
 from capreward import InputError
 from trainers.captioners.opening import open_captioner
@@ -301,20 +302,10 @@ def test_the_vocabulary_is_inside_or_named(state, captioner, grids, tmp_path):
             open_captioner(bare, vocabulary=tmp_path / "other.json")
 
 
-class Acts:
-    def __reduce__(self):
-        import os
-
-        return os.system, ("touch /tmp/capreward-was-here",)
-
-
 def test_no_pickle_inside_is_run(state, tmp_path):
-    from pathlib import Path
-
-    witness = Path("/tmp/capreward-was-here")
-    witness.unlink(missing_ok=True)
+    act = Acts(os.system, f"touch {tmp_path}/was-here")
     for name, bad, message in (
-        ("acts", pickle.dumps(Acts()), r"is a pickle that names (posix|nt)\.system; nothing was run"),
+        ("acts", pickle.dumps(act), r"is a pickle that names (posix|nt)\.system; nothing was run"),
         ("object", pickle.dumps(argparse.Namespace(a=1)), r"is a pickle that names argparse\.Namespace"),
         ("cut", pickle.dumps({"1": "a"})[:-4], "is no table of words"),
         ("list", pickle.dumps(["a"]), "is no table of words"),
@@ -322,10 +313,10 @@ def test_no_pickle_inside_is_run(state, tmp_path):
         with pytest.raises(InputError, match=message):
             open_captioner(lightning(tmp_path / f"{name}.ckpt", state, bad))
     whole = tmp_path / "whole.ckpt"
-    torch.save({"state_dict": state, "callbacks": Acts()}, whole)
+    torch.save({"state_dict": state, "callbacks": act}, whole)
     with pytest.raises(InputError, match=r"is a pickle with code: .*system"):
         open_captioner(whole)
-    assert not witness.exists()
+    assert not (tmp_path / "was-here").exists()
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,19 @@ def image_tokens(model: Any, pixels: Tensor) -> Tensor:
     """
     visual = model.visual
     kind = type(visual).__name__
-    ready = pixels.to(next(visual.parameters()).dtype)
+    if kind not in ("VisionTransformer", "ModifiedResNet"):
+        raise InputError(f"tokens are read from ViT and ResNet towers; found {kind}")
+    ready = pixels.to(
+        visual.conv1.weight.dtype
+    )  # in half precision the class token, the first parameter, stays float32
     if kind == "VisionTransformer":
         tokens: Tensor = visual.transformer(visual._embeds(ready))
         return tokens
-    if kind == "ModifiedResNet":
-        grid = visual.stem(ready)
-        for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
-            grid = layer(grid)
-        cells: Tensor = grid.flatten(2).transpose(1, 2)
-        return cells
-    raise InputError(f"tokens are read from ViT and ResNet towers; found {kind}")
+    grid = visual.stem(ready)
+    for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        grid = layer(grid)
+    cells: Tensor = grid.flatten(2).transpose(1, 2)
+    return cells
 
 
 def tokens_shape(spec: EncoderSpec) -> tuple[int, int]:

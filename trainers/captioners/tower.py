@@ -105,10 +105,21 @@ class StoredTower(Tower):
         return {"kind": "stored", "shape": list(self.shape), "encoder": self.encoder}
 
 
+class _Frozen:
+    """Keeps a model out of a module's parts, and one for all copies of it."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Frozen:
+        return self
+
+
 class ClipTower(StoredTower):
     """The tokens of a CLIP's image tower, before its last norm and projection (dico.md 2.1); frozen.
 
-    The CLIP is no part of the module: it is neither trained nor saved, and moves to the device of its first picture.
+    The CLIP is no part of the module: it is neither trained nor saved, copies of a captioner share it, and it moves to
+    the device of its first picture.
 
     Args:
         clip: loaded.
@@ -133,7 +144,7 @@ class ClipTower(StoredTower):
         self.sha256 = spec.sha256
         self.preprocessing = spec.preprocessing
         self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
-        self._clip = [clip.model]  # in a list, so that it is no submodule
+        self._frozen = _Frozen(clip.model)
         self._tokens = image_tokens
 
     def look(self, images: Tensor) -> Tensor:
@@ -143,7 +154,7 @@ class ClipTower(StoredTower):
         if images.dtype != torch.uint8:
             return super().look(images)
         assert self.preprocessing is not None  # noqa: S101  # for the type checker: it is set above
-        model = self._clip[0]
+        model = self._frozen.model
         if next(model.parameters()).device != images.device:
             model.to(images.device)
         with torch.no_grad():
