@@ -134,7 +134,7 @@ def test_greedy_is_one_beam(run):
         (["--sample", "--greedy"], "exclude each other"),
         (["--diversity", "1"], "add --groups"),
         (["--beams", "2", "--candidates", "3"], "more than the 2 beams"),
-        (["--max-length", "99"], "this captioner has 24 places"),
+        (["--max-length", "99"], "this captioner has 48 places"),
         (["--precision", "fp16"], "fp16 needs a GPU"),
         (["--device", "cuda:9"], "CUDA devices"),
         (["-o", "no/such/folder/x.json"], "there is no folder no/such/folder"),

@@ -18,10 +18,11 @@ from trainers.sources import Source, source_of, sources_of
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run, and one that went on from it."""
+    """A run that has learned the commonest words, and one that went on from it."""
     folder = tmp_path_factory.mktemp("evaluate")
-    first = small_run(folder / "first")
-    return first, small_run(folder / "second", captioner={"init": str(first)}, training={"steps": 8}, seed=1)
+    first = small_run(folder / "first", training={"steps": 30})
+    start = {"init": str(first / "last")}
+    return first, small_run(folder / "second", captioner=start, training={"steps": 6, "lr": 5e-3, "warmup": 0}, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,12 @@ def test_a_run_evaluated_equals_its_captions_scored(runs, evaluated, tmp_path):
             assert found["value"] == pytest.approx(scored[name]["value"], rel=1e-6, abs=1e-12), name
             assert found["interval"] == pytest.approx(scored[name]["interval"], rel=1e-6, abs=1e-12), name
             assert found["signature"] == scored[name]["signature"]
-    assert rows[0]["scores"]["cider"]["value"] != rows[1]["scores"]["cider"]["value"]
+    rouge = ("-m", "rouge", "--json", "--resamples", 0, "-q")
+    again = json.loads(called("evaluate", runs[0], "--last", "--count", 12, *rouge).stdout)
+    known = json.loads(called("score", tmp_path / "first.json", "-r", "scenes", *rouge).stdout)
+    assert again["systems"][0]["scores"] == known["systems"][0]["scores"]
+    assert again["systems"][0]["scores"]["rouge"]["value"] > 0
+    assert rows[0]["scores"]["judge"]["value"] != rows[1]["scores"]["judge"]["value"]
 
 
 def test_the_table_names_the_judge_and_what_was_done(runs, evaluated):
@@ -117,10 +123,10 @@ def test_metrics_are_those_of_the_runs():
     photos = HeldOut("val.json")
     assert metrics_for([source()], photos) == "cider"
     first, second = source(), source("b")
-    reward = {"optimizer": {"name": "scst"}, "reward": {"expression": "2*clips + cider-d"}}
+    reward = {"optimizer": {"name": "scst"}, "reward": {"expression": "2*clips - repetition"}}
     second = Source("b", "b", None, build(merged(SMALL, reward)))
     third = Source("c", "c", None, build(merged(SMALL, {"evaluation": {"metrics": "rouge, cider"}})))
-    assert metrics_for([first, second, third], photos) == "cider, 2*clips + cider-d, rouge"
+    assert metrics_for([first, second, third], photos) == "cider, 2*clips - repetition, rouge"
 
 
 def test_names_are_the_shortest_that_differ(runs, tmp_path):
@@ -135,6 +141,7 @@ def test_names_are_the_shortest_that_differ(runs, tmp_path):
 def test_refusals(runs, tmp_path):
     assert "there is no captioner" in refused("evaluate", tmp_path / "none", "--data", "scenes:test", "--count", 1)
     assert "names no held-out items" in refused("evaluate", tmp_path)
+    assert "there is no captioner" in refused("evaluate", tmp_path / "none")
     unfinished = tmp_path / "unfinished"
     shutil.copytree(runs[0], unfinished)
     shutil.rmtree(unfinished / "last")

@@ -61,6 +61,8 @@ def source_of(named: str, *, last: bool = False) -> Source:
     """
     folder = RunFolder(named)
     name = named.rstrip("/") or named
+    if named != SCENES and not folder.path.exists():
+        raise InputError(f"there is no captioner {named}; name a run, a captioner's folder or checkpoint, or scenes")
     if named == SCENES or not folder.path.is_dir():
         return Source(name, named)
     if folder.config.is_file() or folder.metrics.is_file():
@@ -88,6 +90,16 @@ def sources_of(named: Sequence[str], *, last: bool = False) -> list[Source]:
     if len(set(short)) < len(short):
         return found
     return [replace(source, name=name) for source, name in zip(found, short, strict=True)]
+
+
+def shipped_captioner() -> Path | None:
+    """The folder of the captioner of scenes that ships with capreward; None where it does not."""
+    from importlib.resources import files
+
+    from trainers.captioners.saving import CONFIG
+
+    folder = Path(str(files("capreward.data.scenes"))) / "weights" / "captioner"
+    return folder if (folder / CONFIG).is_file() else None
 
 
 def config_of(folder: RunFolder) -> RunConfig | None:

@@ -88,12 +88,18 @@ def _source(named: str | None, dataset: Dataset) -> Source:
 
 
 def _check_kind(captioner: Captioner, source: Source, dataset: Dataset) -> None:
-    """Refuse pictures where the captioner takes stored features alone, before the first is decoded."""
+    """Refuse what the captioner's tower does not take, before the first picture is decoded."""
     from capreward.encoders.store import StoredFeature
 
-    stored = isinstance(dataset.picture(0), StoredFeature)
+    stored = [p for p in map(dataset.picture, range(len(dataset))) if isinstance(p, StoredFeature)]
+    if stored and len(stored) < len(dataset):
+        raise InputError("pictures and stored features cannot be captioned together; make two calls of it")
     if captioner.preprocessing is None and not stored:
         raise InputError(f"{source.name} was trained on stored features; give a feature store (capreward embed)")
+    tower = getattr(captioner, "tower", None)
+    for store in {id(p.store): p.store for p in stored}.values():
+        if tower is not None:
+            tower.check_store(store)
 
 
 def _captioned(

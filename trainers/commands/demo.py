@@ -25,6 +25,7 @@ BATCH = 16  # pictures per step, of the recipes
 SECONDS = {"xe": 0.45, "dico": 0.4, "scst": 0.3}  # of a step, on two cores
 XE_STEPS = 240
 PRESENT = 500  # test pictures
+HELD_OUT = 100  # pictures of the curves
 
 Say = Callable[[str], None]
 
@@ -64,7 +65,7 @@ def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: 
     )
     start = _starting_point(run_folder, captioner, seed, device, say, quiet=quiet)
     for number, way in enumerate(WAYS, 2):
-        config = _config(way, start.path, steps, seed, device)
+        config = _config(way, start.path, steps, seed, device, min(HELD_OUT, count))
         say(_announced(number, way, steps))
         _train(config, run_folder / way, say, quiet=quiet)
     sources = [start, *(_trained(run_folder / way, way) for way in WAYS)]
@@ -76,7 +77,7 @@ def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: 
 
 def _starting_point(folder: Path, captioner: str | None, seed: int, device: str, say: Say, *, quiet: bool) -> Source:
     """The captioner that was named, or that ships, or one trained in its place."""
-    from trainers.sources import SCENES, Source, source_of
+    from trainers.sources import SCENES, Source, shipped_captioner, source_of
 
     own = folder / "xe"
     if captioner is not None:
@@ -91,16 +92,6 @@ def _starting_point(folder: Path, captioner: str | None, seed: int, device: str,
     return _trained(own, "xe")
 
 
-def shipped_captioner() -> Path | None:
-    """The folder of the captioner of scenes that ships with capreward; None where it does not."""
-    from importlib.resources import files
-
-    from trainers.captioners.saving import CONFIG
-
-    folder = Path(str(files("capreward.data.scenes"))) / "weights" / "captioner"
-    return folder if (folder / CONFIG).is_file() else None
-
-
 def _xe_config(seed: int, device: str) -> RunConfig:
     from trainers.config_reading import build, merged, read_recipe
 
@@ -108,7 +99,7 @@ def _xe_config(seed: int, device: str) -> RunConfig:
         "seed": seed,
         "device": device,
         "captioner": {"sizes": {"width": 96, "heads": 3, "inner": 384}},
-        "data": {"count": 20_000, "val_count": 100},
+        "data": {"count": 20_000, "val_count": HELD_OUT},
         "training": {"steps": XE_STEPS, "batch_size": 32, "lr": 3e-3, "warmup": 40},
         "evaluation": {"every": XE_STEPS},
         "checkpoint": {"every": 100},
@@ -116,7 +107,7 @@ def _xe_config(seed: int, device: str) -> RunConfig:
     return build(merged(read_recipe("scenes-xe"), changes))
 
 
-def _config(way: str, start: str, steps: int, seed: int, device: str) -> RunConfig:
+def _config(way: str, start: str, steps: int, seed: int, device: str, held_out: int) -> RunConfig:
     """The recipe of a way, against the reward, from the same captioner and on as many pictures as the other."""
     from trainers.config_reading import build, merged, read_recipe
 
@@ -125,7 +116,7 @@ def _config(way: str, start: str, steps: int, seed: int, device: str) -> RunConf
         "device": device,
         "captioner": {"init": start},
         "reward": {"expression": REWARD},
-        "data": {"val_count": 100},
+        "data": {"val_count": held_out},
         "training": {"steps": steps, "batch_size": BATCH},
         "evaluation": {"every": max(1, steps // 4)},
         "checkpoint": {"every": max(1, steps // 4)},

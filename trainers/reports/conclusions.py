@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from capreward.scores import Score
 
 JUDGE = "judge"
+JUDGED = "the held-out judge, which it never met,"
 # Column, what is said where it is clearly better, clearly worse, and how its value is shown.
 QUALITIES = (
     ("scene-grammar", "more of its captions are grammatical", "fewer of its captions are grammatical", "{:.1%}"),
@@ -82,13 +83,13 @@ def _told(before: SystemResult, after: SystemResult, reward: str) -> str:
     if JUDGE in _names(after):
         seen = direction(before, after, JUDGE)
         values = f"{before.scores[JUDGE].value:.3f} to {after.scores[JUDGE].value:.3f}"
-        joined = "and" if seen == earned else "but"
-        sentence += f", {joined} the held-out judge, which it never met, {moves[seen]} ({values})"
+        agreed = f"and {JUDGED} {moves[seen]} too" if seen == earned else f"but {JUDGED} {moves[seen]}"
+        sentence += f", {agreed} ({values})"
     better, worse = _changes(before, after)
     if not better and not worse:
         return f"{sentence}; nothing else changed clearly."
-    parts = ([_listed(better)] if better else []) + ([_listed(worse)] if worse else [])
-    return f"{sentence}; {', but '.join(parts)}."
+    parts = ([_listed(better)] if better else []) + ([f"at a price: {_listed(worse)}"] if worse else [])
+    return f"{sentence}; {'; '.join(parts)}."
 
 
 def _changes(before: SystemResult, after: SystemResult) -> tuple[list[str], list[str]]:

@@ -79,7 +79,7 @@ def fingerprint(source: Source, sources: Sequence[Source], asked: Evaluation) ->
     """All that an evaluation depends on, ready for JSON."""
     own = next((s.config.evaluation for s in sources if s.config is not None), None)
     usual = None if own is None else {"beams": own.beams, "max_length": own.max_length}
-    return {"capreward": __version__, "captioner": _digest(Path(source.path)), "usual": usual, **asdict(asked)}
+    return {"capreward": __version__, "captioner": _digest(source.path), "usual": usual, **asdict(asked)}
 
 
 def write_kept(path: Path, system: SystemResult, mark: dict[str, Any]) -> None:
@@ -169,16 +169,17 @@ def _named(step: Callable[[str, str, float, float], None], name: str) -> Callabl
     return lambda what, done, total: step(name, what, done, total)
 
 
-def _digest(path: Path) -> str:
-    """Of a captioner's weights; of one that is no folder of ours its name, which says enough within a version."""
+def _digest(named: str) -> str:
+    """Of a captioner's weights; of a checkpoint that is no file its name."""
     from trainers.captioners.saving import WEIGHTS
+    from trainers.sources import SCENES, shipped_captioner
 
-    file = path / WEIGHTS if path.is_dir() else path
+    path = (shipped_captioner() if named == SCENES else None) or Path(named)
     try:
-        with file.open("rb") as stream:
+        with (path / WEIGHTS if path.is_dir() else path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
-        return str(path)
+        return named
 
 
 def _plain(value: float) -> float | None:
