@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 JUDGE = "clips(checkpoint=scenes-judge)"
 SCENES_METRICS = f"cider, pacs, {JUDGE}, repetition, scene-facts, scene-grammar"
 SCENES_TEST = "scenes:test"
+MANY = 10_000  # items of a stream, for its progress
 
 Told = Callable[[str, float, float], None]
 
@@ -221,7 +222,7 @@ def evaluate_source(
     from trainers.running import autocast, workers_for
     from trainers.sources import decoding_for, told
 
-    workers = workers_for(running.workers, len(dataset), drawn=asked.held_out.scenes)
+    workers = workers_for(running.workers, _size(dataset), drawn=asked.held_out.scenes)
     with autocast(running.device, running.precision):
         captioner = source.open(device=running.device, download=running.download)
         settings = decoding_for(sources, captioner, beams=asked.beams, max_length=asked.max_length)
@@ -249,8 +250,16 @@ def _captioned(
         found.pictures += batch.pictures
         found.broken += batch.broken
         if progress is not None:
-            progress("captioning", len(found.keys) / len(dataset), 2)
+            progress("captioning", min(1.0, len(found.keys) / _size(dataset)), 2)
     return found
+
+
+def _size(dataset: Dataset) -> int:
+    """The number of items; of a stream, which does not know it, many."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return MANY
 
 
 def _check(found: Captioned, running: Running) -> None:
