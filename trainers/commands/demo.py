@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REWARD = "pacs"
 WAYS = ("dico", "scst")
 BATCH = 16  # pictures per step, of the recipes
-SECONDS = {"xe": 0.45, "dico": 0.4, "scst": 0.3}  # of a step, on two cores
+SECONDS = {"xe": 0.35, "dico": 0.5, "scst": 0.45}  # of a step, on two cores
 XE_STEPS = 240
 PRESENT = 500  # test pictures
 HELD_OUT = 100  # pictures of the curves

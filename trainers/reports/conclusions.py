@@ -21,7 +21,7 @@ QUALITIES = (
     ("repetition", "it repeats itself less", "it repeats itself more", "{:.1%}"),
     ("scene-facts-precision", "more of what it states is true", "less of what it states is true", "{:.1%}"),
     ("scene-facts-recall", "it tells more of the picture", "it tells less of the picture", "{:.1%}"),
-    ("cider", "it is closer to human captions (CIDEr)", "it is further from human captions (CIDEr)", "{:.3f}"),
+    ("cider", "by CIDEr it is closer to human captions", "by CIDEr it is further from human captions", "{:.3f}"),
 )
 NAMES = {
     JUDGE: "the held-out judge",

@@ -84,7 +84,7 @@ def thinned(values: Sequence[float], most: int = MOST_POINTS) -> list[float]:
 
 def _is_start(source: Source, sources: Sequence[Source]) -> bool:
     """Whether another one of the runs started from this one: its pictures do not count from the same zero."""
-    starts = [s.config.captioner.init for s in sources if s is not source and s.config is not None]
+    starts = [s.config.captioner.init for s in sources if s.config is not None]
     places = [Path(source.path), *([] if source.run is None else [source.run.path])]
     own = {place.absolute() for place in places}
     return any(start is not None and Path(start).absolute() in own for start in starts)
