@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from capreward.data.files import cause
 from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import BytesPicture
 from capreward.data.rows import Options
@@ -205,7 +205,14 @@ def _samples(url: str) -> Iterator[dict[str, Any]]:
     try:
         yield from tarfile_samples(iter([{"url": place}]))
     except Exception as error:  # curl, tar, the shell: what they raise is as manifold as what can go wrong
-        raise InputError(f"{url} cannot be streamed: {cause(error) or type(error).__name__}") from error
+        raise InputError(f"{url} cannot be streamed: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What went wrong; webdataset adds its own objects to an error's arguments, which help nobody."""
+    first = str(error.args[0]) if error.args else type(error).__name__
+    status = re.search(r"exit (\d+) \(read\)", first)
+    return f"the command that reads it ended with status {status[1]}" if status else first.partition(" @ ")[0]
 
 
 def _shuffled(items: Iterator[Item | str], lot: random.Random) -> Iterator[Item | str]:
