@@ -111,6 +111,7 @@ def test_samples_that_lack_something_are_left_out_and_named(tmp_path):
 
 def test_corrupt_tars_are_named_with_their_place(tmp_path):
     pattern = dico_shards(tmp_path, [3, 3])
+    assert len(open_dataset(pattern)) == 6
     second = tmp_path / "d-001.tar"
     whole = second.read_bytes()
     second.write_bytes(whole[: whole.index(b"k004.json") + 530])

@@ -15,7 +15,7 @@ from capreward.data.rows import Options
 from capreward.errors import InputError
 from trainers.data.dataset import Dataset, Item
 from trainers.data.order import permutation
-from trainers.data.reading import Chunk, Crops, from_workers, stacked
+from trainers.data.reading import IN_A_ROW, Chunk, Crops, from_workers, stacked
 from trainers.data.shards import captions_of
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _made(tasks: _Tasks, maker: Maker, workers: int) -> Iterator[Batch]:
 class _Share:
     """Samples of one worker of one rank, for ever: (epoch, place in it, item or sentence)."""
 
+    endless = True
+
     def __init__(self, stream: Stream, seed: int, rank: int, world: int, epoch: int) -> None:
         self.stream = stream
         self.seed = seed
@@ -114,6 +116,8 @@ class _Share:
 
 class _Pass:
     """The samples of one rank in one pass, in order."""
+
+    endless = False
 
     def __init__(self, stream: Stream, size: int, rank: int, world: int, limit: int | None) -> None:
         self.stream = stream
@@ -142,7 +146,7 @@ class _Tasks:
 
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        chunk, rows = Chunk([], [], []), []
+        chunk, rows, in_a_row = Chunk([], [], []), [], 0
         try:
             for epoch, place, item in self.share.samples(worker, workers):
                 if not chunk.keys:
@@ -153,7 +157,14 @@ class _Tasks:
                     rows.append(self.crops.of(item.picture))
                 except InputError as error:
                     chunk.broken.append(str(error))
+                    in_a_row += 1
+                    if self.share.endless and in_a_row == IN_A_ROW:
+                        source = self.share.stream.source
+                        raise InputError(
+                            f"{IN_A_ROW} samples of {source} in a row cannot be read; the last: {error}"
+                        ) from error
                     continue
+                in_a_row = 0
                 chunk.keys.append(item.key)
                 chunk.pictures.append(item.picture)
                 chunk.captions.append(item.captions)
