@@ -25,7 +25,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "shards"
 
 
-def refused(match, *args, **options):
+def check_refused(match, *args, **options):
     with pytest.raises(InputError, match=match):
         open_dataset(*args, **options)
 
@@ -115,27 +115,27 @@ def test_corrupt_tars_are_named_with_their_place(tmp_path):
     second = tmp_path / "d-001.tar"
     whole = second.read_bytes()
     second.write_bytes(whole[: whole.index(b"k004.json") + 530])
-    refused(r"d-001\.tar \([\d,]+ bytes\) is no whole tar file: .*the last member being k004\.json", pattern)
+    check_refused(r"d-001\.tar \([\d,]+ bytes\) is no whole tar file: .*the last member being k004\.json", pattern)
     header = whole.index(b"k004.jpg")
     second.write_bytes(whole[:header] + b"\xff" * 512 + whole[header + 512 :])
-    refused(rf"d-001\.tar .* no header at byte {header:,}, the last member being k003\.json", pattern)
+    check_refused(rf"d-001\.tar .* no header at byte {header:,}, the last member being k003\.json", pattern)
     second.write_bytes(b"nothing of a tar" * 100)
-    refused(r"d-001\.tar .* is no whole tar file", pattern)
+    check_refused(r"d-001\.tar .* is no whole tar file", pattern)
     second.unlink()
-    refused(r"d-001\.tar cannot be read: there is no such file", pattern)
+    check_refused(r"d-001\.tar cannot be read: there is no such file", pattern)
 
 
 def test_keys_that_repeat_and_shards_without_samples(tmp_path):
     write_tar(tmp_path / "a.tar", dico_members([1, 2]))
     write_tar(tmp_path / "b.tar", dico_members([3, 2]))
-    refused(r"the sample k002 is in .*a\.tar and again in .*b\.tar", f"{tmp_path}/{{a,b}}.tar")
+    check_refused(r"the sample k002 is in .*a\.tar and again in .*b\.tar", f"{tmp_path}/{{a,b}}.tar")
     twice = [("k.jpg", jpeg(1)), ("k.png", jpeg(1)), ("k.txt", b"c")]
-    refused(r"k\.jpg and k\.png are two pictures of one sample", str(write_tar(tmp_path / "c.tar", twice)))
+    check_refused(r"k\.jpg and k\.png are two pictures of one sample", str(write_tar(tmp_path / "c.tar", twice)))
     same = [("k.jpg", jpeg(1)), ("k.txt", b"c"), ("k.txt", b"d")]
-    refused(r"k\.txt is the second \.txt", str(write_tar(tmp_path / "c.tar", same)))
+    check_refused(r"k\.txt is the second \.txt", str(write_tar(tmp_path / "c.tar", same)))
     alone = write_tar(tmp_path / "d.tar", [("k.jpg", jpeg(1)), ("k.cls", b"1")])
-    refused(r"d\.tar has no sample .*no \.txt or \.json: k; other members end in \.cls", str(alone))
-    refused(r"compressed", str(shutil.copy(alone, tmp_path / "d.tar.gz")))
+    check_refused(r"d\.tar has no sample .*no \.txt or \.json: k; other members end in \.cls", str(alone))
+    check_refused(r"compressed", str(shutil.copy(alone, tmp_path / "d.tar.gz")))
 
 
 def test_the_index_of_a_large_shard_is_kept(tmp_path, cache, monkeypatch):
@@ -178,17 +178,17 @@ def test_datasets_json(tmp_path):
     file.write_text(json.dumps(sets))
     assert open_dataset(f"{file}:training").keys == ["k000", "k001", "k002"]
     assert open_dataset(f"{file}:both").keys == ["k000", "k001", "k002", "k007"]
-    refused(r'has no set "trainin"; did you mean training\?', f"{file}:trainin")
-    refused(r'has no set "zzz"; it has training, both, odd', f"{file}:zzz")
-    refused(r'"odd" must be a pattern', f"{file}:odd")
-    refused(r"no \.tar", f"{file}:no")
-    refused(r'"command" is a command, which is run only where it is typed', f"{file}:command")
-    refused(r"mixes files and addresses", f"{file}:mixed")
-    refused(r"none\.json cannot be read: there is no such file", f"{tmp_path}/none.json:training")
+    check_refused(r'has no set "trainin"; did you mean training\?', f"{file}:trainin")
+    check_refused(r'has no set "zzz"; it has training, both, odd', f"{file}:zzz")
+    check_refused(r'"odd" must be a pattern', f"{file}:odd")
+    check_refused(r"no \.tar", f"{file}:no")
+    check_refused(r'"command" is a command, which is run only where it is typed', f"{file}:command")
+    check_refused(r"mixes files and addresses", f"{file}:mixed")
+    check_refused(r"none\.json cannot be read: there is no such file", f"{tmp_path}/none.json:training")
     file.write_text("[1]")
-    refused(r"should be a JSON object", f"{file}:training")
+    check_refused(r"should be a JSON object", f"{file}:training")
     file.write_text("{")
-    refused(r"is no JSON", f"{file}:training")
+    check_refused(r"is no JSON", f"{file}:training")
 
 
 # Caption files
@@ -216,10 +216,10 @@ def test_karpathy_with_a_folder(tmp_path):
     assert [len(data.captions(i)) for i in range(2)] == [5, 7]
     assert data.captions(1)[6] == caption(2, 6)
     assert [data[i].picture for i in range(2)] == [FilePicture(f"{photos}/{n}.jpg") for n in (0, 2)]
-    refused(r"has several splits", file, images=str(photos))
-    refused(r"has no split dev", file, images=str(photos), split="dev")
+    check_refused(r"has several splits", file, images=str(photos))
+    check_refused(r"has no split dev", file, images=str(photos), split="dev")
     (photos / "2.jpg").unlink()
-    refused(r"1 of 2 images is not in .*: \"2.jpg\"", file, images=str(photos), split="train+restval")
+    check_refused(r"1 of 2 images is not in .*: \"2.jpg\"", file, images=str(photos), split="train+restval")
     left = open_dataset(file, images=str(photos), split="train+restval", allow_missing=True)
     assert left.keys == ["0.jpg"]
     assert left.captions(0) == tuple(captions_of(0))
@@ -241,7 +241,7 @@ def test_csv_with_a_column_of_paths(tmp_path):
     assert data.captions(2) == (caption(2, 0), caption(2, 1))
     assert data.notes == ("1 empty caption dropped",)
     assert pixels(data[1].picture.open()) == pixels(FilePicture(str(tmp_path / "photos/1.jpg")).open())
-    refused(r'has no column for "file"', str(tmp_path / "c.csv"), **{**options, "image_column": "file"})
+    check_refused(r'has no column for "file"', str(tmp_path / "c.csv"), **{**options, "image_column": "file"})
 
 
 def test_other_caption_files(tmp_path):
@@ -262,9 +262,9 @@ def test_other_caption_files(tmp_path):
         assert [data.captions(i) for i in range(3)] == [tuple(captions_of(i, 2)) for i in range(3)], name
         assert [data[i].picture.path for i in range(3)] == [f"{photos}/{i}.jpg" for i in range(3)], name
     (tmp_path / "text.txt").write_text("a dog\na cat\n")
-    refused(r"text without ids", str(tmp_path / "text.txt"), images=photos)
+    check_refused(r"text without ids", str(tmp_path / "text.txt"), images=photos)
     (tmp_path / "blank.json").write_text(json.dumps({"0": [" "], "1": [""]}))
-    refused(r"has no captions to learn from: those of all 2 items", str(tmp_path / "blank.json"), images=photos)
+    check_refused(r"has no captions to learn from: those of all 2 items", str(tmp_path / "blank.json"), images=photos)
     (tmp_path / "some.json").write_text(json.dumps({"0": [" "], "1": ["a", ""]}))
     data = open_dataset(str(tmp_path / "some.json"), images=photos)
     assert data.keys == ["1"]
@@ -311,10 +311,10 @@ def test_scenes():
     assert open_dataset("scenes").keys[0] == "scenes-train-000000"
     assert len(open_dataset("scenes:test")) == 1_000
     assert open_dataset("scenes", split="val", count=2).keys == ["scenes-val-000000", "scenes-val-000001"]
-    refused(r"names the split val and --split test", "scenes:val", split="test")
-    refused(r"SPLIT one of train, val, test", "scenes", split="dev")
-    refused(r"scenes knows no caption column; leave --caption-column out", "scenes", caption_column="c")
-    refused(r"count must be 1 or more", "scenes", count=0)
+    check_refused(r"names the split val and --split test", "scenes:val", split="test")
+    check_refused(r"SPLIT one of train, val, test", "scenes", split="dev")
+    check_refused(r"scenes knows no caption column; leave --caption-column out", "scenes", caption_column="c")
+    check_refused(r"count must be 1 or more", "scenes", count=0)
 
 
 # Fingerprints
@@ -354,9 +354,9 @@ def test_counts_and_options_that_do_not_apply(tmp_path):
     assert data[3] == open_dataset(pattern)[3]
     assert data.fingerprint() == open_dataset(dico_shards(tmp_path, [4], "four")).fingerprint()
     assert len(open_dataset(pattern, count=9)) == 5
-    refused(r"knows no split; leave --split out", pattern, split="train")
-    refused(r"knows no image column", pattern, image_column="x")
-    refused(r"does not exist", str(tmp_path / "none.json"))
+    check_refused(r"knows no split; leave --split out", pattern, split="train")
+    check_refused(r"knows no image column", pattern, image_column="x")
+    check_refused(r"does not exist", str(tmp_path / "none.json"))
 
 
 def test_datasets_pickle_small(tmp_path):
