@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import itertools
+import pickle
 import threading
 
 import numpy as np
@@ -16,7 +17,8 @@ from capreward.data.images.pictures import DecodedPicture, as_picture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
-from trainers.data import Batches, open_dataset, ordered
+from trainers.data import Batches, open_dataset, ordered, streaming
+from trainers.data.reading import Crops
 
 SMALL = Preprocessing(size=8)
 
@@ -60,6 +62,18 @@ def test_a_stream_shows_every_sample_once_an_epoch(source, workers):
     assert keys_of(again) == seen
     other = take(Batches(data, SMALL, batch_size=8, seed=2), 2)
     assert keys_of(other) != seen[:16]
+
+
+def test_workers_share_the_shards(source):
+    batches = take(Batches(open_dataset(source), SMALL, batch_size=1, seed=1, workers=2), 40)
+    assert sorted(key for b in batches if b.epoch == 0 for key in b.keys) == NUMBERS
+
+
+def test_what_workers_are_given_pickles(source):
+    share = streaming._Share(open_dataset(source), 1, 0, 1, 0)
+    tasks = streaming._iterable(streaming._Tasks(share, Crops([SMALL]), 3))
+    again = pickle.loads(pickle.dumps(tasks))
+    assert next(iter(again)).keys == next(iter(tasks)).keys
 
 
 def test_ranks_share_the_shards(source):

@@ -343,6 +343,9 @@ def test_fingerprints_tell_items_and_nothing_else(tmp_path):
     prints = [changed(each) for each in others]
     assert len({known, *prints}) == 6
     assert changed(members) == known
+    names = [[("ab.jpg", "c.jpg"), ("a.jpg", "bc.jpg")][n] for n in range(2)]
+    split = [changed([m for name in each for m in ((name, jpeg(0)), (f"{name[:-4]}.txt", b"x"))]) for each in names]
+    assert split[0] != split[1]
     scenes = [open_dataset(*args) for args in (("scenes",), ("scenes:val",), ("scenes:train:1",))]
     assert len({s.fingerprint() for s in scenes} | {open_dataset("scenes", count=5).fingerprint()}) == 4
 

@@ -13,13 +13,14 @@ from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import BytesPicture
 from capreward.data.rows import Options
 from capreward.errors import InputError
+from trainers.data.batch import Batch, Maker
 from trainers.data.dataset import Dataset, Item
 from trainers.data.order import permutation
 from trainers.data.reading import IN_A_ROW, Chunk, Crops, from_workers, stacked
 from trainers.data.shards import captions_of
 
 if TYPE_CHECKING:
-    from trainers.data.batches import Batch, Batches, Maker
+    from trainers.data.batches import Batches
 
 BUFFER = 1000  # samples among which each one is drawn by lot
 
@@ -61,8 +62,6 @@ def stream_batches(batches: Batches, stream: Stream, epoch: int) -> Iterator[Bat
         InputError: fewer shards than ranks; when iterating: an address that cannot be read, or an epoch without a
             sample.
     """
-    from trainers.data.batches import Maker
-
     if len(stream.urls) < batches.world:
         raise InputError(
             f"{stream.source} is {len(stream.urls)} shards for {batches.world} processes; each needs one at least"
@@ -186,6 +185,9 @@ def _iterable(tasks: _Tasks) -> Any:
     class Iterable(IterableDataset[Any]):
         def __iter__(self) -> Iterator[Any]:
             return iter(tasks)
+
+        def __reduce__(self) -> Any:
+            return _iterable, (tasks,)  # a class within a function has no name that a pickle could give
 
     return Iterable()
 
