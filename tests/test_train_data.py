@@ -134,7 +134,11 @@ def test_keys_that_repeat_and_shards_without_samples(tmp_path):
     same = [("k.jpg", jpeg(1)), ("k.txt", b"c"), ("k.txt", b"d")]
     check_refused(r"k\.txt is the second \.txt", str(write_tar(tmp_path / "c.tar", same)))
     alone = write_tar(tmp_path / "d.tar", [("k.jpg", jpeg(1)), ("k.cls", b"1")])
-    check_refused(r"d\.tar has no sample .*no \.txt or \.json: k; other members end in \.cls", str(alone))
+    check_refused(r"d\.tar holds pictures alone; give the file of their captions, and .*d\.tar as --images", str(alone))
+    write_tar(tmp_path / "d.tar", [("k.jpg", jpeg(1)), ("k.cls", b"1"), ("m.txt", b"1")])
+    check_refused(
+        r"d\.tar has no sample .*no \.txt or \.json: k; .*no picture: m; other members end in \.cls", str(alone)
+    )
     check_refused(r"compressed", str(shutil.copy(alone, tmp_path / "d.tar.gz")))
 
 
