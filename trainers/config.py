@@ -88,6 +88,8 @@ class CaptionerConfig:
         wrong = [name for name in self.sizes if name not in known]
         if wrong:
             raise InputError(f"sizes has no {wrong[0]!r}; it has {', '.join(known)}")
+        for name, value in self.sizes.items():
+            check_range(f"sizes.{name}", value, 0, whole=isinstance(known[name], int))
         replace(GridSizes(), **self.sizes).check()
         check_range("side", self.side, 32, whole=True)
 
