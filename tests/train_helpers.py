@@ -33,7 +33,7 @@ def arguments(folder, *extra, config=TINY, run="run"):
     path = Path(folder) / "tiny.yaml"
     if not path.exists():
         path.write_text(yaml.safe_dump(config))
-    return ["train", "--config", str(path), "--run", str(Path(folder) / run), *extra]
+    return ["train", "--config", str(path), "-r", str(Path(folder) / run), *extra]  # torchrun takes --run for its own
 
 
 def train(folder, *extra, status=0, run="run", config=TINY):

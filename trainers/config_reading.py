@@ -117,6 +117,9 @@ def build(values: Mapping[str, Any]) -> RunConfig:
         InputError: everything that is wrong, one line each.
     """
     wrong: list[str] = []
+    given = values.get("optimizer")
+    if isinstance(given, Mapping) and "name" not in given:
+        values = {**values, "optimizer": {"name": "xe", **given}}
     config = _built(RunConfig, values, "", wrong)
     optimizer = _optimizer(values, wrong)
     if config is None or optimizer is None or wrong:

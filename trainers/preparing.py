@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,6 +111,9 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
         notes += told
         if rewards is not None and train is not None and folder is not None:
             errors.attempt(lambda: rehearse(rewards, train))
+    if captioner is not None:
+        for option, most in lengths_of(config, optimizer).items():
+            errors.attempt(partial(check_length, option, most, captioner.longest))
     spelt = metrics_of(config, optimizer)
     metrics = errors.attempt(lambda: load_list(spelt, **shared)) if config.data.val else []
     best = errors.attempt(lambda: best_of(config, metrics or [])) if metrics else ""
@@ -221,6 +225,26 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"
         raise InputError(f"evaluation.best is {best!r}, which is none of the metrics; {hint}")
     return best
+
+
+def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:
+    """The settings that say how long a caption may get, by name."""
+    asked = {"evaluation.max_length": config.evaluation.max_length} if config.data.val else {}
+    if optimizer.needs_reward and "max_length" in optimizer.options():
+        asked["optimizer.max_length"] = optimizer.options()["max_length"]
+    return asked
+
+
+def check_length(option: str, most: int, longest: int) -> None:
+    """Refuse captions longer than the captioner can write.
+
+    Raises:
+        InputError: with the greatest value.
+    """
+    if most > longest:
+        raise InputError(
+            f"{option} is {most}, and the captioner has {longest} places for tokens; give --set {option}={longest}"
+        )
 
 
 def rehearse(rewards: Rewards, train: Dataset) -> None:
