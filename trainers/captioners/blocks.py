@@ -34,13 +34,16 @@ class Attention(nn.Module):
         key, value = self.key_value(states).chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
-    def attend(self, states: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+    def attend(
+        self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, causal: bool = False
+    ) -> Tensor:
         """Let [N, T, d] attend; where there are B images for N = B * K rows, K rows share an image's keys.
 
         Args:
             states: [N, T, d].
             key: [B, heads, S, d / heads].
             value: like ``key``.
+            bias: added to the logits, [N, 1, T, S]; for as many images as rows.
             causal: position t sees keys 0..t.
 
         Returns:
@@ -51,7 +54,7 @@ class Attention(nn.Module):
         if len(key) != rows:  # [N, heads, T, w] to [B, heads, K * T, w]: an image's keys are read once for its K rows
             query = query.reshape(len(key), -1, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
         dropout = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal)
+        found = functional.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
         if len(key) != rows:
             found = found.reshape(*found.shape[:2], -1, length, found.shape[-1]).transpose(1, 2).flatten(0, 1)
         together: Tensor = self.out(found.transpose(1, 2).reshape(rows, length, width))
@@ -115,11 +118,11 @@ class DecoderLayer(nn.Module):
         return self._after(states, cross)
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
-        """The newest position alone: [N, 1, d] to [N, 1, d]."""
+        """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
         normed = self.self_norm(states)
         attention = self.self_attention
-        known = cache.append(layer, *attention.keys_values(normed))
-        return self._after(states + attention.attend(normed, *known), cache.cross[layer])
+        known = cache.extend(layer, *attention.keys_values(normed))
+        return self._after(states + self.dropout(attention.attend(normed, *known)), cache.cross[layer])
 
     def _after(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
         states = states + self.dropout(self.cross_attention.attend(self.cross_norm(states), *cross))

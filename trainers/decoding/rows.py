@@ -9,7 +9,7 @@ import torch
 from trainers.decoding.best import greatest
 from trainers.decoding.draws import draw
 from trainers.decoding.settings import Decoded, Decoding
-from trainers.decoding.syncing import worth_dropping, worth_looking
+from trainers.decoding.syncing import fill_holes, worth_dropping, worth_looking
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class Rows:
         """
         ended = self.ended[self.live]
         left = (~ended).sum(1)
-        images = left.nonzero().squeeze(1)
+        images = fill_holes(left > 0)
         width = int(left.max()) if len(images) else 0
         before = self.live.shape
         if len(images) and not worth_dropping(before.numel(), len(images) * width):
