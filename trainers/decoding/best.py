@@ -39,16 +39,15 @@ def likeliest(
         Best first (of equal ones the first beam, then the first token), each [S, count]: log-probabilities of the
         tokens alone in float32, the beams and the tokens in int64.
     """
-    searches, beams = running.shape
-    table = logits.view(searches, beams, -1)
+    table = logits.view(*running.shape, -1)
     found = []
-    for part in chunks(searches, beams * table.shape[2], logits.device):
+    for part in chunks(len(running), table[0].numel(), logits.device):
         logprobs = torch.log_softmax(table[part], -1, dtype=torch.float32)
         for token in forbidden:
             logprobs[:, :, token] = -torch.inf
         found.append(_likeliest(logprobs, running[part], count))
-    values, beam, token = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return values, beam, token
+    values, beams, tokens = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return values, beams, tokens
 
 
 def _likeliest(logprobs: Tensor, running: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +96,7 @@ def greatest(logits: Tensor, forbidden: Sequence[int] = ()) -> tuple[Tensor, Ten
         Log-probabilities float32 [N] and tokens int64 [N].
     """
     values, tokens = [], []
-    for rows in chunks(*logits.shape, logits.device):
+    for rows in chunks(len(logits), logits.shape[1], logits.device):
         table = logits[rows].float()
         logprobs = torch.log_softmax(table, -1)
         if forbidden:

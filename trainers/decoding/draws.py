@@ -33,7 +33,7 @@ def draw(logits: Tensor, uniforms: Tensor, settings: Decoding, forbidden: Sequen
         Log-probabilities float32 [N, M], the model's own, and tokens int64 [N, M].
     """
     values, tokens = [], []
-    for rows in chunks(*logits.shape, logits.device):
+    for rows in chunks(len(logits), logits.shape[1], logits.device):
         table = logits[rows].float()
         weights = torch.softmax(table / settings.temperature if settings.temperature != 1 else table, -1)
         for token in forbidden:
