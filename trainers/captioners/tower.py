@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capreward.encoders.spec import STATISTICS, Preprocessing
 from capreward.errors import InputError
+from trainers.captioners.vocabulary import ClipVocabulary
 
 if TYPE_CHECKING:
     from capreward.encoders.loading import Clip
@@ -32,6 +33,10 @@ class Tower(nn.Module):
     def learn(self, inputs: Tensor) -> Tensor:
         """To tokens [B, S, D]; nothing, where nothing is trained."""
         return inputs
+
+    def frozen_parts(self) -> list[object]:
+        """What copies may share."""
+        return []
 
     def configuration(self) -> dict[str, Any]:
         """Its name and hash, or its sizes."""
@@ -87,6 +92,7 @@ class ClipTower(StoredTower):
         self.preprocessing = clip.spec.preprocessing
         self._clip = [clip.model]  # in a list, so that it is no submodule
         self._tokens = image_tokens
+        self._tokenizer = clip.tokenizer
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens [B, S, D] of crops, in float32; stored features of this very tower pass through."""
@@ -100,6 +106,20 @@ class ClipTower(StoredTower):
             model.to(images.device)
         with torch.no_grad():
             return self._tokens(model, normalise(images, self.preprocessing)).float()
+
+    def frozen_parts(self) -> list[object]:
+        """The CLIP's model."""
+        return list(self._clip)
+
+    def vocabulary(self) -> ClipVocabulary:
+        """The byte-pair encoding of the CLIP's own text tower.
+
+        Raises:
+            InputError: a text tower with a tokenizer of another kind.
+        """
+        if not hasattr(self._tokenizer, "bpe_ranks"):
+            raise InputError(f"{self.source} has a tokenizer of another kind; give captioner.vocabulary=clip")
+        return ClipVocabulary(tokenizer=self._tokenizer)
 
     def configuration(self) -> dict[str, Any]:
         """Source and hash of the weights."""
