@@ -89,7 +89,7 @@ def grow(
         [B, K].
     """
     cache = captioner.start(memory, settings.max_length)
-    count, device = settings.per_image, cache.words.device
+    count, device = settings.per_image, memory.states.device
     rows = Rows(len(memory), settings, captioner, device)
     uniforms = _uniforms(rows, settings, generator)
     fed = rows.tokens[::count, 0]
@@ -112,7 +112,7 @@ def grow(
                     break
                 cache.keep(*kept)
                 fed = fed[kept[1]]
-    width = 1 + int(rows.lengths.max()) if len(memory) else 1
+    width = 1 + int(rows.lengths.max())
     shape = (len(memory), count)
     return Decoded(
         rows.tokens[:, :width].reshape(*shape, width),

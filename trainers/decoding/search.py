@@ -149,7 +149,7 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
     """
     choices = _choices(captioner, settings, forbidden)
     cache = captioner.start(memory, settings.max_length)
-    device = cache.words.device
+    device = memory.states.device
     beams = Beams(len(memory), settings, captioner, device)
     groups, width = beams.groups, beams.width
     results = Hypotheses((len(memory), groups, width, settings.max_length), captioner.vocabulary.pad, device)
@@ -211,7 +211,7 @@ def _best(results: Hypotheses, settings: Decoding) -> Decoded:
     tokens = results.tokens.flatten(1, 2)
     tokens = tokens.gather(1, rows_of(order, tokens))
     lengths = results.lengths.flatten(1).gather(1, order)
-    width = 1 + int(lengths.max()) if len(lengths) else 1
+    width = 1 + int(lengths.max())
     return Decoded(
         tokens[:, :, :width], lengths, own[:, : settings.per_image], results.ended.flatten(1).gather(1, order)
     )
