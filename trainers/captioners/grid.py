@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -156,7 +156,8 @@ class GridCaptioner(Captioner):
     @classmethod
     def rebuild(cls, configuration: dict[str, Any], vocabulary: Vocabulary, **options: Any) -> GridCaptioner:
         """From what ``configuration`` gave; ``options`` go to :func:`trainers.captioners.tower.tower_of`."""
+        from trainers.captioners.saving import sizes_of
         from trainers.captioners.tower import tower_of
 
-        sizes = replace(GridSizes(), **configuration["sizes"])
+        sizes = sizes_of(GridSizes(), configuration["sizes"])
         return cls(tower_of(configuration["tower"], **options), vocabulary, sizes)
