@@ -47,6 +47,7 @@ class Case:
         spread: of the logits, by which captions differ.
         typical: place of a caption's end.
         rise: of the end token's logit with every place, which passes 0 at the typical one.
+        variety: how much more than those of others the end token's logit varies from image to image and place to place.
     """
 
     words: Words
@@ -57,6 +58,7 @@ class Case:
     spread: float
     typical: int = 0
     rise: float = 0.0
+    variety: float = 1.0
 
     def build(self, images: int, device: str, dtype: torch.dtype) -> tuple[GridCaptioner, Memory]:
         """The captioner with random weights, and a memory."""
@@ -70,6 +72,7 @@ class Case:
             captioner.words.weight.normal_(std=self.spread / self.sizes.width**0.5)
             places = torch.arange(self.sizes.longest).unsqueeze(1)
             end = captioner.words.weight[self.words.eos]
+            end.mul_(self.variety)
             captioner.positions.weight.add_((places - self.typical) * self.rise * end / end.norm())
         states = torch.randn(images, self.tokens, self.sizes.width)
         return captioner.to(device, dtype), Memory(states.to(device, dtype))
@@ -91,8 +94,9 @@ CASES = {
         min_length=0,
         max_length=30,
         spread=2.5,
-        typical=2,
-        rise=0.7,
+        typical=6,
+        rise=0.3,
+        variety=3.0,
     ),
 }
 METHODS = {

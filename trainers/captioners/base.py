@@ -102,14 +102,6 @@ class Cache:
             bias.scatter_(1, self.places[:, : self.length + 1], 0)
             self._bias = bias.view(-1, 1, rows, self._used)
 
-    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """``extend`` for attention by rows: from [N, heads, 1, width] to all so far, [N, heads, length + 1, width]."""
-        shape = (-1, self.per_image, *key.shape[1:2], key.shape[3])
-        keys, values, _ = self.extend(layer, *(found.reshape(shape).transpose(1, 2) for found in (key, value)))
-        places = self.places[:, : self.length + 1]
-        rows = torch.arange(len(self), device=places.device).div(self.per_image, rounding_mode="floor").unsqueeze(1)
-        return keys[rows, :, places].transpose(1, 2), values[rows, :, places].transpose(1, 2)
-
     def reorder(self, rows: Tensor) -> None:
         """Let row n continue what was row ``rows[n]`` of the same image, int64 [N']; N' may differ from N."""
         self.places = self.places.index_select(0, rows)

@@ -107,10 +107,10 @@ class WordLayer(nn.Module):
         return self._after(states, cross)
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
-        """The newest position alone: [N, 1, d] to [N, 1, d]."""
+        """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
         normed = self.self_norm(states)
         attention = self.self_attention
-        known = cache.append(layer, *attention.keys_values(normed))
+        known = cache.extend(layer, *attention.keys_values(normed))
         return self._after(states + self.dropout(attention.attend(normed, *known)), cache.cross[layer])
 
     def _after(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
