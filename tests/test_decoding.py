@@ -15,11 +15,12 @@ ONE = Words(60, 0, 0, 0)  # one token begins, ends and fills captions
 METHODS = {
     "greedy": Decoding(method="greedy", max_length=14),
     "sample": Decoding(method="sample", candidates=4, max_length=14, top_k=8),
+    "sample_hot": Decoding(method="sample", candidates=3, max_length=14, temperature=1.7, top_p=0.9),
     "beam": Decoding(beams=4, candidates=4, max_length=14),
     "beam_transformers": Decoding(beams=4, candidates=4, max_length=14, rules="transformers"),
     "diverse": Decoding(method="diverse", beams=6, groups=3, candidates=6, max_length=14),
 }
-SEARCHES = [name for name in METHODS if name != "sample"]
+SEARCHES = [name for name in METHODS if "sample" not in name]
 
 
 def captioner_of(words=WORDS, images=7, seed=0):
