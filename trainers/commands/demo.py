@@ -198,7 +198,7 @@ def _finish(folder: Path, sources: list[Source], results: Results, steps: int, s
     from trainers.reports.writing import write_report
 
     said = conclusions(results, REWARD)
-    what = f"xe imitates captions; dico and scst learned from it by {steps * BATCH:,} pictures and a reward."
+    what = f"xe imitates captions; dico and scst began there and learned from {steps * BATCH:,} pictures and pacs."
     if not quiet:
         click.echo(err=True)
         show_results(results, percent=False)
