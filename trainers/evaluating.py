@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
     from capreward.reports.results import Bootstrap, SystemResult
     from capreward.samples import Samples
-    from trainers.captioners.base import Captioner
     from trainers.config import RunConfig
     from trainers.data import Dataset
-    from trainers.decoding import Decoding
     from trainers.evaluation import Captioned
     from trainers.running import Running
     from trainers.sources import Source
@@ -219,6 +217,7 @@ def evaluate_source(
         InputError: no captioner, items that cannot be read, or a metric that lacks something.
     """
     from capreward.commands.score_inputs import judged
+    from trainers.evaluation import caption_items
     from trainers.running import autocast, workers_for
     from trainers.sources import decoding_for, told
 
@@ -226,7 +225,10 @@ def evaluate_source(
     with autocast(running.device, running.precision):
         captioner = source.open(device=running.device, download=running.download)
         settings = decoding_for(sources, captioner, beams=asked.beams, max_length=asked.max_length)
-        found = _captioned(captioner, dataset, settings, running.batch_size, workers, progress)
+        done = None if progress is None else _share(progress, _size(dataset))
+        found = caption_items(
+            captioner, dataset, settings, batch_size=running.batch_size, workers=workers, progress=done
+        )
     _check(found, running)
     samples = found.samples()
     if before is not None:
@@ -236,22 +238,9 @@ def evaluate_source(
     return judged(source.name, samples, metrics, asked.bootstrap, matched, progress=halved)
 
 
-def _captioned(
-    captioner: Captioner, dataset: Dataset, settings: Decoding, batch_size: int, workers: int, progress: Told | None
-) -> Captioned:
-    from trainers.captioning import each_decoded
-    from trainers.evaluation import Captioned
-
-    found = Captioned([], [], [], [], [], 1.0)
-    for batch, decoded in each_decoded(captioner, dataset, settings, batch_size=batch_size, workers=workers):
-        found.keys += batch.keys
-        found.captions += captioner.decode_text(decoded.tokens[:, 0])
-        found.references += [list(captions) for captions in batch.captions]
-        found.pictures += batch.pictures
-        found.broken += batch.broken
-        if progress is not None:
-            progress("captioning", min(1.0, len(found.keys) / _size(dataset)), 2)
-    return found
+def _share(progress: Told, total: int) -> Callable[[int], None]:
+    """Captioning is the first half of the work."""
+    return lambda n: progress("captioning", min(1.0, n / total), 2)
 
 
 def _size(dataset: Dataset) -> int:

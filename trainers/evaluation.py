@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from capreward.errors import InputError
 from capreward.files import write_beside
@@ -61,6 +59,7 @@ def caption_items(
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> Captioned:
     """Decode the share of a process of a dataset, in evaluation mode: of every ``world`` batches its own.
 
@@ -72,31 +71,23 @@ def caption_items(
         rank: of this process.
         world: number of processes.
         workers: processes that decode pictures.
+        progress: called with the number of items done, after each batch.
     """
-    from trainers.data import ordered
-    from trainers.decoding import decode
+    from trainers.captioning import each_decoded
 
-    device = next(captioner.parameters()).device
     found = Captioned([], [], [], [], [], 1.0)
     finished = 0
-    was_training = captioner.training
-    captioner.eval()
-    for batch in ordered(
-        dataset, captioner.preprocessing, batch_size=batch_size, rank=rank, world=world, workers=workers
-    ):
+    batches = each_decoded(captioner, dataset, settings, batch_size=batch_size, rank=rank, world=world, workers=workers)
+    for batch, decoded in batches:
         found.broken += batch.broken
-        if not batch.keys:
-            continue
-        with torch.no_grad():
-            memory = captioner.encode(captioner.look(images_of(batch).to(device)))
-            decoded = decode(captioner, memory, settings)
         found.keys += batch.keys
         found.places += range(batch.position, batch.position + len(batch))
         found.captions += captioner.decode_text(decoded.tokens[:, 0])
         found.references += [list(captions) for captions in batch.captions]
         found.pictures += batch.pictures
         finished += int(decoded.finished[:, 0].sum())
-    captioner.train(was_training)
+        if progress is not None:
+            progress(len(found.keys))
     found.finished = finished / max(1, len(found.keys))
     return found
 
