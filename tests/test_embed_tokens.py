@@ -15,7 +15,7 @@ from capreward import InputError, Samples
 from capreward.commands import main
 from capreward.data.images.listing import list_pictures
 from capreward.data.images.pictures import as_picture
-from capreward.data.images.preprocessing import prepare
+from capreward.data.images.preprocessing import normalise, prepare
 from capreward.encoders import embedding
 from capreward.encoders.embedding import embed_images
 from capreward.encoders.loading import load_clip
@@ -73,13 +73,22 @@ def test_tokens_are_those_before_the_last_norm(vit, photos):
     clip = load_clip(vit)
     tower = ClipTower(clip, vit)
     pixels = crops_of(photos, tower)
-    from capreward.data.images.preprocessing import normalise
-
     visual = clip.model.visual
     pooled = visual.ln_post(tower.look(pixels)[:, 0]) @ visual.proj
     torch.testing.assert_close(
         pooled, clip.model.encode_image(normalise(pixels, tower.preprocessing)), rtol=0, atol=1e-5
     )
+
+
+def test_a_grid_s_tokens_are_its_cells_row_by_row(resnet, photos):
+    """The attention pooling, which knows each cell's place, makes of them the encoder's own feature."""
+    clip = load_clip(resnet)
+    tower = ClipTower(clip, resnet)
+    pixels = crops_of(photos, tower)
+    tokens = tower.look(pixels)
+    grid = tokens.transpose(1, 2).reshape(3, tokens.shape[2], 2, 2)
+    expected = clip.model.encode_image(normalise(pixels, tower.preprocessing))
+    torch.testing.assert_close(clip.model.visual.attnpool(grid), expected, rtol=0, atol=1e-4)
 
 
 def test_the_command_stores_tokens_and_goes_on(vit, resnet, photos, tmp_path):

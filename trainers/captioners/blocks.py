@@ -119,7 +119,7 @@ class DecoderLayer(nn.Module):
         normed = self.self_norm(states)
         attention = self.self_attention
         known = cache.append(layer, *attention.keys_values(normed))
-        return self._after(states + attention.attend(normed, *known), cache.cross[layer])
+        return self._after(states + self.dropout(attention.attend(normed, *known)), cache.cross[layer])
 
     def _after(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
         states = states + self.dropout(self.cross_attention.attend(self.cross_norm(states), *cross))

@@ -136,7 +136,7 @@ class GridCaptioner(Captioner):
 
     def step(self, cache: Cache, tokens: Tensor) -> Tensor:
         """Logits [N, V] after the newest tokens [N]."""
-        states = (self.words(tokens) + self.positions.weight[cache.length]).unsqueeze(1)
+        states = self.dropout(self.words(tokens) + self.positions.weight[cache.length]).unsqueeze(1)
         for number, layer in enumerate(self.layers):
             states = layer.step(states, cache, number)
         cache.length += 1
