@@ -39,7 +39,7 @@ def resnet_folder(tmp_path_factory):
 
 def grid(tower, seed=0):
     torch.manual_seed(seed)
-    return GridCaptioner(tower, ClipVocabulary(), GridSizes(**SMALL)).eval()
+    return GridCaptioner(tower, WordVocabulary(WORDS), GridSizes(**SMALL)).eval()
 
 
 def clip_tower(folder, **steps):
@@ -91,6 +91,18 @@ def test_a_captioner_of_words_is_read_as_it_was_written(resnet_folder, tmp_path)
     assert str(found.preprocessing).startswith("96-squash-")
     assert found.sizes.image_dropout == 0.4
     assert not any("places" in name for name in captioner.state_dict())  # sines need no file
+
+
+def test_merges_of_its_own_travel_with_a_captioner(tmp_path):
+    import open_clip
+
+    merges = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
+    captioner = GridCaptioner(StoredTower((3, 8)), ClipVocabulary(merges), GridSizes(**SMALL)).eval()
+    captioner.save_pretrained(tmp_path)
+    assert (tmp_path / "bpe.txt.gz").read_bytes() == merges.read_bytes()
+    check_same(captioner, open_captioner(tmp_path), torch.randn(2, 3, 8))
+    (tmp_path / "bpe.txt.gz").write_bytes(merges.read_bytes()[:1000])
+    assert "bpe.txt.gz cannot be read" in refused(tmp_path)
 
 
 def test_a_run_means_its_best_captioner_else_its_last(tmp_path):
