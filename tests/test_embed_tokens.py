@@ -164,6 +164,27 @@ def test_captioners_refuse_other_features(vit, resnet, photos, tmp_path):
         PatchTower(32, 32).check_store(store)
 
 
+def test_a_captioner_of_stored_tokens_takes_their_tower_for_pictures(resnet, vit, photos, tmp_path):
+    embed_images(TokenEncoder(load_clip(resnet), side=96, resize="squash"), *list_pictures(photos), tmp_path / "s")
+    store = FeatureStore(tmp_path / "s")
+    stored = StoredTower(store.shape, store.fields)
+    with pytest.raises(InputError, match="no tower for pictures; name the one with --tower"):
+        stored.look(torch.zeros(1, 96, 96, 3, dtype=torch.uint8))
+    tower = tower_of(stored.configuration(), source=resnet)
+    torch.testing.assert_close(tower.look(crops_of(photos, tower)), store.features(range(3)), rtol=0, atol=1e-4)
+    assert tower_of(tower.configuration()).preprocessing == tower.preprocessing
+    for configuration, message in (
+        (StoredTower((5, 128)).configuration(), "stored features of unknown origin"),
+        (StoredTower((1, 32), {"model": "x", "sha": "1", "prep": "2"}).configuration(), "trained on pooled features"),
+        (PatchTower(32, 32).configuration(), "trained its own tower"),
+    ):
+        with pytest.raises(InputError, match=message):
+            tower_of(configuration, source=vit)
+    other = str(saved_clip(tmp_path / "other.pt", (small_clip(seed=3, vision=RESNET), RESNET)))
+    with pytest.raises(InputError, match="holds others"):
+        tower_of(stored.configuration(), source=other)
+
+
 def test_a_feature_of_one_token_is_no_pooled_feature(tmp_path, vit, photos):
     assert run(photos, "-o", tmp_path / "pooled", "--model", vit).exit_code == 0
     store = FeatureStore(tmp_path / "pooled")
