@@ -253,8 +253,9 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
     known = [(given[n], full) for n, full in (("tokens", tower.digest), ("sha256", tower.sha256)) if given.get(n)]
     same = not known or any(full.startswith(start) for start, full in known)
     if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
+        own = f"{given['source']} ({str(given.get('sha256', 'unknown'))[:12]})"
         raise InputError(
-            f"the captioner was trained on the tower {given['source']} ({str(given.get('sha256', 'unknown'))[:12]}), and {source} "
+            f"the captioner was trained on the tower {own}, and {source} "
             f"holds others ({tower.sha256[:12]}); name the right weights with --tower"
         )
     for name in ("act", "prep"):
