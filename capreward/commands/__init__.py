@@ -13,9 +13,11 @@ from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
     "embed": ("capreward.commands.embed:embed", "Write features of images or captions into a store."),
     "weights": ("capreward.commands.weights:weights", "Show which weights each evaluator needs and finds."),
     "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
+    "pack": ("trainers.commands.pack:pack", "Write training shards from captions and images."),
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, tokenizers and file formats."),
     "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the weights found."),

@@ -108,6 +108,7 @@ def read_references(
     split: str | None = None,
     id_column: str | None = None,
     caption_column: str | None = None,
+    image_column: str | None = None,
 ) -> References:
     """Read references from one or several files.
 
@@ -120,6 +121,7 @@ def read_references(
         split: Split to keep, for Karpathy's files; ``"train+restval"`` joins two.
         id_column: Name of the column of ids, if it is not a usual one.
         caption_column: Name of the column of references, if it is not a usual one.
+        image_column: Name of the column of picture files, if it is not a usual one.
 
     Raises:
         InputError: If a file cannot be used, or files without ids have different numbers of lines.
@@ -130,7 +132,9 @@ def read_references(
     twice = next((path for path in listed if listed.count(path) > 1), None)
     if twice is not None:
         raise InputError(f"{twice} is given twice as references; give each file once")
-    options = Options(references=True, split=split, id_column=id_column, caption_column=caption_column)
+    options = Options(
+        references=True, split=split, id_column=id_column, caption_column=caption_column, image_column=image_column
+    )
     return _join([_read_references(load(path), format, options) for path in listed])
 
 

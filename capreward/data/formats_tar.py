@@ -61,10 +61,15 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
         kinds = f" (it holds {shorten(list(others))} files)" if others else ""
         raise InputError(f"{path} has no .txt or .json members with captions{kinds}")
     for sample, parts in samples.items():
-        yield PurePosixPath(sample).name, _sample(parts, f"{path}, member {sample}", options)
+        yield PurePosixPath(sample).name, caption_value(parts, f"{path}, member {sample}", options)
 
 
-def _sample(parts: dict[str, bytes], where: str, options: Options) -> object:
+def caption_value(parts: dict[str, bytes], where: str, options: Options) -> object:
+    """The caption, or list of captions, that a sample's ``json`` or ``txt`` member holds, unchecked.
+
+    Raises:
+        InputError: a member that is no text or no JSON, or JSON without captions.
+    """
     if "json" in parts:
         value = JsonParser(f"{where}.json").parse(decode(parts["json"], f"{where}.json"))
         if not isinstance(value, dict):

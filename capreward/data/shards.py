@@ -14,12 +14,17 @@ def expand_braces(pattern: str) -> list[Path]:
     """Expand ``{000..003}`` and ``{a,b}`` as a shell does; a path that exists as written is left alone."""
     if "{" not in pattern or Path(pattern).exists():
         return [Path(pattern)]
+    return [Path(name) for name in expand_names(pattern)]
+
+
+def expand_names(pattern: str) -> list[str]:
+    """Expand ``{000..003}`` and ``{a,b}`` in any text, such as the address of remote shards."""
     waiting, done = [pattern], []
     while waiting:
         current = waiting.pop(0)
         found = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", current)
         if found is None:
-            done.append(Path(current))
+            done.append(current)
             continue
         choices = found[3].split(",") if found[3] else _number_range(found[1], found[2], pattern)
         waiting.extend(current[: found.start()] + choice + current[found.end() :] for choice in choices)

@@ -17,6 +17,8 @@ from capreward.scores import Score, Signature
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from capreward.encoders.spec import Preprocessing
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -89,6 +91,10 @@ class Evaluator:
 
     def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
         """Report the progress of slow work to ``progress(what, done, total)`` from now on; None to stop."""
+
+    def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
+        """The image steps that it will want crops for, so that a loader can decode a picture once for all."""
+        return ()
 
     def check_reward(self) -> None:
         """Refuse use as a reward where it would be wrong; subclasses override.

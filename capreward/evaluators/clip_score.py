@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from capreward.encoders.encoder import Encoder, TextFeatures
+    from capreward.encoders.spec import Preprocessing
 
 Floats = npt.NDArray[np.float64]
 
@@ -171,6 +172,10 @@ class ClipScore(Evaluator):
         if scenes not in self._chosen:  # looking for weights may read a file: once is enough
             self._chosen[scenes] = choose_settings(self.asked, self.family, self.variant, scenes=scenes)
         return self._chosen[scenes]
+
+    def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
+        """That of the encoder."""
+        return (self.encoder(samples).spec.preprocessing,)
 
     def check_needs(self, samples: Samples) -> None:
         """The samples have images (and references), and the weights are there."""

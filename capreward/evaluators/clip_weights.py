@@ -62,12 +62,13 @@ def shows_scenes(samples: Samples) -> bool:
 
 
 def _is_scene(image: Any) -> bool:
+    from capreward.data.images.decoded import bare
     from capreward.data.scenes import ScenePicture
     from capreward.encoders.store import StoredFeature
 
     if isinstance(image, StoredFeature):
         return str(image.store.fields.get("model", "")).startswith("scenes-")
-    return isinstance(image, ScenePicture)
+    return isinstance(bare(image), ScenePicture)
 
 
 def stored_precision(samples: Samples) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from capreward.evaluators.base import Evaluator, summable
 from capreward.expression import Metric, Node, Number, canonical, metrics_in, options_of
 from capreward.samples import Samples
 from capreward.scores import Score, Signature
+
+if TYPE_CHECKING:
+    from capreward.encoders.spec import Preprocessing
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,8 +49,12 @@ class Combined(Evaluator):
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """The expression of the terms' per-caption values."""
+        return self.combined(self.term_values(samples, prepared), len(samples))
+
+    def term_values(self, samples: Samples, prepared: Any) -> dict[Metric, Floats]:
+        """The per-caption values [N] of each term."""
         each = zip(self.terms.items(), prepared, strict=True)
-        return self._combine({m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}, len(samples))
+        return {m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}
 
     def check_needs(self, samples: Samples) -> None:
         """Every term must find what it needs."""
@@ -63,6 +70,10 @@ class Combined(Evaluator):
         """Watch every term."""
         for term in self.terms.values():
             term.watch(progress)
+
+    def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
+        """Those of every term."""
+        return tuple(dict.fromkeys(p for term in self.terms.values() for p in term.preprocessings(samples)))
 
     def check_reward(self) -> None:
         """Every term must be usable as a reward."""
@@ -85,11 +96,12 @@ class Combined(Evaluator):
         each = zip(self.terms.items(), prepared, strict=True)
         scores = {metric: term.corpus(samples, ready) for (metric, term), ready in each}
         known = {m: s.per_caption for m, s in scores.items() if s.per_caption is not None}
-        values = self._combine(known, len(samples))
+        values = self.combined(known, len(samples))
         whole = self.judged(samples, prepared, rows, summable(values if rows is None else values[rows]))
         return replace(whole, parts={str(m): replace(s, name=str(m), parts={}) for m, s in scores.items()})
 
-    def _combine(self, known: Mapping[Metric, Floats], n: int) -> Floats:
+    def combined(self, known: Mapping[Metric, Floats], n: int) -> Floats:
+        """The expression of the values [N] of its terms."""
         return np.broadcast_to(np.asarray(_evaluate(self.node, known), dtype=np.float64), (n,)).copy()
 
 

@@ -93,12 +93,14 @@ class SceneFacts(Evaluator):
 
 def _picture(image: Any) -> ScenePicture | None:
     """The scene that an image is, or that stored features are of."""
+    from capreward.data.images.decoded import bare
     from capreward.data.scenes import ScenePicture, picture_of
     from capreward.encoders.store import StoredFeature
 
     if isinstance(image, StoredFeature):
         return picture_of(image.store.keys[image.row])
-    return image if isinstance(image, ScenePicture) else None
+    shown = bare(image)
+    return shown if isinstance(shown, ScenePicture) else None
 
 
 class SceneGrammar(Evaluator):

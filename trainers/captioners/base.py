@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -81,12 +82,14 @@ class Captioner(nn.Module):
         kind: the name in configurations.
         vocabulary: of the decoder.
         longest: tokens that a caption may have at most, the begin token included.
+        width: d, of its states.
         preprocessing: of the pixels that ``look`` takes; None where it takes stored features alone.
     """
 
     kind: ClassVar[str] = ""
     vocabulary: Vocabulary
     longest: int
+    width: int
     preprocessing: Preprocessing | None
 
     def look(self, images: Tensor) -> Tensor:
@@ -128,6 +131,16 @@ class Captioner(nn.Module):
     def forward(self, inputs: Tensor, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """``logprobs`` of what ``look`` gave: the pass that learns, in one call for parallel wrappers."""
         return self.logprobs(self.encode(inputs), tokens, smoothing)
+
+    def frozen_copy(self) -> Captioner:
+        """The captioner as it is now, in evaluation mode and without gradients; the frozen part is shared."""
+        shared = {id(part): part for part in self.frozen_parts()}
+        copied = copy.deepcopy(self, shared)
+        return copied.eval().requires_grad_(False)
+
+    def frozen_parts(self) -> list[object]:
+        """What ``look`` uses and nothing changes, so that copies may share it."""
+        return []
 
     def token_rows(self, captions: list[str]) -> Tensor:
         """Captions as token rows [N, L], cut at ``longest``."""

@@ -31,31 +31,39 @@ class Attention(nn.Module):
 
     def keys_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of [N, T, d], each [N, heads, T, d / heads]."""
-        key, value = self.key_value(states).chunk(2, dim=-1)
+        return self.halves(self.key_value(states))
+
+    def halves(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values, each [N, heads, T, d / heads], of their projections side by side, [N, T, 2 d]."""
+        key, value = both.chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
-    def attend(self, states: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
-        """Let [N, T, d] attend; where there are B images for N = B * K rows, K rows share an image's keys.
+    def attend(self, states: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Let [N, T, d] attend to all keys; see ``mix``."""
+        attended: Tensor = self.out(self.mix(self.query(states), key, value))
+        return attended
+
+    def mix(self, queries: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+        """The values that queries attend to; where there are B images for N = B * K rows, K rows share an image's keys.
 
         Args:
-            states: [N, T, d].
+            queries: [N, T, d], projected.
             key: [B, heads, S, d / heads].
             value: like ``key``.
             causal: position t sees keys 0..t.
 
         Returns:
-            [N, T, d].
+            [N, T, d], before the output projection.
         """
-        rows, length, width = states.shape
-        query = self.split(self.query(states))
+        rows, length, width = queries.shape
+        query = self.split(queries)
         if len(key) != rows:  # [N, heads, T, w] to [B, heads, K * T, w]: an image's keys are read once for its K rows
             query = query.reshape(len(key), -1, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
         dropout = self.dropout if self.training else 0.0
         found = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal)
         if len(key) != rows:
             found = found.reshape(*found.shape[:2], -1, length, found.shape[-1]).transpose(1, 2).flatten(0, 1)
-        together: Tensor = self.out(found.transpose(1, 2).reshape(rows, length, width))
-        return together
+        return found.transpose(1, 2).reshape(rows, length, width)
 
 
 class EncoderLayer(nn.Module):
@@ -86,6 +94,33 @@ class EncoderLayer(nn.Module):
         return normed
 
 
+class Live:
+    """The positions of padded rows that hold words; linear layers and norms see these M alone.
+
+    Args:
+        live: bool [N, T].
+    """
+
+    def __init__(self, live: Tensor) -> None:
+        self.shape = live.shape
+        self.index = live.flatten().nonzero().squeeze(1)
+
+    @classmethod
+    def until_last(cls, counted: Tensor) -> Live:
+        """The positions up to each row's last that is counted, bool [N, T]: padding may stand between."""
+        return cls(counted.flip(-1).cumsum(-1).flip(-1) > 0)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[N, T, d] to [M, d]."""
+        return padded.flatten(0, 1).index_select(0, self.index)
+
+    def spread(self, packed: Tensor) -> Tensor:
+        """[M, d] to [N, T, d], zeros elsewhere."""
+        rows, length = self.shape
+        padded = packed.new_zeros(rows * length, packed.shape[-1]).index_copy(0, self.index, packed)
+        return padded.view(rows, length, -1)
+
+
 class DecoderLayer(nn.Module):
     """GPT-2's layer with cross-attention: LayerNorm before each of self-attention, cross-attention, feed-forward.
 
@@ -107,22 +142,25 @@ class DecoderLayer(nn.Module):
         self.narrow = nn.Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        """All positions at once: [N, T, d] to [N, T, d]."""
-        normed = self.self_norm(states)
-        attention = self.self_attention
-        states = states + self.dropout(attention.attend(normed, *attention.keys_values(normed), causal=True))
-        return self._after(states, cross)
+    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
+        """All positions that hold words at once: [M, d] to [M, d]; padding is there for the attention alone."""
+        attention, normed = self.self_attention, self.self_norm(states)
+        known = attention.halves(live.spread(attention.key_value(normed)))
+        mixed = attention.mix(live.spread(attention.query(normed)), *known, causal=True)
+        states = states + self.dropout(attention.out(live.pack(mixed)))
+        attention, normed = self.cross_attention, self.cross_norm(states)
+        mixed = attention.mix(live.spread(attention.query(normed)), *cross)
+        return self._fed(states + self.dropout(attention.out(live.pack(mixed))))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
         """The newest position alone: [N, 1, d] to [N, 1, d]."""
-        normed = self.self_norm(states)
-        attention = self.self_attention
+        attention, normed = self.self_attention, self.self_norm(states)
         known = cache.append(layer, *attention.keys_values(normed))
-        return self._after(states + self.dropout(attention.attend(normed, *known)), cache.cross[layer])
+        states = states + self.dropout(attention.attend(normed, *known))
+        attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
+        return self._fed(states + self.dropout(attended))
 
-    def _after(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        states = states + self.dropout(self.cross_attention.attend(self.cross_norm(states), *cross))
+    def _fed(self, states: Tensor) -> Tensor:
         fed = self.narrow(functional.gelu(self.widen(self.feed_norm(states)), approximate="tanh"))
         total: Tensor = states + self.dropout(fed)
         return total

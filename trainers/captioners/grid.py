@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from capreward.errors import InputError
 from trainers.captioners.base import Cache, Captioner, Memory
-from trainers.captioners.blocks import DecoderLayer, EncoderLayer, initialise
+from trainers.captioners.blocks import DecoderLayer, EncoderLayer, Live, initialise
 from trainers.captioners.vocabulary import Vocabulary, target_mask
 from trainers.logprobs import token_logprobs
 
@@ -77,7 +77,7 @@ class GridCaptioner(Captioner):
         sizes.check()
         self.sizes = sizes
         self.vocabulary = vocabulary
-        self.longest = sizes.longest
+        self.longest, self.width = sizes.longest, sizes.width
         self.tower = tower
         self.preprocessing = tower.preprocessing
         tokens, width = tower.shape
@@ -109,6 +109,10 @@ class GridCaptioner(Captioner):
         """The tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
         return self.tower.look(images)
 
+    def frozen_parts(self) -> list[object]:
+        """The tower's CLIP."""
+        return self.tower.frozen_parts()
+
     def encode(self, inputs: Tensor) -> Memory:
         """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
         states = self.bridge(self.tower.learn(inputs)) + self.image_positions
@@ -120,14 +124,15 @@ class GridCaptioner(Captioner):
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """Of every token after the first, float32 [N, L - 1]; see the base class."""
         counted = target_mask(self.vocabulary, tokens)
-        read = tokens[:, :-1]
-        places = torch.arange(read.shape[1], device=tokens.device)
-        states = self.dropout(self.words(read) + self.positions(places))
+        live = Live.until_last(counted)
+        places = torch.arange(counted.shape[1], device=tokens.device).expand(counted.shape)
+        read = live.pack(tokens[:, :-1].unsqueeze(-1)).squeeze(-1)
+        states = self.dropout(self.words(read) + self.positions(live.pack(places.unsqueeze(-1)).squeeze(-1)))
         for layer in self.layers:
-            states = layer(states, layer.cross_attention.keys_values(memory.states))
-        hidden = self.final_norm(states[counted])  # it works on each position alone: padding need not be looked at
-        found = token_logprobs(hidden, self.words.weight, tokens[:, 1:][counted], smoothing=smoothing)
-        return found.new_zeros(counted.shape).masked_scatter(counted, found)
+            states = layer(states, layer.cross_attention.keys_values(memory.states), live)
+        targets = live.pack(tokens[:, 1:].unsqueeze(-1)).squeeze(-1)
+        found = token_logprobs(self.final_norm(states), self.words.weight, targets, smoothing=smoothing)
+        return live.spread(found.unsqueeze(-1)).squeeze(-1) * counted
 
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""

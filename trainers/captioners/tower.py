@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from capreward.encoders.spec import STATISTICS, Preprocessing
 from capreward.encoders.store_header import plain, told
 from capreward.errors import InputError
+from trainers.captioners.vocabulary import ClipVocabulary
 
 if TYPE_CHECKING:
     from capreward.encoders.loading import Clip
@@ -35,6 +36,10 @@ class Tower(nn.Module):
     def learn(self, inputs: Tensor) -> Tensor:
         """To tokens [B, S, D]; nothing, where nothing is trained."""
         return inputs
+
+    def frozen_parts(self) -> list[object]:
+        """What copies may share."""
+        return []
 
     def check_store(self, store: FeatureStore) -> None:
         """Refuse stored features that this tower would not have given.
@@ -148,6 +153,7 @@ class ClipTower(StoredTower):
         self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
         self._frozen = _Frozen(clip.model)
         self._tokens = image_tokens
+        self._tokenizer = clip.tokenizer
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens [B, S, D] of crops, in float32; stored features of this very tower pass through."""
@@ -161,6 +167,20 @@ class ClipTower(StoredTower):
             model.to(images.device)
         with torch.no_grad():
             return self._tokens(model, normalise(images, self.preprocessing)).float()
+
+    def frozen_parts(self) -> list[object]:
+        """The CLIP's model and tokenizer."""
+        return [self._frozen.model, self._tokenizer]
+
+    def vocabulary(self) -> ClipVocabulary:
+        """The byte-pair encoding of the CLIP's own text tower.
+
+        Raises:
+            InputError: a text tower with a tokenizer of another kind.
+        """
+        if not hasattr(self._tokenizer, "bpe_ranks"):
+            raise InputError(f"{self.source} has a tokenizer of another kind; give captioner.vocabulary=clip")
+        return ClipVocabulary(tokenizer=self._tokenizer)
 
     def configuration(self) -> dict[str, Any]:
         """Source and hash of the weights, and the digest by which they are known in another file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BPE_FILE = "bpe.txt.gz"
+OPENAI_SIZE = 49408  # tokens of the merges that open_clip brings
 _BEFORE_MARKS = re.compile(r" (?=[.,?!]|n't|'(?:m|s|ve|re)\b)")
 
 
@@ -51,6 +53,7 @@ class ClipVocabulary:
 
     Args:
         merges: gzipped merges; OpenAI's by default.
+        tokenizer: open_clip's ``SimpleTokenizer`` in place of them.
 
     Raises:
         InputError: merges that cannot be read.
@@ -58,15 +61,8 @@ class ClipVocabulary:
 
     kind = "clip"
 
-    def __init__(self, merges: str | Path | None = None) -> None:
-        from capreward.encoders.backend import import_open_clip
-
-        path = {} if merges is None else {"bpe_path": str(merges)}
-        try:
-            self._bpe = import_open_clip().SimpleTokenizer(**path)
-        except (OSError, EOFError, UnicodeDecodeError, IndexError) as error:
-            raise InputError(f"the vocabulary {merges} cannot be read ({error})") from error
-        self._merges = None if merges is None else Path(merges).read_bytes()
+    def __init__(self, merges: str | Path | None = None, *, tokenizer: Any = None) -> None:
+        self._bpe = tokenizer or _tokenizer(merges)
         self.bos = int(self._bpe.sot_token_id)
         self.eos = int(self._bpe.eot_token_id)
         self.pad = int(self._bpe.vocab_size)
@@ -83,10 +79,21 @@ class ClipVocabulary:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write merges other than OpenAI's."""
-        if self._merges is None:
+        if self._bpe.vocab_size == OPENAI_SIZE:
             return {"kind": self.kind}
-        (folder / BPE_FILE).write_bytes(self._merges)
+        lines = ["#version: 0.2", *(" ".join(pair) for pair in self._bpe.bpe_ranks)]
+        (folder / BPE_FILE).write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
         return {"kind": self.kind, "merges": BPE_FILE}
+
+
+def _tokenizer(merges: str | Path | None) -> Any:
+    from capreward.encoders.backend import import_open_clip
+
+    path = {} if merges is None else {"bpe_path": str(merges)}
+    try:
+        return import_open_clip().SimpleTokenizer(**path)
+    except (OSError, EOFError, UnicodeDecodeError, IndexError) as error:
+        raise InputError(f"the vocabulary {merges} cannot be read ({error})") from error
 
 
 def vocabulary_of(config: dict[str, Any], folder: Path) -> Vocabulary:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from capreward.data.images.decoded import DecodedPicture
 from capreward.data.images.pictures import Picture
 from capreward.data.images.preprocessing import prepare
 from capreward.errors import InputError, ProgramError, shorten
@@ -44,7 +45,7 @@ class Loader:
 
     Attributes:
         broken: index and sentence of each broken picture, filled while iterating.
-        workers: the number of processes.
+        workers: the number of processes; 0 where every picture comes with its crop.
 
     Raises:
         InputError: a batch size below 1 or a negative number of workers. When iterating, without ``skip_broken``: one
@@ -68,7 +69,9 @@ class Loader:
         self.pictures = pictures
         self.preprocessing = preprocessing
         self.batch_size = batch_size
-        self.workers = _enough(len(pictures)) if workers is None else workers
+        # Crops that are at hand would only be sent there and back.
+        ready = all(isinstance(p, DecodedPicture) and p.crop(preprocessing) is not None for p in pictures)
+        self.workers = 0 if ready else _enough(len(pictures)) if workers is None else workers
         self.skip_broken = skip_broken
         self.start_method = start_method
         self.broken: list[tuple[int, str]] = []

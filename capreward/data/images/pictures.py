@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from capreward.data.images.arrays import FORMS, ArrayPicture
+from capreward.data.images.decoded import DecodedPicture
 from capreward.data.images.opening import BrokenImage, opened, told
 from capreward.errors import InputError
 
@@ -22,6 +23,7 @@ __all__ = [
     "ArrayPicture",
     "BrokenImage",
     "BytesPicture",
+    "DecodedPicture",
     "FilePicture",
     "Picture",
     "PilPicture",
@@ -202,7 +204,8 @@ def as_picture(image: Any) -> Picture:
     if _is_a(image, "numpy", "ndarray") or _is_a(image, "torch", "Tensor"):
         return ArrayPicture(image)
     # The known kinds first: the check of the protocol would work out the key.
-    if isinstance(image, (FilePicture, ShardPicture, BytesPicture, PilPicture, ArrayPicture, Picture)):
+    known = (FilePicture, ShardPicture, BytesPicture, PilPicture, ArrayPicture, DecodedPicture, Picture)
+    if isinstance(image, known):
         return image
     raise InputError(
         f"an image is {type(image).__name__}; give a path, the bytes of a picture file, a PIL image, "

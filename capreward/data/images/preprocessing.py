@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from capreward.data.images.decoded import DecodedPicture
 from capreward.data.images.decoding import decode
 from capreward.data.images.opening import BrokenImage, told
 from capreward.data.images.pictures import Picture
@@ -22,11 +23,14 @@ LARGEST = 1 << 24  # pixels of a resized picture that are made in full when but 
 
 
 def prepare(picture: Picture, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-    """Decode and crop a picture: uint8 [S, S, 3].
+    """Decode and crop a picture, or take the crop it comes with: uint8 [S, S, 3].
 
     Raises:
         BrokenImage: it cannot be decoded, or PIL cannot bring its mode to RGB.
     """
+    ready = picture.crop(preprocessing) if isinstance(picture, DecodedPicture) else None
+    if ready is not None:
+        return ready
     try:
         with warnings.catch_warnings():
             # What PIL warns of (alpha of a palette dropped, odd metadata) changes nothing that is used here, and a line

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from capreward.data.files import cause
 from capreward.data.ids import IdIndex
@@ -70,30 +72,12 @@ class ShardIndex:
 
     def _read(self, path: Path, others: dict[str, None]) -> None:
         shard = str(path)
-        if shard.lower().endswith(ZIPPED):
-            raise InputError(
-                f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first"
-            )
-        try:
-            with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
-                    name = PurePosixPath(member.name).name
-                    if not member.isreg() or name.startswith("."):
-                        continue
-                    key, _, ending = name.partition(".")
-                    if ending.lower() in ENDINGS:
-                        self._add(key, ShardPicture(shard, member.offset_data, member.size, member.name))
-                    else:
-                        others[f".{ending}"] = None
-                # tarfile takes a header that it cannot parse for the end; the true end is zeros or the file's end.
-                stream.seek(archive.offset)
-                if stream.read(512).strip(b"\0"):
-                    raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
-        except tarfile.TarError as error:
-            raise InputError(_damaged(shard, error)) from error
-        except OSError as error:
-            reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-            raise InputError(f"the shard {shard} cannot be read: {reason}") from error
+        for member, _ in each_member(shard):
+            key, _, ending = PurePosixPath(member.name).name.partition(".")
+            if ending.lower() in ENDINGS:
+                self._add(key, ShardPicture(shard, member.offset_data, member.size, member.name))
+            else:
+                others[f".{ending}"] = None
 
     def _add(self, key: str, picture: ShardPicture) -> None:
         other = self.pictures.setdefault(key, picture)
@@ -103,10 +87,37 @@ class ShardIndex:
             )
 
 
-def _damaged(shard: str, error: tarfile.TarError) -> str:
+def each_member(shard: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Yield the files of an uncompressed tar file, hidden ones aside, each with a stream that may be moved about.
+
+    Raises:
+        InputError: a missing, damaged or compressed file.
+    """
+    if shard.lower().endswith(ZIPPED):
+        raise InputError(f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first")
+    last = ""
+    try:
+        with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                if member.isreg() and not PurePosixPath(member.name).name.startswith("."):
+                    yield member, stream
+                last = member.name
+            # tarfile takes a header that it cannot parse for the end; the true end is zeros or the file's end.
+            stream.seek(archive.offset)
+            if stream.read(512).strip(b"\0"):
+                raise tarfile.ReadError(f"no header at byte {archive.offset:,}")
+    except tarfile.TarError as error:
+        raise InputError(_damaged(shard, error, last)) from error
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"the shard {shard} cannot be read: {reason}") from error
+
+
+def _damaged(shard: str, error: tarfile.TarError, last: str) -> str:
     with open(shard, "rb") as stream:
         zipped = stream.read(2) in (b"\x1f\x8b", b"BZ", b"\xfd7", b"\x28\xb5")
     if zipped:
         return f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first"
     size = os.path.getsize(shard)
-    return f"{shard} ({size:,} bytes) is no whole tar file: {cause(error)}; write or copy it again"
+    place = f" after the member {last}" if last else ""
+    return f"{shard} ({size:,} bytes) is no whole tar file: {cause(error)}{place}; write or copy it again"

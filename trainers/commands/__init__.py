@@ -1,0 +1,1 @@
+"""The commands that train and what they need, one file each."""

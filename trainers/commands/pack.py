@@ -1,0 +1,168 @@
+"""``capreward pack``: training shards from captions and images, and a look through shards that are there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from capreward.commands.progress import Bar
+    from trainers.data.packing import Packed
+    from trainers.data.verifying import Verified
+
+
+@click.command()
+@click.argument("source")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the shards.")
+@click.option("-i", "--images", help="Folder or tar shards of the pictures, if the captions do not name them.")
+@click.option("--split", help="Split of a Karpathy file (train+restval joins two) or of scenes.")
+@click.option("--count", type=click.IntRange(1), help="The first so many pictures; all by default.")
+@click.option(
+    "--layout",
+    type=click.Choice(["xe", "dico"]),
+    default="dico",
+    show_default=True,
+    help="xe: a sample per caption, .jpg and .txt; dico: one per picture, .jpg and .json.",
+)
+@click.option("--shard-size", type=click.IntRange(1), default=5000, show_default=True, help="Samples per shard.")
+@click.option("--resize", type=click.IntRange(1), help="Shorter side of larger pictures, such as 384.")
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEGs written anew.")
+@click.option("--name", default="data", show_default=True, help="Of the set, in the file names and datasets.json.")
+@click.option("--id-column", help="Column of image ids in a table.")
+@click.option("--caption-column", help="Column of captions in a table.")
+@click.option("--image-column", help="Column of picture files in a table.")
+@click.option("--allow-missing", is_flag=True, help="Leave out captions whose picture is not found.")
+@click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded, and name them.")
+@click.option("--verify", "check", is_flag=True, help="Look through the shards: the new ones, or SOURCE.")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that decode.")
+@click.option("--json", "as_json", is_flag=True, help="What was done, as JSON on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors.")
+def pack(source: str, **options: Any) -> None:
+    """Write the pictures and captions of SOURCE as training shards, or look through shards that are there.
+
+    SOURCE is a caption file with pictures, tar shards, FILE.json:NAME or scenes:SPLIT. JPEGs are copied as they are
+    unless they are larger than --resize. A run that was stopped goes on when it is started again. The set is named in
+    datasets.json beside the shards, for --data DIR/datasets.json:NAME.
+
+    \b
+    capreward pack dataset_coco.json -i coco/ --split train+restval -o shards --name coco-384-training --resize 384
+    capreward pack captions.csv -o shards --layout xe --verify
+    capreward pack scenes:train -o shards --count 5000 --name scenes
+    capreward pack --verify "shards/coco-384-training-{000..022}.tar"
+    """
+    from capreward.commands.progress import Bar
+
+    told: dict[str, Any] = {}
+    lines: list[str] = []
+    with Bar(1 + bool(options["check"] and options["out"]), hidden=options["quiet"]) as bar:
+        checked = source
+        if options["out"] is not None:
+            packed, notes = _pack(source, options, bar)
+            checked = str(options["out"] / packed.pattern)
+            told |= _told(packed, options)
+            lines += [*notes, *_lines(packed, options)]
+        elif not options["check"]:
+            raise InputError("name the folder of the shards with --out, or look through SOURCE with --verify")
+        verified = _verify(checked, bar) if options["check"] else None
+    if verified is not None:
+        told["verified"] = {**vars(verified)}
+        lines.append(_verified(checked, verified))
+    if not options["quiet"]:
+        for line in lines:
+            click.echo(line, err=True)
+    if options["as_json"]:
+        click.echo(json.dumps(told, ensure_ascii=False))
+    if verified is not None and verified.damaged:
+        raise InputError(f"{len(verified.damaged):,} damaged: {shorten(verified.damaged, 10)}")
+
+
+def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[Packed, list[str]]:
+    from trainers.data.named import is_remote
+    from trainers.data.opening import open_dataset
+    from trainers.data.packing import Plan
+    from trainers.data.packing import pack as write
+
+    if not re.fullmatch(r"[^\W_][\w+-]*", options["name"]):
+        raise InputError(f"--name {options['name']}: use letters, digits, - and _")
+    if is_remote(source):
+        raise InputError(f"{source} is remote; copy its shards here first")
+    bar.start("")
+    names = ("images", "split", "count", "id_column", "caption_column", "image_column", "allow_missing")
+    dataset = open_dataset(source, **{name: options[name] for name in names})
+    _refuse_features(dataset.picture(0), options["images"])
+    plan = Plan(
+        options["out"],
+        options["name"],
+        options["layout"],
+        options["shard_size"],
+        options["resize"],
+        options["quality"],
+        options["skip_broken"],
+        options["workers"],
+    )
+    return write(dataset, plan, bar.step), [f"note: {note}" for note in dataset.notes]
+
+
+def _refuse_features(first: Any, images: str | None) -> None:
+    from capreward.encoders.store import StoredFeature
+
+    if isinstance(first, StoredFeature):
+        raise InputError(f"{images} is a feature store; shards hold pictures: give those")
+
+
+def _verify(source: str, bar: Bar) -> Verified:
+    from trainers.data.opening import shards_of
+    from trainers.data.verifying import verify
+
+    paths, remote = shards_of(source)
+    if not paths or remote:
+        raise InputError(
+            f"{source} names no shards; write a .tar, a pattern such as x-{{000..007}}.tar or FILE.json:NAME"
+        )
+    bar.start("verifying")
+    return verify(paths, bar.step)
+
+
+def _told(packed: Packed, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "out": str(options["out"]),
+        "name": options["name"],
+        "layout": options["layout"],
+        "pattern": packed.pattern,
+        "shards": len(packed.shards),
+        "written": packed.written,
+        "kept": packed.kept,
+        "samples": packed.samples,
+        "pictures": packed.pictures,
+        "captions": packed.captions,
+        "left_out": packed.left_out,
+    }
+
+
+def _lines(packed: Packed, options: dict[str, Any]) -> list[str]:
+    """What was done, for people."""
+    count = len(packed.shards)
+    first = (
+        f"{options['out'] / packed.pattern}: {count:,} shard{'s' * (count != 1)} ({packed.written:,} written, "
+        f"{packed.kept:,} there already), {packed.samples:,} samples, {packed.captions:,} captions"
+    )
+    lines = [first, f"train on them with --data {options['out'] / 'datasets.json'}:{options['name']}"]
+    if packed.left_out:
+        named = shorten(packed.left_out)
+        lines.append(
+            f"note: {len(packed.left_out):,} broken picture{'s' * (len(packed.left_out) != 1)} left out: {named}"
+        )
+    return lines
+
+
+def _verified(source: str, found: Verified) -> str:
+    return (
+        f"{source}: {found.shards:,} shard{'s' * (found.shards != 1)}, {found.samples:,} samples, {found.pictures:,} "
+        f"pictures and {found.captions:,} captions are sound, {len(found.damaged):,} things damaged"
+    )

@@ -1,0 +1,290 @@
+"""The configuration of a training run: sections of plain values, checked, saved with the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from capreward.errors import InputError
+from trainers.optimizers import check_choice, check_range
+
+SCHEDULES = ("constant", "linear", "cosine", "noam")
+PRECISIONS = ("fp32", "bf16", "fp16")
+NORMALISATIONS = ("none", "batch", "running")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learned from and what is held out.
+
+    Attributes:
+        train: captions and pictures; see :func:`trainers.data.open_dataset` for what it may name.
+        images: pictures of ``train``, where they are not in it.
+        split: of a Karpathy file.
+        count: the first so many items; all by default.
+        val: held-out captions and pictures; none: no evaluation.
+        val_images: pictures of ``val``; those of ``train`` by default, where both need some.
+        val_split: of a Karpathy file.
+        val_count: the first so many items.
+        id_column: of tables.
+        caption_column: of tables.
+        image_column: of tables.
+        reward_images: pictures (or stored features) for rewards and metrics, by key, where what the captioner looks at
+            does not serve them: a folder, shards or a feature store.
+        workers: processes that decode pictures; 0 decodes in the training process.
+        broken_limit: samples that cannot be read before the run stops.
+    """
+
+    train: str = "scenes:train"
+    images: str | None = None
+    split: str | None = None
+    count: int | None = None
+    val: str | None = "scenes:val"
+    val_images: str | None = None
+    val_split: str | None = None
+    val_count: int | None = 500
+    id_column: str | None = None
+    caption_column: str | None = None
+    image_column: str | None = None
+    reward_images: str | None = None
+    workers: int = 0
+    broken_limit: int = 100
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        for name in ("count", "val_count"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 1, whole=True)
+        check_range("workers", self.workers, 0, whole=True)
+        check_range("broken_limit", self.broken_limit, 0, whole=True)
+
+
+@dataclass(frozen=True)
+class CaptionerConfig:
+    """What is trained.
+
+    Attributes:
+        init: a captioner to start from: a folder, a run, a released checkpoint, ``scenes``; none: random weights.
+        tower: CLIP weights of the image side, ``patch`` for a small one that is trained along, or ``stored`` for
+            feature stores.
+        vocabulary: ``tower`` (that of the tower's CLIP), ``clip`` (OpenAI's), or a gzipped file of merges.
+        sizes: of a new captioner; see :class:`trainers.captioners.grid.GridSizes`.
+        side: of the pictures that a ``patch`` tower looks at, in pixels.
+    """
+
+    init: str | None = None
+    tower: str = "scenes-clip"
+    vocabulary: str = "tower"
+    sizes: dict[str, Any] = field(default_factory=dict)
+    side: int = 112
+
+    def check(self) -> None:
+        """Refuse sizes that no captioner can have."""
+        from dataclasses import replace
+
+        from trainers.captioners.grid import GridSizes
+
+        known = asdict(GridSizes())
+        wrong = [name for name in self.sizes if name not in known]
+        if wrong:
+            raise InputError(f"sizes has no {wrong[0]!r}; it has {', '.join(known)}")
+        replace(GridSizes(), **self.sizes).check()
+        check_range("side", self.side, 32, whole=True)
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """What captions are rewarded for.
+
+    Attributes:
+        expression: of evaluators; its terms are logged each for itself.
+        monitors: comma-separated expressions that are logged beside it and not learned from.
+        every: steps between the monitors' values.
+        low: rewards below it count as it.
+        high: rewards above it count as it.
+        normalise: ``batch`` (less the mean, divided by the standard deviation of the step's), ``running`` (of all
+            steps so far) or ``none``.
+    """
+
+    expression: str | None = None
+    monitors: str | None = None
+    every: int = 1
+    low: float | None = None
+    high: float | None = None
+    normalise: str = "none"
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_range("every", self.every, 1, whole=True)
+        check_choice("normalise", self.normalise, NORMALISATIONS)
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise InputError(f"low {self.low:g} must be below high {self.high:g}")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights move.
+
+    Attributes:
+        steps: updates; or ``epochs`` says it.
+        epochs: passes over the training items.
+        batch_size: images per process and micro-batch.
+        accumulation: micro-batches per update.
+        lr: learning rate; with ``noam`` the factor.
+        schedule: after the warm-up: ``constant``, ``linear`` or ``cosine`` to zero, or ``noam``.
+        warmup: steps of linear warm-up, or below 1 their share.
+        betas: of AdamW.
+        eps: of AdamW.
+        weight_decay: of matrices; biases and norms are left alone.
+        clip: largest norm of the gradient; none: not clipped.
+        precision: ``fp32``, ``bf16`` or ``fp16`` autocast. Log-probabilities are float32 in any case.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    batch_size: int = 16
+    accumulation: int = 1
+    lr: float = 1e-4
+    schedule: str = "constant"
+    warmup: float = 0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float | None = 1.0
+    precision: str = "fp32"
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        if (self.steps is None) == (self.epochs is None):
+            raise InputError("give either steps or epochs")
+        if self.steps is not None:
+            check_range("steps", self.steps, 0, whole=True)
+        if self.epochs is not None:
+            check_range("epochs", self.epochs, 1e-6)
+        check_range("batch_size", self.batch_size, 1, whole=True)
+        check_range("accumulation", self.accumulation, 1, whole=True)
+        check_range("lr", self.lr, 0)
+        check_range("warmup", self.warmup, 0)
+        check_range("eps", self.eps, 0)
+        check_range("weight_decay", self.weight_decay, 0)
+        for beta in self.betas:
+            check_range("betas", beta, 0, 0.999999)
+        if self.clip is not None:
+            check_range("clip", self.clip, 1e-12)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.schedule == "noam" and self.warmup < 1:
+            raise InputError("the noam schedule needs a warmup of at least 1 step")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the captioner is judged on held-out items while it learns.
+
+    Attributes:
+        every: steps between evaluations; one before the first step and one after the last come for free.
+        metrics: comma-separated expressions; by default ``cider`` and the reward.
+        best: the metric that chooses the best captioner; by default the first.
+        patience: evaluations without a new best before the run stops; none: never.
+        samples: captions shown and kept of each evaluation.
+        batch_size: images decoded at a time.
+        beams: of the beam search.
+        max_length: tokens of a caption at most, the begin token included.
+    """
+
+    every: int = 100
+    metrics: str | None = None
+    best: str | None = None
+    patience: int | None = None
+    samples: int = 20
+    batch_size: int = 64
+    beams: int = 5
+    max_length: int = 30
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        for name in ("every", "batch_size", "beams"):
+            check_range(name, getattr(self, name), 1, whole=True)
+        check_range("samples", self.samples, 0, whole=True)
+        check_range("max_length", self.max_length, 2, whole=True)
+        if self.patience is not None:
+            check_range("patience", self.patience, 1, whole=True)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When the run can be taken up again.
+
+    Attributes:
+        every: steps between checkpoints.
+        keep: newest checkpoints kept.
+    """
+
+    every: int = 100
+    keep: int = 2
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_range("every", self.every, 1, whole=True)
+        check_range("keep", self.keep, 1, whole=True)
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """What is told.
+
+    Attributes:
+        every: steps between rows of metrics.jsonl.
+        trackers: of accelerate: ``tensorboard``, ``wandb``, ``trackio``, ...
+        project: name for trackers that group runs.
+    """
+
+    every: int = 10
+    trackers: list[str] = field(default_factory=list)
+    project: str = "capreward"
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_range("every", self.every, 1, whole=True)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run.
+
+    Attributes:
+        optimizer: ``{"name": "dico", ...options}``.
+        seed: of everything drawn by lot.
+        device: ``auto``, ``cpu``, ``cuda``.
+        plugins: Python files with rewards of one's own.
+        download: fetch named weights that are not on this computer.
+        about: what the recipe is, for people.
+        departures: where it differs from what was published, and why.
+    """
+
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "xe"})
+    seed: int = 0
+    device: str = "auto"
+    plugins: list[str] = field(default_factory=list)
+    download: bool = False
+    about: str = ""
+    departures: list[str] = field(default_factory=list)
+    captioner: CaptionerConfig = field(default_factory=CaptionerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+
+    def check(self) -> None:
+        """Refuse what does not fit together."""
+        check_range("seed", self.seed, 0, 2**31 - 1, whole=True)
+        if not isinstance(self.optimizer.get("name"), str):
+            raise InputError("optimizer.name is missing; give --optimizer xe, scst or dico")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written to ``config.yaml``."""
+        told = asdict(self)
+        told["training"]["betas"] = list(self.training.betas)
+        return told

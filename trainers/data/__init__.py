@@ -1,0 +1,7 @@
+"""Training data: pictures with any number of captions, from files, shards or the scenes world, in endless batches."""
+
+from trainers.data.batches import Batch, Batches, ordered
+from trainers.data.dataset import Dataset, Item
+from trainers.data.opening import open_dataset
+
+__all__ = ["Batch", "Batches", "Dataset", "Item", "open_dataset", "ordered"]

@@ -1,0 +1,144 @@
+"""What decoding is asked for, and what it gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METHODS = ("greedy", "sample", "beam", "diverse")
+RULES = ("dico", "transformers")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """K captions of each of B images.
+
+    Attributes:
+        tokens: int64 [B, K, L]: begin token, words, end token, padding; beams best first, samples as they were drawn.
+        lengths: int64 [B, K]: tokens that are scored, the words and the end token where there is one.
+        scores: float32 [B, K]: the model's own log-probability of those tokens (temperature 1, nothing cut off).
+            Of beams: divided by ``length ** length_penalty``, where the rules of DiCO count one token more in a caption
+            that is not finished.
+        finished: bool [B, K]: whether there is an end token, or the caption was cut at the greatest length.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    scores: Tensor
+    finished: Tensor
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How captions are made.
+
+    Attributes:
+        method: ``greedy``, ``sample``, ``beam`` or ``diverse``.
+        beams: kept while searching, of all groups together.
+        candidates: K, captions returned per image: at most ``beams`` where there are beams; 1 by default.
+        max_length: tokens of a caption at most, the begin token included.
+        min_length: no end token before a caption has so many, the begin token included.
+        length_penalty: power of the length that a beam's score is divided by.
+        temperature: of sampling.
+        top_k: sample among so many of the likeliest tokens; 0 for all.
+        top_p: sample among the likeliest tokens that have this probability together.
+        groups: of diverse beam search, each of ``beams / groups`` beams.
+        diversity: what a token loses for every beam of earlier groups that takes it at the same step.
+        rules: of beam search: ``dico`` (transformers 4.20, which DiCO used) divides the score of a caption cut at
+            ``max_length`` by that length; ``transformers`` (5) does not count the begin token there, and cuts only the
+            best ``beams`` continuations.
+        suppress: never write begin or padding tokens.
+
+    Raises:
+        InputError: which setting cannot be.
+    """
+
+    method: str = "beam"
+    beams: int = 5
+    candidates: int | None = None
+    max_length: int = 30
+    min_length: int = 0
+    length_penalty: float = 1.0
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    groups: int = 1
+    diversity: float = 0.5
+    rules: str = "dico"
+    suppress: bool = True
+
+    def __post_init__(self) -> None:
+        self._check_kinds()
+        self._check_values()
+        self._check_beams()
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Decoding:
+        """From a configuration; what it leaves out is as by default.
+
+        Raises:
+            InputError: unknown names or values that cannot be.
+        """
+        known = [f.name for f in fields(cls)]
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise InputError(f"decoding has no setting {unknown[0]!r}; known are {', '.join(known)}")
+        return cls(**settings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings, ready for JSON."""
+        return asdict(self)
+
+    @property
+    def per_image(self) -> int:
+        """K."""
+        return 1 if self.candidates is None else self.candidates
+
+    def _check_kinds(self) -> None:
+        for name in ("beams", "max_length", "min_length", "top_k", "groups", "candidates"):
+            value = getattr(self, name)
+            if type(value) is not int and not (name == "candidates" and value is None):
+                raise InputError(f"decoding: {name} is {value!r}; it must be a whole number")
+        for name in ("length_penalty", "temperature", "top_p", "diversity"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise InputError(f"decoding: {name} is {value!r}; it must be a number")
+        if type(self.suppress) is not bool:
+            raise InputError(f"decoding: suppress is {self.suppress!r}; it must be true or false")
+        for name, known in (("method", METHODS), ("rules", RULES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"decoding: {name} is {getattr(self, name)!r}; known are {', '.join(known)}")
+
+    def _check_values(self) -> None:
+        wanted = (
+            ("beams", self.beams >= 1, "at least 1"),
+            ("candidates", self.per_image >= 1, "at least 1"),
+            ("max_length", self.max_length >= 2, "at least 2: the begin token and one more"),
+            ("min_length", 0 <= self.min_length < self.max_length, "at least 0 and below max_length"),
+            ("temperature", self.temperature > 0, "above 0; for temperature 0 take the method greedy"),
+            ("top_k", self.top_k >= 0, "at least 0, which means all tokens"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("groups", self.groups >= 1, "at least 1"),
+            ("diversity", self.diversity >= 0, "at least 0"),
+        )
+        for name, good, condition in wanted:
+            if not good:
+                raise InputError(f"decoding: {name} is {getattr(self, name)}; it must be {condition}")
+
+    def _check_beams(self) -> None:
+        if self.method == "greedy" and self.per_image > 1:
+            raise InputError(
+                f"decoding: greedy gives one caption, and candidates is {self.candidates}; take the method sample"
+            )
+        if self.method in ("beam", "diverse") and self.per_image > self.beams:
+            raise InputError(f"decoding: candidates is {self.candidates}, more than the {self.beams} beams")
+        if self.method == "diverse" and self.beams % self.groups:
+            raise InputError(f"decoding: {self.beams} beams cannot be shared evenly among {self.groups} groups")
+        if self.method != "diverse" and self.groups != 1:
+            raise InputError(f"decoding: the method {self.method} has no groups; take the method diverse")

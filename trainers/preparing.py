@@ -1,0 +1,281 @@
+"""From a configuration to everything that a run needs, with all that is missing told before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from capreward.errors import InputError
+from trainers.config import CaptionerConfig, RunConfig
+from trainers.optimizers import Optimizer, make_optimizer
+
+if TYPE_CHECKING:
+    from capreward.encoders.spec import Preprocessing
+    from capreward.evaluators.base import Evaluator
+    from trainers.captioners.base import Captioner
+    from trainers.captioners.tower import Tower
+    from trainers.captioners.vocabulary import Vocabulary
+    from trainers.data import Dataset
+    from trainers.rewards import Rewards
+
+T = TypeVar("T")
+
+
+@dataclass
+class Prepared:
+    """All parts of a run.
+
+    Attributes:
+        config: the run's.
+        captioner: to be trained, on the CPU.
+        train: the training items.
+        val: the held-out items, or None.
+        optimizer: the paradigm.
+        rewards: None where the optimizer needs none.
+        metrics: of the evaluations.
+        best: the name of the metric that chooses.
+        steps: updates of the run.
+        preprocessings: image steps of the rewards, so that a picture is decoded once for captioner and rewards.
+        notes: what was taken or left out, one sentence each.
+    """
+
+    config: RunConfig
+    captioner: Captioner
+    train: Dataset
+    val: Dataset | None
+    optimizer: Optimizer
+    rewards: Rewards | None
+    metrics: list[Evaluator]
+    best: str
+    steps: int
+    preprocessings: list[Preprocessing] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _Errors:
+    """Collects what is wrong with independent parts."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def attempt(self, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputError as error:
+            self.found.append(str(error))
+            return None
+
+    def finish(self) -> None:
+        told = list(dict.fromkeys(self.found))
+        if len(told) == 1:
+            raise InputError(told[0])
+        if told:
+            lines = "\n".join(f"  - {line}" for line in told)
+            raise InputError(f"{len(told)} things must be mended before training can start:\n{lines}")
+
+
+def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int = 1) -> Prepared:
+    """Load and check everything that the run will touch: data, weights, rewards, metrics, trackers.
+
+    Args:
+        config: of the run.
+        folder: of the run, for what is counted once; None for a dry run.
+        device: for the rewards' encoders.
+        world: number of processes.
+
+    Raises:
+        InputError: everything that is wrong.
+    """
+    from capreward.commands.options import plugins
+    from capreward.scoring import load_list
+    from trainers.rewards import load_rewards
+
+    errors = _Errors()
+    notes: list[str] = []
+    errors.attempt(lambda: plugins([Path(p) for p in config.plugins]))
+    errors.attempt(lambda: check_trackers(config.logging.trackers))
+    train = errors.attempt(lambda: open_training(config))
+    val = errors.attempt(lambda: open_held_out(config)) if config.data.val else None
+    captioner = errors.attempt(lambda: make_captioner(config, train))
+    name = str(config.optimizer["name"])
+    optimizer = make_optimizer(name, {k: v for k, v in config.optimizer.items() if k != "name"})
+    shared = {"device": device, "download": config.download or None, "workers": 0}
+    rewards = None
+    if train is not None:
+        notes += train.notes
+        if optimizer.needs_reward:
+            loaded = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared))
+            rewards, told = loaded or (None, [])
+            notes += told
+            if rewards is not None and folder is not None:
+                errors.attempt(lambda: rehearse(rewards, train, config))
+    spelt = metrics_of(config, optimizer)
+    metrics = errors.attempt(lambda: load_list(spelt, **shared)) if val is not None else []
+    best = errors.attempt(lambda: best_of(config, metrics or [])) if metrics else ""
+    errors.finish()
+    assert train is not None and captioner is not None  # noqa: S101, PT018  # for the type checker
+    steps = steps_of(config, train, world)
+    seen = image_steps(rewards, train)
+    return Prepared(config, captioner, train, val, optimizer, rewards, metrics or [], best or "", steps, seen, notes)
+
+
+def open_training(config: RunConfig) -> Dataset:
+    """The training items."""
+    from trainers.data import open_dataset
+
+    data = config.data
+    return open_dataset(data.train, images=data.images, split=data.split, count=data.count, **columns_of(config))
+
+
+def open_held_out(config: RunConfig) -> Dataset:
+    """The held-out items."""
+    from trainers.data import open_dataset
+
+    data = config.data
+    assert data.val is not None  # noqa: S101  # for the type checker: asked before
+    images = data.val_images or data.images
+    return open_dataset(data.val, images=images, split=data.val_split, count=data.val_count, **columns_of(config))
+
+
+def columns_of(config: RunConfig) -> dict[str, Any]:
+    """The columns of tables."""
+    data = config.data
+    return {"id_column": data.id_column, "caption_column": data.caption_column, "image_column": data.image_column}
+
+
+def make_captioner(config: RunConfig, train: Dataset | None) -> Captioner:
+    """The captioner to train: read where ``init`` names one, else new, from the run's seed.
+
+    Raises:
+        InputError: weights that are not found or do not fit.
+    """
+    asked = config.captioner
+    if asked.init:
+        from trainers.captioners.opening import open_captioner
+
+        return open_captioner(asked.init)
+    import torch
+
+    from trainers.captioners.grid import GridCaptioner, GridSizes
+
+    tower, vocabulary = _image_side(asked, train, download=config.download)
+    torch.manual_seed(config.seed)
+    return GridCaptioner(tower, vocabulary, GridSizes(**asked.sizes))
+
+
+def _image_side(asked: CaptionerConfig, train: Dataset | None, *, download: bool) -> tuple[Tower, Vocabulary]:
+    from trainers.captioners.tower import PatchTower, StoredTower, tower_of
+    from trainers.captioners.vocabulary import ClipVocabulary
+
+    merges = None if asked.vocabulary in ("clip", "tower") else asked.vocabulary
+    if asked.tower == "patch":
+        return PatchTower(asked.side), ClipVocabulary(merges)
+    if asked.tower == "stored":
+        shape, encoder = stored_features(train)
+        return StoredTower(shape, encoder), ClipVocabulary(merges)
+    tower = tower_of({"kind": "clip", "source": asked.tower}, download=download)
+    return tower, tower.vocabulary() if asked.vocabulary == "tower" else ClipVocabulary(merges)
+
+
+def stored_features(train: Dataset | None) -> tuple[tuple[int, int], dict[str, str]]:
+    """Shape (S, D) and encoder of the training items' stored features.
+
+    Raises:
+        InputError: pictures instead.
+    """
+    from capreward.encoders.store import StoredFeature
+
+    picture: Any = None if train is None or not len(train) else train[0].picture
+    if not isinstance(picture, StoredFeature):
+        raise InputError(
+            "captioner.tower is stored, but the training items are pictures; give --images a feature store"
+        )
+    shape = tuple(picture.store.shape)
+    tokens = (1, *shape) if len(shape) == 1 else shape
+    return (int(tokens[0]), int(tokens[1])), dict(picture.store.fields)
+
+
+def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
+    """The metrics of the evaluations: those asked for, or CIDEr and the reward."""
+    if config.evaluation.metrics:
+        return config.evaluation.metrics
+    reward = config.reward.expression if optimizer.needs_reward else None
+    return "cider" if reward is None or "cider" in reward else f"cider, {reward}"
+
+
+def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
+    """The column that chooses the best captioner.
+
+    Raises:
+        InputError: a name that the metrics do not give.
+    """
+    import difflib
+
+    names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
+    best = config.evaluation.best
+    if best is None:
+        return names[0]
+    if best not in names:
+        near = difflib.get_close_matches(best, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"
+        raise InputError(f"evaluation.best is {best!r}, which is none of the metrics; {hint}")
+    return best
+
+
+def rehearse(rewards: Rewards, train: Dataset, config: RunConfig) -> None:
+    """Judge one reference caption, so that missing weights or references show before the first step.
+
+    Raises:
+        InputError: what the reward lacks.
+    """
+    item = train[0]
+    rewards.judge([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
+
+
+def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
+    """The image steps of the rewards' encoders for the training pictures, each once."""
+    from capreward.encoders.store import StoredFeature
+    from capreward.samples import Samples
+
+    if rewards is None or isinstance(train[0].picture, StoredFeature):
+        return []
+    samples = Samples([""], references=[list(train[0].captions)], images=[train[0].picture])
+    found = [p for evaluator in (rewards.evaluator, *rewards.monitors) for p in evaluator.preprocessings(samples)]
+    return list(dict.fromkeys(found))
+
+
+def check_trackers(names: list[str]) -> None:
+    """Refuse trackers that accelerate does not know or whose package is missing.
+
+    Raises:
+        InputError: which one, and what to install.
+    """
+    if not names:
+        return
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    there = [str(t.value if hasattr(t, "value") else t) for t in get_available_trackers()]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise InputError(f"there is no tracker {name!r}; known are {', '.join(LOGGER_TYPE_TO_CLASS)}")
+        if name not in there:
+            raise InputError(f"the tracker {name} needs its package; type pip install {name}")
+
+
+def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
+    """Updates of the run.
+
+    Raises:
+        InputError: epochs of a stream, which has no number of items.
+    """
+    training = config.training
+    if training.steps is not None:
+        return training.steps
+    try:
+        items = len(train)
+    except TypeError as error:
+        raise InputError(f"{train.source} is a stream, of which epochs are not known; give --steps") from error
+    per_step = training.batch_size * training.accumulation * world
+    return max(1, round((training.epochs or 0) * items / per_step))

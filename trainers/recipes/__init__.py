@@ -1,0 +1,1 @@
+"""Named configurations of published set-ups: ``--recipe NAME``."""

@@ -1,0 +1,200 @@
+"""One update: candidates and their rewards first, without a gradient; then the pass that learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainers.evaluation import images_of
+from trainers.optimizers import Candidates, Optimizer
+from trainers.rewards import Rewards
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor, nn
+
+    from trainers.captioners.base import Captioner
+    from trainers.data import Batch
+
+
+@dataclass
+class Collected:
+    """A micro-batch that is ready to be learned from.
+
+    Attributes:
+        keys: of the B images.
+        inputs: what the frozen part gave, [B, ...].
+        candidates: captions of each image.
+        texts: the candidates as text, B * K; empty where no reward needs them.
+        raw: rewards as the evaluators gave them, float32 [B, K], or None.
+        rewards: as the optimizer sees them.
+        reference: log-probabilities by the reference policy, [B, learned, L - 1], or None.
+        parts: means of the reward's terms and monitors.
+    """
+
+    keys: list[str]
+    inputs: Tensor
+    candidates: Candidates
+    texts: list[str] = field(default_factory=list)
+    raw: Tensor | None = None
+    rewards: Tensor | None = None
+    reference: Tensor | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+class NonFinite(Exception):
+    """A loss or reward that is no number.
+
+    Attributes:
+        what: ``loss`` or ``reward``.
+        rows: per image of the step its key, captions and rewards, ready for JSON.
+    """
+
+    def __init__(self, what: str, works: Sequence[Collected]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.rows: list[dict[str, Any]] = []
+        for work in works:
+            count = work.candidates.tokens.shape[1]
+            for i, key in enumerate(work.keys):
+                captions = work.texts[i * count : (i + 1) * count]
+                given = None if work.raw is None else [str(v) for v in work.raw[i].tolist()]
+                self.rows.append({"key": key, "captions": captions, "rewards": given})
+
+
+class Stepper:
+    """Policy, reference policy, optimizer and rewards at work.
+
+    Args:
+        policy: the captioner that learns, unwrapped.
+        model: the same, wrapped for parallel training.
+        reference: the captioner as it was before the first step; None where nothing asks for it.
+        optimizer: the paradigm.
+        rewards: None where the optimizer needs none.
+        accelerator: for devices, precision and processes.
+        seed: of candidates and dropout, together with the step.
+    """
+
+    def __init__(
+        self,
+        policy: Captioner,
+        model: nn.Module,
+        reference: Captioner | None,
+        optimizer: Optimizer,
+        rewards: Rewards | None,
+        accelerator: Accelerator,
+        seed: int,
+    ) -> None:
+        self.policy = policy
+        self.model = model
+        self.reference = reference
+        self.optimizer = optimizer
+        self.rewards = rewards
+        self.accelerator = accelerator
+        self.seed = seed
+
+    def begin(self, step: int) -> torch.Generator:
+        """Set every source of chance by seed, step and process, so that a run taken up again draws the same."""
+        number = (self.seed * 1_000_003 + step) * 4099 + self.accelerator.process_index
+        torch.manual_seed(number % 2**63)
+        device = self.accelerator.device if self.accelerator.device.type == "cuda" else "cpu"
+        return torch.Generator(device).manual_seed((number + 1) % 2**63)
+
+    def collect(self, batch: Batch, generator: torch.Generator, *, monitored: bool, compared: bool) -> Collected:
+        """Candidates of a batch, judged.
+
+        Args:
+            batch: B images with their captions.
+            generator: of the candidates.
+            monitored: ask the reward's monitors as well.
+            compared: ask the reference policy even if the loss does not.
+        """
+        device = self.accelerator.device
+        with torch.no_grad(), self.accelerator.autocast():
+            inputs = self.policy.look(images_of(batch).to(device, non_blocking=True))
+            candidates = self._candidates(batch, inputs, generator)
+            work = Collected(batch.keys, inputs, candidates)
+            if self.rewards is not None:
+                self._judge(work, batch, monitored)
+            if self.reference is not None and (self.optimizer.needs_reference or compared):
+                found = self.reference(inputs, candidates.learned_rows())
+                work.reference = found.view(len(batch.keys), candidates.learned, -1)
+        return work
+
+    def _candidates(self, batch: Batch, inputs: Tensor, generator: torch.Generator) -> Candidates:
+        if not self.optimizer.needs_reward:
+            chance = torch.Generator().manual_seed(generator.initial_seed())
+            found = self.optimizer.reference_candidates(self.policy, batch.captions, chance)
+            found.tokens, found.mask = found.tokens.to(inputs.device), found.mask.to(inputs.device)
+            return found
+        self.policy.train(self.optimizer.search_dropout)
+        return self.optimizer.candidates(self.policy, self.policy.encode(inputs), generator)
+
+    def _judge(self, work: Collected, batch: Batch, monitored: bool) -> None:
+        assert self.rewards is not None  # noqa: S101  # for the type checker: asked before
+        work.texts = self.policy.decode_text(work.candidates.tokens.flatten(0, 1))
+        judged = self.rewards.judge(work.texts, batch.keys, batch.pictures, batch.captions, monitored=monitored)
+        work.raw, work.parts = judged.raw, judged.parts
+
+    def shape_rewards(self, works: Sequence[Collected]) -> None:
+        """Clip and normalise the rewards of a step.
+
+        Raises:
+            NonFinite: a reward is no number.
+        """
+        if self.rewards is None:
+            return
+        raws = [work.raw for work in works if work.raw is not None]
+        flat = torch.cat([raw.flatten() for raw in raws])
+        every = self.accelerator.gather(flat.to(self.accelerator.device)).cpu()
+        if not torch.isfinite(every).all():
+            raise NonFinite("reward", works)
+        shaped = self.rewards.shaped(flat, every)
+        start = 0
+        for work, raw in zip(works, raws, strict=True):
+            values = shaped[start : start + raw.numel()].view(raw.shape)
+            work.rewards = values.to(self.accelerator.device)
+            start += raw.numel()
+
+    def learn(self, works: Sequence[Collected]) -> dict[str, Tensor]:
+        """Accumulate the gradient of a step's micro-batches; its statistics, means over all of them.
+
+        Raises:
+            NonFinite: the loss is no number.
+        """
+        weights = torch.stack([self.optimizer.weight(work.candidates) for work in works])
+        total = self.accelerator.reduce(weights.sum(), reduction="sum")
+        stats: dict[str, Tensor] = {}
+        self.policy.train(self.optimizer.dropout)
+        for work, weight in zip(works, weights, strict=True):
+            share = weight / total * self.accelerator.num_processes
+            with self.accelerator.accumulate(self.model):
+                rows = work.candidates.learned_rows()
+                with self.accelerator.autocast():
+                    found = self.model(work.inputs, rows, self.optimizer.smoothing)
+                policy = found.view(len(work.keys), work.candidates.learned, -1)
+                loss, told = self.optimizer.loss(policy, work.reference, work.candidates, work.rewards)
+                # accelerate divides by the number of micro-batches, and parallel training by that of processes
+                self.accelerator.backward(loss * share * self.accelerator.gradient_accumulation_steps)
+            told |= _told(work, policy.detach())
+            for name, value in told.items():
+                stats[name] = stats.get(name, torch.zeros((), device=total.device)) + value.detach() * share
+        if not torch.isfinite(stats["loss"]):
+            raise NonFinite("loss", works)
+        return stats
+
+
+def _told(work: Collected, policy: Tensor) -> dict[str, Tensor]:
+    """What every run logs of its candidates."""
+    mask = work.candidates.learned_mask()
+    tokens = mask.sum().clamp(min=1)
+    told = {"logprob": policy.sum() / tokens}
+    if work.raw is not None:
+        told["reward"] = work.raw[:, : work.candidates.learned].mean().to(policy.device)
+        told["length"] = mask.sum(-1).float().mean()
+    if work.reference is not None:
+        told["kl"] = (policy - work.reference).sum() / mask[..., 0].numel()
+    return told

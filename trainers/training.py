@@ -1,0 +1,169 @@
+"""A run from its configuration: checked, described, trained, and taken up again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+from capreward.files import write_beside
+from trainers.config import RunConfig
+from trainers.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from trainers.keeping import Progress
+
+# What may differ between a run and its continuation without changing what is learned from step to step.
+FREE = (
+    "training.steps", "training.epochs", "evaluation", "checkpoint", "logging", "data.workers", "data.broken_limit",
+    "device", "download", "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count",
+    "reward.monitors", "reward.every",
+)  # fmt: skip
+
+
+def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
+    """Train to the end, or go on with a run that was interrupted.
+
+    Args:
+        config: of the run.
+        path: its folder.
+        notes: what was taken without being asked, for people.
+        quiet: nothing on standard error.
+
+    Raises:
+        InputError: anything that is missing or does not fit, before the first step.
+        ProgramError: a loss or reward that is no number.
+    """
+    from rich.console import Console
+
+    from trainers.loop import Loop
+    from trainers.preparing import prepare
+    from trainers.run_log import RunLog
+
+    folder = RunFolder(path)
+    check_same(config, folder)
+    accelerator = make_accelerator(config, folder)
+    if accelerator.is_main_process:
+        folder.make()
+    accelerator.wait_for_everyone()
+    device = str(accelerator.device)
+    ready = prepare(config, folder.path, device=device, world=accelerator.num_processes)
+    if accelerator.is_main_process:
+        write_beside(folder.config, lambda beside: _write(beside, to_yaml(config)))
+    if config.logging.trackers:
+        accelerator.init_trackers(config.logging.project, config=flat(config.to_dict()))
+    console = None if quiet else Console(stderr=True)
+    with RunLog(folder, accelerator, console, ready.steps) as log:
+        for note in [*notes, *ready.notes]:
+            log.say(f"note: {note}")
+        log.say(opening_line(config, folder, len_of(ready.train), ready.steps))
+        done = Loop(ready, folder, accelerator, log).run()
+        best = f"; best {ready.best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
+        log.say(f"{done.finished}{best}; the captioner is in {folder.best if best else folder.last}")
+    accelerator.end_training()
+    return done
+
+
+def opening_line(config: RunConfig, folder: RunFolder, items: int | None, steps: int) -> str:
+    """What is about to happen."""
+    reward = f" for {config.reward.expression}" if config.reward.expression and config.optimizer["name"] != "xe" else ""
+    pictures = "a stream of pictures" if items is None else f"{items:,} pictures"
+    return f"{config.optimizer['name']}{reward} on {pictures} of {config.data.train}, {steps:,} steps, in {folder.path}"
+
+
+def len_of(dataset: Any) -> int | None:
+    """The number of items; None of a stream."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
+    """Devices, processes and precision, from the configuration and from what launched this process.
+
+    Raises:
+        InputError: a device that is not here.
+    """
+    import torch
+    from accelerate import Accelerator
+
+    if config.device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device is {config.device!r}; it must be auto, cpu or cuda")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device is cuda, and there is no CUDA device here; give --device cpu or auto")
+    mixed = {"fp32": "no"}.get(config.training.precision, config.training.precision)
+    if mixed == "fp16" and (config.device == "cpu" or not torch.cuda.is_available()):
+        raise InputError("fp16 needs a GPU; give --precision bf16 or fp32")
+    return Accelerator(
+        cpu=config.device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision=mixed,
+        gradient_accumulation_steps=config.training.accumulation,
+        log_with=config.logging.trackers or None,
+        project_dir=str(folder.path),
+    )
+
+
+def check_same(config: RunConfig, folder: RunFolder) -> None:
+    """Refuse to go on with a run of another configuration.
+
+    Raises:
+        InputError: what differs.
+    """
+    from trainers.config_reading import read_yaml
+
+    if not folder.checkpoints() or not folder.config.exists():
+        return
+    before, now = flat(read_yaml(folder.config)), flat(config.to_dict())
+    free = [n for n in now if n in FREE or n.split(".")[0] in FREE]
+    changed = [n for n in now if n not in free and before.get(n) != now[n]]
+    if changed:
+        name = changed[0]
+        more = f" and {len(changed) - 1} other settings" if len(changed) > 1 else ""
+        raise InputError(
+            f"{folder.path} holds a run with {name} {before.get(name)!r}, and now it is {now[name]!r}{more}; "
+            "give another --run, or remove that folder"
+        )
+
+
+def describe(config: RunConfig, notes: list[str]) -> None:
+    """Print what a run would do: the configuration on standard output, sizes and steps on standard error."""
+    import click
+    from rich.console import Console
+
+    from trainers.preparing import prepare
+    from trainers.sizing import size_table
+
+    accelerator = make_accelerator(config, RunFolder("runs"))
+    ready = prepare(config, None, device=str(accelerator.device), world=accelerator.num_processes)
+    click.echo(to_yaml(config), nl=False)
+    console = Console(stderr=True)
+    console.print(size_table(ready, accelerator.num_processes))
+    for note in [*notes, *ready.notes]:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    sys.stderr.flush()
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as it can be given back with ``--config``."""
+    import yaml
+
+    return yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; lists as text, as trackers want it."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{path}{key}.")
+        else:
+            found[f"{path}{key}"] = str(value) if isinstance(value, (list, dict)) else value
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
