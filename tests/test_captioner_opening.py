@@ -282,7 +282,9 @@ def test_copies_share_the_frozen_tower(clip_folder):
     assert reference.words.weight is not captioner.words.weight
     frozen = captioner.frozen_copy()
     assert frozen.tower._frozen.model is captioner.tower._frozen.model
-    assert frozen.tower._tokenizer is captioner.tower._tokenizer
+    assert frozen.tower._frozen.tokenizer is captioner.tower._frozen.tokenizer
+    assert captioner.frozen_parts() == [captioner.tower._frozen.model]
+    assert not any(p.requires_grad for p in frozen.parameters())
     assert not any("tower" in name for name, _ in captioner.named_modules() if "." in name)
 
 

@@ -38,7 +38,7 @@ class Tower(nn.Module):
         return inputs
 
     def frozen_parts(self) -> list[object]:
-        """What copies may share."""
+        """What is neither trained nor saved."""
         return []
 
     def check_store(self, store: FeatureStore) -> None:
@@ -113,10 +113,11 @@ class StoredTower(Tower):
 
 
 class _Frozen:
-    """Keeps a model out of a module's parts, and one for all copies of it."""
+    """Keeps a CLIP out of a module's parts, and one for all copies of it."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, clip: Clip) -> None:
+        self.model = clip.model
+        self.tokenizer = clip.tokenizer
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Frozen:
         return self
@@ -151,9 +152,8 @@ class ClipTower(StoredTower):
         self.sha256 = spec.sha256
         self.preprocessing = spec.preprocessing
         self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
-        self._frozen = _Frozen(clip.model)
+        self._frozen = _Frozen(clip)
         self._tokens = image_tokens
-        self._tokenizer = clip.tokenizer
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens [B, S, D] of crops, in float32; stored features of this very tower pass through."""
@@ -169,8 +169,8 @@ class ClipTower(StoredTower):
             return self._tokens(model, normalise(images, self.preprocessing)).float()
 
     def frozen_parts(self) -> list[object]:
-        """The CLIP's model and tokenizer."""
-        return [self._frozen.model, self._tokenizer]
+        """The CLIP's model."""
+        return [self._frozen.model]
 
     def vocabulary(self) -> ClipVocabulary:
         """The byte-pair encoding of the CLIP's own text tower.
@@ -178,9 +178,9 @@ class ClipTower(StoredTower):
         Raises:
             InputError: a text tower with a tokenizer of another kind.
         """
-        if not hasattr(self._tokenizer, "bpe_ranks"):
+        if not hasattr(self._frozen.tokenizer, "bpe_ranks"):
             raise InputError(f"{self.source} has a tokenizer of another kind; give captioner.vocabulary=clip")
-        return ClipVocabulary(tokenizer=self._tokenizer)
+        return ClipVocabulary(tokenizer=self._frozen.tokenizer)
 
     def configuration(self) -> dict[str, Any]:
         """Source and hash of the weights, and the digest by which they are known in another file."""

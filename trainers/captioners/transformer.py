@@ -121,16 +121,13 @@ class TransformerCaptioner(Captioner):
 
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """Of every token after the first, float32 [N, L - 1]; see the base class."""
-        counted = target_mask(self.vocabulary, tokens)
-        live = Live.until_last(counted)
-        places = torch.arange(counted.shape[1], device=tokens.device).expand(counted.shape)
-        read, at, targets = (live.pack(t.unsqueeze(-1)).squeeze(-1) for t in (tokens[:, :-1], places, tokens[:, 1:]))
-        states = self._embedded(read, self.places[at])
+        live = Live(target_mask(self.vocabulary, tokens))
+        states = self._embedded(live.pack(tokens[:, :-1]), self.places[live.places])
         for layer in self.layers:
             states = layer(states, layer.cross_attention.keys_values(memory.states), live)
-        hidden = self.final_norm(states)
+        hidden, targets = self.final_norm(states), live.pack(tokens[:, 1:])
         found = token_logprobs(hidden, self.head.weight, targets, self.head.bias, smoothing=smoothing)
-        return live.spread(found.unsqueeze(-1)).squeeze(-1) * counted
+        return live.counted_values(found)
 
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""

@@ -100,20 +100,15 @@ class WordLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
-        """All positions that hold words at once: [M, d] to [M, d]; padding is there for the attention alone."""
-        attention, normed = self.self_attention, self.self_norm(states)
-        known = attention.halves(live.spread(attention.key_value(normed)))
-        mixed = attention.mix(live.spread(attention.query(normed)), *known, causal=True)
-        states = states + self.dropout(attention.out(live.pack(mixed)))
-        attention, normed = self.cross_attention, self.cross_norm(states)
-        mixed = attention.mix(live.spread(attention.query(normed)), *cross)
-        return self._fed(states + self.dropout(attention.out(live.pack(mixed))))
+        """All needed positions at once: [M, d] to [M, d]; padding is there for the attention alone."""
+        states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
+        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
         """The newest position alone: [N, 1, d] to [N, 1, d]."""
         attention, normed = self.self_attention, self.self_norm(states)
-        known = cache.append(layer, *attention.keys_values(normed))
-        states = states + self.dropout(attention.attend(normed, *known))
+        attended = attention.attend(normed, *cache.append(layer, *attention.keys_values(normed)))
+        states = states + self.dropout(attended)
         attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
         return self._fed(states + self.dropout(attended))
 
