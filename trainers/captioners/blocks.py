@@ -8,6 +8,39 @@ from torch.nn import functional
 from trainers.captioners.base import Cache
 
 
+class Live:
+    """The positions of padded rows that are needed; linear layers and norms see these M alone.
+
+    Args:
+        counted: bool [N, T]: positions whose outcome counts. Needed are all up to a row's last such position: padding
+            may stand between.
+    """
+
+    def __init__(self, counted: Tensor) -> None:
+        self.shape = counted.shape
+        self.counted = counted
+        self.index = (counted.flip(-1).cumsum(-1).flip(-1) > 0).flatten().nonzero().squeeze(1)
+
+    @property
+    def places(self) -> Tensor:
+        """The place of each needed position in its row, int64 [M]."""
+        return self.index % self.shape[1]
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[N, T, ...] to [M, ...]."""
+        return padded.flatten(0, 1).index_select(0, self.index)
+
+    def spread(self, packed: Tensor) -> Tensor:
+        """[M, d] to [N, T, d], zeros elsewhere."""
+        rows, length = self.shape
+        padded = packed.new_zeros(rows * length, packed.shape[-1]).index_copy(0, self.index, packed)
+        return padded.view(rows, length, -1)
+
+    def counted_values(self, values: Tensor) -> Tensor:
+        """[M] to [N, T], zeros where nothing counts."""
+        return self.spread(values.unsqueeze(-1)).squeeze(-1) * self.counted
+
+
 class Attention(nn.Module):
     """Multi-head attention with biases.
 
@@ -38,11 +71,20 @@ class Attention(nn.Module):
         key, value = both.chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
-    def attend(
-        self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, causal: bool = False
-    ) -> Tensor:
-        """Let [N, T, d] attend; see ``mix``."""
-        attended: Tensor = self.out(self.mix(self.query(states), key, value, bias, causal=causal))
+    def attend(self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Let [N, T, d] attend to all keys; see ``mix``."""
+        attended: Tensor = self.out(self.mix(self.query(states), key, value, bias))
+        return attended
+
+    def over_words(self, states: Tensor, live: Live) -> Tensor:
+        """Causal self-attention of the words of padded rows, [M, d] to [M, d]."""
+        known = self.halves(live.spread(self.key_value(states)))
+        attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *known, causal=True)))
+        return attended
+
+    def over_image(self, states: Tensor, live: Live, cross: tuple[Tensor, Tensor]) -> Tensor:
+        """Attention of the words of padded rows to their images' keys and values, [M, d] to [M, d]."""
+        attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *cross)))
         return attended
 
     def mix(
@@ -99,28 +141,6 @@ class EncoderLayer(nn.Module):
         return normed
 
 
-class Live:
-    """The positions of padded rows that hold words; linear layers and norms see these M alone.
-
-    Args:
-        live: bool [N, T].
-    """
-
-    def __init__(self, live: Tensor) -> None:
-        self.shape = live.shape
-        self.index = live.flatten().nonzero().squeeze(1)
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """[N, T, d] to [M, d]."""
-        return padded.flatten(0, 1).index_select(0, self.index)
-
-    def spread(self, packed: Tensor) -> Tensor:
-        """[M, d] to [N, T, d], zeros elsewhere."""
-        rows, length = self.shape
-        padded = packed.new_zeros(rows * length, packed.shape[-1]).index_copy(0, self.index, packed)
-        return padded.view(rows, length, -1)
-
-
 class DecoderLayer(nn.Module):
     """GPT-2's layer with cross-attention: LayerNorm before each of self-attention, cross-attention, feed-forward.
 
@@ -144,13 +164,8 @@ class DecoderLayer(nn.Module):
 
     def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
         """All positions that hold words at once: [M, d] to [M, d]; padding is there for the attention alone."""
-        attention, normed = self.self_attention, self.self_norm(states)
-        known = attention.halves(live.spread(attention.key_value(normed)))
-        mixed = attention.mix(live.spread(attention.query(normed)), *known, causal=True)
-        states = states + self.dropout(attention.out(live.pack(mixed)))
-        attention, normed = self.cross_attention, self.cross_norm(states)
-        mixed = attention.mix(live.spread(attention.query(normed)), *cross)
-        return self._fed(states + self.dropout(attention.out(live.pack(mixed))))
+        states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
+        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
         """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""

@@ -123,16 +123,12 @@ class GridCaptioner(Captioner):
 
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """Of every token after the first, float32 [N, L - 1]; see the base class."""
-        counted = target_mask(self.vocabulary, tokens)
-        live = Live(counted.flip(-1).cumsum(-1).flip(-1) > 0)  # up to the last that counts: padding may stand between
-        places = torch.arange(counted.shape[1], device=tokens.device).expand(counted.shape)
-        read = live.pack(tokens[:, :-1].unsqueeze(-1)).squeeze(-1)
-        states = self.dropout(self.words(read) + self.positions(live.pack(places.unsqueeze(-1)).squeeze(-1)))
+        live = Live(target_mask(self.vocabulary, tokens))
+        states = self.dropout(self.words(live.pack(tokens[:, :-1])) + self.positions(live.places))
         for layer in self.layers:
             states = layer(states, layer.cross_attention.keys_values(memory.states), live)
-        targets = live.pack(tokens[:, 1:].unsqueeze(-1)).squeeze(-1)
-        found = token_logprobs(self.final_norm(states), self.words.weight, targets, smoothing=smoothing)
-        return live.spread(found.unsqueeze(-1)).squeeze(-1) * counted
+        hidden, targets = self.final_norm(states), live.pack(tokens[:, 1:])
+        return live.counted_values(token_logprobs(hidden, self.words.weight, targets, smoothing=smoothing))
 
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""

@@ -38,7 +38,7 @@ class Tower(nn.Module):
         return inputs
 
     def frozen_parts(self) -> list[object]:
-        """What copies may share."""
+        """What is neither trained nor saved."""
         return []
 
     def check_store(self, store: FeatureStore) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from capreward.errors import InputError
 from trainers.captioners.base import Cache, Captioner, Memory
+from trainers.captioners.blocks import Live
 from trainers.captioners.transformer_blocks import ImageLayer, StdNorm, WordLayer, sinusoids, xavier
 from trainers.captioners.vocabulary import Vocabulary, target_mask
 from trainers.logprobs import token_logprobs
@@ -81,7 +82,7 @@ class TransformerCaptioner(Captioner):
         sizes.check()
         self.sizes = sizes
         self.vocabulary = vocabulary
-        self.longest = sizes.longest
+        self.longest, self.width = sizes.longest, sizes.width
         self.tower = tower
         self.preprocessing = tower.preprocessing
         d, layer = sizes.width, (sizes.width, sizes.heads, sizes.inner, sizes.dropout)
@@ -116,14 +117,13 @@ class TransformerCaptioner(Captioner):
 
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """Of every token after the first, float32 [N, L - 1]; see the base class."""
-        counted = target_mask(self.vocabulary, tokens)
-        states = self._embedded(tokens[:, :-1], self.places[: tokens.shape[1] - 1])
+        live = Live(target_mask(self.vocabulary, tokens))
+        states = self._embedded(live.pack(tokens[:, :-1]), self.places[live.places])
         for layer in self.layers:
-            states = layer(states, layer.cross_attention.keys_values(memory.states))
-        hidden = self.final_norm(states[counted])  # it works on each position alone: padding need not be looked at
-        targets = tokens[:, 1:][counted]
+            states = layer(states, layer.cross_attention.keys_values(memory.states), live)
+        hidden, targets = self.final_norm(states), live.pack(tokens[:, 1:])
         found = token_logprobs(hidden, self.head.weight, targets, self.head.bias, smoothing=smoothing)
-        return found.new_zeros(counted.shape).masked_scatter(counted, found)
+        return live.counted_values(found)
 
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""

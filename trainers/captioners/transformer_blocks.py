@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.captioners.base import Cache
-from trainers.captioners.blocks import Attention
+from trainers.captioners.blocks import Attention, Live
 
 
 class StdNorm(nn.Module):
@@ -99,22 +99,20 @@ class WordLayer(nn.Module):
         self.feed = FeedForward(width, inner, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        """All positions at once: [N, T, d] to [N, T, d]."""
-        normed = self.self_norm(states)
-        attention = self.self_attention
-        states = states + self.dropout(attention.attend(normed, *attention.keys_values(normed), causal=True))
-        return self._after(states, cross)
+    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
+        """All needed positions at once: [M, d] to [M, d]; padding is there for the attention alone."""
+        states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
+        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
         """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
-        normed = self.self_norm(states)
-        attention = self.self_attention
-        known = cache.extend(layer, *attention.keys_values(normed))
-        return self._after(states + self.dropout(attention.attend(normed, *known)), cache.cross[layer])
+        attention, normed = self.self_attention, self.self_norm(states)
+        attended = attention.attend(normed, *cache.extend(layer, *attention.keys_values(normed)))
+        states = states + self.dropout(attended)
+        attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
+        return self._fed(states + self.dropout(attended))
 
-    def _after(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        states = states + self.dropout(self.cross_attention.attend(self.cross_norm(states), *cross))
+    def _fed(self, states: Tensor) -> Tensor:
         total: Tensor = states + self.dropout(self.feed(self.feed_norm(states)))
         return total
 
