@@ -96,7 +96,14 @@ class CaptionerConfig:
         from trainers.captioners.saving import sizes_of
 
         check_choice("kind", self.kind, ("grid", "clip-reward"))
-        sizes_of(self.default_sizes(), self.sizes).check()
+        default = self.default_sizes()
+        known = asdict(default)
+        wrong = [name for name in self.sizes if name not in known]
+        if wrong:
+            raise InputError(f"sizes has no {wrong[0]!r}; it has {', '.join(known)}")
+        for name, value in self.sizes.items():
+            check_range(f"sizes.{name}", value, 0, whole=isinstance(known[name], int))
+        sizes_of(default, self.sizes).check()
         check_range("merges", self.merges, 1, whole=True)
         check_range("least", self.least, 1, whole=True)
         if self.side is not None:

@@ -6,13 +6,16 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from capreward.errors import InputError
 from trainers.config import RunConfig
+
+if TYPE_CHECKING:
+    from trainers.optimizers import Optimizer
 
 T = TypeVar("T")
 
@@ -114,29 +117,34 @@ def build(values: Mapping[str, Any]) -> RunConfig:
         InputError: everything that is wrong, one line each.
     """
     wrong: list[str] = []
+    given = values.get("optimizer")
+    if isinstance(given, Mapping) and "name" not in given:
+        values = {**values, "optimizer": {"name": "xe", **given}}
     config = _built(RunConfig, values, "", wrong)
-    if config is not None:
-        wrong += _optimizer_errors(config)
-    if config is None or wrong:
+    optimizer = _optimizer(values, wrong)
+    if config is None or optimizer is None or wrong:
         if len(wrong) == 1:
             raise InputError(wrong[0])
         raise InputError(f"{len(wrong)} settings cannot be used:\n" + "\n".join(f"  - {line}" for line in wrong))
-    return config
+    return replace(config, optimizer={"name": optimizer.name, **optimizer.options()})
 
 
-def _optimizer_errors(config: RunConfig) -> list[str]:
+def _optimizer(values: Mapping[str, Any], wrong: list[str]) -> Optimizer | None:
+    """The optimizer that is asked for, with all its options, and whether it has the reward that it needs."""
     from trainers.optimizers import make_optimizer
 
-    options = dict(config.optimizer)
+    options, reward = values.get("optimizer", {"name": "xe"}), values.get("reward", {})
+    if not isinstance(options, Mapping) or not isinstance(options.get("name"), str):
+        return None  # told where the sections are checked
     try:
-        optimizer = make_optimizer(str(options.pop("name")), options)
+        optimizer = make_optimizer(options["name"], {k: v for k, v in options.items() if k != "name"})
     except InputError as error:
-        return [f"optimizer: {error}"]
-    if optimizer.needs_reward and not config.reward.expression:
-        return [
-            f"the optimizer {optimizer.name} needs a reward; give --reward pacs or another (capreward ls evaluators)"
-        ]
-    return []
+        wrong.append(f"optimizer: {error}")
+        return None
+    if optimizer.needs_reward and not (isinstance(reward, Mapping) and reward.get("expression")):
+        known = "give --reward pacs or another (capreward ls evaluators)"
+        wrong.append(f"the optimizer {optimizer.name} needs a reward; {known}")
+    return optimizer
 
 
 def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str]) -> T | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ class Captioned:
         pictures: [N], for metrics.
         broken: a sentence for each item that could not be read.
         finished: share of captions with an end token.
+        places: of the items in the dataset, for their order alone: behind an item that could not be read, those of its
+            batch are counted on without it.
     """
 
     keys: list[str]
@@ -43,6 +45,7 @@ class Captioned:
     pictures: list[Any]
     broken: list[str]
     finished: float
+    places: list[int] = field(default_factory=list)
 
     def samples(self) -> Samples:
         """For evaluators."""
@@ -59,7 +62,7 @@ def caption_items(
     world: int = 1,
     workers: int = 0,
 ) -> Captioned:
-    """Decode the items ``rank``, ``rank + world``, ... of a dataset, in evaluation mode.
+    """Decode the share of a process of a dataset, in evaluation mode: of every ``world`` batches its own.
 
     Args:
         captioner: on its device.
@@ -88,6 +91,7 @@ def caption_items(
             memory = captioner.encode(captioner.look(images_of(batch).to(device)))
             decoded = decode(captioner, memory, settings)
         found.keys += batch.keys
+        found.places += range(batch.position, batch.position + len(batch))
         found.captions += captioner.decode_text(decoded.tokens[:, 0])
         found.references += [list(captions) for captions in batch.captions]
         found.pictures += batch.pictures

@@ -11,26 +11,22 @@ if TYPE_CHECKING:
 
 
 def gathered(found: Captioned, accelerator: Accelerator) -> Captioned:
-    """The captions of all processes, in the order of the dataset: process r holds items r, r + W, r + 2 W, ...
-
-    Items that could not be read are missing from their process's list, which shifts the order behind them and nothing
-    else: every caption keeps its own key, references and picture.
-    """
+    """The captions of all processes, in the order of the dataset."""
     if accelerator.num_processes == 1:
         return found
     from accelerate.utils import gather_object
 
     parts: list[Captioned] = gather_object([found])
+    order = sorted((place, p, row) for p, part in enumerate(parts) for row, place in enumerate(part.places))
     whole = Captioned([], [], [], [], [s for part in parts for s in part.broken], 1.0)
-    for row in range(max(len(part.keys) for part in parts)):
-        for part in parts:
-            if row < len(part.keys):
-                whole.keys.append(part.keys[row])
-                whole.captions.append(part.captions[row])
-                whole.references.append(part.references[row])
-                whole.pictures.append(part.pictures[row])
-    counted = sum(len(part.keys) for part in parts)
-    whole.finished = sum(part.finished * len(part.keys) for part in parts) / max(1, counted)
+    for place, p, row in order:
+        part = parts[p]
+        whole.keys.append(part.keys[row])
+        whole.captions.append(part.captions[row])
+        whole.references.append(part.references[row])
+        whole.pictures.append(part.pictures[row])
+        whole.places.append(place)
+    whole.finished = sum(part.finished * len(part.keys) for part in parts) / max(1, len(order))
     return whole
 
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from safetensors import SafetensorError
+
 from capreward.errors import InputError
 from trainers.run_folder import PROGRESS, RunFolder, replace_folder
+from trainers.tally import Sums
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from trainers.captioners.base import Captioner
+
+# What json, torch, safetensors and accelerate raise for a file that is damaged or missing.
+UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, RuntimeError, SafetensorError,
+    pickle.UnpicklingError,
+)  # fmt: skip
 
 
 @dataclass
@@ -27,8 +40,10 @@ class Progress:
         best: value of the chosen metric, or None.
         best_step: the step it was found at.
         without: evaluations since then.
-        broken: samples that could not be read.
+        broken: a sentence for each sample that could not be read.
         moments: of the rewards.
+        sums: of the log's next row, see :class:`trainers.tally.Tally`.
+        start: what the weights were before the first step, see ``fingerprint``.
         finished: why the run is over, or empty.
     """
 
@@ -37,8 +52,10 @@ class Progress:
     best: float | None = None
     best_step: int = 0
     without: int = 0
-    broken: int = 0
+    broken: list[str] = field(default_factory=list)
     moments: dict[str, float] = field(default_factory=dict)
+    sums: Sums = field(default_factory=dict)
+    start: str = ""
     finished: str = ""
 
 
@@ -62,10 +79,8 @@ class Keeper:
         """
 
         def fill(path: Path) -> None:
-            try:
+            with told_as_os_error():
                 self.accelerator.save_state(str(path))
-            except RuntimeError as error:  # what torch and safetensors make of a full disk
-                raise OSError(None, str(error)) from error
             (path / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
 
         if self.accelerator.num_processes == 1:
@@ -103,9 +118,10 @@ class Keeper:
             try:
                 told: dict[str, Any] = json.loads((found[-1] / PROGRESS).read_text(encoding="utf-8"))
                 progress = Progress(**told)
+                progress.sums = {name: (total, count) for name, (total, count) in progress.sums.items()}
                 self.accelerator.load_state(str(found[-1]))
-            except (OSError, ValueError, RuntimeError, TypeError) as error:
-                reason = " ".join(str(error).split())[:200]
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split())[:160]
                 raise InputError(
                     f"the checkpoint {found[-1]} cannot be read ({reason}); remove it to go on from the one before"
                 ) from error
@@ -121,5 +137,32 @@ class Keeper:
         """
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            replace_folder(target, captioner.save_pretrained)
+
+            def fill(path: Path) -> None:
+                with told_as_os_error():
+                    captioner.save_pretrained(path)
+
+            replace_folder(target, fill)
         self.accelerator.wait_for_everyone()
+
+
+@contextmanager
+def told_as_os_error() -> Iterator[None]:
+    """Turn what torch and safetensors make of a full disk into what the operating system said.
+
+    Raises:
+        OSError: the writing failed.
+    """
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        raise OSError(None, " ".join(str(error).split())) from error
+
+
+def fingerprint(captioner: Captioner) -> str:
+    """16 hex digits that change with any weight."""
+    digest = hashlib.sha256()
+    for name, tensor in captioner.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

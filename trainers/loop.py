@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,19 +16,23 @@ from capreward.files import write_beside
 from capreward.samples import Samples
 from capreward.scoring import load
 from trainers.captioners.base import Captioner
+from trainers.data.dataset import counted
 from trainers.evaluation import caption_items, judge, write_samples
 from trainers.gathering import gathered, shared
-from trainers.keeping import Keeper, Progress
+from trainers.keeping import Keeper, Progress, fingerprint
 from trainers.preparing import Prepared
 from trainers.rewards import RunningMoments
 from trainers.run_folder import RunFolder
 from trainers.schedules import adamw, learning_rate
 from trainers.stepping import Collected, NonFinite, Stepper
+from trainers.stopping import Stopping
+from trainers.tally import Tally
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from accelerate import Accelerator
+    from torch import Tensor
 
     from trainers.data import Batch, Batches
     from trainers.decoding import Decoding
@@ -75,63 +79,99 @@ class Loop:
         self.stepper = Stepper(
             self.policy, self.model, self.reference, ready.optimizer, rewards, accelerator, self.config.seed
         )
+        self.tally = Tally()
+        self.begun = ""  # the fingerprint of the weights that the reference policy has
         self._repetition = load("repetition")
-        self._stop_asked = False
-        self._since = time.perf_counter()
-        self._sums: dict[str, list[float]] = {}
+        self.worked = False  # whether run() found anything to do
+        self._unread: set[str] = set()
 
     def run(self) -> Progress:
         """Train to the end, from wherever the run's folder says it is.
 
         Raises:
-            ProgramError: a loss or reward that is no number; the batch is kept in the run's folder.
+            ProgramError: a loss, gradient or reward that is no number; the batch is kept in the run's folder.
             InputError: too many broken samples, or a full disk.
+            SystemExit: a signal asked to stop; a checkpoint is written.
         """
         self.restore()
         if self.progress.finished:
             return self.progress
-        before = signal.signal(signal.SIGTERM, self._ask_to_stop)
-        try:
-            if self.progress.step == 0:
-                self.evaluate()
-            batches = iter(self.batches)
-            while not self.progress.finished and self.progress.step < self.ready.steps:
-                self.update(batches)
-                self.after_step()
-                if self._stop_everywhere():
-                    self.save_checkpoint()
-                    self.log.say(f"stopped at step {self.progress.step:,}; run the same command to go on")
-                    raise SystemExit(128 + signal.SIGTERM)
-            self.progress.finished = self.progress.finished or f"all {self.ready.steps:,} steps done"
-            self.keeper.save_captioner(self.policy, self.folder.last)
-            self.save_checkpoint()
-        except NonFinite as found:
-            raise self._kept(found) from found
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        self.worked = True
+        with Stopping(self.accelerator) as stopping:
+            try:
+                if self.progress.step == 0:
+                    self.evaluate()
+                self._steps(stopping)
+            except NonFinite as found:
+                raise self._kept(found) from found
+            except ProgramError:
+                if stopping.asked:  # the signal has reached the processes that read as well
+                    self._stop(stopping.asked, kept=False)
+                raise
         return self.progress
 
+    def _steps(self, stopping: Stopping) -> None:
+        batches = iter(self.batches)
+        while not self.progress.finished and self.progress.step < self.ready.steps:
+            self.update(batches)
+            self.after_step()
+            asked = stopping.everywhere()
+            if asked and self.progress.step < self.ready.steps:
+                self.save_checkpoint()
+                self._stop(asked, kept=True)
+        self.progress.finished = self.progress.finished or f"all {self.ready.steps:,} steps done"
+        self.keeper.save_captioner(self.policy, self.folder.last)
+        self.save_checkpoint()
+
+    def _stop(self, asked: int, *, kept: bool) -> None:
+        where = "" if kept else " without a checkpoint"
+        self.log.say(f"stopped at step {self.progress.step:,}{where}; run the same command to go on")
+        raise SystemExit(128 + asked)
+
     def update(self, batches: Iterator[Batch]) -> None:
-        """One update of the weights."""
+        """One update of the weights.
+
+        Raises:
+            NonFinite: a loss, gradient or reward is no number; the weights are as before.
+        """
+        began = time.perf_counter()
         step, training = self.progress.step, self.config.training
         generator = self.stepper.begin(step)
         due = (step + 1) % self.config.logging.every == 0
+        last = step + 1 >= self.ready.steps
         monitored = (step + 1) % self.config.reward.every == 0
         works: list[Collected] = []
         for _ in range(training.accumulation):
             batch = next(batches)
             self._count_broken(batch.broken)
-            works.append(self.stepper.collect(batch, generator, monitored=monitored, compared=due))
+            works.append(self.stepper.collect(batch, generator, monitored=monitored, compared=due or last))
         self.stepper.shape_rewards(works)
         rate = learning_rate(training, step, self.ready.steps, self.policy.width)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         stats = self.stepper.learn(works)
-        norm = self._clip()
+        values = self._checked(stats, self._clip(), works)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
-        self._note(works, {**{k: float(v) for k, v in stats.items()}, "grad_norm": norm, "lr": rate}, due)
+        values["lr"] = rate
+        self.tally.add(values, values.pop("tokens"), time.perf_counter() - began)
+        if due or last:
+            self._row(works)
+        else:
+            self.log.at(self.progress.step, values)
+        if due:  # a row for the last step alone takes nothing from the one that is due, if the run is lengthened
+            self.tally.clear()
+
+    def _checked(self, stats: dict[str, Tensor], norm: Tensor, works: list[Collected]) -> dict[str, float]:
+        """The statistics as numbers, in one look at the device."""
+        numbers = torch.stack([*stats.values(), norm.to(stats["loss"].device)]).tolist()
+        values = dict(zip([*stats, "grad_norm"], numbers, strict=True))
+        if not isfinite(values["loss"]):
+            raise NonFinite("loss", works)
+        if not isfinite(values["grad_norm"]) and self.accelerator.scaler is None:  # fp16's scaler expects such
+            raise NonFinite("gradient", works)
+        return values
 
     def after_step(self) -> None:
         """Evaluate and keep a checkpoint where it is time for it."""
@@ -146,6 +186,7 @@ class Loop:
         if self.ready.val is None:
             return
         config, step = self.config.evaluation, self.progress.step
+        self.log.busy("evaluating")
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         found = caption_items(
             self.policy,
@@ -157,6 +198,10 @@ class Loop:
             workers=self.config.data.workers,
         )
         found = gathered(found, self.accelerator)
+        for sentence in found.broken:
+            if sentence not in self._unread:  # told once, not in every evaluation
+                self.log.say(f"not evaluated: {sentence}")
+        self._unread.update(found.broken)
         values: dict[str, float] = {}
         if self.accelerator.is_main_process:
             scores = judge(found, self.ready.metrics)
@@ -167,7 +212,6 @@ class Loop:
         values = shared(values, self.accelerator)
         self.log.row("eval", step, values)
         self._choose(values)
-        self._since = time.perf_counter()
 
     def decoding(self) -> Decoding:
         """How captions are searched in evaluations."""
@@ -178,21 +222,36 @@ class Loop:
 
     def save_checkpoint(self) -> None:
         """Write all that the run needs to go on."""
-        self.progress.data = self.batches.state_dict()
+        self.log.busy("saving")
+        self.progress.data, self.progress.sums, self.progress.start = (
+            self.batches.state_dict(),
+            self.tally.sums,
+            self.begun,
+        )
         if self.ready.rewards is not None:
             self.progress.moments = asdict(self.ready.rewards.moments)
         self.keeper.save(self.progress, self.config.checkpoint.keep)
 
     def restore(self) -> None:
         """Go to the newest checkpoint, if there is one."""
+        self.begun = "" if self.reference is None else fingerprint(self.reference)
         found = self.keeper.restore()
         if found is None:
+            if self.accelerator.is_main_process:
+                self.folder.forget()
             return
-        self.progress = found
+        if self.begun and found.start and found.start != self.begun:
+            raise InputError(
+                f"the captioner {self.config.captioner.init} is not the one that this run began with; as its "
+                f"reference policy put that one back, or give another --run than {self.folder.path}"
+            )
+        self.progress, self.tally.sums = found, dict(found.sums)
         self.batches.load_state_dict(found.data)
         if self.ready.rewards is not None and found.moments:
             self.ready.rewards.moments = RunningMoments(**found.moments)
-        if found.finished.startswith("all ") and found.step < self.ready.steps:
+        patience = self.config.evaluation.patience
+        patient = found.finished.startswith("no better") and (patience is None or found.without < patience)
+        if (found.finished.startswith("all ") or patient) and found.step < self.ready.steps:
             found.finished = ""  # the run was lengthened
         if not found.finished:
             self.log.say(f"going on from step {found.step:,} of {self.ready.steps:,}")
@@ -211,59 +270,42 @@ class Loop:
             best_step = self.progress.best_step
             self.progress.finished = f"no better {self.ready.best} in {patience} evaluations since step {best_step:,}"
 
-    def _clip(self) -> float:
+    def _clip(self) -> Tensor:
         limit = self.config.training.clip
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), float("inf") if limit is None else limit)
-        return float(norm) if norm is not None else 0.0
+        return torch.as_tensor(0.0 if norm is None else norm, dtype=torch.float32)
 
-    def _note(self, works: list[Collected], values: dict[str, float], due: bool) -> None:
-        """Collect what a step tells; a row for every ``logging.every`` steps, the mean over them."""
-        for work in works:
-            for name, value in work.parts.items():
-                values[f"reward/{name}"] = values.get(f"reward/{name}", 0.0) + value / len(works)
-        values["tokens"] = float(sum(int(w.candidates.learned_mask().sum()) for w in works))
-        for name, value in values.items():
-            self._sums.setdefault(name, []).append(value)
-        if not due:
-            self.log.at(self.progress.step, values)
-            return
-        row = {name: sum(v) / len(v) for name, v in self._sums.items() if name != "tokens"}
-        seconds = time.perf_counter() - self._since
-        row["tokens/s"] = sum(self._sums["tokens"]) * self.accelerator.num_processes / max(seconds, 1e-9)
+    def _row(self, works: list[Collected]) -> None:
+        """A row for the log: means over the steps since the one before."""
+        row = self.tally.means()
         row["images"] = float(self.progress.step * self.config.training.accumulation * self.batches.global_batch)
         texts = [text for work in works for text in work.texts]
         if texts:
             row["repetition"] = self._repetition.corpus(Samples(texts)).value
         self.log.row("train", self.progress.step, row)
         self.log.at(self.progress.step, row)
-        self._sums, self._since = {}, time.perf_counter()
 
     def _count_broken(self, sentences: list[str]) -> None:
+        """Name samples that cannot be read, each once, and give up after too many of them."""
+        known = self.progress.broken
         for sentence in sentences:
-            self.log.say(f"skipped: {sentence}")
-        self.progress.broken += len(sentences)
+            if sentence not in known:
+                self.log.say(f"skipped: {sentence}", everywhere=True)
+                known.append(sentence)
         limit = self.config.data.broken_limit
-        if self.progress.broken > limit:
+        if len(known) > limit:
             raise InputError(
-                f"{self.progress.broken:,} samples cannot be read, more than data.broken_limit={limit}; "
+                f"{counted(len(known), 'sample')} cannot be read, more than data.broken_limit={limit}; "
                 f"{self.folder.log} names them"
             )
 
     def _kept(self, found: NonFinite) -> ProgramError:
-        path = self.folder.path / f"nonfinite-step-{self.progress.step:08d}-{self.accelerator.process_index}.json"
+        step = self.progress.step + 1
+        path = self.folder.path / f"nonfinite-step-{step:08d}-{self.accelerator.process_index}.json"
         text = json.dumps(found.rows, indent=1, ensure_ascii=False)
         write_beside(path, lambda beside: _write(beside, text))
-        return ProgramError(f"a {found.what} at step {self.progress.step:,} is not finite; its batch is kept in {path}")
-
-    def _ask_to_stop(self, *_: object) -> None:
-        self._stop_asked = True
-
-    def _stop_everywhere(self) -> bool:
-        """Whether any process was asked to stop."""
-        if self.accelerator.num_processes == 1:
-            return self._stop_asked
-        asked = torch.tensor(float(self._stop_asked), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked, reduction="sum") > 0)
+        hint = {"reward": "mend the reward"}.get(found.what, "try a lower --lr, or --precision fp32")
+        return ProgramError(f"a {found.what} at step {step:,} is not finite; its batch is kept in {path}: {hint}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from capreward.errors import InputError
@@ -154,7 +155,7 @@ def check_range(what: str, value: object, low: float, high: float = float("inf")
         InputError: with the range.
     """
     kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not (low <= value <= high and isfinite(value)):
         kind = "a whole number" if whole else "a number"
         upper = "" if high == float("inf") else f" and at most {high:g}"
         raise InputError(f"{what} must be {kind}, at least {low:g}{upper}; found {value!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -97,21 +98,23 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     errors.attempt(lambda: check_trackers(config.logging.trackers))
     train = errors.attempt(lambda: open_training(config))
     val = errors.attempt(lambda: open_held_out(config)) if config.data.val else None
-    captioner = errors.attempt(lambda: make_captioner(config, train))
+    seen_late = train is None and config.captioner.tower == "stored" and not config.captioner.init
+    captioner = None if seen_late else errors.attempt(lambda: make_captioner(config, train))
     name = str(config.optimizer["name"])
     optimizer = make_optimizer(name, {k: v for k, v in config.optimizer.items() if k != "name"})
     shared = {"device": device, "download": config.download or None, "workers": 0}
+    notes += [] if train is None else train.notes
     rewards = None
-    if train is not None:
-        notes += train.notes
-        if optimizer.needs_reward:
-            loaded = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared))
-            rewards, told = loaded or (None, [])
-            notes += told
-            if rewards is not None and folder is not None:
-                errors.attempt(lambda: rehearse(rewards, train, config))
+    if optimizer.needs_reward:
+        rewards, told = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared)) or (None, [])
+        notes += told
+        if rewards is not None and train is not None and folder is not None:
+            errors.attempt(lambda: rehearse(rewards, train))
+    if captioner is not None:
+        for option, most in lengths_of(config, optimizer).items():
+            errors.attempt(partial(check_length, option, most, captioner.longest))
     spelt = metrics_of(config, optimizer)
-    metrics = errors.attempt(lambda: load_list(spelt, **shared)) if val is not None else []
+    metrics = errors.attempt(lambda: load_list(spelt, **shared)) if config.data.val else []
     best = errors.attempt(lambda: best_of(config, metrics or [])) if metrics else ""
     errors.finish()
     assert train is not None and captioner is not None  # noqa: S101, PT018  # for the type checker
@@ -171,7 +174,27 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
     return best
 
 
-def rehearse(rewards: Rewards, train: Dataset, config: RunConfig) -> None:
+def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:
+    """The settings that say how long a caption may get, by name."""
+    asked = {"evaluation.max_length": config.evaluation.max_length} if config.data.val else {}
+    if optimizer.needs_reward and "max_length" in optimizer.options():
+        asked["optimizer.max_length"] = optimizer.options()["max_length"]
+    return asked
+
+
+def check_length(option: str, most: int, longest: int) -> None:
+    """Refuse captions longer than the captioner can write.
+
+    Raises:
+        InputError: with the greatest value.
+    """
+    if most > longest:
+        raise InputError(
+            f"{option} is {most}, and the captioner has {longest} places for tokens; give --set {option}={longest}"
+        )
+
+
+def rehearse(rewards: Rewards, train: Dataset) -> None:
     """Judge one reference caption, so that missing weights or references show before the first step.
 
     Raises:

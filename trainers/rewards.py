@@ -114,9 +114,9 @@ class Rewards:
             everything: those of all processes, flat; the same as ``raw`` where there is one.
         """
         config = self.config
-        kept, every = raw.clamp(config.low, config.high), everything.clamp(config.low, config.high)
-        if config.low is None and config.high is None:
-            kept, every = raw, everything
+        kept, every = raw, everything
+        if config.low is not None or config.high is not None:
+            kept, every = raw.clamp(config.low, config.high), everything.clamp(config.low, config.high)
         if config.normalise == "none":
             return kept
         if config.normalise == "batch":
@@ -140,7 +140,7 @@ def _values(evaluator: Evaluator, samples: Samples, parts: dict[str, float]) -> 
 
 
 def load_rewards(
-    config: RewardConfig, dataset: Dataset, folder: Path | None, shared: Mapping[str, Any]
+    config: RewardConfig, dataset: Dataset | None, folder: Path | None, shared: Mapping[str, Any]
 ) -> tuple[Rewards, list[str]]:
     """The rewards of a run, and what was taken for them, one sentence each.
 
@@ -149,7 +149,7 @@ def load_rewards(
 
     Args:
         config: expression and monitors.
-        dataset: the training items.
+        dataset: the training items; None to count nothing, where they could not be opened.
         folder: of the run; None to count nothing (a dry run).
         shared: options for every evaluator that has them: device, download, workers.
 
@@ -163,7 +163,8 @@ def load_rewards(
     named = [metric for text in spelt for node in parse_list(text) for metric in metrics_in(node)]
     wants = [m.name for m in named if m.name in NEED_FREQUENCIES and "df" not in dict(m.options)]
     options, notes = dict(shared), []
-    if wants and folder is not None:
+    counted = dataset is not None and folder is not None
+    if wants and dataset is not None and folder is not None:
         path, told = training_frequencies(dataset, folder)
         options["df"] = str(path)
         notes.append(told)
@@ -171,7 +172,7 @@ def load_rewards(
     if len(found) != 1:
         raise InputError(f"the reward {config.expression!r} is a list; join its terms by + or - into one expression")
     evaluator = found[0]
-    if folder is not None or not wants:
+    if counted or not wants:
         evaluator.check_reward()
     if evaluator.higher_is_better is False:
         notes.append(
@@ -182,14 +183,17 @@ def load_rewards(
 
 
 def training_frequencies(dataset: Dataset, folder: Path) -> tuple[Path, str]:
-    """Count the n-grams of the training captions, once per run; the file and a sentence about it."""
+    """Count the n-grams of the training captions, once per run; the file and a sentence about it.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     from capreward.evaluators.cider import CiderD
     from capreward.text.corpus import reference_grams
     from capreward.text.frequencies import DocumentFrequencies
 
-    path = folder / "document-frequencies.npz"
+    path = folder / f"document-frequencies-{dataset.fingerprint()}.npz"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         samples = Samples([], references=[list(dataset[i].captions) for i in range(len(dataset))], item=[])
         DocumentFrequencies.of(reference_grams(samples, CiderD().tokenizer), dataset.source).save(path)
     return path, f"CIDEr takes its document frequencies from the training captions ({path})"

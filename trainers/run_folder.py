@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -76,6 +77,18 @@ class RunFolder:
                 os.replace(old, home)
         for left in self.path.glob("**/.partial-*"):
             shutil.rmtree(left, ignore_errors=True)
+
+    def unmake(self) -> None:
+        """Remove the folder again where nothing was written into it."""
+        for path in (self.path / "checkpoints", self.path / "samples", self.path):
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
+
+    def forget(self) -> None:
+        """Remove what a run that ended before its first checkpoint has left: it starts again."""
+        shutil.rmtree(self.best, ignore_errors=True)
+        for old in self.path.glob("samples/step-*.jsonl"):
+            old.unlink(missing_ok=True)
 
     def checkpoints(self) -> list[Path]:
         """Whole checkpoints, the oldest first."""

@@ -6,8 +6,11 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capreward.errors import InputError
 from trainers.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SHOWN = ("loss", "reward", "kl", "length", "repetition", "tokens/s")
+PERCENT = ("unfinished", "repetition")
 
 
 class RunLog(AbstractContextManager["RunLog"]):
@@ -36,6 +40,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         self.steps = steps
         self._live: Progress | None = None
         self._task: Any = None
+        self._told: dict[str, float] = {}
 
     def __enter__(self) -> RunLog:
         if self.console is not None and self.console.is_terminal:
@@ -51,37 +56,78 @@ class RunLog(AbstractContextManager["RunLog"]):
         if self._live is not None:
             self._live.stop()
 
-    def say(self, sentence: str) -> None:
-        """A sentence for people, and for ``run.log``."""
-        if not self.main:
+    def say(self, sentence: str, *, everywhere: bool = False) -> None:
+        """A sentence for people, and for ``run.log``.
+
+        Args:
+            sentence: what to tell.
+            everywhere: write it down from every process, where each has its own to tell.
+
+        Raises:
+            InputError: the log cannot be written.
+        """
+        if not self.main and not everywhere:
             return
         if self.console is not None:
             self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-        with self.folder.log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
+        append(self.folder.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
 
     def row(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """A row of numbers after a step: ``train`` or ``eval``."""
+        """A row of numbers after a step: ``train`` or ``eval``.
+
+        Raises:
+            InputError: ``metrics.jsonl`` cannot be written.
+        """
         if not self.main:
             return
         kept = {name: _plain(value) for name, value in values.items()}
-        with self.folder.metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, "kind": kind, **kept}) + "\n")
+        append(self.folder.metrics, json.dumps({"step": step, "kind": kind, **kept}) + "\n")
         self.accelerator.log({f"{kind}/{name}": v for name, v in kept.items() if v is not None}, step=step)
-        told = "  ".join(f"{n} {v:,.4g}" for n, v in kept.items() if v is not None and (kind == "eval" or n in SHOWN))
         if kind == "eval":
-            self.say(f"step {step:,}: {told}")
+            self.say(f"step {step:,}: {shown(values)}")
         elif self._live is None and self.console is not None:
+            told = shown({name: values[name] for name in SHOWN if name in values})
             self.console.print(f"step {step:,}/{self.steps:,}  {told}", highlight=False, markup=False, soft_wrap=True)
 
     def at(self, step: int, values: Mapping[str, float]) -> None:
-        """Move the live line."""
+        """Move the live line; what it showed and ``values`` lacks stays."""
         if self._live is not None:
-            told = "  ".join(f"{name} {values[name]:,.4g}" for name in SHOWN if name in values)
-            self._live.update(self._task, completed=step, told=told)
+            self._told |= {name: values[name] for name in SHOWN if name in values}
+            self._live.update(self._task, completed=step, told=shown(self._told), description="training")
+
+    def busy(self, doing: str) -> None:
+        """Let the live line tell what takes a while."""
+        if self._live is not None:
+            self._live.update(self._task, description=doing)
+
+
+def shown(values: Mapping[str, float]) -> str:
+    """Names and values for people: shares of captions in percent, four decimals of most others."""
+    return "  ".join(_shown(name, value) for name, value in values.items())
+
+
+def _shown(name: str, value: float) -> str:
+    if name in PERCENT:
+        return f"{name} {value:.0%}"
+    if name == "tokens/s":
+        return f"{value:,.0f} tokens/s"
+    return f"{name} {value:.1f}" if name == "length" else f"{name} {value:.4f}"
+
+
+def append(path: Path, text: str) -> None:
+    """Add to a file of the run.
+
+    Raises:
+        InputError: the operating system refuses, as when the disk is full.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _plain(value: float) -> float | None:
     """JSON has no NaN."""
     number = float(value)
-    return number if number == number and abs(number) != float("inf") else None
+    return number if isfinite(number) else None

@@ -46,10 +46,10 @@ class Collected:
 
 
 class NonFinite(Exception):
-    """A loss or reward that is no number.
+    """A loss, gradient or reward that is no number.
 
     Attributes:
-        what: ``loss`` or ``reward``.
+        what: ``loss``, ``gradient`` or ``reward``.
         rows: per image of the step its key, captions and rewards, ready for JSON.
     """
 
@@ -95,10 +95,16 @@ class Stepper:
         self.rewards = rewards
         self.accelerator = accelerator
         self.seed = seed
+        self._chance = torch.Generator()
 
     def begin(self, step: int) -> torch.Generator:
-        """Set every source of chance by seed, step and process, so that a run taken up again draws the same."""
+        """Set every source of chance by seed, step and process, so that a run taken up again draws the same.
+
+        Which reference captions are learned from does not depend on how the images of a step are shared out among
+        processes and micro-batches.
+        """
         number = (self.seed * 1_000_003 + step) * 4099 + self.accelerator.process_index
+        self._chance.manual_seed((number - self.accelerator.process_index + 4098) % 2**63)
         torch.manual_seed(number % 2**63)
         device = self.accelerator.device if self.accelerator.device.type == "cuda" else "cpu"
         return torch.Generator(device).manual_seed((number + 1) % 2**63)
@@ -126,8 +132,11 @@ class Stepper:
 
     def _candidates(self, batch: Batch, inputs: Tensor, generator: torch.Generator) -> Candidates:
         if not self.optimizer.needs_reward:
-            chance = torch.Generator().manual_seed(generator.initial_seed())
-            found = self.optimizer.reference_candidates(self.policy, batch.captions, chance)
+            before = self.accelerator.process_index * len(batch)
+            behind = (self.accelerator.num_processes - 1) * len(batch) - before
+            torch.randint(2**62, (before,), generator=self._chance)
+            found = self.optimizer.reference_candidates(self.policy, batch.captions, self._chance)
+            torch.randint(2**62, (behind,), generator=self._chance)
             found.tokens, found.mask = found.tokens.to(inputs.device), found.mask.to(inputs.device)
             return found
         self.policy.train(self.optimizer.search_dropout)
@@ -160,13 +169,15 @@ class Stepper:
             start += raw.numel()
 
     def learn(self, works: Sequence[Collected]) -> dict[str, Tensor]:
-        """Accumulate the gradient of a step's micro-batches; its statistics, means over all of them.
+        """Accumulate the gradient of a step's micro-batches.
 
-        Raises:
-            NonFinite: the loss is no number.
+        Returns:
+            Statistics of all processes: means over the images of the step (``logprob``: over its tokens, ``loss``: over
+            what the optimizer weighs by), and the number of ``tokens``.
         """
         weights = torch.stack([self.optimizer.weight(work.candidates) for work in works])
-        total = self.accelerator.reduce(weights.sum(), reduction="sum")
+        counted = torch.stack([work.candidates.learned_mask().sum() for work in works])
+        total, tokens = self.accelerator.reduce(torch.stack([weights.sum(), counted.sum().float()]), reduction="sum")
         stats: dict[str, Tensor] = {}
         self.policy.train(self.optimizer.dropout)
         for work, weight in zip(works, weights, strict=True):
@@ -179,19 +190,24 @@ class Stepper:
                 loss, told = self.optimizer.loss(policy, work.reference, work.candidates, work.rewards)
                 # accelerate divides by the number of micro-batches, and parallel training by that of processes
                 self.accelerator.backward(loss * share * self.accelerator.gradient_accumulation_steps)
-            told |= _told(work, policy.detach())
-            for name, value in told.items():
-                stats[name] = stats.get(name, torch.zeros((), device=total.device)) + value.detach() * share
-        if not torch.isfinite(stats["loss"]):
-            raise NonFinite("loss", works)
-        return stats
+            policy = policy.detach()
+            means = {name: value.detach() / len(works) for name, value in (told | _told(work, policy)).items()}
+            means["loss"] = loss.detach() * share
+            means["logprob"] = policy.sum() * (self.accelerator.num_processes / tokens.clamp(min=1))
+            for name, value in means.items():
+                stats[name] = stats[name] + value if name in stats else value
+        return {**self._averaged(stats), "tokens": tokens}
+
+    def _averaged(self, stats: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Means over the processes."""
+        values = torch.stack([value.float() for value in stats.values()])
+        return dict(zip(stats, self.accelerator.reduce(values, reduction="mean"), strict=True))
 
 
 def _told(work: Collected, policy: Tensor) -> dict[str, Tensor]:
     """What every run logs of its candidates."""
     mask = work.candidates.learned_mask()
-    tokens = mask.sum().clamp(min=1)
-    told = {"logprob": policy.sum() / tokens}
+    told = {f"reward/{name}": torch.tensor(value, device=policy.device) for name, value in work.parts.items()}
     if work.raw is not None:
         told["reward"] = work.raw[:, : work.candidates.learned].mean().to(policy.device)
         told["length"] = mask.sum(-1).float().mean()

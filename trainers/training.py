@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.errors import InputError
+from capreward.errors import InputError, ProgramError
 from capreward.files import write_beside
 from trainers.config import RunConfig
 from trainers.run_folder import RunFolder
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
 # What may differ between a run and its continuation without changing what is learned from step to step.
 FREE = (
-    "training.steps", "training.epochs", "evaluation", "checkpoint", "logging", "data.workers", "data.broken_limit",
+    "evaluation", "checkpoint", "logging", "data.workers", "data.broken_limit",
     "device", "download", "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count",
     "reward.monitors", "reward.every",
 )  # fmt: skip
+LENGTH = ("training.steps", "training.epochs")
 
 
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -49,22 +52,57 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
     if accelerator.is_main_process:
         folder.make()
     accelerator.wait_for_everyone()
-    device = str(accelerator.device)
-    ready = prepare(config, folder.path, device=device, world=accelerator.num_processes)
+    try:
+        ready = prepare(config, folder.path, device=str(accelerator.device), world=accelerator.num_processes)
+    except InputError:
+        folder.unmake()
+        raise
     if accelerator.is_main_process:
         write_beside(folder.config, lambda beside: _write(beside, to_yaml(config)))
     if config.logging.trackers:
         accelerator.init_trackers(config.logging.project, config=flat(config.to_dict()))
     console = None if quiet else Console(stderr=True)
-    with RunLog(folder, accelerator, console, ready.steps) as log:
-        for note in [*notes, *ready.notes]:
-            log.say(f"note: {note}")
-        log.say(opening_line(config, folder, len_of(ready.train), ready.steps))
-        done = Loop(ready, folder, accelerator, log).run()
-        best = f"; best {ready.best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
-        log.say(f"{done.finished}{best}; the captioner is in {folder.best if best else folder.last}")
-    accelerator.end_training()
+    try:
+        with RunLog(folder, accelerator, console, ready.steps) as log:
+            for note in [*notes, *ready.notes]:
+                log.say(f"note: {note}")
+            log.say(opening_line(config, folder, len_of(ready.train), ready.steps))
+            loop = Loop(ready, folder, accelerator, log)
+            with told_out_of_memory():
+                done = loop.run()
+            log.say(closing_line(done, folder, ready.best, begun=loop.worked))
+    finally:
+        accelerator.end_training()
     return done
+
+
+@contextmanager
+def told_out_of_memory() -> Iterator[None]:
+    """Turn torch's errors about memory into a sentence.
+
+    Raises:
+        ProgramError: there is not enough.
+    """
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise ProgramError(
+            f"out of memory ({reason}); halve --batch-size and double --accumulation, which learns the same"
+        ) from error
+
+
+def closing_line(done: Progress, folder: RunFolder, best: str, *, begun: bool) -> str:
+    """What came of it."""
+    told = f"; best {best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
+    where = folder.last if done.best is None else folder.best
+    again = "" if begun else "this run is over: "
+    more = "" if begun else "; a higher --steps goes on" if done.finished.startswith("all") else ""
+    return f"{again}{done.finished}{told}; the captioner is in {where}{more}"
 
 
 def opening_line(config: RunConfig, folder: RunFolder, items: int | None, steps: int) -> str:
@@ -98,13 +136,20 @@ def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
     mixed = {"fp32": "no"}.get(config.training.precision, config.training.precision)
     if mixed == "fp16" and (config.device == "cpu" or not torch.cuda.is_available()):
         raise InputError("fp16 needs a GPU; give --precision bf16 or fp32")
-    return Accelerator(
-        cpu=config.device == "cpu" or not torch.cuda.is_available(),
-        mixed_precision=mixed,
-        gradient_accumulation_steps=config.training.accumulation,
-        log_with=config.logging.trackers or None,
-        project_dir=str(folder.path),
-    )
+    try:
+        return Accelerator(
+            cpu=config.device == "cpu" or not torch.cuda.is_available(),
+            mixed_precision=mixed,
+            gradient_accumulation_steps=config.training.accumulation,
+            log_with=config.logging.trackers or None,
+            project_dir=str(folder.path),
+        )
+    except ValueError as error:
+        if "already been initialized" not in str(error):
+            raise
+        raise InputError(
+            "this process has trained on another device or with another precision; start a new one for this run"
+        ) from error
 
 
 def check_same(config: RunConfig, folder: RunFolder) -> None:
@@ -114,17 +159,26 @@ def check_same(config: RunConfig, folder: RunFolder) -> None:
         InputError: what differs.
     """
     from trainers.config_reading import read_yaml
+    from trainers.data.dataset import counted
 
-    if not folder.checkpoints() or not folder.config.exists():
+    if not folder.checkpoints():
+        if folder.last.exists():
+            raise InputError(
+                f"{folder.path} holds a finished run without its checkpoints; give another --run, or remove that folder"
+            )
+        return
+    if not folder.config.exists():
         return
     before, now = flat(read_yaml(folder.config)), flat(config.to_dict())
-    free = [n for n in now if n in FREE or n.split(".")[0] in FREE]
-    changed = [n for n in now if n not in free and before.get(n) != now[n]]
+    fixed = () if config.training.schedule in ("constant", "noam") and not 0 < config.training.warmup < 1 else LENGTH
+    free = {n for n in {*before, *now} if n in FREE or n.split(".")[0] in FREE or (n in LENGTH and n not in fixed)}
+    changed = [n for n in {**now, **before} if n not in free and before.get(n) != now.get(n)]
     if changed:
         name = changed[0]
-        more = f" and {len(changed) - 1} other settings" if len(changed) > 1 else ""
+        more = f" and {counted(len(changed) - 1, 'other setting')}" if len(changed) > 1 else ""
+        why = ", on which its learning rates depend" if name in LENGTH else ""
         raise InputError(
-            f"{folder.path} holds a run with {name} {before.get(name)!r}, and now it is {now[name]!r}{more}; "
+            f"{folder.path} holds a run with {name} {before.get(name)!r}{why}, and now it is {now.get(name)!r}{more}; "
             "give another --run, or remove that folder"
         )
 

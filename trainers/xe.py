@@ -41,14 +41,20 @@ class CrossEntropy(Optimizer):
     def reference_candidates(
         self, captioner: Captioner, captions: Sequence[Sequence[str]], generator: torch.Generator
     ) -> Candidates:
-        """``captions`` references of each image, without repeating one before all were taken."""
+        """``captions`` references of each image, without repeating one before all were taken.
+
+        The generator gives one number per image: images drawn in several calls get what they get in one.
+        """
         import torch
 
         chosen = []
-        for known in captions:
+        # One number per image, so that what an image gets does not depend on how many captions those before it have.
+        seeds = torch.randint(2**62, (len(captions),), generator=generator).tolist()
+        for known, seed in zip(captions, seeds, strict=True):
+            own = torch.Generator().manual_seed(seed)
             order: list[int] = []
             while len(order) < self.captions:
-                order += torch.randperm(len(known), generator=generator).tolist()
+                order += torch.randperm(len(known), generator=own).tolist()
             chosen += [known[i] for i in order[: self.captions]]
         tokens = captioner.token_rows(chosen)
         mask = target_mask(captioner.vocabulary, tokens)

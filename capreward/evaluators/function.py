@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -108,14 +109,31 @@ class FunctionEvaluator(Evaluator):
             "keys": [samples.key[i] for i in items],
             "item": samples.item,
         }
-        returned = self.function(list(samples.captions), **context, **self.options)
-        numbers = [returned] if isinstance(returned, (int, float)) else list(returned)
+        try:
+            returned = self.function(list(samples.captions), **context, **self.options)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"the reward {self.name!r} fails: {_told(error)}") from error
+        try:
+            numbers = [returned] if isinstance(returned, (int, float)) else list(returned)
+        except TypeError as error:
+            kind = type(returned).__name__
+            raise InputError(
+                f"the reward {self.name!r} returned a {kind}; it must return a number per caption"
+            ) from error
         if len(numbers) != len(samples):
             raise InputError(f"the reward {self.name!r} returned {len(numbers)} values for {len(samples)} captions")
         try:
             return np.array([np.nan if v is None else float(v) for v in numbers], dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise InputError(f"the reward {self.name!r} returned something that is no number: {error}") from error
+
+
+def _told(error: Exception) -> str:
+    """An exception with the place it came from, in one line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.name}, line {place.lineno} of {place.filename})"
 
 
 def _check_call(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
