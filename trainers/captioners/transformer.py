@@ -108,6 +108,10 @@ class TransformerCaptioner(Captioner):
         """The tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
         return self.tower.look(images)
 
+    def frozen_parts(self) -> list[object]:
+        """The tower's CLIP."""
+        return self.tower.frozen_parts()
+
     def encode(self, inputs: Tensor) -> Memory:
         """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
         states = self.image_dropout(torch.relu(self.bridge(self.tower.learn(inputs))))

@@ -97,8 +97,7 @@ def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
 def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Places and, in [0, 1), how far into the place's own weight the value lies."""
     sums = weights.double().cumsum(1)
-    total = sums[:, -1:]
-    wanted = torch.minimum(uniforms * total, total * (1 - 1e-15))  # rounding may reach the total, which is past the end
+    wanted = uniforms * sums[:, -1:]  # below the sum, for uniforms are below 1 by at least 2 ** -53
     place = torch.searchsorted(sums, wanted, right=True)
     weight = weights.gather(1, place).double()
     rest = (wanted - (sums.gather(1, place) - weight)) / weight
