@@ -87,6 +87,17 @@ def test_json_goes_back_into_score(run, expected, tmp_path):
     assert json.loads(scored.stdout)["systems"][0]["captions"] == 5
 
 
+def test_stored_tokens_stand_for_the_pictures(run, expected, folder, tmp_path):
+    store = tmp_path / "tokens"
+    done = called("embed", "scenes:test", "--count", 5, "--tokens", "--model", "scenes-clip", "-o", store, "-q")
+    assert done.exit_code == 0, done.output
+    assert lines(called("caption", store, "-c", run)) == list(zip(KEYS, expected, strict=True))
+    assert "cannot be captioned together" in refused("caption", store, "scenes:val", "--count", 7, "-c", run)
+    other = tmp_path / "features"
+    assert called("embed", "scenes:test", "--count", 5, "--model", "scenes-clip", "-o", other, "-q").exit_code == 0
+    assert "this captioner takes image features" in refused("caption", other, "-c", run)
+
+
 def test_candidates_come_best_first_with_their_scores(run, tmp_path):
     done = called("caption", "scenes:test", "--count", 3, "-c", run, "--candidates", 3, "--json", "--max-length", 12)
     rows = json.loads(done.stdout)
