@@ -56,3 +56,19 @@ def rows(folder):
 
 def test_no_captioner_no_demo(tmp_path):
     assert "there is no captioner" in refused("demo", "-r", tmp_path / "demo", "-c", tmp_path / "none")
+
+
+def test_the_runs_of_the_demo_differ_in_their_way_alone():
+    from trainers.commands.demo import _config, _xe_config
+
+    dico, scst = (_config(way, "start", 40, 3, "cpu", 50).to_dict() for way in ("dico", "scst"))
+    for name in ("optimizer", "about", "departures"):
+        assert dico.pop(name) or name == "departures"
+        scst.pop(name)
+    assert dico == scst
+    assert dico["captioner"]["init"] == "start"
+    assert dico["reward"]["expression"] == "pacs"
+    own = _xe_config(3, "cpu")
+    assert own.optimizer["name"] == "xe"
+    assert own.captioner.sizes["longest"] == 48
+    assert own.seed == 3

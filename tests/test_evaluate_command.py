@@ -120,11 +120,26 @@ def test_metrics_are_those_of_the_runs():
     assert metrics_for([source()], HeldOut("scenes:test")) == SCENES_METRICS
     photos = HeldOut("val.json")
     assert metrics_for([source()], photos) == "cider"
-    first, second = source(), source("b")
+    own = {"data": {"train": "train.json", "val": "val.json"}}
     reward = {"optimizer": {"name": "scst"}, "reward": {"expression": "2*clips - repetition"}}
-    second = Source("b", "b", None, build(merged(SMALL, reward)))
-    third = Source("c", "c", None, build(merged(SMALL, {"evaluation": {"metrics": "rouge, cider"}})))
-    assert metrics_for([first, second, third], photos) == "cider, 2*clips - repetition, rouge"
+    rewarded = Source("b", "b", None, build(merged(merged(SMALL, own), reward)))
+    named = Source("c", "c", None, build(merged(merged(SMALL, own), {"evaluation": {"metrics": "rouge, cider"}})))
+    assert metrics_for([source(), rewarded, named], photos) == "cider, 2*clips - repetition, rouge"
+    of_scenes = Source("d", "d", None, build(merged(SMALL, {"evaluation": {"metrics": "scene-facts"}})))
+    assert metrics_for([of_scenes], photos) == "cider"
+
+
+def test_other_pictures_are_opened_and_broken_ones_told(runs, tmp_path):
+    assert called("scenes", tmp_path, "--count", 4, "--split", "val").exit_code == 0
+    broken = tmp_path / "scenes-val-000002.png"
+    broken.write_bytes(broken.read_bytes()[:80])
+    ask = ("evaluate", runs[0], "--data", tmp_path / "captions.json", "--images", tmp_path, "--json", "--resamples", 0)
+    told = refused(*ask)
+    assert "1 held-out item cannot be read" in told
+    assert f"{broken} is damaged" in told
+    found = json.loads(called(*ask, "--skip-broken").stdout)["systems"][0]
+    assert found["captions"] == 3
+    assert list(found["scores"]) == ["cider"]
 
 
 def test_names_are_the_shortest_that_differ(runs, tmp_path):

@@ -161,7 +161,11 @@ def _looks_at_scenes(source: Source) -> bool:
 
 
 def metrics_for(sources: Sequence[Source], held_out: HeldOut) -> str:
-    """The metrics where none are asked for: all that scenes has, else CIDEr and what the runs were evaluated by."""
+    """The metrics where none are asked for: all that scenes has, else CIDEr and what the runs were evaluated by.
+
+    What runs on scenes were evaluated by (pacs by its small CLIP, scene-facts) says nothing of other pictures.
+    """
+    from capreward.data.images.scene_keys import names_scenes
     from capreward.expression import canonical, parse_list
     from trainers.optimizers import make_optimizer
     from trainers.preparing import metrics_of
@@ -170,6 +174,8 @@ def metrics_for(sources: Sequence[Source], held_out: HeldOut) -> str:
         return SCENES_METRICS
     spelt = ["cider"]
     for config in _configs(sources):
+        if config.data.val is not None and names_scenes(config.data.val):
+            continue
         options = {k: v for k, v in config.optimizer.items() if k != "name"}
         spelt.append(metrics_of(config, make_optimizer(str(config.optimizer["name"]), options)))
     return ", ".join(dict.fromkeys(canonical(node) for text in spelt for node in parse_list(text)))

@@ -24,7 +24,7 @@ def held_out_options(command: F) -> F:
     """Add the options that say what is captioned, how, and by which metrics it is judged."""
     for option in reversed(
         [
-            click.option("-m", "--metrics", help="Comma-separated metrics or expressions; see below for the default."),
+            click.option("-m", "--metrics", help="Comma-separated metrics or expressions, in place of the usual ones."),
             click.option("--data", help="Held-out captions and pictures: shards, a caption file, scenes:test."),
             click.option("-i", "--images", help="Pictures of --data: a folder, shards or a feature store."),
             click.option("--split", help="Of a Karpathy file: test."),
