@@ -157,7 +157,8 @@ def test_sentences_follow_the_numbers(three):
     assert "more of its captions are grammatical (25.0% to 100.0%) and it repeats itself less" in turned[0]
     assert "price" not in turned[0]
     same = conclusions(Results([three.systems[0], three.systems[0]]), "pacs")
-    assert "did not clearly change (0.550 to 0.550)" in same[0]
+    assert "its reward, pacs, did not clearly change (0.550 to 0.550), and the held-out judge" in same[0]
+    assert "did not clearly change either (0.550 to 0.550); nothing else" in same[0]
 
 
 def test_a_difference_is_one_where_its_interval_says_so(three):

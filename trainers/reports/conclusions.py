@@ -83,7 +83,8 @@ def _told(before: SystemResult, after: SystemResult, reward: str) -> str:
     if JUDGE in _names(after):
         seen = direction(before, after, JUDGE)
         values = f"{before.scores[JUDGE].value:.3f} to {after.scores[JUDGE].value:.3f}"
-        agreed = f"and {JUDGED} {moves[seen]} too" if seen == earned else f"but {JUDGED} {moves[seen]}"
+        as_well = "too" if seen else "either"
+        agreed = f"and {JUDGED} {moves[seen]} {as_well}" if seen == earned else f"but {JUDGED} {moves[seen]}"
         sentence += f", {agreed} ({values})"
     better, worse = _changes(before, after)
     if not better and not worse:
