@@ -29,6 +29,7 @@ class DataConfig:
         id_column: of tables.
         caption_column: of tables.
         image_column: of tables.
+        allow_missing: leave out captions whose picture is not found, instead of refusing them.
         reward_images: pictures (or stored features) for rewards and metrics, by key, where what the captioner looks at
             does not serve them: a folder, shards or a feature store.
         workers: processes that decode pictures; 0 decodes in the training process.
@@ -46,6 +47,7 @@ class DataConfig:
     id_column: str | None = None
     caption_column: str | None = None
     image_column: str | None = None
+    allow_missing: bool = False
     reward_images: str | None = None
     workers: int = 0
     broken_limit: int = 100
@@ -65,33 +67,59 @@ class CaptionerConfig:
 
     Attributes:
         init: a captioner to start from: a folder, a run, a released checkpoint, ``scenes``; none: random weights.
+        kind: of a new captioner: ``grid`` (DiCO's) or ``clip-reward`` (CLIP-Caption-Reward's transformer).
         tower: CLIP weights of the image side, ``patch`` for a small one that is trained along, or ``stored`` for
             feature stores.
-        vocabulary: ``tower`` (that of the tower's CLIP), ``clip`` (OpenAI's), or a gzipped file of merges.
-        sizes: of a new captioner; see :class:`trainers.captioners.grid.GridSizes`.
-        side: of the pictures that a ``patch`` tower looks at, in pixels.
+        vocabulary: ``tower`` (that of the tower's CLIP), ``clip`` (OpenAI's), a gzipped file of merges, or ``learn``:
+            merges learnt from the training captions. Of ``clip-reward`` the words of the training captions
+            (``learn``), or a JSON file with ``ix_to_word``.
+        merges: learnt at most.
+        least: words that occur less often in the training captions become UNK, of ``clip-reward``.
+        sizes: of a new captioner; see :class:`trainers.captioners.grid.GridSizes` and
+            :class:`trainers.captioners.transformer.TransformerSizes`.
+        side: of the pictures that a ``patch`` tower looks at, or a ResNet tower other than its own, in pixels.
+        resize: ``shortest`` or ``squash``, of a ResNet tower, where it is not its own.
     """
 
     init: str | None = None
+    kind: str = "grid"
     tower: str = "scenes-clip"
     vocabulary: str = "tower"
+    merges: int = 4000
+    least: int = 6
     sizes: dict[str, Any] = field(default_factory=dict)
-    side: int = 112
+    side: int | None = None
+    resize: str | None = None
 
     def check(self) -> None:
         """Refuse sizes that no captioner can have."""
-        from dataclasses import replace
+        from trainers.captioners.saving import sizes_of
 
-        from trainers.captioners.grid import GridSizes
-
-        known = asdict(GridSizes())
+        check_choice("kind", self.kind, ("grid", "clip-reward"))
+        default = self.default_sizes()
+        known = asdict(default)
         wrong = [name for name in self.sizes if name not in known]
         if wrong:
             raise InputError(f"sizes has no {wrong[0]!r}; it has {', '.join(known)}")
         for name, value in self.sizes.items():
             check_range(f"sizes.{name}", value, 0, whole=isinstance(known[name], int))
-        replace(GridSizes(), **self.sizes).check()
-        check_range("side", self.side, 32, whole=True)
+        sizes_of(default, self.sizes).check()
+        check_range("merges", self.merges, 1, whole=True)
+        check_range("least", self.least, 1, whole=True)
+        if self.side is not None:
+            check_range("side", self.side, 32, whole=True)
+        if self.resize is not None:
+            check_choice("resize", self.resize, ("shortest", "squash"))
+
+    def default_sizes(self) -> Any:
+        """Those of the kind."""
+        if self.kind == "clip-reward":
+            from trainers.captioners.transformer import TransformerSizes
+
+            return TransformerSizes()
+        from trainers.captioners.grid import GridSizes
+
+        return GridSizes()
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from capreward.errors import InputError
-from trainers.config import CaptionerConfig, RunConfig
+from trainers.config import RunConfig
 from trainers.optimizers import Optimizer, make_optimizer
 
 if TYPE_CHECKING:
     from capreward.encoders.spec import Preprocessing
     from capreward.evaluators.base import Evaluator
     from trainers.captioners.base import Captioner
-    from trainers.captioners.tower import Tower
-    from trainers.captioners.vocabulary import Vocabulary
     from trainers.data import Dataset
     from trainers.rewards import Rewards
 
@@ -91,6 +89,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     """
     from capreward.commands.options import plugins
     from capreward.scoring import load_list
+    from trainers.making import make_captioner
     from trainers.rewards import load_rewards
 
     errors = _Errors()
@@ -129,7 +128,7 @@ def open_training(config: RunConfig) -> Dataset:
     from trainers.data import open_dataset
 
     data = config.data
-    return open_dataset(data.train, images=data.images, split=data.split, count=data.count, **columns_of(config))
+    return open_dataset(data.train, images=data.images, split=data.split, count=data.count, **reading_of(config))
 
 
 def open_held_out(config: RunConfig) -> Dataset:
@@ -139,65 +138,13 @@ def open_held_out(config: RunConfig) -> Dataset:
     data = config.data
     assert data.val is not None  # noqa: S101  # for the type checker: asked before
     images = data.val_images or data.images
-    return open_dataset(data.val, images=images, split=data.val_split, count=data.val_count, **columns_of(config))
+    return open_dataset(data.val, images=images, split=data.val_split, count=data.val_count, **reading_of(config))
 
 
-def columns_of(config: RunConfig) -> dict[str, Any]:
-    """The columns of tables."""
-    data = config.data
-    return {"id_column": data.id_column, "caption_column": data.caption_column, "image_column": data.image_column}
-
-
-def make_captioner(config: RunConfig, train: Dataset | None) -> Captioner:
-    """The captioner to train: read where ``init`` names one, else new, from the run's seed.
-
-    Raises:
-        InputError: weights that are not found or do not fit.
-    """
-    asked = config.captioner
-    if asked.init:
-        from trainers.captioners.opening import open_captioner
-
-        return open_captioner(asked.init)
-    import torch
-
-    from trainers.captioners.grid import GridCaptioner, GridSizes
-
-    tower, vocabulary = _image_side(asked, train, download=config.download)
-    torch.manual_seed(config.seed)
-    return GridCaptioner(tower, vocabulary, GridSizes(**asked.sizes))
-
-
-def _image_side(asked: CaptionerConfig, train: Dataset | None, *, download: bool) -> tuple[Tower, Vocabulary]:
-    from trainers.captioners.tower import PatchTower, StoredTower, tower_of
-    from trainers.captioners.vocabulary import ClipVocabulary
-
-    merges = None if asked.vocabulary in ("clip", "tower") else asked.vocabulary
-    if asked.tower == "patch":
-        return PatchTower(asked.side), ClipVocabulary(merges)
-    if asked.tower == "stored":
-        shape, encoder = stored_features(train)
-        return StoredTower(shape, encoder), ClipVocabulary(merges)
-    tower = tower_of({"kind": "clip", "source": asked.tower}, download=download)
-    return tower, tower.vocabulary() if asked.vocabulary == "tower" else ClipVocabulary(merges)
-
-
-def stored_features(train: Dataset | None) -> tuple[tuple[int, int], dict[str, str]]:
-    """Shape (S, D) and encoder of the training items' stored features.
-
-    Raises:
-        InputError: pictures instead.
-    """
-    from capreward.encoders.store import StoredFeature
-
-    picture: Any = None if train is None or not len(train) else train[0].picture
-    if not isinstance(picture, StoredFeature):
-        raise InputError(
-            "captioner.tower is stored, but the training items are pictures; give --images a feature store"
-        )
-    shape = tuple(picture.store.shape)
-    tokens = (1, *shape) if len(shape) == 1 else shape
-    return (int(tokens[0]), int(tokens[1])), dict(picture.store.fields)
+def reading_of(config: RunConfig) -> dict[str, Any]:
+    """How tables and pictures are read."""
+    names = ("id_column", "caption_column", "image_column", "allow_missing")
+    return {name: getattr(config.data, name) for name in names}
 
 
 def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:

@@ -53,8 +53,11 @@ def _with_encoder(command: F) -> F:
 @click.option("--prompt", help='Put before captions; "none" for none.  [default: A photo depicts]')
 @click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")
 @click.option("--shard", metavar="I/N", default="0/1", help="Do part I of N, counted from 0, beside the others.")
-@click.option("--part-size", type=click.IntRange(1), default=8192, show_default=True, help="Features per file.")
+@click.option("--part-size", type=click.IntRange(1), help="Features per file; 8,192, or fewer of tokens, by default.")
 @click.option("--fp16", "half", is_flag=True, help="Keep float16 features, half the size.")
+@click.option("--tokens", is_flag=True, help="All tokens of the image tower, for captioners, not one feature.")
+@click.option("--side", type=click.IntRange(1), help="With --tokens, of a ResNet's pixels: 448 for 14 x 14 tokens.")
+@click.option("--resize", type=click.Choice(["shortest", "squash"]), help="With --tokens: crop the centre, or squash.")
 @_with_encoder
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
@@ -68,6 +71,7 @@ def embed(images: str | None, **options: Any) -> None:
     capreward embed photos/ -o photos.features
     capreward embed "train-{000..099}.tar" -o train.features --for pacs --shard 0/4
     capreward embed --text --captions refs.json -o refs.features
+    capreward embed photos/ -o photos.tokens --tokens --model RN50:openai --side 448 --resize squash --fp16
     capreward score captions.json --images photos.features -m clips
     """
     from capreward.commands.progress import Bar
@@ -86,9 +90,16 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
 
     if options["prompt"] is not None:
         raise InputError("--prompt goes before captions; add --text, or leave it out")
+    if not options["tokens"] and (options["side"] or options["resize"]):
+        raise InputError("--side and --resize belong to tokens; add --tokens, or leave them out")
     shard = _shard(options["shard"])
     keys, pictures = _pictures(images, options)
     encoder = _encoder(options, pictures[:1])
+    if options["tokens"]:
+        from capreward.encoders.token_encoder import TokenEncoder
+
+        steps = {name: options[name] for name in ("side", "resize", "batch_size")}
+        encoder = TokenEncoder(encoder.clip, precision=encoder.precision, **steps)
     done = embed_images(
         encoder,
         keys,
@@ -105,11 +116,13 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
 
 
 def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
-    from capreward.encoders.embedding import embed_texts
+    from capreward.encoders.embedding import PART, embed_texts
     from capreward.evaluators.clip_score import PROMPT
 
     if images is not None or options["captions"] is None:
         raise InputError("--text embeds the captions of a file; write capreward embed --text --captions FILE -o FOLDER")
+    if options["tokens"] or options["side"] or options["resize"]:
+        raise InputError("--tokens, --side and --resize are for pictures; leave them out, or leave out --text")
     shard = _shard(options["shard"])
     table = _table(options)
     given = PROMPT if options["prompt"] is None else options["prompt"]
@@ -129,7 +142,7 @@ def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encod
         options["output"],
         prompt=prompt,
         shard=shard,
-        part_size=options["part_size"],
+        part_size=options["part_size"] or PART,
         half=options["half"],
         progress=bar.step,
     )
@@ -203,7 +216,8 @@ def _summary(encoder: Encoder, done: Embedded, what: str) -> list[str]:
         words.append(f"{done.present:,} there already")
     if done.elsewhere:
         words.append(f"{done.elsewhere:,} left to other shards")
-    lines = [", ".join(words), f"{' '.join(str(v) for v in fields.values())}, {encoder.embed_dim} numbers each"]
+    size = " x ".join(str(n) for n in ((encoder.embed_dim,) if what == "text" else encoder.shape))
+    lines = [", ".join(words), f"{' '.join(str(v) for v in fields.values())}, {size} numbers each"]
     lines += [f"note: {note}" for note in encoder.spec.notes]
     if done.broken:
         named = shorten([sentence for _, sentence in done.broken])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from capreward.encoders.encoder import Encoder, Progress
 
 PART = 8192  # features of a part: 16 MB of CLIP ViT-B/32's
+PART_NUMBERS = 1 << 25  # of a part at most, where a feature is many tokens: 128 MB in float32, some of it held thrice
 
 
 @dataclass
@@ -45,13 +47,13 @@ def embed_images(
     path: str | Path,
     *,
     shard: Shard = (0, 1),
-    part_size: int = PART,
+    part_size: int | None = None,
     half: bool = False,
     workers: int | None = None,
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Embedded:
-    """Write the features of pictures, as the encoder projects them, not normalised.
+    """Write the features of pictures, as the encoder gives them: projected, not normalised, or tokens.
 
     Run again it goes on where it was; with more keys it adds them; with ``shard=(i, n)`` n processes share the work.
 
@@ -61,7 +63,7 @@ def embed_images(
         images: what ``Samples.images`` may hold, [M].
         path: of the store, made if it is not there.
         shard: (i, n) for process i of n, counted from 0.
-        part_size: features per file, and how many a kill may lose.
+        part_size: features per file, and how many a kill may lose; by default 8,192, or fewer of many tokens.
         half: keep float16, at half the size, instead of float32.
         workers: decoding processes; by default as many as help.
         skip_broken: leave broken pictures out instead of refusing them; they are tried again the next time.
@@ -73,7 +75,8 @@ def embed_images(
     writer = StoreWriter(path, header_of(encoder, "image", half=half), shard=shard)
     todo = writer.missing(keys)
     done = _begun(writer, keys, todo)
-    for start, part in _parts(todo, part_size):
+    size = max(1, min(PART, PART_NUMBERS // prod(encoder.shape))) if part_size is None else part_size
+    for start, part in _parts(todo, size):
         shifted = _shifted(progress, start, len(todo))
         found = encoder.image_features(
             [images[i] for i in part], workers=workers, skip_broken=skip_broken, progress=shifted
@@ -133,7 +136,8 @@ def embed_texts(
 def header_of(encoder: Encoder, kind: str, *, half: bool = False, prompt: str = "") -> StoreHeader:
     """What the features of an encoder are, for a store's header."""
     dtype = "float16" if half else "float32"
-    return StoreHeader(kind, plain(encoder.fields()), (encoder.embed_dim,), dtype, encoder.spec.sha256, prompt)
+    shape = encoder.shape if kind == "image" else (encoder.embed_dim,)
+    return StoreHeader(kind, plain(encoder.fields()), shape, dtype, encoder.spec.sha256, prompt)
 
 
 def _begun(writer: StoreWriter, keys: Sequence[str], todo: Sequence[int]) -> Embedded:

@@ -56,7 +56,7 @@ class ImageFeatures:
     """Features of M images.
 
     Attributes:
-        values: [M, D] projected, not normalised; NaN rows for broken images.
+        values: [M, *shape] projected, not normalised; NaN rows for broken images.
         broken: index and sentence of each broken image.
     """
 
@@ -92,6 +92,11 @@ class Encoder:
         return int(self.spec.model_cfg["embed_dim"])
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture's feature."""
+        return (self.embed_dim,)
+
+    @property
     def context_length(self) -> int:
         """Tokens of a text, start and end token included."""
         return int(self.clip.model.context_length)
@@ -101,7 +106,7 @@ class Encoder:
         return {**self.spec.fields(), "prec": self.precision}
 
     def pixel_features(self, pixels: Tensor) -> Tensor:
-        """Features of normalised pixels [N, 3, S, S]: float32 [N, D], projected, not L2-normalised."""
+        """Features of normalised pixels [N, 3, S, S]: float32 [N, *shape], projected, not L2-normalised."""
         import torch
 
         self._check_pixels(pixels)
@@ -112,12 +117,12 @@ class Encoder:
             try:
                 with torch.no_grad():
                     batch = pixels[at : at + size].to(self.device, dtype=self._dtype, non_blocking=True)
-                    encoded.append(self.clip.model.encode_image(batch).float())
+                    encoded.append(self._encode(batch).float())
             except torch.cuda.OutOfMemoryError:
                 self._images_at_once = self._halved(size)
                 continue
             at += size
-        return torch.cat(encoded) if encoded else torch.zeros(0, self.embed_dim, device=self.device)
+        return torch.cat(encoded) if encoded else torch.zeros(0, *self.shape, device=self.device)
 
     def image_features(
         self,
@@ -172,6 +177,10 @@ class Encoder:
 
         return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.precision]
 
+    def _encode(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.clip.model.encode_image(pixels)
+        return features
+
     def _decoded_features(
         self, images: Sequence[Any], workers: int | None, skip_broken: bool, progress: Progress | None
     ) -> ImageFeatures:
@@ -186,7 +195,7 @@ class Encoder:
         rows, distinct = _distinct([p.key for p in pictures])
         first_of = dict(zip(reversed(rows), reversed(pictures), strict=True))
         firsts = [first_of[d] for d in range(len(distinct))]
-        values = torch.full((len(firsts), self.embed_dim), torch.nan, device=self.device)
+        values = torch.full((len(firsts), *self.shape), torch.nan, device=self.device)
         loader = Loader(
             firsts,
             self.spec.preprocessing,
@@ -199,7 +208,7 @@ class Encoder:
             values[self._index(indices)] = self.pixel_features(ready)
             if progress is not None:
                 progress("images", max(indices) + 1, len(firsts))
-        spread = torch.full((len(images), self.embed_dim), torch.nan, device=self.device)
+        spread = torch.full((len(images), *self.shape), torch.nan, device=self.device)
         spread[self._index(there)] = values[self._index(rows)]
         sentences = dict(loader.broken)
         return ImageFeatures(spread, tuple((there[i], sentences[r]) for i, r in enumerate(rows) if r in sentences))

@@ -182,6 +182,19 @@ def _with_head(folder: Path, paths: list[Path]) -> list[Path]:
     return [*paths, folder / HEAD_FILE] if (folder / HEAD_FILE).is_file() else paths
 
 
+def read_tensors(folder: Path, *, drop_unknown: bool = False) -> tuple[Checkpoint, list[Path]]:
+    """The tensors of a folder's weights, of whatever model, and the files that they lie in.
+
+    Args:
+        folder: with one of the names of ``WEIGHT_FILES``, or one weights file of any name.
+        drop_unknown: see :func:`~capreward.encoders.checkpoint.read_checkpoint`.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    return _read(folder, None, Asked(drop_unknown=drop_unknown))
+
+
 def _read(folder: Path, weights: Path | None, asked: Asked) -> tuple[Checkpoint, list[Path]]:
     """The tensors of a folder's weights, of all its shards where there are several."""
     paths = _files(folder, weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
@@ -30,31 +32,29 @@ def image_tokens(model: Any, pixels: Tensor) -> Tensor:
     """
     visual = model.visual
     kind = type(visual).__name__
-    ready = pixels.to(next(visual.parameters()).dtype)
+    if kind not in ("VisionTransformer", "ModifiedResNet"):
+        raise InputError(f"tokens are read from ViT and ResNet towers; found {kind}")
+    ready = pixels.to(
+        visual.conv1.weight.dtype
+    )  # in half precision the class token, the first parameter, stays float32
     if kind == "VisionTransformer":
         tokens: Tensor = visual.transformer(visual._embeds(ready))
         return tokens
-    if kind == "ModifiedResNet":
-        grid = visual.stem(ready)
-        for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
-            grid = layer(grid)
-        cells: Tensor = grid.flatten(2).transpose(1, 2)
-        return cells
-    raise InputError(f"tokens are read from ViT and ResNet towers; found {kind}")
+    grid = visual.stem(ready)
+    for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        grid = layer(grid)
+    cells: Tensor = grid.flatten(2).transpose(1, 2)
+    return cells
 
 
-def tokens_shape(spec: EncoderSpec, side: int | None = None) -> tuple[int, int]:
-    """(S, D): how many tokens of what width ``image_tokens`` gives.
-
-    Args:
-        spec: of the encoder.
-        side: of the pixels, where it is not the encoder's own.
+def tokens_shape(spec: EncoderSpec) -> tuple[int, int]:
+    """(S, D): how many tokens of what width ``image_tokens`` gives of the pixels that the specification says.
 
     Raises:
         InputError: an image tower of another kind.
     """
     vision = spec.model_cfg["vision_cfg"]
-    side = side or spec.preprocessing.size
+    side = spec.preprocessing.size
     layers = vision.get("layers", 12)
     if vision.get("timm_model_name"):
         raise InputError(f"{spec.name} has a timm image tower; tokens are read from ViT and ResNet towers")
@@ -62,3 +62,49 @@ def tokens_shape(spec: EncoderSpec, side: int | None = None) -> tuple[int, int]:
         return (side // 32) ** 2, int(vision["width"]) * 32
     patch = int(vision["patch_size"])
     return (side // patch) ** 2 + 1, int(vision["width"])
+
+
+def token_spec(spec: EncoderSpec, side: int | None = None, resize: str | None = None) -> EncoderSpec:
+    """The encoder with the image steps that its tokens are made with.
+
+    Args:
+        spec: of the encoder.
+        side: of the pixels, where it is not the encoder's own: a multiple of 32, for ResNets alone.
+        resize: ``shortest`` or ``squash``, where it is not the encoder's own.
+
+    Raises:
+        InputError: a side that the tower cannot take, or an unknown way to resize.
+    """
+    steps = spec.preprocessing
+    if resize not in (None, "shortest", "squash"):
+        raise InputError(f"resize is {resize!r}; it must be shortest or squash")
+    if side not in (None, steps.size):
+        if not isinstance(spec.model_cfg["vision_cfg"].get("layers", 12), (list, tuple)):
+            raise InputError(
+                f"{spec.name} has positions for {steps.size} pixels a side, not {side}; leave the side out"
+            )
+        if side < 32 or side % 32:
+            raise InputError(f"a ResNet's side must be a multiple of 32; found {side}")
+    return replace(spec, preprocessing=replace(steps, size=side or steps.size, resize=resize or steps.resize))
+
+
+def tokens_digest(model: Any) -> str:
+    """The SHA-256 of the tensors that an image tower's tokens depend on, in half precision, and of its heads.
+
+    One tower has one digest in OpenAI's file, in transformers' folder and inside a captioner's checkpoint, in single or
+    half precision; the files' own hashes differ. The activation is no part of it.
+
+    Args:
+        model: open_clip's, or another with its image tower as ``visual``.
+    """
+    found = hashlib.sha256()
+    state = model.visual.state_dict()
+    if type(model.visual).__name__ == "VisionTransformer":
+        found.update(f"{model.visual.transformer.resblocks[0].attn.num_heads} heads".encode())
+    for name in sorted(state):
+        if name.split(".")[0] in ("proj", "ln_post", "attnpool") or name.endswith("num_batches_tracked"):
+            continue
+        tensor = state[name].half().cpu().contiguous()
+        found.update(f"{name}{list(tensor.shape)}".encode())
+        found.update(memoryview(tensor.numpy()).cast("B"))
+    return found.hexdigest()

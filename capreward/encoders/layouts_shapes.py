@@ -42,6 +42,23 @@ def architecture(tensors: Mapping[str, Tensor], where: str, heads: Mapping[str, 
     return found
 
 
+def image_architecture(tensors: Mapping[str, Tensor], where: str, heads: int | None = None) -> dict[str, Any]:
+    """Infer open_clip's ``vision_cfg`` from an image tower alone, in OpenAI's names; see ``architecture``.
+
+    Args:
+        tensors: its state dict, names with ``visual.``.
+        where: names the file in messages.
+        heads: where a configuration says them.
+
+    Raises:
+        InputError: a tensor is missing or has a shape that no CLIP has.
+    """
+    try:
+        return _vision(tensors, where, {} if heads is None else {"image": heads})
+    except (KeyError, IndexError, ZeroDivisionError) as error:
+        raise InputError(f"{where} has no whole image tower: {_missing(error)}") from error
+
+
 def _missing(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]}"

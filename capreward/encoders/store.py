@@ -174,6 +174,11 @@ class FeatureStore:
         """
         if self.kind != kind:
             raise InputError(f"{self.path} holds {self.kind} features, {kind} features are needed here")
+        if shape is None and "tokens" in self.fields:
+            raise InputError(
+                f"{self.path} holds tokens {list(self.shape)} for captioners, not one feature of each picture; "
+                "embed the pictures without --tokens"
+            )
         if self.shape != shape and (shape is not None or len(self.shape) > 1):
             raise InputError(f"{self.path} holds features of shape {self.shape}, not {shape or 'one vector each'}")
         name = self.header.difference(fields, ignore)

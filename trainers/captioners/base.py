@@ -134,12 +134,10 @@ class Captioner(nn.Module):
 
     def frozen_copy(self) -> Captioner:
         """The captioner as it is now, in evaluation mode and without gradients; the frozen part is shared."""
-        shared = {id(part): part for part in self.frozen_parts()}
-        copied = copy.deepcopy(self, shared)
-        return copied.eval().requires_grad_(False)
+        return copy.deepcopy(self).eval().requires_grad_(False)
 
     def frozen_parts(self) -> list[object]:
-        """What ``look`` uses and nothing changes, so that copies may share it."""
+        """What ``look`` uses and nothing changes: neither trained nor saved."""
         return []
 
     def token_rows(self, captions: list[str]) -> Tensor:

@@ -8,6 +8,39 @@ from torch.nn import functional
 from trainers.captioners.base import Cache
 
 
+class Live:
+    """The positions of padded rows that are needed; linear layers and norms see these M alone.
+
+    Args:
+        counted: bool [N, T]: positions whose outcome counts. Needed are all up to a row's last such position: padding
+            may stand between.
+    """
+
+    def __init__(self, counted: Tensor) -> None:
+        self.shape = counted.shape
+        self.counted = counted
+        self.index = (counted.flip(-1).cumsum(-1).flip(-1) > 0).flatten().nonzero().squeeze(1)
+
+    @property
+    def places(self) -> Tensor:
+        """The place of each needed position in its row, int64 [M]."""
+        return self.index % self.shape[1]
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[N, T, ...] to [M, ...]."""
+        return padded.flatten(0, 1).index_select(0, self.index)
+
+    def spread(self, packed: Tensor) -> Tensor:
+        """[M, d] to [N, T, d], zeros elsewhere."""
+        rows, length = self.shape
+        padded = packed.new_zeros(rows * length, packed.shape[-1]).index_copy(0, self.index, packed)
+        return padded.view(rows, length, -1)
+
+    def counted_values(self, values: Tensor) -> Tensor:
+        """[M] to [N, T], zeros where nothing counts."""
+        return self.spread(values.unsqueeze(-1)).squeeze(-1) * self.counted
+
+
 class Attention(nn.Module):
     """Multi-head attention with biases.
 
@@ -31,31 +64,50 @@ class Attention(nn.Module):
 
     def keys_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of [N, T, d], each [N, heads, T, d / heads]."""
-        key, value = self.key_value(states).chunk(2, dim=-1)
+        return self.halves(self.key_value(states))
+
+    def halves(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values, each [N, heads, T, d / heads], of their projections side by side, [N, T, 2 d]."""
+        key, value = both.chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
-    def attend(self, states: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
-        """Let [N, T, d] attend; where there are B images for N = B * K rows, K rows share an image's keys.
+    def attend(self, states: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Let [N, T, d] attend to all keys; see ``mix``."""
+        attended: Tensor = self.out(self.mix(self.query(states), key, value))
+        return attended
+
+    def over_words(self, states: Tensor, live: Live) -> Tensor:
+        """Causal self-attention of the words of padded rows, [M, d] to [M, d]."""
+        known = self.halves(live.spread(self.key_value(states)))
+        attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *known, causal=True)))
+        return attended
+
+    def over_image(self, states: Tensor, live: Live, cross: tuple[Tensor, Tensor]) -> Tensor:
+        """Attention of the words of padded rows to their images' keys and values, [M, d] to [M, d]."""
+        attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *cross)))
+        return attended
+
+    def mix(self, queries: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+        """The values that queries attend to; where there are B images for N = B * K rows, K rows share an image's keys.
 
         Args:
-            states: [N, T, d].
+            queries: [N, T, d], projected.
             key: [B, heads, S, d / heads].
             value: like ``key``.
             causal: position t sees keys 0..t.
 
         Returns:
-            [N, T, d].
+            [N, T, d], before the output projection.
         """
-        rows, length, width = states.shape
-        query = self.split(self.query(states))
+        rows, length, width = queries.shape
+        query = self.split(queries)
         if len(key) != rows:  # [N, heads, T, w] to [B, heads, K * T, w]: an image's keys are read once for its K rows
             query = query.reshape(len(key), -1, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
         dropout = self.dropout if self.training else 0.0
         found = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal)
         if len(key) != rows:
             found = found.reshape(*found.shape[:2], -1, length, found.shape[-1]).transpose(1, 2).flatten(0, 1)
-        together: Tensor = self.out(found.transpose(1, 2).reshape(rows, length, width))
-        return together
+        return found.transpose(1, 2).reshape(rows, length, width)
 
 
 class EncoderLayer(nn.Module):
@@ -107,22 +159,18 @@ class DecoderLayer(nn.Module):
         self.narrow = nn.Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        """All positions at once: [N, T, d] to [N, T, d]."""
-        normed = self.self_norm(states)
-        attention = self.self_attention
-        states = states + self.dropout(attention.attend(normed, *attention.keys_values(normed), causal=True))
-        return self._after(states, cross)
+    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
+        """All positions that hold words at once: [M, d] to [M, d]; padding is there for the attention alone."""
+        states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
+        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
         """The newest position alone: [N, 1, d] to [N, 1, d]."""
-        normed = self.self_norm(states)
-        attention = self.self_attention
-        known = cache.append(layer, *attention.keys_values(normed))
-        return self._after(states + attention.attend(normed, *known), cache.cross[layer])
+        attention, normed = self.self_attention, self.self_norm(states)
+        states = states + attention.attend(normed, *cache.append(layer, *attention.keys_values(normed)))
+        return self._fed(states + self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer]))
 
-    def _after(self, states: Tensor, cross: tuple[Tensor, Tensor]) -> Tensor:
-        states = states + self.dropout(self.cross_attention.attend(self.cross_norm(states), *cross))
+    def _fed(self, states: Tensor) -> Tensor:
         fed = self.narrow(functional.gelu(self.widen(self.feed_norm(states)), approximate="tanh"))
         total: Tensor = states + self.dropout(fed)
         return total

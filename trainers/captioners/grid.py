@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from capreward.errors import InputError
 from trainers.captioners.base import Cache, Captioner, Memory
-from trainers.captioners.blocks import DecoderLayer, EncoderLayer, initialise
+from trainers.captioners.blocks import DecoderLayer, EncoderLayer, Live, initialise
 from trainers.captioners.vocabulary import Vocabulary, target_mask
 from trainers.logprobs import token_logprobs
 
@@ -123,15 +123,12 @@ class GridCaptioner(Captioner):
 
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """Of every token after the first, float32 [N, L - 1]; see the base class."""
-        counted = target_mask(self.vocabulary, tokens)
-        read = tokens[:, :-1]
-        places = torch.arange(read.shape[1], device=tokens.device)
-        states = self.dropout(self.words(read) + self.positions(places))
+        live = Live(target_mask(self.vocabulary, tokens))
+        states = self.dropout(self.words(live.pack(tokens[:, :-1])) + self.positions(live.places))
         for layer in self.layers:
-            states = layer(states, layer.cross_attention.keys_values(memory.states))
-        hidden = self.final_norm(states[counted])  # it works on each position alone: padding need not be looked at
-        found = token_logprobs(hidden, self.words.weight, tokens[:, 1:][counted], smoothing=smoothing)
-        return found.new_zeros(counted.shape).masked_scatter(counted, found)
+            states = layer(states, layer.cross_attention.keys_values(memory.states), live)
+        hidden, targets = self.final_norm(states), live.pack(tokens[:, 1:])
+        return live.counted_values(token_logprobs(hidden, self.words.weight, targets, smoothing=smoothing))
 
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""
@@ -154,7 +151,8 @@ class GridCaptioner(Captioner):
     @classmethod
     def rebuild(cls, configuration: dict[str, Any], vocabulary: Vocabulary, **options: Any) -> GridCaptioner:
         """From what ``configuration`` gave; ``options`` go to :func:`trainers.captioners.tower.tower_of`."""
+        from trainers.captioners.saving import sizes_of
         from trainers.captioners.tower import tower_of
 
-        sizes = replace(GridSizes(), **configuration["sizes"])
+        sizes = sizes_of(GridSizes(), configuration["sizes"])
         return cls(tower_of(configuration["tower"], **options), vocabulary, sizes)

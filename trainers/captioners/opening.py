@@ -1,20 +1,144 @@
-"""Captioners by what a user names: a folder or a run."""
+"""From what a user names to a captioner, whatever wrote it."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trainers.captioners.saving import load
+from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from trainers.captioners.base import Captioner
 
+SCENES = "scenes"
+_ENDINGS = (".ckpt", ".bin", ".safetensors", ".pt", ".pth")
 
-def open_captioner(source: str) -> Captioner:
-    """The captioner of a folder or of a run.
+
+def open_captioner(
+    source: str | Path,
+    *,
+    tower: str | None = None,
+    vocabulary: str | Path | None = None,
+    longest: int | None = None,
+    **loading: Any,
+) -> Captioner:
+    """Open a captioner, in evaluation mode; nothing in a file is run.
+
+    Args:
+        source: a folder that ``save_pretrained`` wrote, a run's folder (its best captioner, else its last), a DiCO
+            checkpoint (folder or weights file), a CLIP-Caption-Reward checkpoint (``.ckpt``), or ``scenes``, which
+            ships with capreward.
+        tower: the frozen tower's weights, where they are not those that the captioner names.
+        vocabulary: a JSON file with ``ix_to_word``, for CLIP-Caption-Reward's checkpoints.
+        longest: tokens of a caption at most, the begin token included; for checkpoints of DiCO and
+            CLIP-Caption-Reward.
+        loading: ``precision``, ``device``, ``download`` and the like of the tower, as ``load_clip`` takes them.
 
     Raises:
-        InputError: none is found.
+        InputError: no captioner, a damaged one, or its tower is not found.
     """
-    return load(Path(source))
+    from trainers.captioners import saving
+    from trainers.captioners.layouts_dico import is_dico, open_dico, read_dico
+
+    path = _shipped() if str(source) == SCENES else Path(source).expanduser()
+    if not path.exists():
+        raise InputError(f"there is no captioner {source}; name its folder or checkpoint, a run, or scenes")
+    if path.is_file() and path.name in (saving.WEIGHTS, saving.CONFIG):
+        path = path.parent
+    if path.is_dir() and saving.holds_captioner(path):
+        _refuse(vocabulary=vocabulary, longest=longest, path=path)
+        return saving.load(path, **({} if tower is None else {"source": tower}), **loading)
+    path = _checkpoint(path)
+    if is_dico(path):
+        _refuse(vocabulary=vocabulary, path=path)
+        return open_dico(read_dico(path), tower=tower, longest=longest, **loading)
+    return _other(path, tower=tower, vocabulary=vocabulary, longest=longest, **loading)
+
+
+def convert_captioner(source: str | Path, out: str | Path, **options: Any) -> Captioner:
+    """Write the captioner that ``source`` names in capreward's own format; the folder appears whole or not at all.
+
+    Args:
+        source: see ``open_captioner``.
+        out: the folder to make; it must not exist, or be empty.
+        options: of ``open_captioner``.
+
+    Returns:
+        The captioner.
+
+    Raises:
+        InputError: no captioner, or a folder that cannot be written.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists{' and is not empty' if out.is_dir() else ''}; name a new folder")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: there is no folder {out.absolute().parent}")
+    captioner = open_captioner(source, **options)
+    try:
+        beside = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    try:
+        captioner.save_pretrained(beside)
+        if out.exists():
+            out.rmdir()
+        beside.chmod(0o755)
+        beside.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return captioner
+
+
+def _shipped() -> Path:
+    import capreward
+
+    folder = Path(capreward.__file__).parent / "data" / "scenes" / "weights" / "captioner"
+    if not folder.is_dir():
+        raise InputError("this capreward ships no captioner of scenes; train one, or name a captioner's folder")
+    return folder
+
+
+def _checkpoint(path: Path) -> Path:
+    """The one checkpoint in a folder without a configuration; a file, and a folder with one, are left as they are."""
+    if not path.is_dir() or (path / "config.json").is_file():
+        return path
+    files = sorted(p for p in path.iterdir() if p.suffix in _ENDINGS and p.is_file() and p.stem != "training_args")
+    if len(files) != 1:
+        found = shorten([p.name for p in files]) or "none"
+        raise InputError(
+            f"{path} holds no captioner that says what it is; name one of its checkpoints (found: {found})"
+        )
+    return files[0]
+
+
+def _other(path: Path, **options: Any) -> Captioner:
+    """CLIP-Caption-Reward's checkpoint, or none at all."""
+    from capreward.encoders.checkpoint import read_checkpoint
+    from trainers.captioners.layouts_clipreward import ANCHOR, open_clipreward
+    from trainers.captioners.layouts_dico import ANCHOR as DICO
+    from trainers.captioners.layouts_dico import open_dico, read_dico
+
+    if path.is_dir():
+        raise InputError(f"{path} holds another model, no captioner: its config.json is not of DiCO's kind")
+    tensors = read_checkpoint(path, drop_unknown=True).tensors
+    if ANCHOR in tensors:
+        return open_clipreward(tensors, path, **options)
+    if DICO in tensors:
+        _refuse(vocabulary=options.pop("vocabulary"), path=path)
+        return open_dico(read_dico(path), **options)
+    raise InputError(
+        f"{path} is no captioner: none of its {len(tensors):,} tensors is {DICO} (DiCO) or {ANCHOR} "
+        f"(CLIP-Caption-Reward); found {shorten(list(tensors))}"
+    )
+
+
+def _refuse(path: Path, **options: Any) -> None:
+    """Refuse options that this kind of captioner does not have."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{path} has a {name} of its own; leave --{name} out")

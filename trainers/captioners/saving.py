@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from capreward._version import __version__
 from capreward.errors import InputError
@@ -14,10 +15,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainers.captioners.base import Captioner
+    from trainers.captioners.grid import GridSizes
+    from trainers.captioners.transformer import TransformerSizes
+
+Sizes = TypeVar("Sizes", "GridSizes", "TransformerSizes")
 
 CONFIG = "captioner.json"
 WEIGHTS = "captioner.safetensors"
-KINDS = {"grid": "trainers.captioners.grid:GridCaptioner"}
+KINDS = {
+    "grid": "trainers.captioners.grid:GridCaptioner",
+    "clip-reward": "trainers.captioners.transformer:TransformerCaptioner",
+}
 
 
 def save(captioner: Captioner, folder: Path) -> None:
@@ -60,14 +68,22 @@ def load(folder: Path, **options: Any) -> Captioner:
     folder = found_in(folder)
     try:
         told: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / CONFIG} cannot be read ({error})") from error
-    kind = told.get("captioner")
+        kind = str(told["captioner"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / CONFIG} cannot be read as a captioner's ({error})") from error
     if kind not in KINDS:
         raise InputError(f"{folder / CONFIG} names the captioner {kind!r}; known are {', '.join(KINDS)}")
-    captioner = _class_of(str(kind)).rebuild(told, vocabulary_of(told["vocabulary"], folder), **options)
+    try:
+        captioner = _class_of(kind).rebuild(told, vocabulary_of(told["vocabulary"], folder), **options)
+    except KeyError as error:
+        raise InputError(f"{folder / CONFIG} is damaged: it has no {error}") from error
     fill(captioner, tensors_of(folder / WEIGHTS), str(folder / WEIGHTS))
     return captioner.eval()
+
+
+def holds_captioner(folder: Path) -> bool:
+    """Whether a folder is a captioner's, or a run's with one."""
+    return any((candidate / CONFIG).is_file() for candidate in (folder, folder / "best", folder / "last"))
 
 
 def found_in(folder: Path) -> Path:
@@ -97,6 +113,26 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+
+
+def sizes_of(default: Sizes, told: Any) -> Sizes:
+    """The sizes that a configuration tells.
+
+    Args:
+        default: of the kind of captioner.
+        told: by the configuration: a number for each name.
+
+    Raises:
+        InputError: no table of numbers, or an unknown size.
+    """
+    known = {field.name for field in fields(default)}
+    if (
+        not isinstance(told, dict)
+        or not set(told) <= known
+        or not all(isinstance(v, (int, float)) for v in told.values())
+    ):
+        raise InputError(f"a captioner's sizes are {told!r}; they must be numbers for {', '.join(sorted(known))}")
+    return replace(default, **told)
 
 
 def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from capreward.encoders.spec import STATISTICS, Preprocessing
+from capreward.encoders.store_header import plain, told
 from capreward.errors import InputError
 from trainers.captioners.vocabulary import ClipVocabulary
 
 if TYPE_CHECKING:
     from capreward.encoders.loading import Clip
+    from capreward.encoders.store import FeatureStore
 
 
 class Tower(nn.Module):
@@ -35,8 +38,16 @@ class Tower(nn.Module):
         return inputs
 
     def frozen_parts(self) -> list[object]:
-        """What copies may share."""
+        """What is neither trained nor saved."""
         return []
+
+    def check_store(self, store: FeatureStore) -> None:
+        """Refuse stored features that this tower would not have given.
+
+        Raises:
+            InputError: what differs.
+        """
+        raise InputError(f"{store.path} holds features, and this captioner's tower takes pictures")
 
     def configuration(self) -> dict[str, Any]:
         """Its name and hash, or its sizes."""
@@ -48,7 +59,7 @@ class StoredTower(Tower):
 
     Args:
         shape: (S, D); a feature without tokens is one token.
-        encoder: what made them, as a feature store tells.
+        encoder: what made them, as a feature store tells; nothing is known of features from elsewhere.
     """
 
     def __init__(self, shape: tuple[int, int], encoder: dict[str, str] | None = None) -> None:
@@ -68,29 +79,77 @@ class StoredTower(Tower):
             raise InputError(f"this captioner takes features {list(self.shape)}; found {list(images.shape[1:])}")
         return images.reshape(len(images), *self.shape)
 
+    def check_store(self, store: FeatureStore) -> None:
+        """Refuse features of another shape, other weights or other image steps; precision may differ.
+
+        Raises:
+            InputError: what differs.
+        """
+        if store.kind != "image" or store.shape not in (self.shape, self.shape[1:] * (self.shape[0] == 1)):
+            what = f"{store.kind} features {list(store.shape)}"
+            raise InputError(f"{store.path} holds {what}; this captioner takes image features {list(self.shape)}")
+        if not self.encoder:
+            return
+        ours, theirs = self.encoder, store.fields
+        # One tower has several files: its tokens' digest says that two of them hold the same weights.
+        same = any(name in ours and ours[name] == theirs.get(name) for name in ("sha", "tokens"))
+        if not same or ("tokens" in ours) != ("tokens" in theirs):
+            raise InputError(
+                f"features in {store.path} are of {told(theirs, 'sha')}, this captioner looks through "
+                f"{told(ours, 'sha')}; embed the pictures anew with its tower"
+            )
+        for name in ("act", "prep"):
+            if ours.get(name) != theirs.get(name):
+                raise InputError(
+                    f"features in {store.path} were made with {told(theirs, name)}, this captioner's tower takes "
+                    f"{told(ours, name)}; embed the pictures anew"
+                )
+
     def configuration(self) -> dict[str, Any]:
         """Shape and origin."""
         return {"kind": "stored", "shape": list(self.shape), "encoder": self.encoder}
 
 
+class _Frozen:
+    """Keeps a model out of a module's parts, and one for all copies of it."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Frozen:
+        return self
+
+
 class ClipTower(StoredTower):
     """The tokens of a CLIP's image tower, before its last norm and projection (dico.md 2.1); frozen.
 
-    The CLIP is no part of the module: it is neither trained nor saved, and moves to the device of its first picture.
+    The CLIP is no part of the module: it is neither trained nor saved, copies of a captioner share it, and it moves to
+    the device of its first picture.
 
     Args:
         clip: loaded.
         source: what it was loaded from, to find it again.
+        side: of the pixels, where it is not the CLIP's own; for ResNets alone.
+        resize: ``shortest`` or ``squash``, where it is not the CLIP's own.
+
+    Attributes:
+        digest: of all that its tokens depend on, the same in every layout of one tower.
+
+    Raises:
+        InputError: a tower that has no tokens, or a side that it cannot take.
     """
 
-    def __init__(self, clip: Clip, source: str) -> None:
-        from capreward.encoders.image_tokens import image_tokens, tokens_shape
+    def __init__(self, clip: Clip, source: str, *, side: int | None = None, resize: str | None = None) -> None:
+        from capreward.encoders.image_tokens import image_tokens, token_spec, tokens_digest, tokens_shape
 
-        super().__init__(tokens_shape(clip.spec), {k: str(v) for k, v in clip.spec.fields().items()})
+        spec = token_spec(clip.spec, side, resize)
+        self.digest = tokens_digest(clip.model)
+        super().__init__(tokens_shape(spec), plain({**spec.fields(), "tokens": self.digest[:12]}))
         self.source = source
-        self.sha256 = clip.spec.sha256
-        self.preprocessing = clip.spec.preprocessing
-        self._clip = [clip.model]  # in a list, so that it is no submodule
+        self.sha256 = spec.sha256
+        self.preprocessing = spec.preprocessing
+        self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
+        self._frozen = _Frozen(clip.model)
         self._tokens = image_tokens
         self._tokenizer = clip.tokenizer
 
@@ -101,7 +160,7 @@ class ClipTower(StoredTower):
         if images.dtype != torch.uint8:
             return super().look(images)
         assert self.preprocessing is not None  # noqa: S101  # for the type checker: it is set above
-        model = self._clip[0]
+        model = self._frozen.model
         if next(model.parameters()).device != images.device:
             model.to(images.device)
         with torch.no_grad():
@@ -109,7 +168,7 @@ class ClipTower(StoredTower):
 
     def frozen_parts(self) -> list[object]:
         """The CLIP's model."""
-        return list(self._clip)
+        return [self._frozen.model]
 
     def vocabulary(self) -> ClipVocabulary:
         """The byte-pair encoding of the CLIP's own text tower.
@@ -122,8 +181,9 @@ class ClipTower(StoredTower):
         return ClipVocabulary(tokenizer=self._tokenizer)
 
     def configuration(self) -> dict[str, Any]:
-        """Source and hash of the weights."""
-        return {"kind": "clip", "source": self.source, "sha256": self.sha256, "shape": list(self.shape)}
+        """Source and hash of the weights, and the digest by which they are known in another file."""
+        known = {"source": self.source, "sha256": self.sha256, "tokens": self.digest, "shape": list(self.shape)}
+        return {"kind": "clip", **known, **self._steps, "act": self.encoder["act"], "prep": self.encoder["prep"]}
 
 
 class PatchTower(Tower):
@@ -200,13 +260,49 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
         return StoredTower(tuple(given["shape"]), given.get("encoder"))
     if kind != "clip":
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
-    from capreward.encoders.loading import load_clip
-
     source = str(options.pop("source", None) or given["source"])
-    clip = load_clip(source, **options)
-    if given.get("sha256") not in (None, clip.spec.sha256):
+    options = {**_loaded_with(given), **options}
+    tower = ClipTower(clip_of_source(source, **options), source, side=given.get("side"), resize=given.get("resize"))
+    same = given.get("tokens") == tower.digest or given.get("sha256") in (None, tower.sha256)
+    if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
         raise InputError(
             f"the captioner was trained on the tower {given['source']} ({str(given['sha256'])[:12]}), and {source} "
-            f"holds others ({clip.spec.sha256[:12]}); name the right weights with --tower"
+            f"holds others ({tower.sha256[:12]}); name the right weights with --tower"
         )
-    return ClipTower(clip, source)
+    for name in ("act", "prep"):
+        if given.get(name, tower.encoder[name]) != tower.encoder[name]:
+            raise InputError(
+                f"the captioner was trained with {told(given, name)}, and its tower {source} comes with "
+                f"{told(tower.encoder, name)}; load it with the same"
+            )
+    return tower
+
+
+def _loaded_with(given: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``load_clip`` that a tower was loaded with, where its file may not say them."""
+    found: dict[str, Any] = {}
+    if "act" in given:
+        found["quick_gelu"] = given["act"] == "quickgelu"
+    steps = str(given.get("prep", "")).split("-")
+    if len(steps) == 5 and steps[3] in STATISTICS:
+        found["statistics"], found["decode"] = steps[3], steps[4]
+    return found
+
+
+def clip_of_source(source: str, **options: Any) -> Clip:
+    """Load a tower from CLIP weights of any known layout, or from inside a captioner's checkpoint.
+
+    Args:
+        source: what :func:`capreward.encoders.loading.load_clip` takes, or a DiCO checkpoint.
+        options: of ``load_clip``.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another model.
+    """
+    from capreward.encoders.loading import load_clip
+    from trainers.captioners.layouts_dico import dico_tower, is_dico, read_dico
+
+    path = Path(source)
+    if path.exists() and is_dico(path):
+        return dico_tower(read_dico(path), **options)
+    return load_clip(source, **options)

@@ -105,7 +105,11 @@ def vocabulary_of(config: dict[str, Any], folder: Path) -> Vocabulary:
     if config.get("kind") == "clip":
         merges = config.get("merges")
         return ClipVocabulary(None if merges is None else folder / str(merges))
-    raise InputError(f"{folder} names the vocabulary {config.get('kind')!r}; known is clip")
+    if config.get("kind") == "words":
+        from trainers.captioners.words import read_words
+
+        return read_words(folder / Path(str(config.get("file"))).name)
+    raise InputError(f"{folder} names the vocabulary {config.get('kind')!r}; known are clip and words")
 
 
 def token_rows(vocabulary: Vocabulary, captions: Sequence[str], longest: int) -> Tensor:

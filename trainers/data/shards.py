@@ -171,6 +171,8 @@ def _notes(records: Sequence[ShardRecord]) -> Iterator[str]:
 
 
 def _nothing(source: str, records: Sequence[ShardRecord]) -> str:
+    if _problems(records, "mute") and not any(_problems(records, kind) for kind in ("bare", "unseen", "odd")):
+        return f"{source} holds pictures alone; give the file of their captions, and {source} as --images"
     why = "; ".join(_notes(records))
     others = list(dict.fromkeys(_problems(records, "others")))
     held = f"; other members end in {shorten(others)}" if others else ""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from capreward.data.files import cause
 from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import BytesPicture
 from capreward.data.rows import Options
 from capreward.errors import InputError
+from trainers.data.batch import Batch, Maker
 from trainers.data.dataset import Dataset, Item
 from trainers.data.order import permutation
-from trainers.data.reading import Chunk, Crops, from_workers, stacked
+from trainers.data.reading import IN_A_ROW, Chunk, Crops, from_workers, stacked
 from trainers.data.shards import captions_of
 
 if TYPE_CHECKING:
-    from trainers.data.batches import Batch, Batches, Maker
+    from trainers.data.batches import Batches
 
 BUFFER = 1000  # samples among which each one is drawn by lot
 
@@ -61,8 +62,6 @@ def stream_batches(batches: Batches, stream: Stream, epoch: int) -> Iterator[Bat
         InputError: fewer shards than ranks; when iterating: an address that cannot be read, or an epoch without a
             sample.
     """
-    from trainers.data.batches import Maker
-
     if len(stream.urls) < batches.world:
         raise InputError(
             f"{stream.source} is {len(stream.urls)} shards for {batches.world} processes; each needs one at least"
@@ -92,6 +91,8 @@ def _made(tasks: _Tasks, maker: Maker, workers: int) -> Iterator[Batch]:
 class _Share:
     """Samples of one worker of one rank, for ever: (epoch, place in it, item or sentence)."""
 
+    endless = True
+
     def __init__(self, stream: Stream, seed: int, rank: int, world: int, epoch: int) -> None:
         self.stream = stream
         self.seed = seed
@@ -114,6 +115,8 @@ class _Share:
 
 class _Pass:
     """The samples of one rank in one pass, in order."""
+
+    endless = False
 
     def __init__(self, stream: Stream, size: int, rank: int, world: int, limit: int | None) -> None:
         self.stream = stream
@@ -142,7 +145,7 @@ class _Tasks:
 
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        chunk, rows = Chunk([], [], []), []
+        chunk, rows, in_a_row = Chunk([], [], []), [], 0
         try:
             for epoch, place, item in self.share.samples(worker, workers):
                 if not chunk.keys:
@@ -153,7 +156,14 @@ class _Tasks:
                     rows.append(self.crops.of(item.picture))
                 except InputError as error:
                     chunk.broken.append(str(error))
+                    in_a_row += 1
+                    if self.share.endless and in_a_row == IN_A_ROW:
+                        source = self.share.stream.source
+                        raise InputError(
+                            f"{IN_A_ROW} samples of {source} in a row cannot be read; the last: {error}"
+                        ) from error
                     continue
+                in_a_row = 0
                 chunk.keys.append(item.key)
                 chunk.pictures.append(item.picture)
                 chunk.captions.append(item.captions)
@@ -175,6 +185,9 @@ def _iterable(tasks: _Tasks) -> Any:
     class Iterable(IterableDataset[Any]):
         def __iter__(self) -> Iterator[Any]:
             return iter(tasks)
+
+        def __reduce__(self) -> Any:
+            return _iterable, (tasks,)  # a class within a function has no name that a pickle could give
 
     return Iterable()
 
@@ -205,7 +218,14 @@ def _samples(url: str) -> Iterator[dict[str, Any]]:
     try:
         yield from tarfile_samples(iter([{"url": place}]))
     except Exception as error:  # curl, tar, the shell: what they raise is as manifold as what can go wrong
-        raise InputError(f"{url} cannot be streamed: {cause(error) or type(error).__name__}") from error
+        raise InputError(f"{url} cannot be streamed: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What went wrong; webdataset adds its own objects to an error's arguments, which help nobody."""
+    first = str(error.args[0]) if error.args else type(error).__name__
+    status = re.search(r"exit (\d+) \(read\)", first)
+    return f"the command that reads it ended with status {status[1]}" if status else first.partition(" @ ")[0]
 
 
 def _shuffled(items: Iterator[Item | str], lot: random.Random) -> Iterator[Item | str]:

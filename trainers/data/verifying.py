@@ -14,6 +14,8 @@ from capreward.data.rows import Options
 from capreward.errors import InputError
 from trainers.data.shards import captions_of
 
+END = 1024  # zero bytes that end a tar file
+
 
 @dataclass
 class Verified:
@@ -53,10 +55,19 @@ def verify(paths: Sequence[str], progress: Callable[[str, float, float], None] |
                 _look(path, member.name, member.offset_data, stream.read(member.size), kinds, found)
                 if progress is not None:
                     progress(path, sum(sizes[:number]) + member.offset_data, sum(sizes))
+            if not _ends(path):
+                found.damaged.append(f"{path} lacks the zeros at the end of a tar file: it may be cut short")
         except InputError as error:
             found.damaged.append(str(error))
         _judge(path, kinds, owners, found)
     return found
+
+
+def _ends(path: str) -> bool:
+    """Whether a tar file has its end mark; one that is cut between two members looks whole otherwise."""
+    with open(path, "rb") as stream:
+        stream.seek(max(os.path.getsize(path) - END, 0))
+        return stream.read() == bytes(END)
 
 
 def _look(path: str, name: str, offset: int, data: bytes, kinds: dict[str, dict[str, bytes]], found: Verified) -> None:

@@ -119,5 +119,5 @@ def _damaged(shard: str, error: tarfile.TarError, last: str) -> str:
     if zipped:
         return f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first"
     size = os.path.getsize(shard)
-    place = f" after the member {last}" if last else ""
+    place = f", the last member being {last}" if last else ""
     return f"{shard} ({size:,} bytes) is no whole tar file: {cause(error)}{place}; write or copy it again"

@@ -1,0 +1,136 @@
+"""Layers of CLIP-Caption-Reward's transformer: pre-norm on both sides, with a layer norm of its own."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainers.captioners.base import Cache
+from trainers.captioners.blocks import Attention, Live
+
+
+class StdNorm(nn.Module):
+    """``gain * (x - mean) / (std + eps) + bias``: the unbiased standard deviation, eps outside the root.
+
+    Args:
+        width: d.
+        eps: added to the standard deviation.
+    """
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.eps = eps
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[..., d] to [..., d]."""
+        spread, mean = torch.std_mean(states, dim=-1, keepdim=True)
+        return self.weight * (states - mean) / (spread + self.eps) + self.bias
+
+
+class FeedForward(nn.Module):
+    """Linear, ReLU, dropout, Linear.
+
+    Args:
+        width: d.
+        inner: between the two.
+        dropout: of the inner values.
+    """
+
+    def __init__(self, width: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.widen = nn.Linear(width, inner)
+        self.narrow = nn.Linear(inner, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[N, T, d] to [N, T, d]."""
+        found: Tensor = self.narrow(self.dropout(functional.relu(self.widen(states))))
+        return found
+
+
+class ImageLayer(nn.Module):
+    """Norm and attention, norm and feed-forward, each added to its input.
+
+    Args:
+        width: d.
+        heads: of the attention.
+        inner: of the feed-forward part.
+        dropout: of attention weights, inner values and outputs.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.self_norm = StdNorm(width)
+        self.self_attention = Attention(width, heads, dropout)
+        self.feed_norm = StdNorm(width)
+        self.feed = FeedForward(width, inner, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """[B, S, d] to [B, S, d]."""
+        normed = self.self_norm(states)
+        states = states + self.dropout(self.self_attention.attend(normed, *self.self_attention.keys_values(normed)))
+        total: Tensor = states + self.dropout(self.feed(self.feed_norm(states)))
+        return total
+
+
+class WordLayer(nn.Module):
+    """Norm and causal attention, norm and attention to the image, norm and feed-forward, each added to its input.
+
+    Args:
+        width: d.
+        heads: of both attentions.
+        inner: of the feed-forward part.
+        dropout: of attention weights, inner values and outputs.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.self_norm = StdNorm(width)
+        self.self_attention = Attention(width, heads, dropout)
+        self.cross_norm = StdNorm(width)
+        self.cross_attention = Attention(width, heads, dropout)
+        self.feed_norm = StdNorm(width)
+        self.feed = FeedForward(width, inner, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
+        """All needed positions at once: [M, d] to [M, d]; padding is there for the attention alone."""
+        states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
+        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
+
+    def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
+        """The newest position alone: [N, 1, d] to [N, 1, d]."""
+        attention, normed = self.self_attention, self.self_norm(states)
+        attended = attention.attend(normed, *cache.append(layer, *attention.keys_values(normed)))
+        states = states + self.dropout(attended)
+        attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
+        return self._fed(states + self.dropout(attended))
+
+    def _fed(self, states: Tensor) -> Tensor:
+        total: Tensor = states + self.dropout(self.feed(self.feed_norm(states)))
+        return total
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Positions as sines (even columns) and cosines (odd ones) of base 10,000: [length, width]."""
+    places = torch.arange(length, dtype=torch.float32).unsqueeze(1)
+    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * -(math.log(10000.0) / width))
+    table = torch.zeros(length, width)
+    table[:, 0::2] = torch.sin(places * rates)
+    table[:, 1::2] = torch.cos(places * rates)
+    return table
+
+
+def xavier(module: nn.Module) -> None:
+    """Xavier-uniform for every matrix, keys and values each for themselves; biases are left as they are."""
+    for name, parameter in module.named_parameters():
+        if parameter.dim() > 1:
+            parts = 2 if name.endswith("key_value.weight") else 1
+            for matrix in parameter.detach().chunk(parts):
+                nn.init.xavier_uniform_(matrix)

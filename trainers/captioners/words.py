@@ -1,0 +1,111 @@
+"""A vocabulary of whole words, as CLIP-Caption-Reward's files keep it."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from capreward.errors import InputError
+
+WORDS_FILE = "vocabulary.json"
+UNKNOWN = "UNK"
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class WordVocabulary:
+    """Words numbered from 1; 0 begins, ends and pads (clipreward.md 2.2).
+
+    Args:
+        words: all different, in the order of their numbers; ``UNK`` among them stands for every word that is not there.
+
+    Raises:
+        InputError: no words, an empty one, or one twice.
+    """
+
+    kind = "words"
+    bos = eos = pad = 0
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = [str(word) for word in words]
+        self._ids = {word: number for number, word in enumerate(self.words, 1)}
+        if not self.words or "" in self._ids or len(self._ids) < len(self.words):
+            raise InputError(
+                f"a vocabulary needs words that differ; found {len(self.words)} with {len(self._ids)} of them"
+            )
+        self.size = len(self.words) + 1
+
+    @classmethod
+    def of_index(cls, table: Mapping[Any, Any], where: str) -> WordVocabulary:
+        """From ``ix_to_word``, a table of words by their numbers ``"1"``, ``"2"``, ...
+
+        Raises:
+            InputError: numbers that do not run from 1 without a gap.
+        """
+        numbered = {str(number): word for number, word in table.items()}
+        wanted = [str(number) for number in range(1, len(numbered) + 1)]
+        if not wanted or any(number not in numbered for number in wanted):
+            raise InputError(f"{where}: ix_to_word must number its words from 1 on without a gap")
+        return cls([str(numbered[number]) for number in wanted])
+
+    @classmethod
+    def of_captions(cls, captions: Iterable[str], threshold: int = 5) -> WordVocabulary:
+        """The words of captions that occur more than ``threshold`` times, in order of first appearance.
+
+        ``UNK`` comes last if any word was dropped.
+
+        Raises:
+            InputError: no word is frequent enough.
+        """
+        counts = Counter(word for caption in captions for word in split_words(caption))
+        kept = [word for word, count in counts.items() if count > threshold]
+        return cls([*kept, UNKNOWN] if len(kept) < len(counts) else kept)
+
+    def encode(self, caption: str) -> list[int]:
+        """The ids of a caption's words in lower case, punctuation deleted.
+
+        Raises:
+            InputError: a word that is not there, in a vocabulary without ``UNK``.
+        """
+        unknown = self._ids.get(UNKNOWN, 0)
+        found = [self._ids.get(word, unknown) for word in split_words(caption)]
+        if 0 in found:
+            word = split_words(caption)[found.index(0)]
+            raise InputError(
+                f"the vocabulary has neither {word!r} of {caption!r} nor {UNKNOWN}; build it with more words"
+            )
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words, joined by blanks; pieces that end in ``@@`` run into the next."""
+        return " ".join(self.words[int(i) - 1] for i in ids if i != self.pad).replace("@@ ", "")
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write ``vocabulary.json``."""
+        text = json.dumps({"words": self.words}, ensure_ascii=False)
+        (folder / WORDS_FILE).write_text(text + "\n", encoding="utf-8")
+        return {"kind": self.kind, "file": WORDS_FILE}
+
+
+def split_words(caption: str) -> list[str]:
+    """The words of a caption as Karpathy's tokens have them: lower case, punctuation deleted."""
+    return caption.lower().translate(_PUNCTUATION).split()
+
+
+def read_words(path: Path) -> WordVocabulary:
+    """Read a ``vocabulary.json`` of a captioner, or a JSON file with ``ix_to_word`` (``cocotalk.json``).
+
+    Raises:
+        InputError: neither.
+    """
+    from capreward.encoders.folders import read_json
+
+    found = read_json(path)
+    if isinstance(found.get("words"), list):
+        return WordVocabulary(found["words"])
+    if isinstance(found.get("ix_to_word"), dict):
+        return WordVocabulary.of_index(found["ix_to_word"], str(path))
+    raise InputError(f"{path} has neither ix_to_word nor words; name CLIP-Caption-Reward's cocotalk.json")

@@ -1,0 +1,91 @@
+"""One batch, and how it is made of what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from capreward.data.images.decoded import DecodedPicture
+from capreward.errors import InputError
+from trainers.data.dataset import Dataset
+from trainers.data.reading import Chunk, Crops
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capreward.encoders.spec import Preprocessing
+
+
+@dataclass
+class Batch:
+    """B samples.
+
+    Attributes:
+        keys: of the samples.
+        pictures: what ``Samples.images`` takes: pictures, with the crops that rewards asked for, or stored features.
+        captions: of each sample, one or more.
+        pixels: uint8 [B, S, S, 3], crops for the captioner, not normalised; None for stored features.
+        features: float32 [B, *shape], where the pictures are stored features; else None.
+        broken: one sentence per sample that could not be read, and which another one replaces.
+        epoch: of the first sample, counted from 0.
+        position: of the first sample in the epoch, counted from 0.
+    """
+
+    keys: list[str]
+    pictures: list[Any]
+    captions: list[tuple[str, ...]]
+    pixels: Tensor | None
+    features: Tensor | None
+    broken: list[str]
+    epoch: int
+    position: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class Maker:
+    """Makes batches of what was read.
+
+    Args:
+        dataset: what was read.
+        preprocessing: of the captioner's pixels, if it wants any.
+        also: of the rewards.
+    """
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing | None, also: Sequence[Preprocessing]) -> None:
+        self.dataset = dataset
+        self.preprocessing = preprocessing
+        self.also = tuple(also)
+        self.crops = Crops([*([] if preprocessing is None else [preprocessing]), *also])
+
+    def batch(self, chunk: Chunk, epoch: int, position: int) -> Batch:
+        """The batch of a chunk."""
+        import torch
+
+        keys = chunk.keys or [self.dataset.keys[i] for i in chunk.indices]
+        pictures = chunk.pictures or [self.dataset.picture(i) for i in chunk.indices]
+        if len(chunk.blocks) == 1 and chunk.blocks[0].dtype == "float32":
+            features = torch.from_numpy(chunk.blocks[0])
+            return Batch(keys, pictures, chunk.captions, None, features, chunk.broken, epoch, position)
+        if self.also and chunk.blocks:
+            made = {p: chunk.blocks[self.crops.place(p)] for p in self.also}
+            pictures = [DecodedPicture(p, {q: made[q][n] for q in made}) for n, p in enumerate(pictures)]
+        pixels = None
+        if self.preprocessing is not None and chunk.blocks:
+            pixels = torch.from_numpy(chunk.blocks[self.crops.place(self.preprocessing)])
+        return Batch(keys, pictures, chunk.captions, pixels, None, chunk.broken, epoch, position)
+
+
+def check_sizes(batch_size: int, rank: int, world: int, workers: int) -> None:
+    """Refuse sizes that cannot be.
+
+    Raises:
+        InputError: what was found.
+    """
+    if batch_size < 1 or workers < 0 or not 0 <= rank < world:
+        raise InputError(
+            f"batches need batch_size >= 1, workers >= 0 and 0 <= rank < world; found batch_size {batch_size}, "
+            f"workers {workers}, rank {rank} of {world}"
+        )
