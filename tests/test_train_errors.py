@@ -207,7 +207,7 @@ def test_a_full_disk_while_logging_is_a_sentence(tmp_path, name):
 
 def test_everything_missing_is_told_together_and_nothing_is_made(tmp_path):
     extra = [
-        *("--optimizer", "dico", "--reward", "pacs(checkpoint=none.pth) + cider-d(df=gone.npz)"),
+        *("--optimizer", "dico", "--reward", "cider-d(df=gone.npz) + pax"),
         *("--captioner", "no/such/run", "--plugin", "none.py", "--track", "tensorbord"),
         *("--data", "missing.json", "--metrics", "cidre", *fields("data", count=None)),
     ]
@@ -215,9 +215,18 @@ def test_everything_missing_is_told_together_and_nothing_is_made(tmp_path):
     first, *lines = told.splitlines()
     assert re.match(r"Error: \d things must be mended before training can start:", first)
     assert all(line.startswith("  - ") for line in lines)
-    for part in ("none.pth", "none.py", "no/such/run", "tensorbord", "missing.json", "cidre"):
+    for part in ("gone.npz", "pax", "none.py", "no/such/run", "tensorbord", "missing.json", "cidre"):
         assert sum(part in line for line in lines) == 1, told
     assert not (tmp_path / "run").exists()
+
+
+def test_missing_weights_and_frequencies_are_told_together(tmp_path, xe):
+    reward = "pacs(checkpoint=none.pth) + cider-d(df=gone.npz) + clips(checkpoint=other.pth)"
+    extra = ["--optimizer", "dico", "--captioner", str(xe), "--reward", reward, *fields("optimizer", max_length=9)]
+    told = train(tmp_path, *extra, status=2)
+    assert "3 things must be mended before training can start:" in told
+    for part in ("none.pth", "gone.npz", "other.pth"):
+        assert sum(part in line for line in told.splitlines()) == 1, told
 
 
 @pytest.mark.parametrize(

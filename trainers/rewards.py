@@ -181,6 +181,27 @@ def load_rewards(
     return Rewards(evaluator, monitors, config), notes
 
 
+def wrong_terms(config: RewardConfig, dataset: Dataset | None, shared: Mapping[str, Any]) -> list[str]:
+    """What is wrong with each term of a reward for itself, so that all of it can be told at once."""
+    from capreward.expression import metrics_in, parse_list
+    from capreward.scoring import load_list
+
+    wrong = []
+    try:
+        named = [metric for node in parse_list(config.expression or "") for metric in metrics_in(node)]
+    except InputError as error:
+        return [str(error)]
+    for metric in named:
+        try:
+            evaluator = load_list(str(metric), **shared)[0]
+            if dataset is not None and len(dataset):
+                item = dataset[0]
+                evaluator.preprocessings(Samples([""], references=[list(item.captions)], images=[item.picture]))
+        except InputError as error:
+            wrong.append(str(error))
+    return wrong
+
+
 def training_frequencies(dataset: Dataset, folder: Path) -> tuple[Path, str]:
     """Count the n-grams of the training captions, once per run; the file and a sentence about it.
 
