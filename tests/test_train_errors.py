@@ -168,25 +168,26 @@ def test_held_out_pictures_that_cannot_be_read_are_named_once(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
-def test_a_full_disk_leaves_the_checkpoints_before(tmp_path):
+@pytest.mark.parametrize(
+    "share",
+    [pytest.param(0.5, id="weights"), pytest.param(1.5, id="moments", marks=pytest.mark.slow)],
+)
+def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
+    """The weights do not fit, or the optimizer's moments do not."""
     extra = ["--steps", "6", *QUIET, *fields("checkpoint", every=2)]
     train(tmp_path, *extra, "--steps", "2")
     run = tmp_path / "run"
     size = (run / "checkpoints/step-00000002/model.safetensors").stat().st_size
     before = {p: p.read_bytes() for p in (run / "checkpoints/step-00000002").iterdir()}
 
-    def limited(share):
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * share), resource.RLIM_INFINITY))
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * share), resource.RLIM_INFINITY))
 
-        return finish(start(tmp_path, *extra, preexec_fn=limit), 2)
-
-    for share in (0.5, 1.5):  # the weights do not fit; the optimizer's moments do not
-        told = only_error(limited(share))
-        assert f"cannot write {run}/checkpoints/step-00000004: " in told
-        assert told.endswith("; nothing before it is lost")
-        assert {p: p.read_bytes() for p in before} == before
-        assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000002"]
+    told = only_error(finish(start(tmp_path, *extra, preexec_fn=limit), 2))
+    assert f"cannot write {run}/checkpoints/step-00000004: " in told
+    assert told.endswith("; nothing before it is lost")
+    assert {p: p.read_bytes() for p in before} == before
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-00000002"]
     train(tmp_path, *extra)
     train(tmp_path, *extra, run="whole")
     assert same_weights(run, tmp_path / "whole")
