@@ -215,3 +215,21 @@ def test_chance_follows_from_seed_step_and_nothing_else(accelerator, captioner):
     assert drawn(0, 5) == drawn(0, 5)
     all_drawn = [tuple(drawn(seed, step)) for seed in (0, 1) for step in (0, 1, 2)]
     assert len(set(all_drawn)) == 6
+
+
+def test_references_learned_from_follow_from_seed_and_step(accelerator, captioner):
+    from trainers.data.batch import Batch
+
+    captions = [tuple(f"caption number {i} of {n}" for i in range(5)) for n in range(4)]
+    features = torch.zeros(4, 5, 12)
+    batch = Batch([str(n) for n in range(4)], [None] * 4, captions, None, features, [], 0, 0)
+
+    def taken(seed, step):
+        stepper = Stepper(captioner, captioner, None, make_optimizer("xe"), None, accelerator, seed)
+        generator = stepper.begin(step)
+        works = [stepper.collect(batch, generator, monitored=False, compared=False) for _ in range(2)]
+        return tuple(t for work in works for t in captioner.decode_text(work.candidates.tokens[:, 0]))
+
+    assert taken(0, 3) == taken(0, 3)
+    assert taken(0, 3)[:4] != taken(0, 3)[4:]  # two micro-batches of one step
+    assert len({taken(seed, step) for seed in (0, 1) for step in (0, 1, 2)}) == 6
