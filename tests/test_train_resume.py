@@ -35,7 +35,7 @@ def xe(tmp_path_factory):
 def asked(xe, optimizer):
     """The arguments of a run."""
     from_captioner = [] if optimizer == "xe" else ["--captioner", str(xe)]
-    return [*OPTIMIZERS[optimizer], *from_captioner, *KEPT, *fields("logging", every=3)]
+    return [*OPTIMIZERS[optimizer], *from_captioner, *KEPT, "--eval-every", "2", *fields("logging", every=3)]
 
 
 def shorten_to(run, step):
