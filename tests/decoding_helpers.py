@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from trainers.captioners.base import Memory
+from trainers.captioners.base import Captioner, Memory
 from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.tower import StoredTower
 
@@ -38,11 +38,13 @@ class Words:
         return " ".join(str(i) for i in ids)
 
 
-def grid(seed, words, *, images, width=16, heads=2, layers=2, longest=24, tokens=5, sharpness=6.0, end=0.0, inner=32):
+def grid(
+    seed, words, *, images, width=16, heads=2, layers=2, longest=24, tokens=5, sharpness=5.0, end=12, rise=0.0, inner=32
+):
     """A grid captioner with random weights and a memory for it.
 
-    ``sharpness`` scales its weights: a model that prefers some words. ``end`` is added to the end token's logit by way
-    of the last norm's bias, which all logits share.
+    ``sharpness`` scales its weights: a model that prefers some words. The end token's logit rises by about ``rise``
+    with every place and passes that of others about place ``end``.
     """
     generator = torch.Generator().manual_seed(seed)
     sizes = GridSizes(width, heads, inner, 0, layers, longest, 0.0)
@@ -52,9 +54,9 @@ def grid(seed, words, *, images, width=16, heads=2, layers=2, longest=24, tokens
             if "norm" not in name:
                 weights.copy_(torch.randn(weights.shape, generator=generator) * sharpness / width**0.5 / 2)
         captioner.words.weight.div_(sharpness / 3)
-        if end:
-            row = captioner.words.weight[words.eos]
-            captioner.final_norm.bias.add_(row * end / row.square().sum())
+        row = captioner.words.weight[words.eos]
+        places = torch.arange(longest).unsqueeze(1)
+        captioner.positions.weight.add_((places - end) * rise * row / row.norm())
     return captioner, Memory(torch.randn(images, tokens, width, generator=generator))
 
 
@@ -89,17 +91,62 @@ def transformers_twin(captioner):
 
 
 def transformers_decode(model, memory, **options):
-    """Tokens and, of beams, scores, by transformers' ``generate``."""
+    """Tokens [B * K, L] by transformers' ``generate``."""
+    import transformers
     from transformers.modeling_outputs import BaseModelOutput
+
+    transformers.logging.set_verbosity_error()
 
     found = model.generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=memory.states),
         use_cache=True,
-        return_dict_in_generate=True,
-        output_scores=False,
         **options,
     )
-    return found.sequences
+    return found
+
+
+@dataclass
+class TableCache:
+    """Where in its table each row is."""
+
+    places: torch.Tensor
+    images: torch.Tensor
+
+    def reorder(self, rows):
+        self.places = self.places[rows]
+        self.images = self.images[rows]
+
+    def keep(self, images, rows):
+        self.reorder(rows)
+
+
+class Table(Captioner):
+    """A captioner whose logits are looked up by the image and a number made of all tokens so far.
+
+    Its memory's states are the numbers of the images, [B, 1, 1]; its table is [images, P, V].
+    """
+
+    longest = 64
+    preprocessing = None
+
+    def __init__(self, table, words):
+        super().__init__()
+        self.table, self.vocabulary = table, words
+
+    def next(self, place, token):
+        return (place * 31 + token + 7) % self.table.shape[1]
+
+    def start(self, memory, longest):
+        images = memory.states.flatten().long()
+        return TableCache(torch.zeros_like(images), images)
+
+    def step(self, cache, tokens):
+        cache.places = self.next(cache.places, tokens)
+        return self.table[cache.images, cache.places]
+
+
+def table_memory(images):
+    return Memory(torch.tensor(images, dtype=torch.float32).view(-1, 1, 1))
 
 
 def _state(captioner):
@@ -115,8 +162,8 @@ def _state(captioner):
         ours, theirs = f"decoder.{number}.", f"transformer.h.{number}."
         for kind in ("weight", "bias"):
             joined = [own[f"{ours}self_attention.{part}.{kind}"] for part in ("query", "key_value")]
-            state[f"{theirs}attn.c_attn.{kind}"] = torch.cat(joined).T
+            state[f"{theirs}attn.c_attn.{kind}"] = torch.cat(joined).t()
             for name, other in LAYER.items():
                 weight = own[f"{ours}{name}.{kind}"]
-                state[f"{theirs}{other}.{kind}"] = weight.T
+                state[f"{theirs}{other}.{kind}"] = weight.t()
     return {name: weight.contiguous().clone() for name, weight in state.items()}

@@ -9,8 +9,9 @@ from clip_files import VIT, small_clip
 
 from capreward import InputError
 from capreward.data.images.preprocessing import normalise
-from trainers.captioners.layouts_dico import open_dico, read_dico
+from trainers.captioners.layouts_dico import is_dico, open_dico, read_dico
 from trainers.captioners.opening import open_captioner
+from trainers.captioners.tower import clip_of_source
 
 ROWS = 3
 
@@ -152,6 +153,15 @@ def test_what_does_not_fit_is_said_in_one_sentence(model, state, tmp_path, chang
     with pytest.raises(InputError, match=message) as raised:
         opened(folder)
     assert "\n" not in str(raised.value)
+
+
+def test_a_clip_beside_a_released_configuration_is_still_a_clip(model, state, tmp_path):
+    folder = write_released(tmp_path / "dico", state, model.config())
+    torch.save(small_clip().state_dict(), folder / "clip.pt")
+    assert not is_dico(folder / "clip.pt")
+    assert is_dico(folder / "pytorch_model.bin")
+    assert clip_of_source(str(folder / "clip.pt")).tokenizer is not None
+    assert clip_of_source(str(folder)).tokenizer is None  # the tower inside the checkpoint
 
 
 def test_configurations_of_other_models_are_refused(model, state, tmp_path):

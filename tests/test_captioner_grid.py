@@ -104,6 +104,25 @@ def test_dropout_is_for_training_alone(captioner, features):
     assert (noisy - captioner(features, tokens)).abs().max() > 1e-2
 
 
+@torch.no_grad()
+def test_in_training_a_step_drops_what_the_whole_pass_drops(vocabulary, features):
+    """With all but nothing dropped, the last norm's bias alone is left, whichever way words are read."""
+    torch.manual_seed(0)
+    sizes = GridSizes(width=32, heads=4, inner=64, encoder_layers=1, decoder_layers=2, longest=20, dropout=1 - 1e-9)
+    captioner = GridCaptioner(StoredTower((6, 24)), vocabulary, sizes).eval()
+    for parameter in captioner.parameters():
+        parameter.normal_(std=0.2)
+    memory = captioner.encode(features)
+    captioner.train()
+    logits = captioner.step(captioner.start(memory, 8), torch.full((4,), 320))
+    expected = captioner.words.weight @ captioner.final_norm.bias
+    torch.testing.assert_close(logits, expected.expand_as(logits), rtol=0, atol=1e-5)
+    tokens = captioner.token_rows(CAPTIONS)
+    whole = captioner.logprobs(memory, tokens)
+    mask = target_mask(vocabulary, tokens)
+    torch.testing.assert_close(whole[mask], torch.log_softmax(expected, 0)[tokens[:, 1:][mask]], rtol=0, atol=1e-5)
+
+
 def test_smoothing_and_gradients_reach_every_weight(captioner, features):
     tokens = captioner.token_rows(CAPTIONS)
     captioner.zero_grad()

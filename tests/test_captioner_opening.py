@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ def resnet_folder(tmp_path_factory):
 
 def grid(tower, seed=0):
     torch.manual_seed(seed)
-    return GridCaptioner(tower, ClipVocabulary(), GridSizes(**SMALL)).eval()
+    return GridCaptioner(tower, WordVocabulary(WORDS), GridSizes(**SMALL)).eval()
 
 
 def clip_tower(folder, **steps):
@@ -91,6 +92,21 @@ def test_a_captioner_of_words_is_read_as_it_was_written(resnet_folder, tmp_path)
     assert str(found.preprocessing).startswith("96-squash-")
     assert found.sizes.image_dropout == 0.4
     assert not any("places" in name for name in captioner.state_dict())  # sines need no file
+
+
+def test_merges_of_its_own_travel_with_a_captioner(tmp_path):
+    import open_clip
+
+    openai = gzip.decompress((Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz").read_bytes())
+    merges = tmp_path / "merges.txt.gz"
+    merges.write_bytes(gzip.compress(b"\n".join(openai.split(b"\n")[:301])))
+    captioner = GridCaptioner(StoredTower((3, 8)), ClipVocabulary(merges), GridSizes(**SMALL)).eval()
+    assert captioner.vocabulary.size == 2 * 256 + 300 + 2 + 1
+    captioner.save_pretrained(tmp_path / "c")
+    check_same(captioner, open_captioner(tmp_path / "c"), torch.randn(2, 3, 8))
+    own = tmp_path / "c" / "bpe.txt.gz"
+    own.write_bytes(own.read_bytes()[:100])
+    assert "bpe.txt.gz cannot be read" in refused(tmp_path / "c")
 
 
 def test_a_run_means_its_best_captioner_else_its_last(tmp_path):
@@ -264,6 +280,11 @@ def test_copies_share_the_frozen_tower(clip_folder):
     reference = copy.deepcopy(captioner)
     assert reference.tower._frozen.model is captioner.tower._frozen.model
     assert reference.words.weight is not captioner.words.weight
+    frozen = captioner.frozen_copy()
+    assert frozen.tower._frozen.model is captioner.tower._frozen.model
+    assert frozen.tower._frozen.tokenizer is captioner.tower._frozen.tokenizer
+    assert captioner.frozen_parts() == [captioner.tower._frozen.model]
+    assert not any(p.requires_grad for p in frozen.parameters())
     assert not any("tower" in name for name, _ in captioner.named_modules() if "." in name)
 
 

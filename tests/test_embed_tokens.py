@@ -15,7 +15,7 @@ from capreward import InputError, Samples
 from capreward.commands import main
 from capreward.data.images.listing import list_pictures
 from capreward.data.images.pictures import as_picture
-from capreward.data.images.preprocessing import prepare
+from capreward.data.images.preprocessing import normalise, prepare
 from capreward.encoders import embedding
 from capreward.encoders.embedding import embed_images
 from capreward.encoders.loading import load_clip
@@ -73,13 +73,26 @@ def test_tokens_are_those_before_the_last_norm(vit, photos):
     clip = load_clip(vit)
     tower = ClipTower(clip, vit)
     pixels = crops_of(photos, tower)
-    from capreward.data.images.preprocessing import normalise
-
     visual = clip.model.visual
     pooled = visual.ln_post(tower.look(pixels)[:, 0]) @ visual.proj
     torch.testing.assert_close(
         pooled, clip.model.encode_image(normalise(pixels, tower.preprocessing)), rtol=0, atol=1e-5
     )
+
+
+def test_a_grid_s_tokens_are_its_cells_row_by_row(resnet, photos):
+    clip = load_clip(resnet)
+    tower = ClipTower(clip, resnet)
+    pixels = crops_of(photos, tower)
+    grids = []
+    clip.model.visual.layer4.register_forward_hook(lambda _, __, grid: grids.append(grid))
+    clip.model.encode_image(normalise(pixels, tower.preprocessing))
+    tokens = tower.look(pixels)
+    assert grids[0].shape == (3, 256, 2, 2)
+    for row in range(2):
+        for column in range(2):
+            torch.testing.assert_close(tokens[:, 2 * row + column], grids[0][:, :, row, column], rtol=0, atol=1e-5)
+    assert (tokens[:, 1] - tokens[:, 2]).abs().max() > 1e-3
 
 
 def test_the_command_stores_tokens_and_goes_on(vit, resnet, photos, tmp_path):
@@ -153,6 +166,27 @@ def test_captioners_refuse_other_features(vit, resnet, photos, tmp_path):
         ClipTower(load_clip(resnet), resnet).check_store(FeatureStore(sides))
     with pytest.raises(InputError, match="takes pictures"):
         PatchTower(32, 32).check_store(store)
+
+
+def test_a_captioner_of_stored_tokens_takes_their_tower_for_pictures(resnet, vit, photos, tmp_path):
+    embed_images(TokenEncoder(load_clip(resnet), side=96, resize="squash"), *list_pictures(photos), tmp_path / "s")
+    store = FeatureStore(tmp_path / "s")
+    stored = StoredTower(store.shape, store.fields)
+    with pytest.raises(InputError, match="no tower for pictures; name the one with --tower"):
+        stored.look(torch.zeros(1, 96, 96, 3, dtype=torch.uint8))
+    tower = tower_of(stored.configuration(), source=resnet)
+    torch.testing.assert_close(tower.look(crops_of(photos, tower)), store.features(range(3)), rtol=0, atol=1e-4)
+    assert tower_of(tower.configuration()).preprocessing == tower.preprocessing
+    for configuration, message in (
+        (StoredTower((5, 128)).configuration(), "stored features of unknown origin"),
+        (StoredTower((1, 32), {"model": "x", "sha": "1", "prep": "2"}).configuration(), "trained on pooled features"),
+        (PatchTower(32, 32).configuration(), "trained its own tower"),
+    ):
+        with pytest.raises(InputError, match=message):
+            tower_of(configuration, source=vit)
+    other = str(saved_clip(tmp_path / "other.pt", (small_clip(seed=3, vision=RESNET), RESNET)))
+    with pytest.raises(InputError, match="holds others"):
+        tower_of(stored.configuration(), source=other)
 
 
 def test_a_feature_of_one_token_is_no_pooled_feature(tmp_path, vit, photos):

@@ -14,6 +14,10 @@ from capreward.errors import InputError, ProgramError
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
+    "caption": ("trainers.commands.caption:caption", "Caption images."),
+    "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
+    "report": ("trainers.commands.report:report", "Write an HTML report of training runs."),
+    "demo": ("trainers.commands.demo:demo", "Train and compare captioners on the scenes world, in minutes."),
     "embed": ("capreward.commands.embed:embed", "Write features of images or captions into a store."),
     "weights": ("capreward.commands.weights:weights", "Show which weights each evaluator needs and finds."),
     "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),

@@ -54,12 +54,8 @@ def system_of(
     before: Samples | None = None,
 ) -> tuple[SystemResult, list[str]]:
     """Score one file of captions; the result and the notes on it. The items of ``before`` need no second encoding."""
-    import numpy as np
-
     from capreward.data import match
-    from capreward.reports.results import SystemResult
-    from capreward.scoring import evaluate, samples_of
-    from capreward.stats.bootstrap import intervals
+    from capreward.scoring import samples_of
 
     table, known = _candidates(path, found, references, options)
     met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
@@ -69,12 +65,41 @@ def system_of(
     if before is not None and options["images"] is not None:
         samples.share_items(before)
     drop = options["drop_candidate_from_references"]
-    scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=bar.step)
-    drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
-    n_images = len(np.unique(samples.item))
     reports = [met.report, *([shown.report] if shown else [])]
-    notes = [*met.notes, *(shown.notes if shown else ()), *scores.notes]
-    return SystemResult(name, scores, drawn, n_images, "; ".join(reports), samples), notes
+    result = judged(name, samples, found, bootstrap, "; ".join(reports), drop=drop, progress=bar.step)
+    return result, [*met.notes, *(shown.notes if shown else ()), *result.scores.notes]
+
+
+def judged(
+    name: str,
+    samples: Samples,
+    found: Sequence[Evaluator],
+    bootstrap: Bootstrap | None,
+    matched: str,
+    *,
+    drop: bool = False,
+    progress: Callable[[str, float, float], None] | None = None,
+) -> SystemResult:
+    """Score samples, with intervals where they are asked for.
+
+    Args:
+        name: of the system.
+        samples: what it said.
+        found: the metrics.
+        bootstrap: how intervals are drawn; None for none.
+        matched: how captions met their items, for people.
+        drop: leave out references that equal a candidate of their image.
+        progress: called as (what, done, total).
+    """
+    import numpy as np
+
+    from capreward.reports.results import SystemResult
+    from capreward.scoring import evaluate
+    from capreward.stats.bootstrap import intervals
+
+    scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=progress)
+    drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
+    return SystemResult(name, scores, drawn, len(np.unique(samples.item)), matched, samples)
 
 
 def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:

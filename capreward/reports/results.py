@@ -84,6 +84,7 @@ LABELS = {
     "cider-d": "CIDEr-D",
     "spice": "SPICE",
     "self-cider": "Self-CIDEr",
+    "judge": "held-out judge",
 }
 
 

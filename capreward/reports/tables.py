@@ -18,7 +18,7 @@ def rich_table(results: Results, *, percent: bool = False) -> Table:
 
     def cell(system: SystemResult, column: Score) -> Text:
         value = system.scores[column.name].value
-        best = _best(results, column)
+        best = best_value(results, column)
         text = Text(format_value(value, column, percent=percent), style="bold" if value == best else "")
         bounds = system.intervals.get(column.name)
         return text.append(f"  {_interval(bounds, column, percent)}", style="not bold dim") if bounds else text
@@ -66,12 +66,13 @@ def latex(results: Results, *, percent: bool = False) -> str:
             value = system.scores[column.name].value
             text = format_value(value, column, percent=percent)
             several = len(results.systems) > 1
-            cells.append(rf"\textbf{{{text}}}" if several and value == _best(results, column) else text)
+            cells.append(rf"\textbf{{{text}}}" if several and value == best_value(results, column) else text)
         lines.append(" & ".join([_escape(system.name), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _best(results: Results, column: Score) -> float | None:
+def best_value(results: Results, column: Score) -> float | None:
+    """The best value of a column; None for one system alone, or where neither direction is better."""
     values = [s.scores[column.name].value for s in results.systems]
     known = [v for v in values if v == v]
     if len(results.systems) < 2 or not known or column.higher_is_better is None:

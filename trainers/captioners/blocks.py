@@ -71,9 +71,9 @@ class Attention(nn.Module):
         key, value = both.chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
-    def attend(self, states: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         """Let [N, T, d] attend to all keys; see ``mix``."""
-        attended: Tensor = self.out(self.mix(self.query(states), key, value))
+        attended: Tensor = self.out(self.mix(self.query(states), key, value, bias))
         return attended
 
     def over_words(self, states: Tensor, live: Live) -> Tensor:
@@ -87,13 +87,16 @@ class Attention(nn.Module):
         attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *cross)))
         return attended
 
-    def mix(self, queries: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -> Tensor:
+    def mix(
+        self, queries: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, causal: bool = False
+    ) -> Tensor:
         """The values that queries attend to; where there are B images for N = B * K rows, K rows share an image's keys.
 
         Args:
             queries: [N, T, d], projected.
             key: [B, heads, S, d / heads].
             value: like ``key``.
+            bias: added to the logits, [N, 1, T, S], where there are as many images as rows.
             causal: position t sees keys 0..t.
 
         Returns:
@@ -104,7 +107,7 @@ class Attention(nn.Module):
         if len(key) != rows:  # [N, heads, T, w] to [B, heads, K * T, w]: an image's keys are read once for its K rows
             query = query.reshape(len(key), -1, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
         dropout = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal)
+        found = functional.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
         if len(key) != rows:
             found = found.reshape(*found.shape[:2], -1, length, found.shape[-1]).transpose(1, 2).flatten(0, 1)
         return found.transpose(1, 2).reshape(rows, length, width)
@@ -165,10 +168,12 @@ class DecoderLayer(nn.Module):
         return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
-        """The newest position alone: [N, 1, d] to [N, 1, d]."""
+        """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
         attention, normed = self.self_attention, self.self_norm(states)
-        states = states + attention.attend(normed, *cache.append(layer, *attention.keys_values(normed)))
-        return self._fed(states + self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer]))
+        known = cache.extend(layer, *attention.keys_values(normed))
+        states = states + self.dropout(attention.attend(normed, *known))
+        attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
+        return self._fed(states + self.dropout(attended))
 
     def _fed(self, states: Tensor) -> Tensor:
         fed = self.narrow(functional.gelu(self.widen(self.feed_norm(states)), approximate="tanh"))

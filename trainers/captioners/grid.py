@@ -133,15 +133,16 @@ class GridCaptioner(Captioner):
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""
         cross = [layer.cross_attention.keys_values(memory.states) for layer in self.layers]
-        return Cache(cross, len(memory), min(longest, self.longest))
+        return Cache(cross, len(memory), min(longest, self.longest), own=True)
 
     def step(self, cache: Cache, tokens: Tensor) -> Tensor:
         """Logits [N, V] after the newest tokens [N]."""
-        states = (self.words(tokens) + self.positions.weight[cache.length]).unsqueeze(1)
+        states = self.dropout(self.words(tokens) + self.positions.weight[cache.length])
+        states = states.view(cache.images, -1, states.shape[-1])
         for number, layer in enumerate(self.layers):
             states = layer.step(states, cache, number)
         cache.length += 1
-        logits: Tensor = self.final_norm(states.squeeze(1)) @ self.words.weight.T
+        logits: Tensor = self.final_norm(states).flatten(0, 1) @ self.words.weight.T
         return logits
 
     def configuration(self) -> dict[str, Any]:

@@ -84,9 +84,9 @@ def is_dico(path: Path) -> bool:
         InputError: a configuration or a file that cannot be read.
     """
     from capreward.encoders.checkpoint import read_checkpoint
+    from capreward.encoders.folders import WEIGHT_FILES
 
-    folder = path if path.is_dir() else path.parent
-    if (folder / CONFIG).is_file() and _config(folder).get("model_type") == MODEL_TYPE:
+    if (path.is_dir() or path.name in WEIGHT_FILES) and _config(path):
         return True
     if path.suffix not in (".bin", ".safetensors") or not path.is_file():
         return False
@@ -111,7 +111,7 @@ def read_dico(path: Path) -> Released:
             f"{path} is no DiCO checkpoint: none of its {len(checkpoint.tensors):,} tensors is {ANCHOR}; "
             f"found {shorten(list(checkpoint.tensors))}"
         )
-    return Released(path, checkpoint.tensors, paths, _config(path if path.is_dir() else path.parent))
+    return Released(path, checkpoint.tensors, paths, _config(path))
 
 
 def open_dico(
@@ -204,10 +204,13 @@ class _Table:
             raise InputError(f"{self.where} has {shorten(left)}, which no DiCO checkpoint has")
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(path: Path) -> dict[str, Any]:
+    """DiCO's configuration in a folder or beside a file; empty where there is none, or another model's."""
     from capreward.encoders.folders import read_json
 
-    return read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    file = (path if path.is_dir() else path.parent) / CONFIG
+    found = read_json(file) if file.is_file() else {}
+    return found if found.get("model_type") == MODEL_TYPE else {}
 
 
 def _check_tower(released: Released, tower: Any, source: str) -> None:

@@ -74,7 +74,9 @@ class StoredTower(Tower):
             InputError: pixels, or features of another shape.
         """
         if images.dtype == torch.uint8:
-            raise InputError("this captioner was trained on stored features and has no tower for pictures")
+            raise InputError(
+                "this captioner was trained on stored features and has no tower for pictures; name the one with --tower"
+            )
         if tuple(images.shape[1:]) not in (self.shape, self.shape[1:] * (self.shape[0] == 1)):
             raise InputError(f"this captioner takes features {list(self.shape)}; found {list(images.shape[1:])}")
         return images.reshape(len(images), *self.shape)
@@ -111,10 +113,11 @@ class StoredTower(Tower):
 
 
 class _Frozen:
-    """Keeps a model out of a module's parts, and one for all copies of it."""
+    """Keeps a CLIP out of a module's parts, and one for all copies of it."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, clip: Clip) -> None:
+        self.model = clip.model
+        self.tokenizer = clip.tokenizer
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Frozen:
         return self
@@ -149,9 +152,8 @@ class ClipTower(StoredTower):
         self.sha256 = spec.sha256
         self.preprocessing = spec.preprocessing
         self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
-        self._frozen = _Frozen(clip.model)
+        self._frozen = _Frozen(clip)
         self._tokens = image_tokens
-        self._tokenizer = clip.tokenizer
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens [B, S, D] of crops, in float32; stored features of this very tower pass through."""
@@ -176,9 +178,9 @@ class ClipTower(StoredTower):
         Raises:
             InputError: a text tower with a tokenizer of another kind.
         """
-        if not hasattr(self._tokenizer, "bpe_ranks"):
+        if not hasattr(self._frozen.tokenizer, "bpe_ranks"):
             raise InputError(f"{self.source} has a tokenizer of another kind; give captioner.vocabulary=clip")
-        return ClipVocabulary(tokenizer=self._tokenizer)
+        return ClipVocabulary(tokenizer=self._frozen.tokenizer)
 
     def configuration(self) -> dict[str, Any]:
         """Source and hash of the weights, and the digest by which they are known in another file."""
@@ -247,26 +249,33 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
     Args:
         configuration: ``{"kind": "clip", "source": ...}``, ``{"kind": "patch", ...}`` or ``{"kind": "stored", ...}``.
         options: of :func:`capreward.encoders.loading.load_clip`; ``source`` in place of the one named, where the
-            weights lie elsewhere now.
+            weights lie elsewhere now, and to look at pictures with a captioner of stored tokens.
 
     Raises:
         InputError: an unknown kind, weights that are not found, or others than those the captioner was trained with.
     """
     given = dict(configuration)
     kind = given.pop("kind", None)
+    named = options.pop("source", None)
     if kind == "patch":
+        if named is not None:
+            raise InputError("this captioner trained its own tower, which lies in its weights; leave --tower out")
         return PatchTower(**given)
     if kind == "stored":
-        return StoredTower(tuple(given["shape"]), given.get("encoder"))
-    if kind != "clip":
+        if named is None:
+            return StoredTower(tuple(given["shape"]), given.get("encoder"))
+        given = _made_features(given)
+    elif kind != "clip":
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
-    source = str(options.pop("source", None) or given["source"])
+    source = str(named or given["source"])
     options = {**_loaded_with(given), **options}
     tower = ClipTower(clip_of_source(source, **options), source, side=given.get("side"), resize=given.get("resize"))
-    same = given.get("tokens") == tower.digest or given.get("sha256") in (None, tower.sha256)
+    known = [(given[n], full) for n, full in (("tokens", tower.digest), ("sha256", tower.sha256)) if given.get(n)]
+    same = not known or any(full.startswith(start) for start, full in known)
     if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
+        own = f"{given['source']} ({str(given.get('sha256', 'unknown'))[:12]})"
         raise InputError(
-            f"the captioner was trained on the tower {given['source']} ({str(given['sha256'])[:12]}), and {source} "
+            f"the captioner was trained on the tower {own}, and {source} "
             f"holds others ({tower.sha256[:12]}); name the right weights with --tower"
         )
     for name in ("act", "prep"):
@@ -276,6 +285,18 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
                 f"{told(tower.encoder, name)}; load it with the same"
             )
     return tower
+
+
+def _made_features(given: dict[str, Any]) -> dict[str, Any]:
+    """The tower that made the tokens which a captioner was trained on, so that it can look at pictures itself."""
+    encoder = given.get("encoder") or {}
+    if not {"model", "sha", "prep", "tokens"} <= set(encoder):
+        what = "pooled features" if encoder else "stored features of unknown origin"
+        raise InputError(f"this captioner was trained on {what}, which no tower of --tower gives; leave it out")
+    side, resize, *_ = str(encoder["prep"]).split("-")
+    steps = {"side": int(side), "resize": resize, "act": encoder.get("act"), "prep": encoder["prep"]}
+    found = {"source": encoder["model"], "sha256": encoder["sha"], "tokens": encoder["tokens"], **steps}
+    return {"shape": given["shape"], **{name: value for name, value in found.items() if value is not None}}
 
 
 def _loaded_with(given: dict[str, Any]) -> dict[str, Any]:

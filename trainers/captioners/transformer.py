@@ -108,6 +108,10 @@ class TransformerCaptioner(Captioner):
         """The tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
         return self.tower.look(images)
 
+    def frozen_parts(self) -> list[object]:
+        """The tower's CLIP."""
+        return self.tower.frozen_parts()
+
     def encode(self, inputs: Tensor) -> Memory:
         """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
         states = self.image_dropout(torch.relu(self.bridge(self.tower.learn(inputs))))
@@ -128,15 +132,15 @@ class TransformerCaptioner(Captioner):
     def start(self, memory: Memory, longest: int) -> Cache:
         """A cache of one row per image."""
         cross = [layer.cross_attention.keys_values(memory.states) for layer in self.layers]
-        return Cache(cross, len(memory), min(longest, self.longest))
+        return Cache(cross, len(memory), min(longest, self.longest), own=True)
 
     def step(self, cache: Cache, tokens: Tensor) -> Tensor:
         """Logits [N, V] after the newest tokens [N]."""
-        states = self._embedded(tokens.unsqueeze(1), self.places[cache.length : cache.length + 1])
+        states = self._embedded(tokens.view(cache.images, -1), self.places[cache.length])
         for number, layer in enumerate(self.layers):
             states = layer.step(states, cache, number)
         cache.length += 1
-        logits: Tensor = self.head(self.final_norm(states.squeeze(1)))
+        logits: Tensor = self.head(self.final_norm(states).flatten(0, 1))
         return logits
 
     def _embedded(self, tokens: Tensor, places: Tensor) -> Tensor:

@@ -105,9 +105,9 @@ class WordLayer(nn.Module):
         return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
-        """The newest position alone: [N, 1, d] to [N, 1, d]."""
+        """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
         attention, normed = self.self_attention, self.self_norm(states)
-        attended = attention.attend(normed, *cache.append(layer, *attention.keys_values(normed)))
+        attended = attention.attend(normed, *cache.extend(layer, *attention.keys_values(normed)))
         states = states + self.dropout(attended)
         attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
         return self._fed(states + self.dropout(attended))

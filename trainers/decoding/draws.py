@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.decoding.best import BLOCK, likeliest, row_chunks
+from trainers.decoding.best import BLOCK, WIDE, chunks, in_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def draw(logits: Tensor, uniforms: Tensor, settings: Decoding, forbidden: Sequen
     The order is that of transformers: temperature, then ``top_k``, then ``top_p`` of what is left.
 
     Args:
-        logits: [N, V]; left as they are.
+        logits: [N, V], in any precision; left as they are.
         uniforms: float64 [N, M] in [0, 1), one for each draw.
         settings: ``temperature``, ``top_k`` and ``top_p``.
         forbidden: token ids that are never drawn.
@@ -32,53 +32,42 @@ def draw(logits: Tensor, uniforms: Tensor, settings: Decoding, forbidden: Sequen
     Returns:
         Log-probabilities float32 [N, M], the model's own, and tokens int64 [N, M].
     """
-    found = [_draw(logits[rows].float(), uniforms[rows], settings, forbidden) for rows in row_chunks(logits)]
-    values, tokens = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return values, tokens
+    values, tokens = [], []
+    for rows in chunks(len(logits), logits.shape[1], logits.device):
+        table = logits[rows].float()
+        weights = torch.softmax(table / settings.temperature if settings.temperature != 1 else table, -1)
+        for token in forbidden:
+            weights[:, token] = 0
+        found = _draw(weights, uniforms[rows], settings, weights.shape[1] - len(forbidden))
+        own = weights if settings.temperature == 1 else torch.softmax(table, -1)
+        values.append(own.gather(1, found).log_())
+        tokens.append(found)
+    return torch.cat(values), torch.cat(tokens)
 
 
-def _draw(logits: Tensor, uniforms: Tensor, settings: Decoding, forbidden: Sequence[int]) -> tuple[Tensor, Tensor]:
-    few = logits.shape[1] - len(forbidden)
-    if 0 < settings.top_k < few:
-        values, tokens = likeliest(logits, settings.top_k, forbidden)
+def _draw(weights: Tensor, uniforms: Tensor, settings: Decoding, allowed: int) -> Tensor:
+    if 0 < settings.top_k < allowed:
+        best, tokens = weights.topk(settings.top_k, dim=1)
     elif settings.top_p < 1:
-        values, tokens = _nucleus(logits, settings, forbidden, few)
+        best, tokens = _with_nucleus(weights, settings.top_p, allowed)
     else:
-        return _draw_from_all(logits, uniforms, settings.temperature, forbidden)
-    weights = torch.softmax(values / settings.temperature, dim=-1)
+        return invert(weights, uniforms)
     if settings.top_p < 1:
-        before = weights.cumsum(-1) - weights
-        weights = weights.masked_fill(before >= settings.top_p, 0)
-        weights[:, 0] = weights[:, 0].clamp(min=torch.finfo(weights.dtype).tiny)
-    place = invert(weights, uniforms)
-    return values.gather(1, place), tokens.gather(1, place)
+        if settings.top_k:
+            best = best / best.sum(1, keepdim=True)
+        outside = best.double().cumsum(1) - best >= settings.top_p  # the first is inside, whatever it weighs
+        best = best.masked_fill(outside, 0)
+    return tokens.gather(1, invert(best, uniforms))
 
 
-def _nucleus(logits: Tensor, settings: Decoding, forbidden: Sequence[int], few: int) -> tuple[Tensor, Tensor]:
-    """Tokens that hold the nucleus of every row: some of them where that is seen without waiting, else all, sorted."""
-    if logits.device.type == "cpu" and few > 2 * NUCLEUS:
-        values, tokens = likeliest(logits, NUCLEUS, forbidden)
-        heated = logits / settings.temperature
-        heated[:, list(forbidden)] = -torch.inf
-        own = logits.logsumexp(-1, keepdim=True)
-        shares = ((values + own) / settings.temperature - heated.logsumexp(-1, keepdim=True)).exp().sum(-1)
-        if bool((shares > settings.top_p + 1e-4).all()):
-            return values, tokens
-    return likeliest(logits, few, forbidden)
-
-
-def _draw_from_all(
-    logits: Tensor, uniforms: Tensor, temperature: float, forbidden: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    top = logits.amax(-1, keepdim=True)
-    weights = (logits - top).exp_()
-    total = weights.sum(-1, keepdim=True).log_() + top
-    if temperature != 1:
-        weights = ((logits - top) / temperature).exp_()
-    if forbidden:
-        weights[:, list(forbidden)] = 0
-    tokens = invert(weights, uniforms)
-    return logits.gather(1, tokens) - total, tokens
+def _with_nucleus(weights: Tensor, top_p: float, allowed: int) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens, enough to hold the nucleus of every row: all of them, sorted, where that is not known."""
+    weights = weights / weights.sum(1, keepdim=True)
+    if weights.device.type == "cpu" and allowed > 2 * NUCLEUS:
+        best, tokens = weights.topk(NUCLEUS, dim=1)
+        if bool((best.sum(1) > top_p + 1e-4).all()):
+            return best, tokens
+    return weights.sort(dim=1, descending=True, stable=True)
 
 
 def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
@@ -91,20 +80,24 @@ def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
     Returns:
         int64 [N, M].
     """
-    if weights.shape[1] <= 4 * BLOCK:
+    if weights.shape[1] < WIDE:
         return _invert(weights, uniforms)[0]
-    fill = -weights.shape[1] % BLOCK
-    blocks = torch.nn.functional.pad(weights, (0, fill)).view(len(weights), -1, BLOCK)
-    block, rest = _invert(blocks.sum(-1), uniforms)
-    rows = torch.arange(len(weights), device=weights.device).unsqueeze(1).expand_as(block)
-    inner = _invert(blocks[rows, block].flatten(0, 1), rest.flatten().unsqueeze(1))[0]
-    return block * BLOCK + inner.view_as(block)
+    blocks, tail = in_blocks(weights)
+    sums = blocks.sum(2)
+    if tail.shape[1]:
+        sums = torch.cat([sums, tail.sum(1, keepdim=True)], 1)
+    block, rest = _invert(sums, uniforms)
+    draws, width = uniforms.shape[1], weights.shape[1]
+    places = block.unsqueeze(2) * BLOCK + torch.arange(BLOCK, device=weights.device)
+    inner = weights.gather(1, places.clamp(max=width - 1).flatten(1)).view(places.shape)
+    inner = inner.masked_fill(places >= width, 0).flatten(0, 1)
+    return block * BLOCK + _invert(inner, rest.view(-1, 1))[0].view(-1, draws)
 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Places and, in [0, 1), how far into the place's own weight the value lies."""
-    sums = weights.double().cumsum(-1)
-    wanted = uniforms * sums[:, -1:]
+    sums = weights.double().cumsum(1)
+    wanted = uniforms * sums[:, -1:]  # below the sum, for uniforms are below 1 by at least 2 ** -53
     place = torch.searchsorted(sums, wanted, right=True)
     weight = weights.gather(1, place).double()
     rest = (wanted - (sums.gather(1, place) - weight)) / weight

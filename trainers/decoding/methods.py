@@ -37,6 +37,8 @@ def decode(
         InputError: settings that the captioner cannot meet.
     """
     forbidden = _forbidden(captioner, settings)
+    if not len(memory):
+        return _nothing(captioner, memory, settings)
     if settings.method in ("greedy", "sample"):
         return grow(captioner, memory, settings, forbidden, generator)
     return search(captioner, memory, settings, forbidden)
@@ -102,6 +104,12 @@ def diverse_beam_search(captioner: Captioner, memory: Memory, **settings: Any) -
         search alone.
     """
     return decode(captioner, memory, Decoding(method="diverse", **settings))
+
+
+def _nothing(captioner: Captioner, memory: Memory, settings: Decoding) -> Decoded:
+    """Of no images."""
+    empty = torch.zeros((0, settings.per_image), dtype=torch.long, device=memory.states.device)
+    return Decoded(empty.unsqueeze(2) + captioner.vocabulary.bos, empty, empty.float(), empty.bool())
 
 
 def _forbidden(captioner: Captioner, settings: Decoding) -> list[list[int]]:

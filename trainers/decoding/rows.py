@@ -9,7 +9,7 @@ import torch
 from trainers.decoding.best import greatest
 from trainers.decoding.draws import draw
 from trainers.decoding.settings import Decoded, Decoding
-from trainers.decoding.syncing import worth_dropping, worth_looking
+from trainers.decoding.syncing import fill_holes, worth_dropping, worth_looking
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class Rows:
         """
         ended = self.ended[self.live]
         left = (~ended).sum(1)
-        images = left.nonzero().squeeze(1)
+        images = fill_holes(left > 0)
         width = int(left.max()) if len(images) else 0
         before = self.live.shape
         if len(images) and not worth_dropping(before.numel(), len(images) * width):
@@ -89,7 +89,7 @@ def grow(
         [B, K].
     """
     cache = captioner.start(memory, settings.max_length)
-    count, device = settings.per_image, cache.words.device
+    count, device = settings.per_image, memory.states.device
     rows = Rows(len(memory), settings, captioner, device)
     uniforms = _uniforms(rows, settings, generator)
     fed = rows.tokens[::count, 0]
@@ -112,7 +112,7 @@ def grow(
                     break
                 cache.keep(*kept)
                 fed = fed[kept[1]]
-    width = 1 + int(rows.lengths.max()) if len(memory) else 1
+    width = 1 + int(rows.lengths.max())
     shape = (len(memory), count)
     return Decoded(
         rows.tokens[:, :width].reshape(*shape, width),

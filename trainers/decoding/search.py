@@ -10,7 +10,7 @@ from capreward.errors import InputError
 from trainers.decoding.best import likeliest
 from trainers.decoding.hypotheses import Hypotheses
 from trainers.decoding.settings import Decoded, Decoding
-from trainers.decoding.syncing import worth_dropping, worth_looking
+from trainers.decoding.syncing import fill_holes, worth_dropping, worth_looking
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,50 +41,47 @@ class Beams:
         self.finished = Hypotheses((*shape, settings.max_length), pad, device)
         self.done = torch.zeros(shape[:2], dtype=torch.bool, device=device)
 
-    def advance(self, at: int, values: Tensor, words: Tensor) -> Tensor:
+    def advance(self, at: int, values: Tensor, parents: Tensor, words: Tensor) -> Tensor:
         """Take the step to place ``at``.
 
         Args:
             at: tokens that the beams have, the begin token included.
-            values: [B, G or 1, beams, C] log-probabilities of the likeliest next tokens of each beam.
+            values: [B, G, C] log-probabilities of the likeliest next tokens of each search, best continuations first.
+            parents: like ``values``, the beams that they continue.
             words: like ``values``, the tokens.
 
         Returns:
             int64 [B, G, k], which beam of its group each new beam continues.
         """
-        parts = []
         taken: list[Tensor] = []
-        for group in range(self.groups):
-            own, word = (found[:, min(group, found.shape[1] - 1)] for found in (values, words))
-            parts.append(self._advance_group(at, group, own, word, taken))
-        running, sums, tokens, parents = (torch.stack(part, 1) for part in zip(*parts, strict=True))
-        self.running, self.own, self.tokens = running, sums, tokens
+        parts = [
+            self._advance_group(at, group, values[:, group], parents[:, group], words[:, group], taken)
+            for group in range(self.groups)
+        ]
+        self.running, self.own, self.tokens, parents = (torch.stack(part, 1) for part in zip(*parts, strict=True))
         return parents
 
     def _advance_group(
-        self, at: int, group: int, own: Tensor, words: Tensor, taken: list[Tensor]
+        self, at: int, group: int, values: Tensor, parents: Tensor, words: Tensor, taken: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count, choices = 2 * self.width, words.shape[-1]
-        total = self.running[:, group].unsqueeze(-1) + own
+        count = 2 * self.width
+        scores = self.running[:, group].gather(1, parents) + values
+        sums = self.own[:, group].gather(1, parents) + values
         if taken:
-            met = words.unsqueeze(-1) == torch.cat(taken, 1)[:, None, None]
-            total = total - self.settings.diversity * met.sum(-1)
-        sums = (self.own[:, group].unsqueeze(-1) + own).flatten(1)
-        scores, order = total.flatten(1).sort(dim=1, descending=True, stable=True)
-        scores, order = scores[:, :count], order[:, :count]
-        sums, words = sums.gather(1, order), words.flatten(1).gather(1, order)
-        parents = order // choices
+            met = (words.unsqueeze(-1) == torch.cat(taken, 1).unsqueeze(1)).sum(-1)
+            scores, order = (scores - self.settings.diversity * met).sort(dim=1, descending=True, stable=True)
+            sums, parents, words = (found.gather(1, order) for found in (sums, parents, words))
+        scores, sums, parents, words = (found[:, :count] for found in (scores, sums, parents, words))
         ends = words == self.eos
         going = ends.long().sort(dim=1, stable=True).indices[:, : self.width]  # the best that do not end
-        rows = parents.unsqueeze(-1).expand(-1, -1, self.tokens.shape[-1])
-        tokens = self.tokens[:, group].gather(1, rows)
+        tokens = self.tokens[:, group]
+        tokens = tokens.gather(1, rows_of(parents, tokens))
         tokens[:, :, at] = words
         self._finish(at, group, scores, sums, tokens, ends, going)
         if self.groups > 1:
             taken.append(words.gather(1, going).masked_fill(self.done[:, group].unsqueeze(1), -1))
-        kept = (found.gather(1, going) for found in (scores, sums, parents))
-        running, sums, parents = kept
-        return running, sums, tokens.gather(1, rows_of(going, tokens)), parents
+        scores, sums, parents = (found.gather(1, going) for found in (scores, sums, parents))
+        return scores, sums, tokens.gather(1, rows_of(going, tokens)), parents
 
     def _finish(
         self, at: int, group: int, scores: Tensor, sums: Tensor, tokens: Tensor, ends: Tensor, going: Tensor
@@ -152,7 +149,7 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
     """
     choices = _choices(captioner, settings, forbidden)
     cache = captioner.start(memory, settings.max_length)
-    device = cache.words.device
+    device = memory.states.device
     beams = Beams(len(memory), settings, captioner, device)
     groups, width = beams.groups, beams.width
     results = Hypotheses((len(memory), groups, width, settings.max_length), captioner.vocabulary.pad, device)
@@ -160,9 +157,10 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
     fed = beams.tokens[:, 0, :, 0].flatten()
     rows_before = 1
     for at in range(1, settings.max_length):
-        values, words = likeliest(captioner.step(cache, fed), choices, forbidden[at])
-        shape = (len(live), 1 if at == 1 else groups, -1 if at == 1 else width, choices)
-        parents = beams.advance(at, values.view(shape), words.view(shape))
+        logits = captioner.step(cache, fed)
+        running = beams.running[:, 0] if at == 1 else beams.running.flatten(0, 1)  # at first, groups share one beam
+        found = likeliest(logits, running, choices[at > 1], forbidden[at])
+        parents = beams.advance(at, *(part.view(len(live), -1, part.shape[1]).expand(-1, groups, -1) for part in found))
         if at == settings.max_length - 1:
             break
         images = torch.arange(len(live), device=device)
@@ -185,19 +183,23 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
     return _best(results, settings)
 
 
-def _choices(captioner: Captioner, settings: Decoding, forbidden: list[list[int]]) -> int:
-    """Tokens of each beam that may matter: twice the beams of a group, and those that other groups may spoil."""
+def _choices(captioner: Captioner, settings: Decoding, forbidden: list[list[int]]) -> tuple[int, int]:
+    """Continuations of each search that may matter, at the first step and later.
+
+    Twice the beams of a group, for each of them may end, and those that earlier groups may spoil: a token of theirs
+    spoils one continuation of every beam.
+    """
     width = settings.beams // settings.groups
-    choices = width + settings.beams if settings.groups > 1 else 2 * settings.beams
+    first = 2 * width + settings.beams - width
     most = captioner.vocabulary.size - max(len(tokens) for tokens in forbidden)
-    if choices > most:
-        raise InputError(f"{settings.beams} beams need {choices} tokens to choose from, and the captioner has {most}")
-    return choices
+    if first > most:
+        raise InputError(f"{settings.beams} beams need {first} tokens to choose from, and the captioner has {most}")
+    return first, 2 * width + (settings.beams - width) * width
 
 
 def _left(beams: Beams) -> Tensor | None:
     """The images that are not done, where it is worth dropping the others."""
-    left = (~beams.done.all(1)).nonzero().squeeze(1)
+    left = fill_holes(~beams.done.all(1))
     if len(left) and not worth_dropping(len(beams.done), len(left)):
         return None
     return left
@@ -209,7 +211,7 @@ def _best(results: Hypotheses, settings: Decoding) -> Decoded:
     tokens = results.tokens.flatten(1, 2)
     tokens = tokens.gather(1, rows_of(order, tokens))
     lengths = results.lengths.flatten(1).gather(1, order)
-    width = 1 + int(lengths.max()) if len(lengths) else 1
+    width = 1 + int(lengths.max())
     return Decoded(
         tokens[:, :, :width], lengths, own[:, : settings.per_image], results.ended.flatten(1).gather(1, order)
     )

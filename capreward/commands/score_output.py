@@ -1,0 +1,134 @@
+"""What commands that score say at the end: tables for people, data for machines, files, and the options of it all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capreward.commands.options import F
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from capreward.reports.results import Results
+
+
+def output_options(command: F) -> F:
+    """Add the options that say how scores are shown and kept."""
+    for option in reversed(
+        [
+            click.option(
+                "--resamples",
+                default=1000,
+                show_default=True,
+                type=click.IntRange(0),
+                help="Of the interval; 0 for none.",
+            ),
+            click.option(
+                "--seed", default=12345, show_default=True, type=click.IntRange(0), help="Of the interval's generator."
+            ),
+            click.option("--percent", is_flag=True, help="Values times 100 in tables, as most papers print them."),
+            click.option("--json", "as_json", is_flag=True, help="JSON on standard output."),
+            click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table on standard output."),
+            click.option("--latex", "as_latex", is_flag=True, help="A LaTeX table on standard output."),
+            click.option(
+                "--per-caption",
+                type=click.Path(path_type=Path),
+                help="Write each caption's values: .jsonl, .csv, .parquet.",
+            ),
+            click.option(
+                "--gallery",
+                type=click.Path(path_type=Path),
+                help="Write best, worst and disputed captions with pictures: .html.",
+            ),
+            click.option("-q", "--quiet", is_flag=True, help="No table and no progress on standard error."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def check_outputs(options: dict[str, Any]) -> None:
+    """Refuse files that cannot be written, before any work is done.
+
+    Raises:
+        InputError: which one.
+    """
+    if options["per_caption"] is not None:
+        from capreward.reports.files import check_per_caption_path
+
+        check_per_caption_path(options["per_caption"])
+    if options["gallery"] is not None:
+        from capreward.reports.gallery import check_gallery_path
+
+        check_gallery_path(options["gallery"])
+
+
+def merged_notes(notes: list[tuple[str, str]], n_systems: int) -> list[str]:
+    """Each remark once: under its system's name, or alone where all systems share it."""
+    owners: dict[str, list[str]] = {}
+    for name, remark in notes:
+        owners.setdefault(remark, []).append(name)
+    return [
+        remark if len(names) == n_systems > 1 else f"{', '.join(names)}: {remark}" for remark, names in owners.items()
+    ]
+
+
+def write_results(results: Results, options: dict[str, Any]) -> None:
+    """Write the files that were asked for, the table to standard error, data to standard output.
+
+    Raises:
+        InputError: a file that cannot be written, or a gallery without pictures.
+    """
+    from capreward.reports import tables
+
+    written = []
+    if options["per_caption"] is not None:
+        from capreward.reports.files import write_per_caption
+
+        rows = write_per_caption(results, options["per_caption"])
+        written.append(f"{rows:,} rows written to {options['per_caption']}")
+    if options["gallery"] is not None:
+        from capreward.commands.score_inputs import pictures_of, references_by_key
+        from capreward.reports.gallery import write_gallery
+
+        if all(s.samples is None or s.samples.images is None for s in results.systems):
+            raise InputError("--gallery shows captions with their pictures; give --images FOLDER")
+        shown = write_gallery(options["gallery"], results, pictures_of(results), references_by_key(results))
+        written.append(f"{shown:,} images shown in {options['gallery']}")
+    if not options["quiet"]:
+        show_results(results, percent=options["percent"])
+        for line in written:
+            click.echo(line, err=True)
+    if options["as_json"]:
+        import json
+
+        click.echo(json.dumps(results.to_dict(), indent=2, ensure_ascii=False))
+    if options["as_markdown"]:
+        click.echo(tables.markdown(results, percent=options["percent"]), nl=False)
+    if options["as_latex"]:
+        click.echo(tables.latex(results, percent=options["percent"]), nl=False)
+
+
+def show_results(results: Results, *, percent: bool) -> None:
+    """Table, matches, signatures and notes on standard error."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from capreward.reports.tables import rich_table
+
+    wide = None if sys.stderr.isatty() else 1000  # a log has no width to fit into
+    console = Console(file=sys.stderr, highlight=False, width=wide)
+    console.print(rich_table(results, percent=percent))
+    console.print()
+    for system in results.systems:
+        if system.matched:
+            console.print(Text(f"{system.name}: {system.matched}", style="dim"))
+    for note in results.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+    if results.bootstrap is not None:
+        console.print(Text(f"[low, high]: {results.bootstrap}", style="dim"))
+    for signature in results.signatures():
+        console.print(Text(signature, style="dim"))

@@ -1,0 +1,197 @@
+"""``capreward caption``: pictures in, captions out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capreward.errors import InputError, shorten
+from trainers.commands.decoding_options import decoding_of, decoding_options, running_options
+from trainers.running import autocast, workers_for
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.captioners.base import Captioner
+    from trainers.data import Dataset
+    from trainers.decoding import Decoding
+    from trainers.sources import Source
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True)
+@click.option("-c", "--captioner", help="A run, a captioner's folder, a released checkpoint, or scenes.")
+@click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")
+@click.option("--candidates", type=click.IntRange(1), help="Captions of each image, best first, with their scores.")
+@decoding_options
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of --sample.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list that capreward score reads.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there; a name in .json implies --json.")
+@click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read, and name them.")
+@running_options
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors.")
+def caption(images: tuple[str, ...], **options: Any) -> None:
+    """Caption IMAGES: files, folders, tar shards, feature stores, or scenes:test.
+
+    One line per image, its key, a tab and the caption, goes to standard output; with --candidates the score, the
+    caption's log-probability (of beams divided by the length), stands between them. Pictures of scenes are captioned by
+    the captioner that ships with capreward, where --captioner names no other.
+
+    \b
+    capreward caption scenes:test --count 5
+    capreward caption photos/ dog.jpg --captioner runs/dico-pacs
+    capreward caption "test-{000..007}.tar" -c runs/xe -o captions.json
+    capreward caption photos/ -c runs/xe --sample --temperature 0.7 --candidates 5 --json > samples.json
+    capreward score captions.json -r refs.json
+    """
+    from capreward.encoders.pool import device_of
+    from trainers.commands.caption_inputs import pictures_of
+
+    _check_output(options["output"])
+    dataset = pictures_of(images, options["count"])
+    source = _source(options["captioner"], dataset)
+    device = device_of(options["device"])
+    with autocast(device, options["precision"]):
+        captioner = source.open(device=device, download=options["download"])
+        _check_kind(captioner, source, dataset)
+        settings = decoding_of(options, source, captioner)
+        rows, broken = _captioned(captioner, dataset, settings, options)
+    as_json = options["as_json"] or (options["output"] is not None and options["output"].suffix == ".json")
+    _write(rows, options["output"], as_json=as_json)
+    if not options["quiet"]:
+        for line in _summary(rows, broken, source, settings, options["output"]):
+            click.echo(line, err=True)
+
+
+def _check_output(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"--output {path} is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--output {path}: there is no folder {path.parent}")
+
+
+def _source(named: str | None, dataset: Dataset) -> Source:
+    from trainers.commands.caption_inputs import shows_scenes
+    from trainers.sources import SCENES, source_of
+
+    if named is None and not shows_scenes(dataset):
+        raise InputError(
+            "no captioner is named; give --captioner with a run, a captioner's folder or a released checkpoint"
+        )
+    return source_of(named or SCENES)
+
+
+def _check_kind(captioner: Captioner, source: Source, dataset: Dataset) -> None:
+    """Refuse what the captioner's tower does not take, before the first picture is decoded."""
+    from capreward.encoders.store import StoredFeature
+
+    stored = [p for p in map(dataset.picture, range(len(dataset))) if isinstance(p, StoredFeature)]
+    if stored and len(stored) < len(dataset):
+        raise InputError("pictures and stored features cannot be captioned together; make two calls of it")
+    if captioner.preprocessing is None and not stored:
+        raise InputError(f"{source.name} was trained on stored features; give a feature store (capreward embed)")
+    tower = getattr(captioner, "tower", None)
+    for store in {id(p.store): p.store for p in stored}.values():
+        if tower is not None:
+            tower.check_store(store)
+
+
+def _captioned(
+    captioner: Captioner, dataset: Dataset, settings: Decoding, options: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of all pictures and a sentence for each broken one."""
+    from capreward.commands.progress import Bar
+    from trainers.captioning import each_decoded
+    from trainers.commands.caption_inputs import shows_scenes
+
+    workers = workers_for(options["workers"], len(dataset), drawn=shows_scenes(dataset))
+    generator = _generator(captioner, options["seed"])
+    rows: list[dict[str, Any]] = []
+    broken: list[str] = []
+    images = 0
+    with Bar(1, hidden=options["quiet"]) as bar:
+        bar.start("")
+        batches = each_decoded(
+            captioner,
+            dataset,
+            settings,
+            batch_size=options["batch_size"],
+            workers=workers,
+            generator=generator,
+        )
+        for batch, decoded in batches:
+            broken += batch.broken
+            if broken and not options["skip_broken"]:
+                raise InputError(_refusal(broken))
+            texts = captioner.decode_text(decoded.tokens.flatten(0, 1))
+            scores = decoded.scores.flatten().tolist() if options["candidates"] else None
+            rows += _rows(batch.keys, texts, scores)
+            images += len(batch)
+            bar.step("captioning", images, len(dataset))
+    return rows, broken
+
+
+def _generator(captioner: Captioner, seed: int) -> torch.Generator:
+    import torch
+
+    device = next(captioner.parameters()).device
+    return torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(seed)
+
+
+def _rows(keys: list[str], texts: list[str], scores: list[float] | None) -> Iterator[dict[str, Any]]:
+    """One row per caption, the K of an image side by side."""
+    each = len(texts) // len(keys)
+    for number, text in enumerate(texts):
+        row: dict[str, Any] = {"image_id": keys[number // each], "caption": text}
+        yield row if scores is None else {**row, "score": round(scores[number], 6)}
+
+
+def _refusal(broken: list[str]) -> str:
+    are = "pictures are" if len(broken) > 1 else "picture is"
+    return f"{len(broken):,} {are} broken: {shorten(broken)}; mend what is broken, or leave it out with --skip-broken"
+
+
+def _write(rows: list[dict[str, Any]], path: Path | None, *, as_json: bool) -> None:
+    from capreward.files import write_beside
+
+    text = _as_json(rows) if as_json else "".join(_line(row) for row in rows)
+    if path is None:
+        click.echo(text, nl=False)
+    else:
+        write_beside(path, lambda beside: _fill(beside, text))
+
+
+def _as_json(rows: list[dict[str, Any]]) -> str:
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n"
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Blanks of any kind become one, so that a line stays a line and a tab a boundary."""
+    fields = [row["image_id"], *([f"{row['score']:.4f}"] if "score" in row else []), row["caption"]]
+    return "\t".join(" ".join(str(field).split()) for field in fields) + "\n"
+
+
+def _summary(
+    rows: list[dict[str, Any]], broken: list[str], source: Source, settings: Decoding, path: Path | None
+) -> list[str]:
+    from trainers.sources import told
+
+    images = len({row["image_id"] for row in rows})
+    each = f"{len(rows):,} captions of {images:,} picture{'s' * (images != 1)}"
+    where = "" if path is None else f", written to {path}"
+    lines = [f"{each} by {source.name} ({told(settings)}){where}"]
+    if broken:
+        plural = "s" * (len(broken) != 1)
+        lines.append(f"note: {len(broken):,} broken picture{plural} left out: {shorten(broken)}")
+    return lines
+
+
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

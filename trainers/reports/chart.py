@@ -1,0 +1,181 @@
+"""Line charts as SVG: axes, ticks and one line per run, with its name at the line's end."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 360, 220  # of the drawing; the page scales it
+LEFT, TOP, BOTTOM = 46, 10, 36
+COLOURS = 6  # classes run0 ... run5 of the style sheet; further runs are dashed
+LONGEST_NAME = 14  # characters of a name beside its line
+LETTER = 6.4  # pixels of a character there
+LINE = 13  # pixels between two names
+FEW = 40  # points that are marked one by one
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line.
+
+    Attributes:
+        name: of the run.
+        number: of the run among all, which chooses its colour.
+        xs: ascending, [N].
+        ys: [N].
+        marked: show each point, as of evaluations, which are few and far between.
+    """
+
+    name: str
+    number: int
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A range of values on a range of pixels.
+
+    Attributes:
+        low: value at ``start``.
+        high: value at ``stop``.
+        start: pixels.
+        stop: pixels.
+        step: between ticks.
+    """
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    step: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+    def ticks(self) -> list[float]:
+        """The multiples of the step inside the range."""
+        first = math.ceil(self.low / self.step - 1e-9)
+        last = math.floor(self.high / self.step + 1e-9)
+        return [n * self.step for n in range(first, last + 1)]
+
+
+def tick_step(span: float, most: int = 5) -> float:
+    """The smallest of 1, 2, 2.5 and 5 times a power of ten that cuts ``span`` into at most ``most`` parts."""
+    power = 10.0 ** math.floor(math.log10(span / most))
+    return next(f * power for f in (1.0, 2.0, 2.5, 5.0, 10.0) if f * power * most >= span * (1 - 1e-9))
+
+
+def short_number(value: float, step: float = 0.0) -> str:
+    """``3.2k``, ``1.5M``, ``0.25``: with as many decimals as a step between ticks needs."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if max(abs(value), step) >= size:
+            return f"{value / size:.2f}".rstrip("0").rstrip(".") + letter if value else "0"
+    if step == 0:
+        return f"{value:.4g}"
+    decimals = next((d for d in range(7) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 7)
+    return f"{value if abs(value) > step / 1e6 else 0.0:.{decimals}f}".replace("-", "−")
+
+
+def axes_of(curves: Sequence[Curve], right: float) -> tuple[Axis, Axis]:
+    """Horizontal and vertical axis that hold all points, the vertical one from tick to tick."""
+    xs = [x for curve in curves for x in curve.xs]
+    ys = [y for curve in curves for y in curve.ys]
+    low, high = min(ys), max(ys)
+    if high - low < 1e-12 * max(1.0, abs(high)):
+        margin = abs(high) / 2 or 1.0
+        low, high = low - margin, high + margin
+    step = tick_step(high - low)
+    low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    first, last = min(0.0, *xs), max(xs)
+    last = last if last > first else first + 1.0
+    horizontal = Axis(first, last, LEFT, WIDTH - right, tick_step(last - first, 4))
+    return horizontal, Axis(low, high, HEIGHT - BOTTOM, TOP, step)
+
+
+def spread_labels(places: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
+    """Move labels apart to ``gap`` pixels, as little as a sweep from above and one from below can, inside a range."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    found = [min(max(place, low), high) for place in places]
+    for before, at in itertools.pairwise(order):
+        found[at] = max(found[at], found[before] + gap)
+    limit = high
+    for at in reversed(order):
+        found[at] = min(found[at], limit)
+        limit = found[at] - gap
+    return found
+
+
+def line_chart(name: str, title: str, x_label: str, curves: Sequence[Curve], *, labelled: bool = True) -> str:
+    """A chart of one or more curves, each of one or more points.
+
+    Args:
+        name: of the chart, for its ids.
+        title: for those who do not see it.
+        x_label: below the axis.
+        curves: with points.
+        labelled: write each run's name at the end of its line.
+    """
+    names = [_shortened(curve.name) for curve in curves]
+    right = 12 + (LETTER * max(map(len, names)) if labelled else 4)
+    x, y = axes_of(curves, right)
+    told = "; ".join(_told(curve, x_label) for curve in curves)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{name}-title {name}-told">',
+        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-told">{escape(told)}</desc>',
+        _grid(x, y, x_label),
+        *(_line(curve, x, y) for curve in curves),
+    ]
+    if labelled:
+        ends = [y(curve.ys[-1]) for curve in curves]
+        places = spread_labels(ends, TOP + 4, HEIGHT - BOTTOM)
+        for curve, text, place in zip(curves, names, places, strict=True):
+            at = f'x="{x.stop + 8:.1f}" y="{place + 4:.1f}"'
+            parts.append(f'<text class="end {colour(curve.number)}" {at}>{escape(text)}</text>')
+    return "\n".join([*parts, "</svg>"])
+
+
+def colour(number: int) -> str:
+    """The classes of a run's colour."""
+    return f"run{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
+
+
+def _grid(x: Axis, y: Axis, x_label: str) -> str:
+    parts = []
+    for tick in y.ticks():
+        at = y(tick)
+        parts.append(f'<path class="grid" d="M{x.start:.1f} {at:.1f}H{x.stop:.1f}"/>')
+        parts.append(f'<text class="tick y" x="{x.start - 6:.1f}" y="{at + 4:.1f}">{short_number(tick, y.step)}</text>')
+    for tick in x.ticks():
+        at = x(tick)
+        parts.append(f'<path class="grid" d="M{at:.1f} {y.start:.1f}v4"/>')
+        parts.append(f'<text class="tick x" x="{at:.1f}" y="{y.start + 16:.1f}">{short_number(tick, x.step)}</text>')
+    parts.append(f'<path class="axis" d="M{x.start:.1f} {y.start:.1f}H{x.stop:.1f}"/>')
+    middle = (x.start + x.stop) / 2
+    parts.append(f'<text class="tick x" x="{middle:.1f}" y="{y.start + 31:.1f}">{escape(x_label)}</text>')
+    return "\n".join(parts)
+
+
+def _line(curve: Curve, x: Axis, y: Axis) -> str:
+    points = [(x(a), y(b)) for a, b in zip(curve.xs, curve.ys, strict=True)]
+    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+    parts = [f'<polyline class="curve {colour(curve.number)}" points="{path}"/>'] if len(points) > 1 else []
+    if len(points) == 1 or (curve.marked and len(points) <= FEW):
+        parts += [
+            f'<circle class="point {colour(curve.number)}" cx="{a:.1f}" cy="{b:.1f}" r="2.6"/>' for a, b in points
+        ]
+    return "\n".join(parts)
+
+
+def _told(curve: Curve, x_label: str) -> str:
+    first, last = f"{curve.ys[0]:.4g}", f"{curve.ys[-1]:.4g}"
+    return f"{curve.name}: from {first} at {curve.xs[0]:,.0f} to {last} at {curve.xs[-1]:,.0f} {x_label}"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,0 +1,133 @@
+"""What a run's ``metrics.jsonl`` tells, as curves over the images seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.reports.results import label
+from trainers.reports.chart import Curve
+
+if TYPE_CHECKING:
+    from trainers.sources import Source
+
+MOST_POINTS = 300  # of a line; more are averaged in groups
+NOT_METRICS = frozenset({"step", "kind"})
+WORDS = {"unfinished": "captions without an end"}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart: the same quantity of several runs.
+
+    Attributes:
+        title: of the chart.
+        told: what it is, in half a sentence.
+        curves: of the runs that have it.
+    """
+
+    title: str
+    told: str
+    curves: tuple[Curve, ...]
+
+
+def panels_of(sources: Sequence[Source]) -> list[Panel]:
+    """The panels of runs: rewards, metrics of held-out items, distance from the start, length, repetition, loss.
+
+    Args:
+        sources: those that are no runs, have not begun, or are where others of them started have no curves; what is 0
+            throughout has no panel.
+    """
+    runs = [(number, source, _rows(source)) for number, source in enumerate(sources) if not _is_start(source, sources)]
+    runs = [run for run in runs if run[2]]
+    found = _grouped(runs, "reward", _reward, "Reward: {}", "of the training candidates, mean")
+    names = dict.fromkeys(n for _, _, rows in runs for row in _kind(rows, "eval") for n in row if n not in NOT_METRICS)
+    for name in names:
+        title = f"Held out: {WORDS.get(name) or label(name)}"
+        found.append(_panel(runs, "eval", name, title, "on the pictures that the run held out"))
+    found += [
+        _panel(runs, "train", "kl", "KL from the start", "nats per caption, from the captioner before the first step"),
+        _panel(runs, "train", "length", "Length", "tokens per training candidate"),
+        _panel(runs, "train", "repetition", "Repetition ↓", "share of repeated n-grams in training candidates"),
+    ]
+    found += _grouped(runs, "loss", _optimizer, "Loss of {}", "comparable within one optimizer alone")
+    return [panel for panel in found if any(y != 0 for curve in panel.curves for y in curve.ys)]
+
+
+def images_per_step(source: Source, rows: Sequence[Row]) -> float:
+    """Training pictures per update: what the rows tell, else what the configuration says of one process."""
+    for row in reversed(rows):
+        if row["kind"] == "train" and row.get("images") and row["step"]:
+            return float(row["images"]) / float(row["step"])
+    if source.config is None:
+        return 1.0
+    return float(source.config.training.batch_size * source.config.training.accumulation)
+
+
+def images_seen(source: Source) -> float:
+    """Training pictures of the whole run, counted anew in each epoch; 0 of one that has not begun."""
+    rows = _rows(source)
+    return max((row["step"] for row in rows), default=0) * images_per_step(source, rows)
+
+
+def thinned(values: Sequence[float], most: int = MOST_POINTS) -> list[float]:
+    """At most ``most`` means of equally many consecutive values; the last group may be smaller."""
+    size = math.ceil(len(values) / most)
+    groups = [values[start : start + size] for start in range(0, len(values), max(size, 1))]
+    return [sum(group) / len(group) for group in groups]
+
+
+def _is_start(source: Source, sources: Sequence[Source]) -> bool:
+    """Whether another one of the runs started from this one: its pictures do not count from the same zero."""
+    starts = [s.config.captioner.init for s in sources if s is not source and s.config is not None]
+    places = [Path(source.path), *([] if source.run is None else [source.run.path])]
+    own = {place.absolute() for place in places}
+    return any(start is not None and Path(start).absolute() in own for start in starts)
+
+
+def _rows(source: Source) -> list[Row]:
+    if source.run is None or not source.run.metrics.is_file():
+        return []
+    return source.run.rows()
+
+
+def _kind(rows: Sequence[Row], kind: str) -> list[Row]:
+    return [row for row in rows if row["kind"] == kind]
+
+
+def _panel(runs: Sequence[tuple[int, Source, list[Row]]], kind: str, name: str, title: str, told: str) -> Panel:
+    curves = [_curve(number, source, rows, kind, name) for number, source, rows in runs]
+    return Panel(title, told, tuple(curve for curve in curves if curve is not None))
+
+
+def _grouped(
+    runs: Sequence[tuple[int, Source, list[Row]]], name: str, group_of: Callable[[Source], str], title: str, told: str
+) -> list[Panel]:
+    """A panel for each kind of run: what differs in kind shares no axis."""
+    groups = dict.fromkeys(group_of(source) for _, source, _ in runs)
+    return [
+        _panel([run for run in runs if group_of(run[1]) == group], "train", name, title.format(group), told)
+        for group in groups
+    ]
+
+
+def _reward(source: Source) -> str:
+    return (source.config.reward.expression if source.config is not None else None) or "reward"
+
+
+def _optimizer(source: Source) -> str:
+    return str(source.config.optimizer["name"]) if source.config is not None else "the run"
+
+
+def _curve(number: int, source: Source, rows: Sequence[Row], kind: str, name: str) -> Curve | None:
+    per_step = images_per_step(source, rows)
+    pairs = [(float(r["step"]) * per_step, r[name]) for r in _kind(rows, kind) if r.get(name) is not None]
+    if not pairs:
+        return None
+    xs, ys = [x for x, _ in pairs], [float(y) for _, y in pairs]
+    return Curve(source.name, number, tuple(thinned(xs)), tuple(thinned(ys)), marked=kind == "eval")
