@@ -17,7 +17,7 @@ STILL = fields("captioner", sizes={**TINY["captioner"]["sizes"], "dropout": 0})
 STEADY = [*fields("training", eps=1e-2), *fields("evaluation", batch_size=2)]
 
 
-def compare(folder, extra):
+def check_same(folder, extra):
     """One process with batches of 8 and two with 4 each."""
     done = finish(start(folder, *extra, "--batch-size", "4", "--device", "cpu", run="two", launcher=TWO))
     assert "Traceback" not in done
@@ -37,7 +37,7 @@ def compare(folder, extra):
 
 def test_two_processes_learn_the_same_with_xe(tmp_path):
     extra = ["--steps", "10", "--eval-every", "5", "--metrics", "cider, length", "--val-count", "7"]
-    compare(tmp_path, [*extra, *STILL, *STEADY])
+    check_same(tmp_path, [*extra, *STILL, *STEADY])
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_two_processes_learn_the_same_with_dico(tmp_path, xe):
     extra = ["--optimizer", "dico", "--captioner", str(xe), "--reward", "length + cider-d", "--accumulation", "2"]
     options = fields("optimizer", dropout=False, search_dropout=False, max_length=10, tau=1)
     steps = ["--steps", "10", "--eval-every", "5", "--metrics", "cider, length", *fields("reward", normalise="running")]
-    compare(tmp_path, [*extra, *options, *steps, *STEADY])
+    check_same(tmp_path, [*extra, *options, *steps, *STEADY])
     for name in ("reward", "kl", "length", "reward/cider-d", "chosen", "accuracy"):
         assert column(tmp_path / "two", name) == pytest.approx(column(tmp_path / "one", name), abs=1e-5), name
 

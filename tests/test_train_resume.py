@@ -35,7 +35,7 @@ def xe(tmp_path_factory):
 def asked(xe, optimizer):
     """The arguments of a run."""
     from_captioner = [] if optimizer == "xe" else ["--captioner", str(xe)]
-    return [*OPTIMIZERS[optimizer], *from_captioner, *KEPT, *fields("logging", every=3)]
+    return [*OPTIMIZERS[optimizer], *from_captioner, *KEPT, "--eval-every", "2", *fields("logging", every=3)]
 
 
 def shorten_to(run, step):
@@ -50,8 +50,7 @@ def shorten_to(run, step):
     ("optimizer", "workers"),
     [
         *((optimizer, "0") for optimizer in OPTIMIZERS),
-        ("xe", "2"),
-        *(pytest.param(optimizer, "2", marks=pytest.mark.slow) for optimizer in ("scst", "dico")),
+        *(pytest.param(optimizer, "2", marks=pytest.mark.slow) for optimizer in OPTIMIZERS),
     ],
 )
 def test_a_run_taken_up_again_ends_the_same(tmp_path, xe, optimizer, workers):
@@ -104,7 +103,7 @@ def test_steps_of_a_schedule_that_depends_on_them_cannot_change(tmp_path):
         (["--batch-size", "4", "--lr", "0.1"], "training.batch_size 8, and now it is 4 and 1 other setting;"),
         (["--count", "23"], "data.count 24, and now it is 23"),
         (fields("optimizer", captions=2), "optimizer.captions 1, and now it is 2"),
-        (fields("captioner", side=64), "captioner.side 112, and now it is 64"),
+        (fields("captioner", side=64), "captioner.side None, and now it is 64"),
     ],
 )
 def test_changed_settings_are_refused_by_name(tmp_path_factory, extra, told):
@@ -278,8 +277,8 @@ def test_kill_9_once_changes_nothing(tmp_path):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_kill_9_at_any_moments_changes_nothing(tmp_path, xe, optimizer, workers):
     """A checkpoint at every step: many a kill hits the writing of one."""
-    extra = [*asked(xe, optimizer), "--steps", "40", "--workers", workers, *fields("checkpoint", every=1)]
-    assert kill_until_done(tmp_path, extra, random.Random(int(workers)), longest=6) >= 2
+    extra = [*asked(xe, optimizer), "--steps", "60", "--workers", workers, *fields("checkpoint", every=1)]
+    assert kill_until_done(tmp_path, extra, random.Random(int(workers)), longest=4) >= 1
     train(tmp_path, *extra, run="whole")
     assert same_weights(tmp_path / "run", tmp_path / "whole")
     assert untimed(tmp_path / "run") == untimed(tmp_path / "whole")

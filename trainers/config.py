@@ -176,7 +176,7 @@ class TrainingConfig:
     accumulation: int = 1
     lr: float = 1e-4
     schedule: str = "constant"
-    warmup: float = 0
+    warmup: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0

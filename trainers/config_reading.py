@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -172,7 +173,8 @@ def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str]
     try:
         made.check()  # type: ignore[attr-defined]
     except InputError as error:
-        wrong.append(f"{path}{error}" if path else str(error))
+        starts_with_key = re.split(r"[ .=]", str(error))[0] in known
+        wrong.append(f"{path}{error}" if starts_with_key or not path else f"{path[:-1]}: {error}")
     return made
 
 

@@ -90,7 +90,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     from capreward.commands.options import plugins
     from capreward.scoring import load_list
     from trainers.making import make_captioner
-    from trainers.rewards import load_rewards
+    from trainers.rewards import load_rewards, wrong_terms
 
     errors = _Errors()
     notes: list[str] = []
@@ -106,7 +106,10 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     notes += [] if train is None else train.notes
     rewards = None
     if optimizer.needs_reward:
-        rewards, told = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared)) or (None, [])
+        loaded = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared))
+        if loaded is None:
+            errors.found += wrong_terms(config.reward, train, shared)
+        rewards, told = loaded or (None, [])
         notes += told
         if rewards is not None and train is not None and folder is not None:
             errors.attempt(lambda: rehearse(rewards, train))

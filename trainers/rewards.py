@@ -159,6 +159,8 @@ def load_rewards(
     from capreward.expression import metrics_in, parse_list
     from capreward.scoring import load_list
 
+    if len(parse_list(config.expression or "")) != 1:
+        raise InputError(f"the reward {config.expression!r} is a list; join its terms by + or - into one expression")
     spelt = [text for text in (config.expression, config.monitors) if text]
     named = [metric for text in spelt for node in parse_list(text) for metric in metrics_in(node)]
     wants = [m.name for m in named if m.name in NEED_FREQUENCIES and "df" not in dict(m.options)]
@@ -168,10 +170,7 @@ def load_rewards(
         path, told = training_frequencies(dataset, folder)
         options["df"] = str(path)
         notes.append(told)
-    found = load_list(config.expression or "", **options)
-    if len(found) != 1:
-        raise InputError(f"the reward {config.expression!r} is a list; join its terms by + or - into one expression")
-    evaluator = found[0]
+    evaluator = load_list(config.expression or "", **options)[0]
     if counted or not wants:
         evaluator.check_reward()
     if evaluator.higher_is_better is False:
@@ -180,6 +179,27 @@ def load_rewards(
         )
     monitors = load_list(config.monitors, **options) if config.monitors else []
     return Rewards(evaluator, monitors, config), notes
+
+
+def wrong_terms(config: RewardConfig, dataset: Dataset | None, shared: Mapping[str, Any]) -> list[str]:
+    """What is wrong with each term of a reward for itself, so that all of it can be told at once."""
+    from capreward.expression import metrics_in, parse_list
+    from capreward.scoring import load_list
+
+    wrong = []
+    try:
+        named = [metric for node in parse_list(config.expression or "") for metric in metrics_in(node)]
+    except InputError as error:
+        return [str(error)]
+    for metric in named:
+        try:
+            evaluator = load_list(str(metric), **shared)[0]
+            if dataset is not None and len(dataset):
+                item = dataset[0]
+                evaluator.preprocessings(Samples([""], references=[list(item.captions)], images=[item.picture]))
+        except InputError as error:
+            wrong.append(str(error))
+    return wrong
 
 
 def training_frequencies(dataset: Dataset, folder: Path) -> tuple[Path, str]:

@@ -79,7 +79,10 @@ class RunFolder:
             shutil.rmtree(left, ignore_errors=True)
 
     def unmake(self) -> None:
-        """Remove the folder again where nothing was written into it."""
+        """Remove the folder again where no run has begun in it."""
+        if not self.config.exists():
+            for counted in self.path.glob("document-frequencies-*.npz"):
+                counted.unlink()
         for path in (self.path / "checkpoints", self.path / "samples", self.path):
             with contextlib.suppress(OSError):  # it holds something
                 path.rmdir()

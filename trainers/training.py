@@ -128,6 +128,7 @@ def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # one that is not in it is told with all that is wrong
 
     if config.device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device is {config.device!r}; it must be auto, cpu or cuda")
@@ -141,7 +142,7 @@ def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
             cpu=config.device == "cpu" or not torch.cuda.is_available(),
             mixed_precision=mixed,
             gradient_accumulation_steps=config.training.accumulation,
-            log_with=config.logging.trackers or None,
+            log_with=[name for name in config.logging.trackers if name in LOGGER_TYPE_TO_CLASS] or None,
             project_dir=str(folder.path),
         )
     except ValueError as error:
