@@ -6,12 +6,8 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test test-all lint bench clean
 
-demo: $(READY)  ## score small caption files against references, and others against the pictures of scenes
-	$(BIN)/capreward score examples/captions.json examples/baseline.json --references examples/references.json \
-		--metrics bleu,meteor,rouge,cider,repetition
-	mkdir -p runs
-	$(BIN)/capreward score examples/scenes_fluent.json examples/scenes_hacked.json --images scenes --references scenes \
-		--metrics cider,clips,pacs,scene-facts,scene-grammar,repetition --gallery runs/scenes.html
+demo: $(READY)  ## train a captioner against a reward in two ways, compare them, and write runs/demo/report.html
+	$(BIN)/capreward demo
 
 test: $(READY)  ## the test suite, without what is slow
 	$(BIN)/python -m pytest -m "not slow"
@@ -24,9 +20,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## figures against pycocoevalcap (needs Java), the bare encoder and torchmetrics (need the caption data)
+bench: $(READY)  ## figures against pycocoevalcap (needs Java), the bare encoder, torchmetrics and transformers; optimizers against rewards
 	$(BIN)/python benchmarks/text_metrics.py
 	$(BIN)/python benchmarks/clip_score.py
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/paradigms.py
 
 $(READY): pyproject.toml capreward/_version.py
 	$(PYTHON) -c 'import sys; sys.exit("capreward needs Python 3.11 or newer; run make PYTHON=python3.11") if sys.version_info < (3, 11) else None'

@@ -214,7 +214,7 @@ class EvaluationConfig:
     Attributes:
         every: steps between evaluations; one before the first step and one after the last come for free.
         metrics: comma-separated expressions; by default ``cider`` and the reward.
-        best: the metric that chooses the best captioner; by default the first.
+        best: the metric that chooses the best captioner; by default the first of ``metrics``, else the reward.
         patience: evaluations without a new best before the run stops; none: never.
         samples: captions shown and kept of each evaluation.
         batch_size: images decoded at a time.

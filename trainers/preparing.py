@@ -155,11 +155,11 @@ def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
     if config.evaluation.metrics:
         return config.evaluation.metrics
     reward = config.reward.expression if optimizer.needs_reward else None
-    return "cider" if reward is None or "cider" in reward else f"cider, {reward}"
+    return "cider" if reward is None or reward.strip() in ("cider", "cider-d") else f"cider, {reward}"
 
 
 def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
-    """The column that chooses the best captioner.
+    """The column that chooses the best captioner: the one asked for, else the first of those listed, else the reward.
 
     Raises:
         InputError: a name that the metrics do not give.
@@ -169,7 +169,8 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
     names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
     best = config.evaluation.best
     if best is None:
-        return names[0]
+        # The metrics of a run that names none are CIDEr and the reward: what is trained for chooses.
+        return names[0] if config.evaluation.metrics else names[-1]
     if best not in names:
         near = difflib.get_close_matches(best, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"

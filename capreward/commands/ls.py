@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import click
 
 from capreward.commands.options import plugin_option, plugins
 
-KINDS = ("evaluators", "tokenizers", "formats")
+KINDS = ("evaluators", "optimizers", "recipes", "tokenizers", "formats")
+TRAINERS = {"optimizers": "trainers.listing:optimizers", "recipes": "trainers.listing:recipes"}  # imported when asked
 
 
 @click.command()
@@ -17,14 +19,15 @@ KINDS = ("evaluators", "tokenizers", "formats")
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
-    """List evaluators (the default), tokenizers or caption-file formats.
+    """List evaluators (the default), optimizers, recipes, tokenizers or caption-file formats.
 
     \b
     capreward ls evaluators
+    capreward ls recipes
     capreward ls formats --json
     """
     plugins(plugin)
-    rows = {"evaluators": _evaluators, "tokenizers": _tokenizers, "formats": _formats}[kind]()
+    rows = _rows(kind)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -33,6 +36,14 @@ def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
         more = f"  needs {row['needs']}" if row.get("needs") else ""
         origin = f"  ({row['from']})" if row.get("from", "capreward") != "capreward" else ""
         click.echo(f"{row['name']:<{width}}  {row['summary']}{more}{origin}")
+
+
+def _rows(kind: str) -> list[dict[str, str]]:
+    if kind in TRAINERS:
+        module, _, attribute = TRAINERS[kind].partition(":")
+        found: list[dict[str, str]] = getattr(importlib.import_module(module), attribute)()
+        return found
+    return {"evaluators": _evaluators, "tokenizers": _tokenizers, "formats": _formats}[kind]()
 
 
 def _evaluators() -> list[dict[str, str]]:

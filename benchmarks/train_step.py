@@ -1,0 +1,208 @@
+"""A DiCO step against the same step written the reference's way, in one run on one machine.
+
+    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3]
+
+DiCO's captioner (3 + 3 layers of width 512, 49,409 tokens, 257 tokens of an image), five beams of 30 tokens, random
+weights and rewards, fp32, from the frozen tower's tokens to the gradient. The reference's way (dico.md 1.2, 6.3), with
+transformers' decoder and beam search on the same weights: candidates are searched with gradients on, and their scores
+are kept; logits and log-probabilities of the whole vocabulary are kept in the pass that learns, the encoder's output
+repeated for every candidate; the reference policy likewise, without a gradient. Both sides see the same candidates,
+and their losses must agree before anything is timed.
+
+Each side runs in a process of its own; memory is the most that a step takes above what stood before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import ROOT, save
+
+from trainers.captioners.grid import GridCaptioner, GridSizes
+from trainers.captioners.tower import StoredTower
+from trainers.dico import DiCO
+
+sys.path.insert(0, str(ROOT / "tests"))
+from decoding_helpers import Words, transformers_decode, transformers_twin
+
+SEED = 0
+BEAMS, LONGEST = 5, 30
+WORDS = Words(49_409, 49_406, 49_407, 49_408)
+
+
+def build(images: int, device: str) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
+    """The captioner, the tower's tokens, and rewards; each side perturbs it alike once its reference is copied."""
+    torch.manual_seed(SEED)
+    captioner = GridCaptioner(StoredTower((257, 1024)), WORDS, GridSizes(dropout=0.0)).eval()
+    with torch.no_grad():
+        for name, weights in captioner.named_parameters():
+            if "norm" not in name:
+                weights.mul_(3)
+    inputs = torch.randn(images, 257, 1024)
+    rewards = 0.8 + 0.01 * torch.rand(images, BEAMS)
+    return captioner.to(device), inputs.to(device), rewards.to(device)
+
+
+def perturb(captioner: GridCaptioner) -> None:
+    """Move the policy a little away from its reference, so that the loss tells whether both sides agree."""
+    chance = torch.Generator().manual_seed(SEED + 1)
+    with torch.no_grad():
+        for weights in captioner.parameters():
+            weights.mul_(1 + 0.02 * torch.randn(weights.shape, generator=chance).to(weights.device))
+
+
+class Ours:
+    """The step as the loop takes it."""
+
+    def __init__(self, captioner: GridCaptioner, inputs: torch.Tensor, rewards: torch.Tensor) -> None:
+        self.captioner, self.inputs, self.rewards = captioner, inputs, rewards
+        self.reference = captioner.frozen_copy()
+        perturb(captioner)
+        self.dico = DiCO(max_length=LONGEST, dropout=False, search_dropout=False)
+
+    def __call__(self) -> float:
+        """One step: candidates, both policies, the gradient."""
+        with torch.no_grad():
+            chance = torch.Generator(self.inputs.device)
+            found = self.dico.candidates(self.captioner, self.captioner.encode(self.inputs), chance)
+            rows = found.learned_rows()
+            reference = self.reference(self.inputs, rows)
+        shape = (len(self.inputs), BEAMS, -1)
+        policy = self.captioner(self.inputs, rows)
+        loss, _ = self.dico.loss(policy.view(shape), reference.view(shape), found, self.rewards)
+        loss.backward()
+        return float(loss)
+
+
+class Peer:
+    """The same step the reference's way."""
+
+    def __init__(self, captioner: GridCaptioner, inputs: torch.Tensor, rewards: torch.Tensor) -> None:
+        self.captioner, self.inputs, self.rewards = captioner, inputs, rewards
+        self.frozen = transformers_twin(captioner).to(inputs.device).requires_grad_(False)
+        self.old = captioner.frozen_copy()  # of the encoder
+        perturb(captioner)
+        self.model = transformers_twin(captioner).to(inputs.device)
+        self.dico = DiCO(max_length=LONGEST)
+        kind = type(self.model)
+        self.model.generate = kind.generate.__wrapped__.__get__(self.model)  # without its no_grad
+
+    def __call__(self) -> float:
+        """One step: candidates with gradients, full log-probabilities of both policies, the gradient."""
+        memory = self.captioner.encode(self.inputs)
+        options: dict[str, Any] = {"return_dict_in_generate": True, "output_scores": True}
+        beams = {"num_beams": BEAMS, "num_return_sequences": BEAMS, "do_sample": False, "max_length": LONGEST}
+        found = transformers_decode(self.model, memory, **beams, **options)
+        scores = torch.stack(found.scores)  # [29, B * 5, V], with its graph, to be thrown away
+        tokens = found.sequences
+        policy = self._logprobs(self.model, self.captioner.encode(self.inputs).states, tokens)
+        with torch.no_grad():
+            reference = self._logprobs(self.frozen, self.old.encode(self.inputs).states, tokens)
+        del scores
+        shape = (len(self.inputs), BEAMS, -1)
+        found = self._candidates(tokens.view(shape))
+        loss, _ = self.dico.loss(policy.view(shape), reference.view(shape), found, self.rewards)
+        loss.backward()
+        return float(loss)
+
+    def _logprobs(self, model: Any, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        read = tokens.masked_fill(tokens == WORDS.eos, WORDS.pad)
+        each = states.repeat_interleave(BEAMS, dim=0)
+        logits = model.decoder(input_ids=read, encoder_hidden_states=each).logits
+        logprobs = logits.log_softmax(-1)[:, :-1]
+        targets = tokens[:, 1:]
+        return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != WORDS.pad)
+
+    def _candidates(self, tokens: torch.Tensor) -> Any:
+        from trainers.captioners.vocabulary import target_mask
+        from trainers.optimizers import Candidates
+
+        return Candidates(tokens, target_mask(WORDS, tokens), BEAMS)
+
+
+def measure(side: str, images: int, device: str, runs: int) -> dict[str, Any]:
+    """Seconds and memory of one side's steps in this process."""
+    captioner, inputs, rewards = build(images, device)
+    step = {"ours": Ours, "peer": Peer}[side](captioner, inputs, rewards)
+    loss = step()
+    took = []
+    for _ in range(runs):
+        captioner.zero_grad(set_to_none=True)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        step()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - begin)
+    captioner.zero_grad(set_to_none=True)
+    return {"loss": loss, "seconds": took, "peak_mb": peak(step, device)}
+
+
+def peak(step: Any, device: str) -> float:
+    """Megabytes that a step takes at most, above what stood before it."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the highest resident size begins anew
+    before = _resident("VmRSS")
+    step()
+    return (_resident("VmHWM") - before) / 1024
+
+
+def _resident(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(name)))
+
+
+def main() -> None:
+    """Run both sides in turn, print and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side:
+        warnings.simplefilter("ignore")
+        print(json.dumps(measure(given.side, given.images, given.device, given.runs)))
+        return
+    found: dict[str, Any] = {}
+    for side in ("ours", "peer"):
+        options = ["--side", side, "--device", given.device, "--images", str(given.images), "--runs", str(given.runs)]
+        done = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(done.stderr)
+        found[side] = json.loads(done.stdout.splitlines()[-1])
+        print(side, found[side], flush=True)
+    gap = abs(found["ours"]["loss"] - found["peer"]["loss"])
+    if gap > 1e-3:
+        sys.exit(f"the losses differ by {gap}: not the same step")
+    ours, peer = (statistics.median(found[side]["seconds"]) for side in ("ours", "peer"))
+    figures = {
+        **found,
+        "ratio": peer / ours,
+        "memory_ratio": found["peer"]["peak_mb"] / found["ours"]["peak_mb"],
+        "images": given.images,
+        "captions_per_s": given.images * BEAMS / ours,
+        "threads": torch.get_num_threads(),
+    }
+    suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
+    command = f"python benchmarks/train_step.py --device {given.device} --images {given.images} --runs {given.runs}"
+    print(f"{figures['ratio']:.2f} times faster, {figures['memory_ratio']:.2f} times less memory")
+    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED)}")
+
+
+if __name__ == "__main__":
+    main()
