@@ -48,8 +48,6 @@ def train(base: Path, optimizer: str, reward: str, seed: int, steps: int) -> Non
     out = folder_of(base, optimizer, reward, seed)
     command = [sys.executable, "cli.py", "train", "--optimizer", optimizer, "--reward", reward, "--run", str(out)]
     command += ["--seed", str(seed), "--steps", str(steps), "--eval-every", str(steps), "--val-count", "50", "-q"]
-    # Rewards differ in scale: tau looks at their spread among an image's candidates, for all of them alike.
-    command += ["--set", "optimizer.spread=image", "--set", "optimizer.tau=3"] if optimizer == "dico" else []
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -1,9 +1,11 @@
 """A DiCO step against the same step written the reference's way, in one run on one machine.
 
-    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3]
+    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3] [--only natural,longest]
 
-DiCO's captioner (3 + 3 layers of width 512, 49,409 tokens, 257 tokens of an image), five beams of 30 tokens, random
-weights and rewards, fp32, from the frozen tower's tokens to the gradient. The reference's way (dico.md 1.2, 6.3), with
+DiCO's captioner (3 + 3 layers of width 512, 49,409 tokens, 257 tokens of an image), five beams of at most 30 tokens,
+random weights and rewards, fp32, from the frozen tower's tokens to the gradient. Twice: with captions that end about
+where those of COCO do (``natural``: the end token's logit rises with the place), and with captions of 30 tokens, none
+of which ends (``longest``). The reference's way (dico.md 1.2, 6.3), with
 transformers' decoder and beam search on the same weights: candidates are searched with gradients on, and their scores
 are kept; logits and log-probabilities of the whole vocabulary are kept in the pass that learns, the encoder's output
 repeated for every candidate; the reference policy likewise, without a gradient. Both sides see the same candidates,
@@ -29,17 +31,21 @@ from common import ROOT, save
 
 from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.tower import StoredTower
+from trainers.captioners.vocabulary import target_mask
+from trainers.decoding import beam_search
 from trainers.dico import DiCO
+from trainers.optimizers import Candidates
 
 sys.path.insert(0, str(ROOT / "tests"))
 from decoding_helpers import Words, transformers_decode, transformers_twin
 
 SEED = 0
 BEAMS, LONGEST = 5, 30
+TYPICAL, RISE = 6, 5.0  # captions of about 12 tokens, end token included
 WORDS = Words(49_409, 49_406, 49_407, 49_408)
 
 
-def build(images: int, device: str) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
+def build(images: int, device: str, length: str) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
     """The captioner, the tower's tokens, and rewards; each side perturbs it alike once its reference is copied."""
     torch.manual_seed(SEED)
     captioner = GridCaptioner(StoredTower((257, 1024)), WORDS, GridSizes(dropout=0.0)).eval()
@@ -47,6 +53,10 @@ def build(images: int, device: str) -> tuple[GridCaptioner, torch.Tensor, torch.
         for name, weights in captioner.named_parameters():
             if "norm" not in name:
                 weights.mul_(3)
+        if length == "natural":
+            end = captioner.words.weight[WORDS.eos]
+            places = torch.arange(captioner.sizes.longest).unsqueeze(1)
+            captioner.positions.weight.add_((places - TYPICAL) * RISE * end / end.norm())
     inputs = torch.randn(images, 257, 1024)
     rewards = 0.8 + 0.01 * torch.rand(images, BEAMS)
     return captioner.to(device), inputs.to(device), rewards.to(device)
@@ -60,6 +70,17 @@ def perturb(captioner: GridCaptioner) -> None:
             weights.mul_(1 + 0.02 * torch.randn(weights.shape, generator=chance).to(weights.device))
 
 
+class Same(DiCO):
+    """DiCO with transformers' rules of beam search, so that both sides have the same candidates."""
+
+    def candidates(self, captioner: Any, memory: Any, generator: torch.Generator) -> Any:
+        """Five beams."""
+        found = beam_search(
+            captioner, memory, beams=BEAMS, candidates=BEAMS, max_length=LONGEST, rules="transformers", suppress=False
+        )
+        return Candidates(found.tokens, target_mask(WORDS, found.tokens), BEAMS)
+
+
 class Ours:
     """The step as the loop takes it."""
 
@@ -67,7 +88,7 @@ class Ours:
         self.captioner, self.inputs, self.rewards = captioner, inputs, rewards
         self.reference = captioner.frozen_copy()
         perturb(captioner)
-        self.dico = DiCO(max_length=LONGEST, dropout=False, search_dropout=False)
+        self.dico = Same(max_length=LONGEST, dropout=False, search_dropout=False)
 
     def __call__(self) -> float:
         """One step: candidates, both policies, the gradient."""
@@ -80,6 +101,7 @@ class Ours:
         policy = self.captioner(self.inputs, rows)
         loss, _ = self.dico.loss(policy.view(shape), reference.view(shape), found, self.rewards)
         loss.backward()
+        self.tokens = int(found.mask.sum())
         return float(loss)
 
 
@@ -103,7 +125,8 @@ class Peer:
         beams = {"num_beams": BEAMS, "num_return_sequences": BEAMS, "do_sample": False, "max_length": LONGEST}
         found = transformers_decode(self.model, memory, **beams, **options)
         scores = torch.stack(found.scores)  # [29, B * 5, V], with its graph, to be thrown away
-        tokens = found.sequences
+        tokens = found.sequences  # padded to 30, as the reference pads them
+        tokens = torch.nn.functional.pad(tokens, (0, LONGEST - tokens.shape[1]), value=WORDS.pad)
         policy = self._logprobs(self.model, self.captioner.encode(self.inputs).states, tokens)
         with torch.no_grad():
             reference = self._logprobs(self.frozen, self.old.encode(self.inputs).states, tokens)
@@ -112,6 +135,7 @@ class Peer:
         found = self._candidates(tokens.view(shape))
         loss, _ = self.dico.loss(policy.view(shape), reference.view(shape), found, self.rewards)
         loss.backward()
+        self.tokens = int(found.mask.sum())
         return float(loss)
 
     def _logprobs(self, model: Any, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -123,15 +147,12 @@ class Peer:
         return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != WORDS.pad)
 
     def _candidates(self, tokens: torch.Tensor) -> Any:
-        from trainers.captioners.vocabulary import target_mask
-        from trainers.optimizers import Candidates
-
         return Candidates(tokens, target_mask(WORDS, tokens), BEAMS)
 
 
-def measure(side: str, images: int, device: str, runs: int) -> dict[str, Any]:
+def measure(side: str, images: int, device: str, runs: int, length: str) -> dict[str, Any]:
     """Seconds and memory of one side's steps in this process."""
-    captioner, inputs, rewards = build(images, device)
+    captioner, inputs, rewards = build(images, device, length)
     step = {"ours": Ours, "peer": Peer}[side](captioner, inputs, rewards)
     loss = step()
     took = []
@@ -145,7 +166,7 @@ def measure(side: str, images: int, device: str, runs: int) -> dict[str, Any]:
             torch.cuda.synchronize()
         took.append(time.perf_counter() - begin)
     captioner.zero_grad(set_to_none=True)
-    return {"loss": loss, "seconds": took, "peak_mb": peak(step, device)}
+    return {"loss": loss, "tokens": step.tokens, "seconds": took, "peak_mb": peak(step, device)}
 
 
 def peak(step: Any, device: str) -> float:
@@ -158,7 +179,7 @@ def peak(step: Any, device: str) -> float:
     Path("/proc/self/clear_refs").write_text("5")  # the highest resident size begins anew
     before = _resident("VmRSS")
     step()
-    return (_resident("VmHWM") - before) / 1024
+    return (_resident("VmHWM") - before) / 1024  # of kB
 
 
 def _resident(name: str) -> float:
@@ -172,36 +193,38 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", default="natural,longest")
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         warnings.simplefilter("ignore")
-        print(json.dumps(measure(given.side, given.images, given.device, given.runs)))
+        print(json.dumps(measure(given.side, given.images, given.device, given.runs, given.only)))
         return
+    figures: dict[str, Any] = {length: compared(given, length) for length in given.only.split(",")}
+    figures |= {"images": given.images, "threads": torch.get_num_threads()}
+    suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
+    command = f"python benchmarks/train_step.py --device {given.device} --images {given.images} --runs {given.runs}"
+    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED)}")
+
+
+def compared(given: argparse.Namespace, length: str) -> dict[str, Any]:
+    """Both sides in turn, each in a process of its own."""
     found: dict[str, Any] = {}
     for side in ("ours", "peer"):
         options = ["--side", side, "--device", given.device, "--images", str(given.images), "--runs", str(given.runs)]
-        done = subprocess.run([sys.executable, __file__, *options], capture_output=True, text=True, check=False)
+        command = [sys.executable, __file__, *options, "--only", length]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
         found[side] = json.loads(done.stdout.splitlines()[-1])
-        print(side, found[side], flush=True)
+        print(length, side, found[side], flush=True)
     gap = abs(found["ours"]["loss"] - found["peer"]["loss"])
-    if gap > 1e-3:
-        sys.exit(f"the losses differ by {gap}: not the same step")
+    if gap > 1e-4 or found["ours"]["tokens"] != found["peer"]["tokens"]:
+        sys.exit(f"not the same step: the losses differ by {gap}")
     ours, peer = (statistics.median(found[side]["seconds"]) for side in ("ours", "peer"))
-    figures = {
-        **found,
-        "ratio": peer / ours,
-        "memory_ratio": found["peer"]["peak_mb"] / found["ours"]["peak_mb"],
-        "images": given.images,
-        "captions_per_s": given.images * BEAMS / ours,
-        "threads": torch.get_num_threads(),
-    }
-    suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
-    command = f"python benchmarks/train_step.py --device {given.device} --images {given.images} --runs {given.runs}"
-    print(f"{figures['ratio']:.2f} times faster, {figures['memory_ratio']:.2f} times less memory")
-    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED)}")
+    ratios = {"ratio": peer / ours, "memory_ratio": found["peer"]["peak_mb"] / found["ours"]["peak_mb"]}
+    print(f"{length}: {ratios['ratio']:.2f} times faster, {ratios['memory_ratio']:.2f} times less memory", flush=True)
+    return {**found, **ratios, "captions_per_s": given.images * BEAMS / ours}
 
 
 if __name__ == "__main__":
