@@ -10,7 +10,7 @@ demo: $(READY)  ## train a captioner against a reward in two ways, compare them,
 	$(BIN)/capreward demo
 
 test: $(READY)  ## the test suite, without what is slow
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 
 test-all: $(READY)  ## everything
 	$(BIN)/python -m pytest

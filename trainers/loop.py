@@ -198,6 +198,8 @@ class Loop:
             workers=self.config.data.workers,
         )
         found = gathered(found, self.accelerator)
+        known = self.ready.pictures
+        found.pictures = [known.get(key, picture) for key, picture in zip(found.keys, found.pictures, strict=True)]
         for sentence in found.broken:
             if sentence not in self._unread:  # told once, not in every evaluation
                 self.log.say(f"not evaluated: {sentence}")

@@ -37,6 +37,7 @@ class Prepared:
         best: the name of the metric that chooses.
         steps: updates of the run.
         preprocessings: image steps of the rewards, so that a picture is decoded once for captioner and rewards.
+        pictures: by key, for rewards and metrics, where they are not those that the captioner looks at.
         notes: what was taken or left out, one sentence each.
     """
 
@@ -50,6 +51,7 @@ class Prepared:
     best: str
     steps: int
     preprocessings: list[Preprocessing] = field(default_factory=list)
+    pictures: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -100,6 +102,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     val = errors.attempt(lambda: open_held_out(config)) if config.data.val else None
     seen_late = train is None and config.captioner.tower == "stored" and not config.captioner.init
     captioner = None if seen_late else errors.attempt(lambda: make_captioner(config, train))
+    pictures = errors.attempt(lambda: other_pictures(config, train, val)) or {}
     name = str(config.optimizer["name"])
     optimizer = make_optimizer(name, {k: v for k, v in config.optimizer.items() if k != "name"})
     shared = {"device": device, "download": config.download or None, "workers": 0}
@@ -111,6 +114,8 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
             errors.found += wrong_terms(config.reward, train, shared)
         rewards, told = loaded or (None, [])
         notes += told
+        if rewards is not None:
+            rewards.pictures = pictures
         if rewards is not None and train is not None and folder is not None:
             errors.attempt(lambda: rehearse(rewards, train))
     if captioner is not None:
@@ -122,8 +127,8 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     errors.finish()
     assert train is not None and captioner is not None  # noqa: S101, PT018  # for the type checker
     steps = steps_of(config, train, world)
-    seen = image_steps(rewards, train)
-    return Prepared(config, captioner, train, val, optimizer, rewards, metrics or [], best or "", steps, seen, notes)
+    judged = (rewards, metrics or [], best or "", steps)
+    return Prepared(config, captioner, train, val, optimizer, *judged, image_steps(rewards, train), pictures, notes)
 
 
 def open_training(config: RunConfig) -> Dataset:
@@ -142,6 +147,20 @@ def open_held_out(config: RunConfig) -> Dataset:
     assert data.val is not None  # noqa: S101  # for the type checker: asked before
     images = data.val_images or data.images
     return open_dataset(data.val, images=images, split=data.val_split, count=data.val_count, **reading_of(config))
+
+
+def other_pictures(config: RunConfig, *datasets: Dataset | None) -> dict[str, Any]:
+    """The pictures that ``data.reward_images`` names, by key; empty where it names none.
+
+    Raises:
+        InputError: pictures that are missing.
+    """
+    from capreward.data.images.finding import find_images
+
+    if not config.data.reward_images:
+        return {}
+    keys = list(dict.fromkeys(key for dataset in datasets if dataset is not None for key in dataset.keys))
+    return dict(zip(keys, find_images(config.data.reward_images, keys).images, strict=True))
 
 
 def reading_of(config: RunConfig) -> dict[str, Any]:
@@ -213,7 +232,7 @@ def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
     from capreward.encoders.store import StoredFeature
     from capreward.samples import Samples
 
-    if rewards is None or isinstance(train[0].picture, StoredFeature):
+    if rewards is None or rewards.pictures or isinstance(train[0].picture, StoredFeature):
         return []
     samples = Samples([""], references=[list(train[0].captions)], images=[train[0].picture])
     found = [p for evaluator in (rewards.evaluator, *rewards.monitors) for p in evaluator.preprocessings(samples)]

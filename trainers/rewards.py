@@ -70,12 +70,14 @@ class Rewards:
         monitors: logged beside it.
         config: clipping, normalisation and how often monitors are asked.
         moments: of all rewards so far.
+        pictures: by key, in place of those that the captioner looks at, where the run names others for rewards.
     """
 
     evaluator: Evaluator
     monitors: list[Evaluator]
     config: RewardConfig
     moments: RunningMoments = field(default_factory=RunningMoments)
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
     def judge(
         self,
@@ -96,10 +98,9 @@ class Rewards:
             monitored: ask the monitors as well.
         """
         count = len(captions) // len(keys)
+        shown = [self.pictures.get(key, picture) for key, picture in zip(keys, pictures, strict=True)]
         item = np.repeat(np.arange(len(keys), dtype=np.int64), count)
-        samples = Samples(
-            captions, references=[list(r) for r in references], images=list(pictures), item=item, key=keys
-        )
+        samples = Samples(captions, references=[list(r) for r in references], images=shown, item=item, key=keys)
         parts: dict[str, float] = {}
         total = _values(self.evaluator, samples, parts)
         for monitor in self.monitors if monitored else ():

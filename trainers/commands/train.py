@@ -27,6 +27,7 @@ def _flags(command: Any) -> Any:
             click.option("--val-images", help="Pictures of --val, where they are not those of --data."),
             click.option("--val-split", help="Of a Karpathy file."),
             click.option("--val-count", type=click.IntRange(1), help="The first so many held-out items alone."),
+            click.option("--reward-images", help="Pictures or features for rewards and metrics, if not --images."),
             click.option("--allow-missing", is_flag=True, default=None, help="Leave out captions without a picture."),
             click.option("--steps", type=click.IntRange(0), help="Updates of the weights."),
             click.option("--epochs", type=float, help="Passes over the data, in place of --steps."),

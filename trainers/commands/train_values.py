@@ -22,6 +22,7 @@ FLAGS = {
     "val_images": "data.val_images",
     "val_split": "data.val_split",
     "val_count": "data.val_count",
+    "reward_images": "data.reward_images",
     "allow_missing": "data.allow_missing",
     "steps": "training.steps",
     "epochs": "training.epochs",
