@@ -23,7 +23,7 @@ COMMANDS = {
     "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
     "pack": ("trainers.commands.pack:pack", "Write training shards from captions and images."),
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
-    "ls": ("capreward.commands.ls:ls", "List evaluators, tokenizers and file formats."),
+    "ls": ("capreward.commands.ls:ls", "List evaluators, optimizers, recipes, tokenizers and file formats."),
     "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the weights found."),
     "df": ("capreward.commands.df:df", "Build document-frequency files for CIDEr rewards."),
 }
@@ -80,11 +80,12 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="capreward %(version)s")
 def main() -> None:
-    """Judge image captions: exact metrics that are also rewards.
+    """Judge image captions with exact metrics that are also rewards, and train captioners against them.
 
     \b
     capreward score captions.json --references refs.json
-    capreward score captions.json -r refs.json --images photos/ -m cider,clips,refclips
-    capreward score a.json b.json -r refs.json --metrics bleu,meteor,cider --json
+    capreward score a.json b.json -r refs.json --images photos/ -m bleu,cider,clips,refclips --json
+    capreward train --optimizer dico --reward pacs
+    capreward caption photos/ --captioner runs/dico-pacs -o captions.json
     capreward df build refs.json -o coco.npz
     """
