@@ -86,7 +86,7 @@ def main() -> None:
     new += ["--metrics", "cider, bleu4, repetition", "--eval-every", "300", "--set", "evaluation.beams=3"]
     seconds = {"xe": train(xe, *new)}
     more = ["--optimizer", "dico", "--reward", "cider-d", "--captioner", str(xe), "--steps", str(given.dico_steps)]
-    more += ["--batch-size", "16", "--lr", "2e-5", "--set", "optimizer.tau=3", "--set", "optimizer.spread=image"]
+    more += ["--batch-size", "16", "--lr", "5e-6", "--set", "optimizer.tau=3", "--set", "optimizer.spread=image"]
     more += ["--set", "optimizer.dropout=false", "--set", "optimizer.search_dropout=false"]
     more += [
         "--metrics",
@@ -101,9 +101,9 @@ def main() -> None:
     figures = {
         "constant": constant(),
         "loss_first_and_last": [losses[0], losses[-1]],
-        "xe": [{k: row[k] for k in ("step", "cider", "BLEU-4", "repetition") if k in row} for row in rows(xe, "eval")],
+        "xe": [{k: row[k] for k in ("step", "cider", "bleu4", "repetition") if k in row} for row in rows(xe, "eval")],
         "dico": [
-            {k: row[k] for k in ("step", "cider", "BLEU-4", "repetition") if k in row} for row in rows(dico, "eval")
+            {k: row[k] for k in ("step", "cider", "bleu4", "repetition") if k in row} for row in rows(dico, "eval")
         ],
         "seconds": seconds,
     }

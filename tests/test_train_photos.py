@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from train_helpers import column, train
 
@@ -12,10 +9,8 @@ SIZES = "{width: 64, heads: 4, inner: 128, encoder_layers: 1, decoder_layers: 1,
 
 
 @pytest.mark.slow
-def test_photos_are_learnt_from_scratch_and_dico_goes_on(tmp_path):
-    if "CAPREWARD_DATA" not in os.environ:
-        pytest.skip("CAPREWARD_DATA does not name the folder of captions and photos")
-    data = Path(os.environ["CAPREWARD_DATA"]) / "flickr8k"
+def test_photos_are_learnt_from_scratch_and_dico_goes_on(tmp_path, shared_data):
+    data = shared_data / "flickr8k"
     photos = ["--data", f"{data}/Flickr8k.token.txt", "--images", f"{data}/photos_112/dev.tar", "--allow-missing"]
     more = ["--count", "200", "--batch-size", "16", "--set", "data.val=null", "--set", "logging.every=10"]
     new = ["--tower", "patch", "--set", "captioner.vocabulary=learn", "--set", "captioner.merges=400"]
