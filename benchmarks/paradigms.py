@@ -1,6 +1,6 @@
 """Optimizers against rewards on the scenes world: what is gained, and what it costs.
 
-    python benchmarks/paradigms.py [--steps 120] [--seeds 3] [--jobs 2] [--folder runs/paradigms]
+    python benchmarks/paradigms.py [--steps 100] [--seeds 3] [--jobs 2] [--folder runs/paradigms]
 
 Every optimizer with every reward, from the captioner that ships, on as many pictures; then the captions of test
 pictures are judged by what the run was not trained on: the held-out judge (a CLIP of another architecture), CIDEr,
@@ -172,7 +172,7 @@ def plot(rows: dict[str, dict[str, list[float]]]) -> str:
 def main() -> None:
     """Train what is not there, judge all, keep figures, table and plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=500)
@@ -185,7 +185,8 @@ def main() -> None:
     figures = {"steps": given.steps, "pictures_per_step": 16, "seeds": given.seeds, "test_pictures": given.pictures}
     command = f"python benchmarks/paradigms.py --steps {given.steps} --seeds {given.seeds} --pictures {given.pictures}"
     print(f"kept in {save('paradigms', {**figures, 'rows': rows}, command, SEED)}")
-    (RESULTS / "paradigms.md").write_text(table(rows), encoding="utf-8")
+    told = f"`{command}`: means over seeds, with 95% intervals over seeds and pictures.\n\n"
+    (RESULTS / "paradigms.md").write_text(told + table(rows), encoding="utf-8")
     (RESULTS / "paradigms.svg").write_text(plot(rows), encoding="utf-8")
     print(table(rows))
 
