@@ -32,6 +32,19 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> None:
         beside.unlink(missing_ok=True)
 
 
+def write_text_beside(path: Path, text: str) -> None:
+    """Write a text file so that no half-written one is ever seen; see :func:`write_beside`.
+
+    Raises:
+        InputError: the operating system refuses.
+    """
+
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8")
+
+    write_beside(path, write)
+
+
 def cache_folder() -> Path:
     """The folder for things built once: CAPREWARD_CACHE, else XDG_CACHE_HOME/capreward, else ~/.cache/capreward."""
     if own := os.environ.get("CAPREWARD_CACHE"):

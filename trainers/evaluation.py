@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from capreward.files import write_beside
+from capreward.files import write_text_beside
 from capreward.samples import Samples
 
 if TYPE_CHECKING:
@@ -117,8 +117,4 @@ def write_samples(path: Path, found: Captioned, count: int) -> None:
     """Keep the first ``count`` captions with their references, one JSON object per line."""
     rows = zip(found.keys[:count], found.captions, found.references, strict=False)
     lines = [json.dumps({"key": k, "caption": c, "references": r}, ensure_ascii=False) for k, c, r in rows]
-    write_beside(path, lambda beside: _write(beside, "".join(line + "\n" for line in lines)))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text_beside(path, "".join(line + "\n" for line in lines))

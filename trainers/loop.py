@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from capreward.errors import InputError, ProgramError
-from capreward.files import write_beside
+from capreward.files import write_text_beside
 from capreward.samples import Samples
 from capreward.scoring import load
 from trainers.captioners.base import Captioner
@@ -29,8 +29,6 @@ from trainers.stopping import Stopping
 from trainers.tally import Tally
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from accelerate import Accelerator
     from torch import Tensor
 
@@ -305,10 +303,6 @@ class Loop:
         step = self.progress.step + 1
         path = self.folder.path / f"nonfinite-step-{step:08d}-{self.accelerator.process_index}.json"
         text = json.dumps(found.rows, indent=1, ensure_ascii=False)
-        write_beside(path, lambda beside: _write(beside, text))
+        write_text_beside(path, text)
         hint = {"reward": "mend the reward"}.get(found.what, "try a lower --lr, or --precision fp32")
         return ProgramError(f"a {found.what} at step {step:,} is not finite; its batch is kept in {path}: {hint}")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -94,18 +94,18 @@ def learnt_vocabulary(train: Dataset | None, most: int) -> Vocabulary:
 
 def word_vocabulary(asked: CaptionerConfig, train: Dataset | None) -> Vocabulary:
     """The words of a new captioner: those of the training captions that occur often enough, or of a file."""
-    from collections import Counter
     from pathlib import Path
 
-    from trainers.captioners.words import UNKNOWN, WordVocabulary, read_words, split_words
+    from trainers.captioners.words import WordVocabulary, read_words
 
     if asked.vocabulary not in NAMED:
         return read_words(Path(asked.vocabulary))
-    counts = Counter(word for caption in _captions(train) for word in split_words(caption))
-    kept = [word for word, count in counts.items() if count >= asked.least]
-    if not kept:
-        raise InputError(f"no word occurs {asked.least} times in the training captions; give captioner.least=1")
-    return WordVocabulary([*kept, UNKNOWN] if len(kept) < len(counts) else kept)
+    try:
+        return WordVocabulary.of_captions(_captions(train), threshold=asked.least - 1)
+    except InputError as error:
+        raise InputError(
+            f"no word occurs {asked.least} times in the training captions; give captioner.least=1"
+        ) from error
 
 
 def _captions(train: Dataset | None) -> Iterator[str]:

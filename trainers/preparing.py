@@ -266,9 +266,5 @@ def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
     training = config.training
     if training.steps is not None:
         return training.steps
-    try:
-        items = len(train)
-    except TypeError as error:
-        raise InputError(f"{train.source} is a stream, of which epochs are not known; give --steps") from error
     per_step = training.batch_size * training.accumulation * world
-    return max(1, round((training.epochs or 0) * items / per_step))
+    return max(1, round((training.epochs or 0) * len(train) / per_step))

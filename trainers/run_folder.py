@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.files import write_beside
+from capreward.files import write_text_beside
 
 _CHECKPOINT = re.compile(r"step-(\d{8})")
 PROGRESS = "progress.json"
@@ -122,7 +122,7 @@ class RunFolder:
                 continue
             if row["step"] <= step:
                 kept.append(line + "\n")
-        write_beside(self.metrics, lambda path: _write(path, "".join(kept)))
+        write_text_beside(self.metrics, "".join(kept))
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl``.
@@ -169,7 +169,3 @@ def _flush(file: Path) -> None:
     """Let the bytes reach the disk before the rename does."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

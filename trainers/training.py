@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError, ProgramError
-from capreward.files import write_beside
+from capreward.files import write_text_beside
 from trainers.config import RunConfig
 from trainers.run_folder import RunFolder
 
@@ -58,7 +58,7 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
         folder.unmake()
         raise
     if accelerator.is_main_process:
-        write_beside(folder.config, lambda beside: _write(beside, to_yaml(config)))
+        write_text_beside(folder.config, to_yaml(config))
     if config.logging.trackers:
         accelerator.init_trackers(config.logging.project, config=flat(config.to_dict()))
     console = None if quiet else Console(stderr=True)
@@ -116,7 +116,7 @@ def len_of(dataset: Any) -> int | None:
     """The number of items; None of a stream."""
     try:
         return len(dataset)
-    except TypeError:
+    except InputError:
         return None
 
 
@@ -218,7 +218,3 @@ def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
         else:
             found[f"{path}{key}"] = str(value) if isinstance(value, (list, dict)) else value
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from capreward._version import __version__
 from capreward.errors import InputError
-from capreward.files import write_beside
+from capreward.files import write_beside, write_text_beside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def save(captioner: Captioner, folder: Path) -> None:
         "vocabulary": vocabulary,
         **captioner.configuration(),
     }
-    write_beside(folder / CONFIG, lambda path: _write(path, json.dumps(told, indent=2) + "\n"))
+    write_text_beside(folder / CONFIG, json.dumps(told, indent=2) + "\n")
 
 
 def load(folder: Path, **options: Any) -> Captioner:
@@ -160,7 +160,3 @@ def _class_of(kind: str) -> type[Captioner]:
     module, _, name = KINDS[kind].partition(":")
     found: type[Captioner] = getattr(import_module(module), name)
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

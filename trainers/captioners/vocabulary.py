@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from capreward.errors import InputError
+from trainers.tuning.bpe import write_merges
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,8 +81,7 @@ class ClipVocabulary:
         """Write merges other than OpenAI's."""
         if self._bpe.vocab_size == OPENAI_SIZE:
             return {"kind": self.kind}
-        lines = ["#version: 0.2", *(" ".join(pair) for pair in self._bpe.bpe_ranks)]
-        (folder / BPE_FILE).write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+        write_merges(folder / BPE_FILE, list(self._bpe.bpe_ranks))
         return {"kind": self.kind, "merges": BPE_FILE}
 
 

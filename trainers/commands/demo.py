@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: 
     capreward demo --run-folder runs/longer --steps 600
     """
     began = time.perf_counter()
-    say = _silent if quiet else _spoken
+    say = partial(_spoken, quiet=quiet)
     say(
         "Captioners on drawn pictures: one that imitates captions (xe), and two trained from it against a reward, pacs "
         "(how well caption and picture fit), by DiCO and by SCST."
@@ -215,9 +216,6 @@ def _finish(folder: Path, sources: list[Source], results: Results, steps: int, s
     )
 
 
-def _spoken(sentence: str) -> None:
-    click.echo(sentence, err=True)
-
-
-def _silent(sentence: str) -> None:
-    pass
+def _spoken(sentence: str, *, quiet: bool) -> None:
+    if not quiet:
+        click.echo(sentence, err=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError, shorten
-from capreward.files import write_beside
+from capreward.files import write_text_beside
 
 REMOTE = ("http://", "https://", "s3://", "gs://", "pipe:")
 _NAMED = re.compile(r"(.+\.json):([^/\\:]+)", re.IGNORECASE | re.DOTALL)
@@ -88,8 +88,4 @@ def add_set(path: Path, name: str, pattern: str) -> None:
         return
     sets[name] = pattern
     text = json.dumps(sets, indent=2, ensure_ascii=False) + "\n"
-    write_beside(path, lambda beside: _write(beside, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text_beside(path, text)
