@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +33,45 @@ def trimmed_text_features(model: Any, tokens: Tensor) -> Tensor:
     Returns:
         [N, D] projected features in the model's precision.
     """
+    return projected(model, _trimmed_states(model, tokens))
+
+
+def text_states(model: Any, tokens: Tensor) -> Tensor:
+    """What the text tower says of whole texts, after its final norm and before the projection.
+
+    A grammar head reads these states (clipreward.md 5.1), ``projected`` turns them into features.
+
+    Args:
+        model: ``open_clip.CLIP`` or ``CustomTextCLIP``.
+        tokens: int64 [N, L], zeros after each end token; L the context length, or less where ``can_trim`` is true.
+
+    Returns:
+        [N, d] in the model's precision, with a gradient where its parameters want one.
+    """
+    if can_trim(model):
+        return _trimmed_states(model, tokens)
+    if hasattr(model, "text"):
+        states: Tensor = _without_projection(model.text)(tokens)
+        return states
+    states = _without_projection(model).encode_text(tokens)
+    return states
+
+
+def projected(model: Any, states: Tensor) -> Tensor:
+    """Text features [N, D] of states [N, d], not normalised."""
+    import torch
+
+    tower = getattr(model, "text", model)
+    projection = getattr(tower, "text_projection", None)
+    if projection is None:
+        projection = getattr(tower, "proj", None)  # of a text tower of transformers
+    if projection is None:
+        return states
+    features: Tensor = projection(states) if isinstance(projection, torch.nn.Module) else states @ projection
+    return features
+
+
+def _trimmed_states(model: Any, tokens: Tensor) -> Tensor:
     import torch
 
     length = tokens.shape[1]
@@ -39,10 +79,24 @@ def trimmed_text_features(model: Any, tokens: Tensor) -> Tensor:
     x = model.token_embedding(tokens).to(dtype) + model.positional_embedding[:length].to(dtype)
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
     ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
-    ends = model.ln_final(ends)  # it works on each position alone: the end tokens' are enough
-    features: Tensor = ends
-    if isinstance(model.text_projection, torch.nn.Linear):
-        features = model.text_projection(ends)
-    elif model.text_projection is not None:
-        features = ends @ model.text_projection
-    return features
+    states: Tensor = model.ln_final(ends)  # it works on each position alone: the end tokens' are enough
+    return states
+
+
+def _without_projection(tower: Any) -> Any:
+    """The same text tower, its parameters shared, without the projection."""
+    from torch import nn
+
+    bare = copy.copy(tower)
+    bare._parameters, bare._modules = dict(tower._parameters), dict(tower._modules)
+    if hasattr(bare, "text_projection"):
+        _drop(bare, "text_projection", None)
+    elif hasattr(bare, "proj"):
+        _drop(bare, "proj", nn.Identity())
+    return bare
+
+
+def _drop(module: Any, name: str, instead: Any) -> None:
+    module._parameters.pop(name, None)
+    module._modules.pop(name, None)
+    setattr(module, name, instead)

@@ -1,0 +1,112 @@
+"""What an evaluator is tuned for: one class per recipe, tensors in and out; the loop knows none of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import random
+
+    from torch import Tensor, nn
+
+OBJECTIVES = {
+    "grammar": ("trainers.tuning.grammar:Grammar", "tell captions from corrupted ones (Cho et al. 2022)"),
+    "pac": ("trainers.tuning.augmented:PositiveAugmented", "pairs and generated pairs (PAC-S, PAC-S++)"),
+}
+
+
+@dataclass
+class Pairs:
+    """B images with a caption each.
+
+    Attributes:
+        images: pixels [B, 3, S, S], normalised, or ready features [B, D] before normalisation; None of texts alone.
+        captions: B captions, without a prompt.
+        more_images: further images of the same content, in the same form, where the objective wants some.
+        more_captions: further captions of the same content, where the objective wants some.
+    """
+
+    images: Tensor | None
+    captions: list[str]
+    more_images: Tensor | None = None
+    more_captions: list[str] | None = None
+
+
+class Objective:
+    """What is learned, and by which parameters.
+
+    ``prepare`` is called once, before the optimizer is made: it adds modules (a head, LoRA factors) to the model and
+    says by ``requires_grad`` what is trained. ``texts`` is all that is drawn by lot. ``loss`` is pure tensors.
+
+    Attributes:
+        name: in the registry.
+        needs_images: whether it learns nothing without images.
+        wants_more: whether it takes ``more_images`` and ``more_captions``.
+    """
+
+    name: ClassVar[str] = ""
+    needs_images: ClassVar[bool] = True
+    wants_more: ClassVar[bool] = False
+
+    def prepare(self, model: nn.Module) -> nn.ModuleDict:
+        """Freeze what stays, add what is new.
+
+        Args:
+            model: open_clip's, in training mode, all parameters wanting a gradient.
+
+        Returns:
+            Modules that are trained and kept beside the model, by name: ``grammar_head``; empty for none.
+        """
+        raise NotImplementedError
+
+    def texts(self, pairs: Pairs, chances: Sequence[random.Random]) -> list[str]:
+        """All texts that ``loss`` wants of these pairs, without a prompt: the captions, then B more of each other kind.
+
+        Args:
+            pairs: B of them.
+            chances: one generator per pair, so that what is drawn does not depend on how a step is shared out.
+
+        Raises:
+            InputError: a caption that cannot be used.
+        """
+        raise NotImplementedError
+
+    def loss(
+        self,
+        image: Tensor | None,
+        more_image: Tensor | None,
+        states: Tensor,
+        features: Tensor,
+        extra: nn.ModuleDict,
+        scale: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the whole step: features of all processes, those of this one with their gradient.
+
+        Args:
+            image: [B, D], L2-normalised; None of texts alone.
+            more_image: [B, D], L2-normalised, where wanted.
+            states: [n * B, d] of the texts in the order of ``texts``, before the projection.
+            features: [n * B, D], L2-normalised.
+            extra: what ``prepare`` gave.
+            scale: the inverse temperature, a scalar.
+
+        Returns:
+            A scalar, and detached scalars by name.
+        """
+        raise NotImplementedError
+
+    def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
+        """Figures of held-out texts beside the loss and the retrieval that the loop measures for every objective.
+
+        Args:
+            texts: of ``texts``, of all held-out pairs.
+            states: [n * N, d] of them.
+            extra: what ``prepare`` gave.
+        """
+        raise NotImplementedError
+
+    def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
+        """The state dict of the tuned model with the architecture's own names, LoRA factors folded in."""
+        raise NotImplementedError
