@@ -1,4 +1,4 @@
-"""When a reward is being gamed: rules over what a run logged, from rows to warnings, each with a name and a sentence."""
+"""When a reward is being gamed: rules over what a run logged, from rows to warnings by name."""
 
 from __future__ import annotations
 
@@ -85,10 +85,9 @@ def warnings_of(rows: Sequence[Row]) -> list[Warned]:
     """
     training = [row for row in rows if row["kind"] == "train"]
     held_out = [row for row in rows if row["kind"] == "eval"]
-    found = [judge_parts(training)]
-    for rule in (_repeats, _length_drifts, _never_ends, _grammar_falls):
-        found.append(rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions"))
-    return [warning for warning in found if warning is not None]
+    rules = (_repeats, _length_drifts, _never_ends, _grammar_falls)
+    collapsed = [rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions") for rule in rules]
+    return [warning for warning in (judge_parts(training), *collapsed) if warning is not None]
 
 
 def judge_parts(training: Sequence[Row]) -> Warned | None:

@@ -159,7 +159,7 @@ def check_same(config: RunConfig, folder: RunFolder) -> None:
     Raises:
         InputError: what differs.
     """
-    from trainers.config_reading import read_yaml
+    from trainers.config_reading import build, read_yaml
     from trainers.data.dataset import counted
 
     if not folder.checkpoints():
@@ -170,7 +170,8 @@ def check_same(config: RunConfig, folder: RunFolder) -> None:
         return
     if not folder.config.exists():
         return
-    before, now = flat(read_yaml(folder.config)), flat(config.to_dict())
+    # What has been added since the run began is as it is by default.
+    before, now = flat(build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
     fixed = () if config.training.schedule in ("constant", "noam") and not 0 < config.training.warmup < 1 else LENGTH
     free = {n for n in {*before, *now} if n in FREE or n.split(".")[0] in FREE or (n in LENGTH and n not in fixed)}
     changed = [n for n in {**now, **before} if n not in free and before.get(n) != now.get(n)]
