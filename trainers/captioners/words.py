@@ -37,6 +37,7 @@ class WordVocabulary:
                 f"a vocabulary needs words that differ; found {len(self.words)} with {len(self._ids)} of them"
             )
         self.size = len(self.words) + 1
+        self.unknown = self._ids.get(UNKNOWN)
 
     @classmethod
     def of_index(cls, table: Mapping[Any, Any], where: str) -> WordVocabulary:
