@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from capreward.encoders.encoder import Encoder
 
-SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs"}
+SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs", "grammar": "scenes-grammar"}
 
 
 def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
@@ -23,7 +23,7 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
 
     Args:
         asked: by the user; an empty checkpoint asks for the default.
-        family: ``clips``, ``pacs``, ``pacspp``.
+        family: ``clips``, ``pacs``, ``pacspp``, ``grammar``.
         variant: of the published weights.
         scenes: whether pictures of the scenes world are judged.
 
