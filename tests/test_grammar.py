@@ -9,12 +9,14 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from click.testing import CliRunner
 from clip_helpers import OPENAI
 from hf_files import grammar_file, grammar_head, hf_clip
 from PIL import Image
 from torch.nn.functional import normalize
 
 import capreward
+from capreward.commands.convert import convert
 from capreward.errors import InputError
 
 CAPTIONS = ["a dog sits on a bench", "a a dog dog bench on", "two zebras", "", "the café is  closed &amp; dark"]
@@ -252,3 +254,19 @@ def test_options_of_the_wrong_kind_are_refused():
         with pytest.raises(InputError) as caught:
             capreward.load(name, **options)
         assert sentence in str(caught.value)
+
+
+def test_convert_keeps_the_published_layouts_head(tmp_path, tuned, images, parts):
+    """With the buffers of older versions; a stripped file takes its image tower by --base."""
+    model, head = tuned
+    base = tmp_path / "base.pth"
+    torch.save(model.state_dict(), base)
+    whole = grammar_file(tmp_path / "clip_negative_text-last.ckpt", model, head)
+    less = grammar_file(tmp_path / "less.ckpt", model, head, images=False)
+    for path, more in ((whole, []), (less, ["--base", str(base)])):
+        out = tmp_path / f"{path.stem}-out"
+        done = CliRunner().invoke(convert, [str(path), str(out), "--quick-gelu", "--statistics", "openai", *more])
+        assert done.exit_code == 0, done.output
+        assert "grammar layout" in done.stderr
+        check_close(values("clips-grammar", images, checkpoint=str(out)), parts[3] + 2 * parts[2])
+        check_close(values("grammar", images, checkpoint=str(out)), parts[2])

@@ -107,6 +107,10 @@ class Encoder:
         """What of it changes a feature, for signatures and feature stores."""
         return {**self.spec.fields(), "prec": self.precision}
 
+    def image_fields(self) -> dict[str, object]:
+        """What of it changes a picture's feature: equal for weights that share an image tower."""
+        return {**self.spec.image_fields(), "prec": self.precision}
+
     def pixel_features(self, pixels: Tensor) -> Tensor:
         """Features of normalised pixels [N, 3, S, S]: float32 [N, *shape], projected, not L2-normalised."""
         import torch
