@@ -117,7 +117,7 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
 
 def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
     from capreward.encoders.embedding import PART, embed_texts
-    from capreward.evaluators.clip_score import PROMPT
+    from capreward.evaluators.clip_texts import PROMPT
 
     if images is not None or options["captions"] is None:
         raise InputError("--text embeds the captions of a file; write capreward embed --text --captions FILE -o FOLDER")

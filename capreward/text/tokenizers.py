@@ -46,16 +46,18 @@ SUMMARIES = MappingProxyType(
 NAMES = tuple(SUMMARIES)
 
 
-def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
+def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
     """The tokenizer of a name, or the one given.
 
     Args:
         given: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same with the original's look at the caption after),
-            ``ptb-java`` (the original program), ``none``, or a tokenizer.
+            ``ptb-java`` (the original program), ``none`` (which an expression reads as None), or a tokenizer.
 
     Raises:
         InputError: an unknown name, or no Java for ``ptb-java``.
     """
+    if given is None:
+        return NoTokenizer()
     if not isinstance(given, str):
         return given
     if given == "ptb":
