@@ -13,6 +13,10 @@ from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "finecapeval": (
+        "capreward.commands.finecapeval:finecapeval",
+        "Score captions on FineCapEval: overall and aspect recall.",
+    ),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),
     "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
