@@ -13,6 +13,10 @@ from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "finecapeval": (
+        "capreward.commands.finecapeval:finecapeval",
+        "Score captions on FineCapEval: overall and aspect recall.",
+    ),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),
     "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
@@ -20,7 +24,7 @@ COMMANDS = {
     "demo": ("trainers.commands.demo:demo", "Train and compare captioners on the scenes world, in minutes."),
     "embed": ("capreward.commands.embed:embed", "Write features of images or captions into a store."),
     "weights": ("capreward.commands.weights:weights", "Show which weights each evaluator needs and finds."),
-    "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
+    "convert": ("trainers.commands.convert:convert", "Turn a CLIP checkpoint or a released captioner into a folder."),
     "pack": ("trainers.commands.pack:pack", "Write training shards from captions and images."),
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, optimizers, recipes, tokenizers and file formats."),

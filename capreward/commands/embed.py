@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from capreward.encoders.encoder import Encoder
 
 
+GRID_MODEL = "RN50:openai"
+GRID_SIDE = 448
+
+
 def _with_encoder(command: F) -> F:
     for option in reversed(encoder_options()):
         command = option(command)
@@ -55,7 +59,13 @@ def _with_encoder(command: F) -> F:
 @click.option("--shard", metavar="I/N", default="0/1", help="Do part I of N, counted from 0, beside the others.")
 @click.option("--part-size", type=click.IntRange(1), help="Features per file; 8,192, or fewer of tokens, by default.")
 @click.option("--fp16", "half", is_flag=True, help="Keep float16 features, half the size.")
-@click.option("--tokens", is_flag=True, help="All tokens of the image tower, for captioners, not one feature.")
+@click.option(
+    "--tokens",
+    type=click.Choice(["all", "grid"]),
+    is_flag=False,
+    flag_value="all",
+    help="All tokens of the image tower, for captioners, not one feature; grid: RN50's 14 x 14 of squashed pictures.",
+)
 @click.option("--side", type=click.IntRange(1), help="With --tokens, of a ResNet's pixels: 448 for 14 x 14 tokens.")
 @click.option("--resize", type=click.Choice(["shortest", "squash"]), help="With --tokens: crop the centre, or squash.")
 @_with_encoder
@@ -71,7 +81,8 @@ def embed(images: str | None, **options: Any) -> None:
     capreward embed photos/ -o photos.features
     capreward embed "train-{000..099}.tar" -o train.features --for pacs --shard 0/4
     capreward embed --text --captions refs.json -o refs.features
-    capreward embed photos/ -o photos.tokens --tokens --model RN50:openai --side 448 --resize squash --fp16
+    capreward embed photos/ -o photos.tokens --tokens --model ViT-L-14:openai --fp16
+    capreward embed photos/ -o photos.grids --tokens grid --fp16
     capreward score captions.json --images photos.features -m clips
     """
     from capreward.commands.progress import Bar
@@ -93,11 +104,16 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
     if not options["tokens"] and (options["side"] or options["resize"]):
         raise InputError("--side and --resize belong to tokens; add --tokens, or leave them out")
     shard = _shard(options["shard"])
+    if options["tokens"] == "grid":
+        options = {**options, **_grid(options)}
     keys, pictures = _pictures(images, options)
     encoder = _encoder(options, pictures[:1])
     if options["tokens"]:
         from capreward.encoders.token_encoder import TokenEncoder
 
+        layers = encoder.spec.model_cfg["vision_cfg"].get("layers")
+        if options["tokens"] == "grid" and not isinstance(layers, (list, tuple)):
+            raise InputError(f"--tokens grid is of a ResNet such as {GRID_MODEL}; for a ViT's tokens write --tokens")
         steps = {name: options[name] for name in ("side", "resize", "batch_size")}
         encoder = TokenEncoder(encoder.clip, precision=encoder.precision, **steps)
     done = embed_images(
@@ -113,6 +129,15 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
         progress=bar.step,
     )
     return encoder, done
+
+
+def _grid(options: dict[str, Any]) -> dict[str, Any]:
+    """What CLIP-Caption-Reward's captioners look at: CLIP RN50's grid before pooling, of pictures squashed to 448."""
+    return {
+        "checkpoint": options["checkpoint"] or GRID_MODEL,
+        "side": options["side"] or GRID_SIDE,
+        "resize": options["resize"] or "squash",
+    }
 
 
 def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
