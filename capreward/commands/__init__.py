@@ -18,6 +18,7 @@ COMMANDS = {
         "Score captions on FineCapEval: overall and aspect recall.",
     ),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
+    "tune": ("trainers.commands.tune:tune", "Tune a CLIP evaluator: grammar, or positive-augmented pairs."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),
     "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
     "report": ("trainers.commands.report:report", "Write an HTML report of training runs."),
