@@ -11,6 +11,7 @@ from trainers.optimizers import check_choice, check_range
 SCHEDULES = ("constant", "linear", "cosine", "noam")
 PRECISIONS = ("fp32", "bf16", "fp16")
 NORMALISATIONS = ("none", "batch", "running")
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,9 @@ class RewardConfig:
         high: rewards above it count as it.
         normalise: ``batch`` (less the mean, divided by the standard deviation of the step's), ``running`` (of all
             steps so far) or ``none``.
+        unbaselined: comma-separated terms of the expression that are taken as they are, without a baseline, as
+            CLIP-Caption-Reward's ``use_grammar_baseline: false`` has it: ``r = 2 (S(sampled) - S(greedy)) +
+            g(sampled)`` of ``2*clips + grammar``. Where scst has the greedy baseline alone.
     """
 
     expression: str | None = None
@@ -151,6 +155,7 @@ class RewardConfig:
     low: float | None = None
     high: float | None = None
     normalise: str = "none"
+    unbaselined: str | None = None
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -158,6 +163,40 @@ class RewardConfig:
         check_choice("normalise", self.normalise, NORMALISATIONS)
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InputError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.unbaselined and (self.low is not None or self.high is not None):
+            raise InputError(
+                "unbaselined terms cannot be told from others once a reward is cut; leave out low and high"
+            )
+
+
+@dataclass(frozen=True)
+class DiagnosticsConfig:
+    """What watches whether a reward is being gamed; nothing of it is learned from.
+
+    Attributes:
+        enabled: on by default, in every run that learns from a reward.
+        judge: an evaluator that the reward is not made of; ``auto``: of scenes its held-out judge, elsewhere none.
+        grammar: an evaluator of grammaticality; ``auto``: ``grammar``, where its weights are found.
+        novelty: compare with the training captions.
+        novelty_items: so many training items are counted for it, evenly spaced; all by default.
+        every: steps between diagnoses of the candidates.
+        images: of a step whose candidates are diagnosed, at most.
+    """
+
+    enabled: bool = True
+    judge: str | None = AUTO
+    grammar: str | None = AUTO
+    novelty: bool = True
+    novelty_items: int | None = None
+    every: int = 10
+    images: int = 16
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_range("every", self.every, 1, whole=True)
+        check_range("images", self.images, 1, whole=True)
+        if self.novelty_items is not None:
+            check_range("novelty_items", self.novelty_items, 1, whole=True)
 
 
 @dataclass(frozen=True)
@@ -341,6 +380,7 @@ class RunConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 

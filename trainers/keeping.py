@@ -45,6 +45,7 @@ class Progress:
         sums: of the log's next row, see :class:`trainers.tally.Tally`.
         start: what the weights were before the first step, see ``fingerprint``.
         finished: why the run is over, or empty.
+        warned: the warnings that were told, by name.
     """
 
     step: int = 0
@@ -57,6 +58,7 @@ class Progress:
     sums: Sums = field(default_factory=dict)
     start: str = ""
     finished: str = ""
+    warned: list[str] = field(default_factory=list)
 
 
 class Keeper:

@@ -21,6 +21,7 @@ from trainers.rewards import RunningMoments
 from trainers.run_folder import RunFolder
 from trainers.schedules import adamw, learning_rate
 from trainers.stepping import Collected, Stepper, rows_of
+from trainers.watching import Watch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -66,8 +67,16 @@ class Loop(Course):
             also=ready.preprocessings,
         )
         self.stepper = Stepper(
-            self.policy, self.model, self.reference, ready.optimizer, rewards, accelerator, self.config.seed
+            self.policy,
+            self.model,
+            self.reference,
+            ready.optimizer,
+            rewards,
+            accelerator,
+            self.config.seed,
+            ready.diagnostics,
         )
+        self.watch = Watch(folder, log)
         self.begun = ""  # the fingerprint of the weights that the reference policy has
         self._repetition = load("repetition")
         self._unread: set[str] = set()
@@ -84,17 +93,22 @@ class Loop(Course):
         due = (step + 1) % self.config.logging.every == 0
         last = step + 1 >= self.ready.steps
         monitored = (step + 1) % self.config.reward.every == 0
+        diagnosed = self.ready.diagnostics is not None and self.ready.diagnostics.due(step)
         works: list[Collected] = []
-        for _ in range(training.accumulation):
+        for number in range(training.accumulation):
             batch = next(batches)
             self.count_broken(batch.broken)
-            works.append(self.stepper.collect(batch, generator, monitored=monitored, compared=due or last))
+            part = (number, training.accumulation) if diagnosed else None
+            works.append(
+                self.stepper.collect(batch, generator, monitored=monitored, compared=due or last, diagnosed=part)
+            )
         self.stepper.shape_rewards(works)
         rate = learning_rate(training, step, self.ready.steps, self.policy.width)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         stats = self.stepper.learn(works)
         values = self.checked(stats, self.clip(), lambda: rows_of(works))
+        values |= self.stepper.diagnosed(works) if diagnosed else {}
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
@@ -136,9 +150,12 @@ class Loop(Course):
             flat = [s for score in scores.values() for s in (score.parts.values() if score.family else [score])]
             values = {s.name: s.value for s in flat}
             values["unfinished"] = 1 - found.finished
+            if self.ready.diagnostics is not None:
+                values |= self.ready.diagnostics.held_out(found, values)
             write_samples(self.folder.samples(step), found, config.samples)
         values = shared(values, self.accelerator)
         self.log.row("eval", step, values)
+        self.watch.see("eval", step, values)
         self._choose(values)
 
     def decoding(self) -> Decoding:
@@ -153,6 +170,7 @@ class Loop(Course):
         self.progress.start = self.begun
         if self.ready.rewards is not None:
             self.progress.moments = asdict(self.ready.rewards.moments)
+        self.progress.warned = self.watch.warned
         super().save_checkpoint()
 
     def restore(self) -> None:
@@ -167,6 +185,7 @@ class Loop(Course):
                 f"the captioner {self.config.captioner.init} is not the one that this run began with; as its "
                 f"reference policy put that one back, or give another --run than {self.folder.path}"
             )
+        self.watch.remember(found.step, found.warned)
         if self.ready.rewards is not None and found.moments:
             self.ready.rewards.moments = RunningMoments(**found.moments)
 
@@ -183,8 +202,9 @@ class Loop(Course):
         """A row for the log: means over the steps since the one before."""
         row = self.tally.means()
         row["images"] = float(self.progress.step * self.config.training.accumulation * self.batches.global_batch)
-        texts = [text for work in works for text in work.texts]
-        if texts:
+        texts = [text for work in works for text in work.learned_texts()]
+        if texts and "repetition" not in row:
             row["repetition"] = self._repetition.corpus(Samples(texts)).value
         self.log.row("train", self.progress.step, row)
+        self.watch.see("train", self.progress.step, row)
         self.log.at(self.progress.step, row)

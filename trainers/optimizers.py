@@ -31,11 +31,16 @@ class Candidates:
         tokens: int64 [B, K, L], begin token first.
         mask: bool [B, K, L - 1]: which of ``tokens[..., 1:]`` are scored.
         learned: the first so many of the K are learned from; the others are only judged (a greedy baseline).
+        entropy: float32 [B, learned], the mean entropy of the policy at the tokens of each caption, where the optimizer
+            asks for it.
+        diversity: float32 [B], how varied the captions of an image are, likewise.
     """
 
     tokens: Tensor
     mask: Tensor
     learned: int
+    entropy: Tensor | None = None
+    diversity: Tensor | None = None
 
     def learned_rows(self) -> Tensor:
         """The rows to learn from, [B * learned, L]."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FREE = (
     "evaluation", "checkpoint", "logging", "data.workers", "data.broken_limit",
     "device", "download", "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count",
-    "reward.monitors", "reward.every",
+    "reward.monitors", "reward.every", "diagnostics",
 )  # fmt: skip
 LENGTH = ("training.steps", "training.epochs")
 

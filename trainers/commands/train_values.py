@@ -33,6 +33,8 @@ FLAGS = {
     "baseline": "optimizer.baseline",
     "monitor": "reward.monitors",
     "reward_every": "reward.every",
+    "judge": "diagnostics.judge",
+    "diagnostics": "diagnostics.enabled",
     "metrics": "evaluation.metrics",
     "eval_every": "evaluation.every",
     "best": "evaluation.best",
