@@ -14,6 +14,7 @@ from capreward.errors import InputError, ProgramError
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
+    "tune": ("trainers.commands.tune:tune", "Tune a CLIP evaluator: grammar, or positive-augmented pairs."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),
     "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
     "report": ("trainers.commands.report:report", "Write an HTML report of training runs."),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainers.tuning.contrastive import info_nce, positive_augmented, retrieval_ranks
+from trainers.tuning.contrastive import info_nce, positive_augmented, retrieval
 from trainers.tuning.fresh import VOCABULARY, fresh_config, fresh_model, save_folder
 from trainers.tuning.scenes_data import Batch, SceneBatches, held_out
 
@@ -152,14 +152,7 @@ def evaluate(model: nn.Module, tokenizer: Any, data: Batch) -> dict[str, float]:
         image = torch.cat([_image(model, part) for part in data.pixels.split(250)])  # type: ignore[no-untyped-call]
         lines = [data.captions[at : at + 250] for at in range(0, len(data.captions), 250)]
         text = torch.cat([_text(model, tokenizer, part) for part in lines])
-    found = {}
-    for name, ranks in (
-        ("text_to_image", retrieval_ranks(text, image)),
-        ("image_to_text", retrieval_ranks(image, text)),
-    ):
-        for k in (1, 5, 10):
-            found[f"{name}_r{k}"] = round((ranks < k).float().mean().item(), 4)
-    return found
+    return {name: round(share, 4) for name, share in retrieval(image, text).items()}
 
 
 def _loss(model: nn.Module, tokenizer: Any, batches: SceneBatches, plan: Plan) -> Tensor:
