@@ -13,6 +13,10 @@ from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "retrieve": (
+        "capreward.commands.retrieve:retrieve",
+        "Find images by their captions, and captions by their images.",
+    ),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),
     "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
