@@ -232,11 +232,10 @@ def _margins(queries: Tensor, found: Tensor) -> Tensor:
 
     coarse = queries.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
     unit = 1.01 * (queries.shape[1] + 2) * HALF_ULP + (3 * HALF_ULP_TF32 if coarse else 0)
-    length = torch.linalg.vector_norm(queries, dim=1, dtype=torch.float64)
+    length: Tensor = torch.linalg.vector_norm(queries, dim=1, dtype=torch.float64)
     if not len(found):
         return length
-    margins: Tensor = unit * length * torch.linalg.vector_norm(found, dim=1, dtype=torch.float64).max()
-    return margins
+    return length * (unit * float(torch.linalg.vector_norm(found, dim=1, dtype=torch.float64).max()))
 
 
 def _weights(features: Tensor) -> Tensor:
