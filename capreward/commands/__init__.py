@@ -17,6 +17,10 @@ COMMANDS = {
         "capreward.commands.finecapeval:finecapeval",
         "Score captions on FineCapEval: overall and aspect recall.",
     ),
+    "retrieve": (
+        "capreward.commands.retrieve:retrieve",
+        "Find images by their captions, and captions by their images.",
+    ),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
     "tune": ("trainers.commands.tune:tune", "Tune a CLIP evaluator: grammar, or positive-augmented pairs."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),

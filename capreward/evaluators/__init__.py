@@ -46,6 +46,11 @@ evaluators = Registry(
             needs=("images",),
         ),
         "grammar": _alone("grammar", "Grammar", "probability that a caption is grammatical, by a head on a tuned CLIP"),
+        "retrieval": Entry(
+            "capreward.evaluators.retrieval:Retrieval",
+            "recall at 1, 5, 10 and 50, ranks and MRR among the images and captions, both ways",
+            needs=("images",),
+        ),
         "scene-facts": Entry(
             "capreward.evaluators.scenes:SceneFacts",
             "F1, precision and recall of what a caption states of a picture of scenes",

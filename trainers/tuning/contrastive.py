@@ -92,9 +92,6 @@ def retrieval_ranks(query: Tensor, gallery: Tensor) -> Tensor:
     Returns:
         int64 [N].
     """
-    import torch
+    from capreward.retrieval import retrieval_ranks as both_ways
 
-    cosine = query @ gallery.T
-    own = cosine.diagonal().unsqueeze(1)
-    beaten = torch.ones_like(cosine, dtype=torch.bool).fill_diagonal_(False)
-    return ((cosine >= own) & beaten).sum(1)
+    return both_ways(query, gallery).text_to_image.ranks().long() - 1
