@@ -60,6 +60,7 @@ def test_a_converted_captioner_of_clip_caption_reward_captions_as_the_original(s
         "captioner.safetensors",
         "vocabulary.json",
     ]
+    assert "takes stored features" in run(checkpoint, tmp_path / "again").stderr
     captioner = open_captioner(tmp_path / "out")
     assert fields["parameters"] == sum(p.numel() for p in captioner.parameters())
     grids = torch.randn(6, 12, IMAGE, generator=torch.Generator().manual_seed(3)).mul(0.7)

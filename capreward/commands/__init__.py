@@ -34,6 +34,7 @@ COMMANDS = {
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, optimizers, recipes, tokenizers and file formats."),
     "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the weights found."),
+    "vocabulary": ("capreward.commands.vocabulary:vocabulary", "Build word vocabularies, and captions as word ids."),
     "df": ("capreward.commands.df:df", "Build document-frequency files for CIDEr rewards."),
 }
 

@@ -69,6 +69,7 @@ def _with_encoder(command: F) -> F:
 @click.option("--side", type=click.IntRange(1), help="With --tokens, of a ResNet's pixels: 448 for 14 x 14 tokens.")
 @click.option("--resize", type=click.Choice(["shortest", "squash"]), help="With --tokens: crop the centre, or squash.")
 @_with_encoder
+@click.option("--published", is_flag=True, help="IMAGES is a folder of grids from elsewhere: ID.npz (feat), ID.npy.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
 def embed(images: str | None, **options: Any) -> None:
@@ -83,17 +84,35 @@ def embed(images: str | None, **options: Any) -> None:
     capreward embed --text --captions refs.json -o refs.features
     capreward embed photos/ -o photos.tokens --tokens --model ViT-L-14:openai --fp16
     capreward embed photos/ -o photos.grids --tokens grid --fp16
+    capreward embed cocotalk_clip_RN50_att/ -o coco.grids --published --fp16
     capreward score captions.json --images photos.features -m clips
     """
     from capreward.commands.progress import Bar
 
     with Bar(1, hidden=options["quiet"]) as bar:
         bar.start("")
-        work = _texts if options["text"] else _images
-        encoder, done = work(images, options, bar)
-    if not options["quiet"]:
-        for line in _summary(encoder, done, "text" if options["text"] else "picture"):
-            click.echo(line, err=True)
+        if options["published"]:
+            lines = _kept(_published(images, options, bar))
+        else:
+            work = _texts if options["text"] else _images
+            encoder, done = work(images, options, bar)
+            lines = _summary(encoder, done, "text" if options["text"] else "picture")
+    for line in [] if options["quiet"] else lines:
+        click.echo(line, err=True)
+
+
+def _published(images: str | None, options: dict[str, Any], bar: Bar) -> Embedded:
+    from capreward.encoders.published import import_features
+
+    given = next(
+        (n for n in ("tokens", "text", "captions", "checkpoint", "count", "side", "resize") if options[n]), None
+    )
+    if given is not None:
+        raise InputError(f"--published takes features as they are; leave --{given} out")
+    if images is None:
+        raise InputError("--published needs the folder of features; write capreward embed FOLDER -o STORE --published")
+    how = {"half": options["half"], "part_size": options["part_size"]}
+    return import_features(images, options["output"], **how, progress=bar.step)
 
 
 def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
@@ -231,6 +250,15 @@ def _shard(text: str) -> tuple[int, int]:
     if found is None or int(found[1]) >= int(found[2]):
         raise InputError(f"--shard {text}: write I/N with I from 0 to N - 1, such as 0/4")
     return int(found[1]), int(found[2])
+
+
+def _kept(done: Embedded) -> list[str]:
+    """What was taken over, for people."""
+    present = f", {done.present:,} there already" if done.present else ""
+    return [
+        f"{done.new:,} features kept in {done.path}{present}",
+        "note: which weights made them is not known; captioners of stored features take them by their shape",
+    ]
 
 
 def _summary(encoder: Encoder, done: Embedded, what: str) -> list[str]:

@@ -97,10 +97,10 @@ def _captioner(source: str, out: Path, options: dict[str, Any]) -> _Told:
         "captioner": kind,
         "parameters": parameters,
         "vocabulary": captioner.vocabulary.size,
-        "tower": captioner.tower.configuration(),
+        "tower": captioner.configuration()["tower"],
         "sha256": sha256_of([out / WEIGHTS]),
     }
-    looks = "pictures" if hasattr(captioner.tower, "preprocessing") else "stored features; name its CLIP by --tower"
+    looks = "stored features, for its CLIP is not named by --tower" if captioner.preprocessing is None else "pictures"
     line = f"{out}: {kind}, {parameters:,} parameters, {captioner.vocabulary.size:,} tokens, takes {looks}"
     return _Told(fields, [line, f"caption with it by capreward caption photos/ --captioner {out}"])
 
