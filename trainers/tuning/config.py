@@ -24,11 +24,14 @@ class PairsConfig(SourcesConfig):
             ``scenes`` for the captions of scenes in other words.
         more_images: further images of the same items: a folder, shards, a feature store, or ``scenes`` for scenes
             drawn anew.
+        embed: encode the pictures once, before the first step, and keep the features with the run, where the image
+            tower stays as it is; each is then read instead of being decoded and encoded whenever it is drawn.
         val_more_captions: of the held-out items; ``more_captions`` by default.
         val_more_images: of the held-out items; ``more_images`` by default.
     """
 
     val_count: int | None = 1000
+    embed: bool = False
     more_captions: str | None = None
     more_images: str | None = None
     val_more_captions: str | None = None

@@ -92,8 +92,8 @@ def figures_of(parts: list[Part], objective: Objective, extra: nn.ModuleDict, sc
     total = sum(part.size for part in parts)
     found: dict[str, float] = {}
     for part in parts:
-        seen = [None if rows is None else rows.to(device) for rows in (part.image, part.more_image)]
-        told = objective.loss(*seen, part.states.to(device), part.features.to(device), extra, scale)
+        image, more = (None if rows is None else rows.to(device) for rows in (part.image, part.more_image))
+        told = objective.loss(image, more, part.states.to(device), part.features.to(device), extra, scale)
         for name, value in {"loss": told[0], **told[1]}.items():
             found[name] = found.get(name, 0.0) + float(value) * part.size / total
     kinds = len(parts[0].texts) // parts[0].size

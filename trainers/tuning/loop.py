@@ -20,7 +20,7 @@ from trainers.schedules import adamw, is_matrix, learning_rate
 from trainers.tuning.held_out import figures_of, look_at
 from trainers.tuning.pairs import Loaded, PairBatches, PairMaker
 from trainers.tuning.preparing import Prepared
-from trainers.tuning.towers import Towers, name_of, pooled, share_gradients
+from trainers.tuning.towers import Towers, fast_attention, name_of, pooled, share_gradients
 from trainers.tuning.writing import write_tuned
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class TuneLoop(Course):
     def loss(self, pairs: Pairs, texts: list[str]) -> tuple[Tensor, dict[str, Tensor], int]:
         """The loss of the pairs of all processes, what is told of it, and the tokens of this one's texts."""
         pool = self.accelerator
-        with pool.autocast():
+        with pool.autocast(), fast_attention(self.towers.device):
             image = None if pairs.images is None else self.towers.image(pairs.images)
             more = None if pairs.more_images is None else self.towers.image(pairs.more_images)
             states, features, tokens = self.towers.text(texts)

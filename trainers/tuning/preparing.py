@@ -73,12 +73,16 @@ def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int 
     assert train is not None and loaded is not None  # noqa: S101, PT018  # for the type checker
     base, clip = loaded
     extra = prepare_model(clip, objective, config.seed)
-    notes = [*base.spec.notes, *train.notes, *(() if val is None else val.notes)]
-    if not train.has_images:
-        notes.append(f"{train.pairs.source} is used without images: there is no contrastive loss (--images adds one)")
     for items in (train, val):
         if items is not None:
             _check_images(items, base, clip)
+    if config.data.embed and folder is not None and not _image_side(clip):
+        places = (folder / "features" / name for name in ("train", "val"))
+        train, val = (_encoded(items, clip, place, config) for items, place in zip((train, val), places, strict=True))
+        assert train is not None  # noqa: S101  # for the type checker
+    notes = [*base.spec.notes, *train.notes, *(() if val is None else val.notes)]
+    if not train.has_images:
+        notes.append(f"{train.pairs.source} is used without images: there is no contrastive loss (--images adds one)")
     steps = steps_of(config, train.pairs, world)
     return Prepared(config, base, clip, extra, objective, train, val, config.evaluation.best or "loss", steps, notes)
 
@@ -113,6 +117,19 @@ def _load(config: TuneConfig, device: str) -> tuple[Weights, Clip]:
     return base, clip_of(base, device=device, download=config.download)
 
 
+def _encoded(items: Items | None, clip: Clip, place: Path, config: TuneConfig) -> Items | None:
+    """The items with features in place of pictures, where they have pictures."""
+    from trainers.tuning.embedded import embedded
+
+    pictures = items is not None and items.has_images and items.stored is None
+    return embedded(items, clip, place, config.data.workers) if items is not None and pictures else items
+
+
+def _image_side(clip: Clip) -> list[str]:
+    """The parameters of the image tower that learn."""
+    return [n for n, p in clip.model.named_parameters() if n.startswith("visual.") and p.requires_grad]
+
+
 def _check_images(items: Items, base: Weights, clip: Clip) -> None:
     """Refuse images that this CLIP cannot be tuned with.
 
@@ -123,7 +140,7 @@ def _check_images(items: Items, base: Weights, clip: Clip) -> None:
     if not items.has_images:
         return
     store: Any = items.stored
-    learns = [n for n, p in clip.model.named_parameters() if n.startswith("visual.") and p.requires_grad]
+    learns = _image_side(clip)
     if store is None:
         if not base.spec.model_cfg["vision_cfg"]:
             raise InputError(
