@@ -102,9 +102,12 @@ class Diagnostics:
         from capreward.scoring import load
 
         stride = -(-len(found.captions) // SHARED)
-        parts = (found.captions, found.references, found.pictures, found.keys)
-        captions, references, pictures, keys = (part[::stride] for part in parts)
-        samples = Samples(captions, references=references, images=pictures, key=keys)
+        samples = Samples(
+            found.captions[::stride],
+            references=found.references[::stride],
+            images=found.pictures[::stride],
+            key=found.keys[::stride],
+        )
         if self._before is not None:
             samples.share_items(self._before)  # their pictures need no second encoding
         told = means(self._measured(samples, {**self.evaluators, "length": load("length")}, known))

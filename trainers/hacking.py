@@ -1,4 +1,4 @@
-"""When a reward is being gamed: rules over what a run logged, from rows to warnings, each with a name and a sentence."""
+"""When a reward is being gamed: rules over what a run logged, from rows to warnings by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ Row = dict[str, Any]
 Floats = npt.NDArray[np.float64]
 
 BLOCKS = 8  # a trend is that of the means of so many equal parts of a window
-DRIFT = 4.0  # standard errors of the mean step between blocks
+DRIFT = 3.0  # standard errors of the mean step between blocks
 PART = 0.25  # of the spread at the start: less than that is no matter
 FAR = 2.0  # of the spread at the start: so much needs no trend
 NEWEST = 3  # rows that tell where training is now
+MEDIAN_STEP = 0.954  # of normal noise of standard deviation 1
+NOISE = 3.0  # standard deviations of rows around their neighbours: less than that is none of the collapses below
 REPEATS = 2.0  # times the repetition of the start
 MORE = 0.1  # added to a share of the start
 LONGER = 1.5  # times the length of the start, or a part of it
@@ -53,21 +55,21 @@ class Series:
         return len(self.steps)
 
     @property
-    def start(self) -> float:
-        """The first value."""
-        return float(self.values[0])
+    def noise(self) -> float:
+        """Standard deviation of a row, from the median step between neighbours, which neither trend nor jump moves."""
+        return float(np.median(np.abs(np.diff(self.values)))) / MEDIAN_STEP
 
 
 def warnings_of(rows: Sequence[Row]) -> list[Warned]:
     """What the rows of a run say against its reward: history in, sentences out.
 
     The rows are those of ``metrics.jsonl``: of kind ``train`` (means over candidates) and ``eval`` (over the captions
-    of held-out items). What is compared is where the run is now with where it began: the newest three rows of training
-    (of evaluations the newest one) with the first (of evaluations the one before the first step).
+    of held-out items). Where the run is now is compared with where it began: the newest three rows of training with the
+    first, by more than rows differ from their neighbours; of evaluations the newest with the one before the first step.
 
     ``judge-parts``
         The reward rises while the held-out judge falls. In a window of the newest 8, 16, 32, ... rows of training (at
-        last all), cut into 8 blocks, both must have a trend: the mean step from block to block is 4 standard errors
+        last all), cut into 8 blocks, both must have a trend: the mean step from block to block is 3 standard errors
         above 0 for the reward and below 0 for the judge, which neither noise nor a random walk easily gets. And both
         must have gone by at least a quarter of their spread, the standard deviation among captions at the start. Both
         having gone by 2 spreads, however fast, is enough.
@@ -85,10 +87,9 @@ def warnings_of(rows: Sequence[Row]) -> list[Warned]:
     """
     training = [row for row in rows if row["kind"] == "train"]
     held_out = [row for row in rows if row["kind"] == "eval"]
-    found = [judge_parts(training)]
-    for rule in (_repeats, _length_drifts, _never_ends, _grammar_falls):
-        found.append(rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions"))
-    return [warning for warning in found if warning is not None]
+    rules = (_repeats, _length_drifts, _never_ends, _grammar_falls)
+    collapsed = [rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions") for rule in rules]
+    return [warning for warning in (judge_parts(training), *collapsed) if warning is not None]
 
 
 def judge_parts(training: Sequence[Row]) -> Warned | None:
@@ -129,7 +130,9 @@ def _windows(count: int) -> list[int]:
 
 
 def _blocks(values: Floats) -> Floats:
-    return np.array([part.mean() for part in np.array_split(values, BLOCKS)])
+    edges = np.arange(BLOCKS + 1) * len(values) // BLOCKS
+    sums = np.concatenate([[0.0], np.cumsum(values)])[edges]
+    return np.asarray(np.diff(sums) / np.diff(edges), dtype=np.float64)
 
 
 def _repeats(rows: Sequence[Row], newest: int, whose: str) -> Warned | None:
@@ -166,11 +169,14 @@ def _grammar_falls(rows: Sequence[Row], newest: int, whose: str) -> Warned | Non
 
 
 def _start_and_now(rows: Sequence[Row], name: str, newest: int) -> tuple[float, float, int] | None:
-    """The value of the start, that of the newest rows, and the step of the first."""
+    """The value of the start, that of the newest rows, and the step of the first; None where noise could explain it."""
     series = _series(rows, name)
     if len(series) <= newest:
         return None
-    return series.start, float(series.values[-newest:].mean()), series.steps[0]
+    start, now = float(series.values[0]), float(series.values[-newest:].mean())
+    if newest > 1 and abs(now - start) <= NOISE * series.noise * sqrt(1 + 1 / newest):
+        return None
+    return start, now, series.steps[0]
 
 
 def _series(rows: Sequence[Row], name: str) -> Series:

@@ -215,7 +215,7 @@ def check_same(config: RunSettings, folder: RunFolder, may_differ: Sequence[str]
     Raises:
         InputError: what differs.
     """
-    from trainers.config_reading import read_yaml
+    from trainers.config_reading import build, read_yaml
     from trainers.data.dataset import counted
 
     if not folder.checkpoints():
@@ -226,7 +226,8 @@ def check_same(config: RunSettings, folder: RunFolder, may_differ: Sequence[str]
         return
     if not folder.config.exists():
         return
-    before, now = flat(read_yaml(folder.config)), flat(config.to_dict())
+    # What has been added since the run began is as it is by default.
+    before, now = flat(build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
     fixed = () if config.training.schedule in ("constant", "noam") and not 0 < config.training.warmup < 1 else LENGTH
     allowed = {*may_differ, *LENGTH} - set(fixed)
     free = {n for n in {*before, *now} if n in allowed or n.split(".")[0] in allowed}
