@@ -200,11 +200,9 @@ def _texts(source: str, split: str | None, count: int | None, data: PairsConfig)
     return Dataset(source, keys, [None] * len(keys), captions, (*found.notes, *notes))
 
 
-def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]]:
-    if source is None:
-        raise InputError(
-            "this objective takes further captions of the items; name a caption file by data.more_captions"
-        )
+def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]] | None:
+    if source is None:  # whether it can do without is the objective's to say
+        return None
     if source == SCENES:
         _scene(pairs.keys[0])
         return Reworded(pairs.keys)
@@ -219,9 +217,9 @@ def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]
     return PackedCaptions.of([c for c in found[key] if c.strip()] for key in pairs.keys)
 
 
-def _more_images(source: str | None, pairs: Dataset) -> Dataset:
+def _more_images(source: str | None, pairs: Dataset) -> Dataset | None:
     if source is None:
-        raise InputError("this objective takes further images of the items; name them by data.more_images")
+        return None
     pictures: Any
     if source == SCENES:
         _scene(pairs.keys[0])
