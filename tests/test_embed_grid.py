@@ -137,6 +137,7 @@ def test_published_grids_are_kept_row_by_row(tmp_path):
         ({"a.npy": np.zeros(3)}, (), "a grid of features is height x width x channels"),
         ({"a.npy": np.array([{"a": 1}], dtype=object)}, (), "holds no array feat that can be read"),
         ({"a.npy": np.zeros((2, 2, 3))}, ("--tokens", "grid"), "leave --tokens out"),
+        ({"a.npy": np.zeros((2, 2, 3))}, ("--shard", "0/2"), "leave --shard out"),
     ],
 )
 def test_what_is_no_folder_of_grids(tmp_path, files, flags, message):

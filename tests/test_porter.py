@@ -27,7 +27,8 @@ NLTK = """
 flies:fli dies:die mules:mule denied:deni died:die owned:own humbled:humbl meeting:meet stating:state siezing:siez
 itemization:item sensational:sensat traditional:tradit reference:refer colonizer:colon plotted:plot ties:tie tied:tie
 sky:sky skies:sky dying:die news:news innings:inning enjoy:enjoy by:by say:say cry:cri spied:spi geology:geolog
-proceed:proceed is:is as:as IS:is Cats:cat many:mani grassy:grassi scenery:sceneri
+proceed:proceed is:is as:as considering:consid sensationally:sensat operationally:oper used:use using:use aging:age IS:is
+Cats:cat many:mani grassy:grassi scenery:sceneri
 """
 
 

@@ -104,9 +104,8 @@ def embed(images: str | None, **options: Any) -> None:
 def _published(images: str | None, options: dict[str, Any], bar: Bar) -> Embedded:
     from capreward.encoders.published import import_features
 
-    given = next(
-        (n for n in ("tokens", "text", "captions", "checkpoint", "count", "side", "resize") if options[n]), None
-    )
+    others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize")
+    given = next((name for name in others if options[name]), "shard" if options["shard"] != "0/1" else None)
     if given is not None:
         raise InputError(f"--published takes features as they are; leave --{given} out")
     if images is None:

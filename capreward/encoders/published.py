@@ -56,9 +56,8 @@ def import_features(
         arrays = [_read(file) for file in part]
         for file, array in zip(part, arrays, strict=True):
             if array.shape != shape:
-                raise InputError(
-                    f"{file} holds {list(array.shape)}, and {files[0]} {list(shape)}; give grids of one size"
-                )
+                sizes = f"{list(array.shape)}, and {files[0]} {list(shape)}"
+                raise InputError(f"{file} holds {sizes}; give grids of one size")
         writer.write([file.stem for file in part], torch.from_numpy(np.stack(arrays)))
         done.new += len(part)
         if progress is not None:
@@ -84,12 +83,14 @@ def _read(file: Path) -> Any:
     import numpy as np
 
     try:
-        found = np.load(file, allow_pickle=False)
-        array = found if isinstance(found, np.ndarray) else found[FEATURE]
+        if file.suffix == ".npy":
+            array = np.load(file, allow_pickle=False)
+        else:
+            with np.load(file, allow_pickle=False) as archive:
+                array = archive[FEATURE]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} holds no array {FEATURE} that can be read ({error})") from error
     if array.ndim not in (2, 3) or array.dtype.kind != "f" or not array.size:
-        raise InputError(
-            f"{file} holds {array.dtype} {list(array.shape)}; a grid of features is height x width x channels"
-        )
+        found = f"{array.dtype} {list(array.shape)}"
+        raise InputError(f"{file} holds {found}; a grid of features is height x width x channels")
     return np.ascontiguousarray(array.reshape(-1, array.shape[-1]), dtype=np.float32)
