@@ -125,8 +125,14 @@ def _resolve(target: str | Callable[..., Any], name: str) -> Any:
 
 
 def _options(target: Callable[..., Any]) -> list[str]:
+    """The names that may be given; a class that takes ``**options`` hands them to the class that it extends."""
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [n for n, p in inspect.signature(target).parameters.items() if p.kind in kinds]
+    parameters = inspect.signature(target).parameters
+    own = [n for n, p in parameters.items() if p.kind in kinds]
+    if inspect.isclass(target) and any(p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        holder = next(c for c in target.__mro__ if "__init__" in vars(c))
+        own += [n for n in _options(holder.__mro__[1]) if n not in own]
+    return own
 
 
 def _make(target: Any, name: str, options: dict[str, Any], *, fixed: Mapping[str, Any]) -> Evaluator:

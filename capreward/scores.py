@@ -67,6 +67,8 @@ class Signature:
             fields["refs"] = others["refs"] = str(low) if low == high else f"{low}-{high}"
         if self.name != other.name or fields != others:
             raise InputError(f"cannot merge {self} with {other}: the signatures differ")
+        if "gallery" in fields:
+            raise InputError(f"cannot merge {self}: ranks within each half are none within the whole")
         if fields.get("df", "").startswith("references("):
             raise InputError(f"cannot merge {self}: each half has document frequencies of its own; fix them by df=FILE")
         return Signature(self.name, tuple(fields.items()))

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from clip_files import TEXTS, check_features, features, folder_of, model_cfg, pixels, save, small_clip, tokens
+from hf_files import hf_clip
 from torch.nn.functional import normalize
 
 from capreward.encoders.backend import import_open_clip
@@ -18,40 +19,6 @@ HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
 import_open_clip()  # transformers imports torchvision as well
 transformers = pytest.importorskip("transformers")
-
-
-def hf_clip(*, act="quick_gelu", image_heads=2, text_heads=1, seed=0, **vision):
-    config = transformers.CLIPConfig(
-        projection_dim=32,
-        vision_config={
-            "hidden_size": 128,
-            "intermediate_size": 512,
-            "num_hidden_layers": 2,
-            "num_attention_heads": image_heads,
-            "image_size": 32,
-            "patch_size": 16,
-            "projection_dim": 32,
-            "hidden_act": act,
-            **vision,
-        },
-        text_config={
-            "hidden_size": 64,
-            "intermediate_size": 256,
-            "num_hidden_layers": 2,
-            "num_attention_heads": text_heads,
-            "projection_dim": 32,
-            "hidden_act": act,
-            "eos_token_id": 49407,
-        },
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = transformers.CLIPModel(config)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name != "logit_scale":
-                    parameter.add_(torch.randn_like(parameter) * (0.1 if parameter.dim() < 2 else 0.02))
-    return model.eval().requires_grad_(False)
 
 
 def hf_features(model):

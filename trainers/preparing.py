@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from capreward.encoders.spec import Preprocessing
     from capreward.evaluators.base import Evaluator
     from trainers.captioners.base import Captioner
+    from trainers.course import RunSettings
     from trainers.data import Dataset
     from trainers.data.dataset import Item
     from trainers.diagnostics import Diagnostics
@@ -59,13 +60,14 @@ class Prepared:
     diagnostics: Diagnostics | None = None
 
 
-class _Errors:
+class Errors:
     """Collects what is wrong with independent parts."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
 
     def attempt(self, make: Callable[[], T]) -> T | None:
+        """What ``make`` gives, or None where it finds something wrong, which is kept."""
         try:
             return make()
         except InputError as error:
@@ -73,6 +75,11 @@ class _Errors:
             return None
 
     def finish(self) -> None:
+        """Tell all that was found.
+
+        Raises:
+            InputError: one line each, where there is something.
+        """
         told = list(dict.fromkeys(self.found))
         if len(told) == 1:
             raise InputError(told[0])
@@ -97,7 +104,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     from capreward.scoring import load_list
     from trainers.making import make_captioner
 
-    errors = _Errors()
+    errors = Errors()
     notes: list[str] = []
     errors.attempt(lambda: plugins([Path(p) for p in config.plugins]))
     errors.attempt(lambda: check_trackers(config.logging.trackers))
@@ -133,7 +140,7 @@ def _judging(
     folder: Path | None,
     shared: dict[str, Any],
     pictures: dict[str, Any],
-    errors: _Errors,
+    errors: Errors,
 ) -> tuple[Rewards | None, Diagnostics | None, list[str]]:
     """Rewards and what watches them, where the optimizer needs a reward, and notes about both."""
     from trainers.diagnostics import load_diagnostics
@@ -305,7 +312,7 @@ def check_trackers(names: list[str]) -> None:
             raise InputError(f"the tracker {name} needs its package; type pip install {name}")
 
 
-def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
+def steps_of(config: RunSettings, train: Dataset, world: int) -> int:
     """Updates of the run.
 
     Raises:
@@ -314,5 +321,5 @@ def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
     training = config.training
     if training.steps is not None:
         return training.steps
-    per_step = training.batch_size * training.accumulation * world
+    per_step = training.batch_size * getattr(training, "accumulation", 1) * world
     return max(1, round((training.epochs or 0) * len(train) / per_step))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-SHOWN = ("loss", "reward", "judge", "kl", "length", "repetition", "tokens/s")
+SHOWN = ("loss", "clip_loss", "accuracy", "reward", "judge", "kl", "length", "repetition", "tokens/s")
 PERCENT = ("unfinished", "repetition", "novel", "novel_phrases")
 
 

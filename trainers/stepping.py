@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainers.course import NonFinite
 from trainers.diagnostics import Diagnostics, means
 from trainers.evaluation import images_of
 from trainers.optimizers import Candidates, Optimizer
@@ -59,24 +60,16 @@ class Collected:
         return [text for i, text in enumerate(self.texts) if i % count < learned]
 
 
-class NonFinite(Exception):
-    """A loss, gradient or reward that is no number.
-
-    Attributes:
-        what: ``loss``, ``gradient`` or ``reward``.
-        rows: per image of the step its key, captions and rewards, ready for JSON.
-    """
-
-    def __init__(self, what: str, works: Sequence[Collected]) -> None:
-        super().__init__(what)
-        self.what = what
-        self.rows: list[dict[str, Any]] = []
-        for work in works:
-            count = work.candidates.tokens.shape[1]
-            for i, key in enumerate(work.keys):
-                captions = work.texts[i * count : (i + 1) * count]
-                given = None if work.raw is None else [str(v) for v in work.raw[i].tolist()]
-                self.rows.append({"key": key, "captions": captions, "rewards": given})
+def rows_of(works: Sequence[Collected]) -> list[dict[str, Any]]:
+    """Per image of some micro-batches its key, captions and rewards, ready for JSON."""
+    rows: list[dict[str, Any]] = []
+    for work in works:
+        count = work.candidates.tokens.shape[1]
+        for i, key in enumerate(work.keys):
+            captions = work.texts[i * count : (i + 1) * count]
+            given = None if work.raw is None else [str(v) for v in work.raw[i].tolist()]
+            rows.append({"key": key, "captions": captions, "rewards": given})
+    return rows
 
 
 class Stepper:
@@ -234,7 +227,7 @@ class Stepper:
         flat = torch.cat([raw.flatten() for raw in raws])
         every = self.accelerator.gather(flat.to(self.accelerator.device)).cpu()
         if not torch.isfinite(every).all():
-            raise NonFinite("reward", works)
+            raise NonFinite("reward", rows_of(works))
         shaped = self.rewards.shaped(flat, every)
         start = 0
         for work, raw in zip(works, raws, strict=True):

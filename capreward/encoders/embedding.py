@@ -137,6 +137,9 @@ def header_of(encoder: Encoder, kind: str, *, half: bool = False, prompt: str = 
     """What the features of an encoder are, for a store's header."""
     dtype = "float16" if half else "float32"
     shape = encoder.shape if kind == "image" else (encoder.embed_dim,)
+    if kind == "image":
+        spec = encoder.spec.images or encoder.spec
+        return StoreHeader(kind, plain(encoder.image_fields()), shape, dtype, spec.sha256, prompt)
     return StoreHeader(kind, plain(encoder.fields()), shape, dtype, encoder.spec.sha256, prompt)
 
 

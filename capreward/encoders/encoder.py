@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capreward.encoders.text_tower import can_trim, trimmed_text_features
+from capreward.encoders.text_tower import can_trim, projected, text_states, trimmed_text_features
 from capreward.encoders.tokens import Tokens, tokenize
 from capreward.errors import InputError, shorten
 
@@ -45,10 +45,12 @@ class TextFeatures:
     Attributes:
         values: [N, D] projected, not normalised.
         cut: per text whether it was cut at the context length, bool [N].
+        states: [N, d], of the same pass, what was projected; None but for weights with a grammar head, which reads it.
     """
 
     values: Tensor
     cut: np.ndarray[Any, np.dtype[np.bool_]]
+    states: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,10 @@ class Encoder:
         """What of it changes a feature, for signatures and feature stores."""
         return {**self.spec.fields(), "prec": self.precision}
 
+    def image_fields(self) -> dict[str, object]:
+        """What of it changes a picture's feature: equal for weights that share an image tower."""
+        return {**self.spec.image_fields(), "prec": self.precision}
+
     def pixel_features(self, pixels: Tensor) -> Tensor:
         """Features of normalised pixels [N, 3, S, S]: float32 [N, *shape], projected, not L2-normalised."""
         import torch
@@ -151,7 +157,7 @@ class Encoder:
         return self._decoded_features(images, workers, skip_broken, progress)
 
     def text_features(self, texts: Sequence[str], *, progress: Progress | None = None) -> TextFeatures:
-        """Features of texts, each distinct one encoded once.
+        """Features of texts, and states where there is a grammar head, each distinct text encoded once.
 
         Args:
             texts: N texts, prompt included.
@@ -162,14 +168,40 @@ class Encoder:
         rows, distinct = _distinct(texts)
         tokens = tokenize(self.clip.tokenizer, distinct, self.context_length)
         values = torch.empty(len(distinct), self.embed_dim, device=self.device)
+        head = self.clip.grammar_head
+        states = None if head is None else torch.empty(len(distinct), head[0].in_features, device=self.device)
         done = 0
-        for chosen, features in self._text_batches(tokens):
-            values[self._index(chosen)] = features
+        for chosen, features, read in self._text_batches(tokens):
+            at = self._index(chosen)
+            values[at] = features
+            if states is not None and read is not None:
+                states[at] = read
             done += len(chosen)
             if progress is not None:
                 progress("texts", done, len(distinct))
         index = self._index(rows)
-        return TextFeatures(values[index], tokens.cut[np.asarray(rows, dtype=np.int64)])
+        cut = tokens.cut[np.asarray(rows, dtype=np.int64)]
+        return TextFeatures(values[index], cut, None if states is None else states[index])
+
+    def grammar(self, states: Tensor) -> Tensor:
+        """Probability that texts are grammatical, by the head of CLIP-Caption-Reward (Cho et al. 2022, section 3.2).
+
+        Args:
+            states: [N, d], ``TextFeatures.states``.
+
+        Returns:
+            float32 [N] in [0, 1].
+
+        Raises:
+            InputError: these weights have no grammar head.
+        """
+        import torch
+
+        if self.clip.grammar_head is None:
+            raise InputError(f"{self.spec.name} has no grammar head")
+        with torch.no_grad():
+            probability: Tensor = self.clip.grammar_head(states).softmax(dim=-1)[:, 1]
+        return probability
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -224,7 +256,7 @@ class Encoder:
 
         return None if self.device.type == "cuda" else torch.get_num_threads() // 4
 
-    def _text_batches(self, tokens: Tokens) -> Iterator[tuple[list[int], Tensor]]:
+    def _text_batches(self, tokens: Tokens) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
         """Batches of texts of like length, each no longer than its longest where the tower allows it."""
         import torch
 
@@ -238,13 +270,19 @@ class Encoder:
             table = torch.from_numpy(tokens.padded(chosen, longest)).to(self.device, non_blocking=True)
             try:
                 with torch.no_grad():
-                    encode = trimmed_text_features if trims else _whole_text_features
-                    features = encode(self.clip.model, table).float()
+                    features, states = self._encode_texts(table, trims)
             except torch.cuda.OutOfMemoryError:
                 self._texts_at_once = self._halved(size)
                 continue
-            yield chosen, features
+            yield chosen, features, states
             at += size
+
+    def _encode_texts(self, table: Tensor, trims: bool) -> tuple[Tensor, Tensor | None]:
+        if self.clip.grammar_head is None:
+            encode = trimmed_text_features if trims else _whole_text_features
+            return encode(self.clip.model, table).float(), None
+        states = text_states(self.clip.model, table)
+        return projected(self.clip.model, states).float(), states.float()
 
     def _halved(self, size: int) -> int:
         if size == 1 or self.batch_size is not None:

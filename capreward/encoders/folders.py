@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.encoders import layouts_hf
 from capreward.encoders.checkpoint import Checkpoint, read_checkpoint, sha256_of
+from capreward.encoders.slim import base_in, completed, joined_digest
 from capreward.encoders.spec import EncoderSpec
 from capreward.encoders.weights import Asked, Weights, from_checkpoint, preprocessing_of
 from capreward.errors import InputError, shorten
@@ -37,7 +38,7 @@ _SHIPPED = "scenes-"
 
 
 def shipped_folder(name: str) -> Path | None:
-    """The folder of weights that ship with capreward (``scenes-clip``, ``scenes-pacs``, ``scenes-judge``), or None."""
+    """The folder of weights that ship with capreward, such as ``scenes-clip`` and ``scenes-grammar``; or None."""
     if not name.startswith(_SHIPPED) or not name.removeprefix(_SHIPPED).isalnum():
         return None
     folder = Path(__file__).parents[1] / "data" / "scenes" / "weights" / name.removeprefix(_SHIPPED)
@@ -47,6 +48,8 @@ def shipped_folder(name: str) -> Path | None:
 def read_folder(folder: Path, asked: Asked, *, name: str | None = None, weights: Path | None = None) -> Weights:
     """Read a folder with ``open_clip_config.json`` or transformers' ``config.json``.
 
+    One whose ``capreward.json`` names a base has the image tower of that base.
+
     Args:
         folder: the folder.
         asked: by the user; activation and statistics given there win over the configuration.
@@ -54,7 +57,7 @@ def read_folder(folder: Path, asked: Asked, *, name: str | None = None, weights:
         weights: one of its files; by default the first of open_clip's order.
 
     Raises:
-        InputError: no configuration, no weights, or a configuration that does not fit.
+        InputError: no configuration, no weights, a configuration that does not fit, or no such base.
     """
     name = name or folder.resolve().name
     if (folder / OPEN_CLIP_CONFIG).is_file():
@@ -100,7 +103,7 @@ def _open_clip(folder: Path, asked: Asked, name: str, weights: Path | None) -> W
     head = None
     if (folder / HEAD_FILE).is_file():
         head = read_checkpoint(folder / HEAD_FILE).tensors
-    return configured(
+    found = configured(
         checkpoint.tensors,
         model_cfg,
         config.get("preprocess_cfg", {}),
@@ -111,6 +114,7 @@ def _open_clip(folder: Path, asked: Asked, name: str, weights: Path | None) -> W
         head=head,
         folder=folder,
     )
+    return completed(found, base_in(record, str(folder)), asked, str(folder))
 
 
 def configured(
@@ -175,7 +179,12 @@ def digest_of(path: Path) -> str:
     Raises:
         InputError: there are none, or they cannot be read.
     """
-    return sha256_of(_with_head(path, _files(path, None)) if path.is_dir() else [path])
+    if not path.is_dir():
+        return sha256_of([path])
+    own = sha256_of(_with_head(path, _files(path, None)))
+    record = read_json(path / RECORD) if (path / RECORD).is_file() else {}
+    base = base_in(record, str(path))
+    return own if base is None else joined_digest(own, base.sha256)
 
 
 def _with_head(folder: Path, paths: list[Path]) -> list[Path]:

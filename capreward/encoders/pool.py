@@ -28,6 +28,7 @@ class EncoderSettings:
         decode: ``careful`` or ``original``.
         batch_size: images per batch; found by trial where None.
         download: fetch what ``MODEL:TAG`` or ``hf-hub:`` names.
+        base: weights whose image tower completes a file without one.
     """
 
     checkpoint: str
@@ -39,6 +40,7 @@ class EncoderSettings:
     decode: str = "careful"
     batch_size: int | None = None
     download: bool = False
+    base: str | None = None
 
 
 class EncoderPool:
@@ -65,6 +67,7 @@ class EncoderPool:
                 lora_mlp=settings.lora_mlp,
                 download=settings.download,
                 decode=settings.decode,
+                base=settings.base,
             )
             self._encoders[settings] = Encoder(clip, precision=settings.precision, batch_size=settings.batch_size)
         return self._encoders[settings]

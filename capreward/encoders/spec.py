@@ -57,6 +57,7 @@ class EncoderSpec:
         model_cfg: open_clip's architecture: ``embed_dim``, ``quick_gelu``, ``vision_cfg``, ``text_cfg``.
         preprocessing: of the image tower.
         notes: what was assumed or left out, one sentence each, for people.
+        images: of the weights whose image tower it has, unchanged; None where the image tower is its own.
     """
 
     name: str
@@ -65,6 +66,7 @@ class EncoderSpec:
     model_cfg: Mapping[str, Any]
     preprocessing: Preprocessing
     notes: tuple[str, ...] = field(default=(), compare=False)
+    images: EncoderSpec | None = field(default=None, compare=False)
 
     @property
     def quick_gelu(self) -> bool:
@@ -75,3 +77,7 @@ class EncoderSpec:
         """What of it changes a number, for signatures."""
         activation = "quickgelu" if self.quick_gelu else "gelu"
         return {"model": self.name, "sha": self.sha256[:12], "act": activation, "prep": str(self.preprocessing)}
+
+    def image_fields(self) -> dict[str, object]:
+        """What of it changes a picture's feature: that of the weights whose image tower it is."""
+        return (self.images or self).fields()

@@ -57,6 +57,17 @@ def text_states(model: Any, tokens: Tensor) -> Tensor:
     return states
 
 
+def state_width(model: Any) -> int:
+    """The width d of the states of ``text_states``."""
+    import torch
+
+    parameter = next(model.parameters())
+    tokens = torch.zeros(1, int(model.context_length), dtype=torch.long, device=parameter.device)
+    tokens[:, 0] = 1
+    with torch.no_grad():
+        return int(text_states(model, tokens).shape[1])
+
+
 def projected(model: Any, states: Tensor) -> Tensor:
     """Text features [N, D] of states [N, d], not normalised."""
     import torch

@@ -37,7 +37,7 @@ class TokenEncoder(Encoder):
         precision: str = "fp32",
         batch_size: int | None = None,
     ) -> None:
-        whole = replace(clip, spec=token_spec(clip.spec, side, resize))
+        whole = replace(clip, spec=replace(token_spec(clip.spec, side, resize), images=None))
         super().__init__(whole, precision=precision, batch_size=batch_size)
         self._shape = tokens_shape(self.spec)
         self._digest = tokens_digest(clip.model)
@@ -50,6 +50,10 @@ class TokenEncoder(Encoder):
     def fields(self) -> dict[str, object]:
         """What of it changes a token, with a digest of the image tower that is the same in every layout of it."""
         return {**super().fields(), "tokens": self._digest[:12]}
+
+    def image_fields(self) -> dict[str, object]:
+        """The same."""
+        return self.fields()
 
     def _encode(self, pixels: Tensor) -> Tensor:
         return image_tokens(self.clip.model, pixels)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.checkpoint import Checkpoint, read_checkpoint, sha256_of
+from capreward.encoders.slim import joined_digest
 from capreward.encoders.spec import STATISTICS, EncoderSpec, Preprocessing, Triple
 from capreward.errors import InputError
 
@@ -78,7 +78,7 @@ def read_weights(source: str | Path, asked: Asked | None = None) -> Weights:
     Args:
         source: a weights file; a folder of open_clip (``open_clip_config.json``) or transformers (``config.json``),
             also as ``local-dir:FOLDER``; open_clip's ``MODEL:TAG``; ``hf-hub:ORGANISATION/NAME``; or ``scenes-clip``,
-            ``scenes-pacs``, ``scenes-judge``, which ship with capreward.
+            ``scenes-pacs``, ``scenes-grammar``, ``scenes-judge``, which ship with capreward.
         asked: what the user says about them.
 
     Raises:
@@ -183,10 +183,11 @@ def _completed(weights: Weights, base: Weights, where: str) -> Weights:
     merged = replace(
         spec,
         name=f"{spec.name}+{whole.name}",
-        sha256=hashlib.sha256(f"{spec.sha256}\n{whole.sha256}".encode()).hexdigest(),
+        sha256=joined_digest(spec.sha256, whole.sha256),
         model_cfg={**spec.model_cfg, "vision_cfg": whole.model_cfg["vision_cfg"]},
         preprocessing=whole.preprocessing,
         notes=(*whole.notes, *spec.notes),
+        images=whole if spec.quick_gelu == whole.quick_gelu else None,
     )
     images = {n: t for n, t in base.tensors.items() if n.startswith("visual.")}
     return replace(weights, spec=merged, tensors={**weights.tensors, **images})

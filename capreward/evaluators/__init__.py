@@ -16,8 +16,9 @@ def _alone(module: str, attribute: str, summary: str) -> Entry:
 
 
 def _clip(attribute: str, summary: str) -> Entry:
-    needs = ("images", "references") if attribute.startswith("Ref") else ("images",)
-    return Entry(f"capreward.evaluators.clip_score:{attribute}", summary, needs=needs)
+    if attribute.startswith("Ref"):
+        return Entry(f"capreward.evaluators.clip_references:{attribute}", summary, needs=("images", "references"))
+    return Entry(f"capreward.evaluators.clip_score:{attribute}", summary, needs=("images",))
 
 
 evaluators = Registry(
@@ -39,6 +40,17 @@ evaluators = Registry(
         "refpacs": _clip("RefPacS", "RefPAC-S, PAC-S with references"),
         "pacspp": _clip("PacSpp", "PAC-S++, LoRA-tuned (Sarto et al. 2024)"),
         "refpacspp": _clip("RefPacSpp", "RefPAC-S++, PAC-S++ with references"),
+        "clips-grammar": Entry(
+            "capreward.evaluators.grammar:ClipsGrammar",
+            "CLIP-S of grammar-tuned weights + 2 * grammar (Cho et al. 2022)",
+            needs=("images",),
+        ),
+        "grammar": _alone("grammar", "Grammar", "probability that a caption is grammatical, by a head on a tuned CLIP"),
+        "retrieval": Entry(
+            "capreward.evaluators.retrieval:Retrieval",
+            "recall at 1, 5, 10 and 50, ranks and MRR among the images and captions, both ways",
+            needs=("images",),
+        ),
         "scene-facts": Entry(
             "capreward.evaluators.scenes:SceneFacts",
             "F1, precision and recall of what a caption states of a picture of scenes",
@@ -46,6 +58,11 @@ evaluators = Registry(
         ),
         "scene-grammar": _alone(
             "scenes", "SceneGrammar", "share of captions that the grammar of scenes accepts, exactly"
+        ),
+        "finecapeval": _alone(
+            "finecapeval",
+            "FineCapEval",
+            "background, object and relation recall on FineCapEval, data=FILE (Cho et al. 2022)",
         ),
         "repetition": _alone(
             "repetition", "Repetition", "share of repeated 1- to 4-grams in a caption; lower is better"

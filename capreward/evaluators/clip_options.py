@@ -43,3 +43,15 @@ def check_numbers(name: str, w: object, counts: Mapping[str, tuple[object, int]]
     for option, (value, least) in counts.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise InputError(f"{name}: {option}={value!r} is no whole number of {least} or more")
+
+
+def check_weights(name: str, weights: Mapping[str, object]) -> None:
+    """Refuse weights of a sum's parts that are no numbers; None leaves one open.
+
+    Raises:
+        InputError: which option of the evaluator ``name``.
+    """
+    for option, value in weights.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not number:
+            raise InputError(f"{name}: {option}={value!r} is no number")

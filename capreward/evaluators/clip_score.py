@@ -1,4 +1,4 @@
-"""CLIP-S, PAC-S and PAC-S++ with their reference-aware forms: cosines of CLIP features."""
+"""CLIP-S, PAC-S and PAC-S++: cosines of CLIP features."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from capreward.encoders.pool import PRECISIONS, EncoderPool, EncoderSettings
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.evaluators.clip_options import check_flags, check_numbers, check_texts
+from capreward.evaluators.clip_texts import PROMPT, cut_note, prompt_of, prompted_features
 from capreward.evaluators.clip_weights import choose_settings, features_of, shows_scenes, stored_precision
-from capreward.samples import ITEMS, Samples
+from capreward.samples import Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from capreward.encoders.spec import Preprocessing
 
 Floats = npt.NDArray[np.float64]
-
-PROMPT = "A photo depicts"
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class ClipScore(Evaluator):
         workers: decoding processes; by default as many as help.
         skip_broken: broken images give NaN instead of an error.
         download: fetch the published weights where they are not here; ``MODEL:TAG`` and ``hf-hub:`` name what to fetch.
+        base: weights whose image tower completes a checkpoint that has none.
     """
 
     family = ""
@@ -95,11 +95,12 @@ class ClipScore(Evaluator):
         workers: int | None = None,
         skip_broken: bool = False,
         download: bool = False,
+        base: str | None = None,
     ) -> None:
         flags = {"clamp": clamp, "raw": raw, "legacy_fp16": legacy_fp16, "lora_mlp": lora_mlp, "upright": upright}
         check_flags(self.name, {**flags, "skip_broken": skip_broken, "download": download}, quick_gelu)
         texts = {"checkpoint": checkpoint, "variant": variant, "prompt": prompt, "device": device}
-        check_texts(self.name, {**texts, "statistics": statistics})
+        check_texts(self.name, {**texts, "statistics": statistics, "base": base})
         check_numbers(self.name, w, {"batch_size": (batch_size, 1), "workers": (workers, 0)})
         if precision not in PRECISIONS:
             raise InputError(f"{self.name}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
@@ -109,7 +110,7 @@ class ClipScore(Evaluator):
             raise InputError(f"{self.name}: raw=true is w=1 and clamp=false; give those instead")
         self.w = 1.0 if raw else w
         self.clamp = clamp and not raw
-        self.prompt = "" if prompt in (None, "none") else prompt
+        self.prompt = prompt_of(prompt)
         self.variant = variant
         self.legacy_fp16 = legacy_fp16
         self.workers = workers
@@ -124,6 +125,7 @@ class ClipScore(Evaluator):
             decode="careful" if upright else "original",
             batch_size=batch_size,
             download=download,
+            base=None if base is None else str(base),
         )
         self.pool = EncoderPool()
         self._chosen: dict[bool, EncoderSettings] = {}
@@ -194,7 +196,7 @@ class ClipScore(Evaluator):
             offsets[1:] = np.cumsum([len(r) for r in lists])
             found = self._texts(samples, encoder, "references", lambda: [t for r in lists for t in r])
             references = self._normalised(found.values)
-            notes = [*notes, *_cut_note(found, "references", encoder)]
+            notes = [*notes, *cut_note(found, "references", encoder)]
         return Prepared(self._settings(samples), self._normalised(images), references, offsets, tuple(notes))
 
     def scores(self, samples: Samples, prepared: Prepared) -> Tensor:
@@ -209,7 +211,7 @@ class ClipScore(Evaluator):
         texts = self._texts(samples, self.pool.encoder(prepared.settings), "captions", lambda: samples.captions)
         captions = self._normalised(texts.values)
         item = torch.as_tensor(samples.item, device=captions.device)
-        cosine = _dot(prepared.images[item], captions)
+        cosine = dot(prepared.images[item], captions)
         score = self.factor * (cosine.clamp(min=0) if self.clamp else cosine)
         return self.finished(score, captions, samples, prepared).float()
 
@@ -250,42 +252,16 @@ class ClipScore(Evaluator):
         if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
             said.insert(0, f"pictures of scenes are judged by {encoder.spec.name}, which ships with capreward")
         found = self._texts(samples, encoder, "captions", lambda: samples.captions)
-        return said + _cut_note(found, "captions", encoder)
+        return said + cut_note(found, "captions", encoder)
 
     def _texts(self, samples: Samples, encoder: Encoder, what: str, texts: Callable[[], list[str]]) -> TextFeatures:
-        """Features of prompted texts, shared by the evaluators of these samples that use the same encoder."""
-        lead = self.prompt if not self.prompt or self.prompt.endswith(" ") else f"{self.prompt} "
-
-        def build() -> TextFeatures:
-            return encoder.text_features([lead + text for text in texts()], progress=self._progress)
-
-        whose = ITEMS if what == "references" else "of the captions"
-        return samples.memo((whose, "clip-texts", what, lead), build, given=encoder)
+        return prompted_features(samples, encoder, what, self.prompt, texts, self._progress)
 
     def _normalised(self, features: Tensor) -> Tensor:
         """Divided by the L2 norm; in float16 the way CLIPScore's script does it, x / sqrt(sum(x^2))."""
         used = features.half() if self.legacy_fp16 else features
         unit: Tensor = used / (used * used).sum(dim=-1, keepdim=True).sqrt()
         return unit
-
-
-class RefClipScore(ClipScore):
-    """Harmonic mean of the image-text score (w included) and the best cosine with a reference, per caption.
-
-    The cosine with the references is neither clamped nor multiplied by w, as in the authors' code. Where both parts
-    add up to 0 the score is 0 (the original divides 0 by 0).
-    """
-
-    needs = frozenset({"images", "references"})
-
-    def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
-        """2ab / (a + b) with a the image-text score and b the best reference cosine."""
-        import torch
-
-        again = self._normalised(captions) if self.legacy_fp16 else captions  # the script does it twice
-        best = _best_reference(again, samples.item, prepared)
-        total = score + best
-        return torch.where(total == 0, torch.zeros_like(total), 2 * score * best / total)
 
 
 class ClipS(ClipScore):
@@ -295,14 +271,6 @@ class ClipS(ClipScore):
     """
 
     name = family = "clips"
-    default_w = 2.5
-
-
-class RefClipS(RefClipScore):
-    """RefCLIP-S (Hessel et al. 2021, eq. 2). Arguments as for ``ClipScore``."""
-
-    name = "refclips"
-    family = "clips"
     default_w = 2.5
 
 
@@ -316,14 +284,6 @@ class PacS(ClipScore):
     default_w = 2.0
 
 
-class RefPacS(RefClipScore):
-    """RefPAC-S (Sarto et al. 2023). Arguments as for ``ClipScore``."""
-
-    name = "refpacs"
-    family = "pacs"
-    default_w = 2.0
-
-
 class PacSpp(ClipScore):
     """PAC-S++ = 2 * max(cos, 0) with a LoRA-tuned CLIP; range [0, 2] (Sarto et al. 2024).
 
@@ -334,42 +294,7 @@ class PacSpp(ClipScore):
     default_w = 2.0
 
 
-class RefPacSpp(RefClipScore):
-    """RefPAC-S++ (Sarto et al. 2024). Arguments as for ``ClipScore``."""
-
-    name = "refpacspp"
-    family = "pacspp"
-    default_w = 2.0
-
-
-def _dot(left: Tensor, right: Tensor) -> Tensor:
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Inner products of the rows of two [N, D]: [N]."""
     products: Tensor = left * right
     return products.sum(dim=-1)
-
-
-def _best_reference(captions: Tensor, item: npt.NDArray[np.int64], prepared: Prepared) -> Tensor:
-    """The largest cosine of each caption [N, D] with a reference of its item; blocked, for it holds all pairs."""
-    import torch
-
-    references = prepared.references
-    if references is None:
-        raise InputError("these features were prepared without references; call prepare of the same evaluator")
-    best = []
-    starts, counts = prepared.offsets[item], np.diff(prepared.offsets)[item]
-    for at in range(0, len(item), 4096):
-        count = counts[at : at + 4096]
-        caption = np.repeat(np.arange(len(count)), count)
-        within = np.arange(len(caption)) - np.repeat(np.cumsum(count) - count, count)
-        pairs = torch.as_tensor(np.repeat(starts[at : at + 4096], count) + within, device=captions.device)
-        owner = torch.as_tensor(caption, device=captions.device)
-        cosines = _dot(captions[at : at + 4096][owner], references[pairs])
-        least = torch.full((len(count),), -torch.inf, dtype=cosines.dtype, device=cosines.device)
-        best.append(least.scatter_reduce(0, owner, cosines, "amax"))
-    return torch.cat(best) if best else captions.new_zeros(0)
-
-
-def _cut_note(found: TextFeatures, what: str, encoder: Encoder) -> list[str]:
-    """A line on the texts that were longer than the context; none where all fit."""
-    cut = int(found.cut.sum())
-    limit = f"{encoder.spec.name}'s {encoder.context_length} tokens"
-    return [f"{cut:,} of {len(found.cut):,} {what} cut at {limit}"] if cut else []

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from capreward.encoders.encoder import Encoder
 
-SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs"}
+SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs", "grammar": "scenes-grammar"}
 
 
 def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
@@ -23,7 +23,7 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
 
     Args:
         asked: by the user; an empty checkpoint asks for the default.
-        family: ``clips``, ``pacs``, ``pacspp``.
+        family: ``clips``, ``pacs``, ``pacspp``, ``grammar``.
         variant: of the published weights.
         scenes: whether pictures of the scenes world are judged.
 
@@ -86,7 +86,7 @@ def features_of(
     skip_broken: bool,
     progress: Callable[[str, float, float], None] | None,
 ) -> tuple[Tensor, list[str]]:
-    """Features of the samples' images [M, D], not normalised, shared by evaluators with the same encoder; and notes.
+    """Features of the samples' images [M, D], not normalised, and notes; shared by evaluators with one image tower.
 
     Raises:
         InputError: broken images, features of another encoder, or both pictures and features.
@@ -106,7 +106,8 @@ def features_of(
             raise InputError(f"all {len(images):,} images are broken; the first: {found.broken[0][1]}")
         return found.values, [broken_note(found.broken)] if found.broken else []
 
-    return samples.memo((ITEMS, "clip-images", skip_broken), build, given=encoder)
+    tower = tuple(encoder.image_fields().items())
+    return samples.memo((ITEMS, "clip-images", skip_broken, tower, str(encoder.device)), build)
 
 
 def _is_stored(image: Any) -> bool:
@@ -125,7 +126,7 @@ def _stored(images: list[Any], encoder: Encoder) -> Tensor:
             by_store.setdefault(id(image.store), []).append(i)
     for rows in by_store.values():
         store = images[rows[0]].store
-        store.check(encoder.fields())
+        store.check(encoder.image_fields())
         found = store.features([images[i].row for i in rows])
         values[torch.as_tensor(rows, dtype=torch.long, device=encoder.device)] = found.to(encoder.device)
     return values

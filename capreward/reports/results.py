@@ -75,6 +75,12 @@ class Results:
         return {"capreward": __version__, "bootstrap": drawn, "systems": systems, "notes": list(self.notes)}
 
 
+_RETRIEVAL = {
+    **{f"r{cut}": f"R@{cut}" for cut in (1, 5, 10, 50)},
+    "medr": "median rank",
+    "meanr": "mean rank",
+    "mrr": "MRR",
+}
 LABELS = {
     **{f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)},
     **{f"mbleu{n}": f"mBLEU-{n}" for n in range(1, 5)},
@@ -85,6 +91,11 @@ LABELS = {
     "spice": "SPICE",
     "self-cider": "Self-CIDEr",
     "judge": "held-out judge",
+    **{
+        f"retrieval-{way.lower()}-{part}": f"{way} {said}"
+        for way in ("T2I", "I2T")
+        for part, said in _RETRIEVAL.items()
+    },
 }
 
 

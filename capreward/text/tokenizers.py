@@ -8,13 +8,15 @@ from typing import Protocol
 
 from capreward.errors import InputError
 from capreward.samples import Samples
+from capreward.text.vocabulary import IDS, WORDS
 
 
 class Tokenizer(Protocol):
     """Captions to strings of words joined by single blanks.
 
     One whose output for a caption depends on the captions around it has a true ``in_order``: it then gets all
-    references in order, images after one another, instead of each distinct string once.
+    references in order, images after one another, instead of each distinct string once. One that tokenizes references
+    in another way than captions has a method ``references``.
     """
 
     @property
@@ -46,16 +48,18 @@ SUMMARIES = MappingProxyType(
 NAMES = tuple(SUMMARIES)
 
 
-def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
+def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
     """The tokenizer of a name, or the one given.
 
     Args:
         given: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same with the original's look at the caption after),
-            ``ptb-java`` (the original program), ``none``, or a tokenizer.
+            ``ptb-java`` (the original program), ``none`` (which an expression reads as None), or a tokenizer.
 
     Raises:
         InputError: an unknown name, or no Java for ``ptb-java``.
     """
+    if given is None:
+        return NoTokenizer()
     if not isinstance(given, str):
         return given
     if given == "ptb":
@@ -76,8 +80,12 @@ def tokenizer_of(given: str | Tokenizer) -> Tokenizer:
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two tokenizers of these names make the same words of a caption on its own."""
-    return one.partition("-")[0] == other.partition("-")[0]
+    """Whether two tokenizers of these names make the same words of a caption on its own.
+
+    ``ids-1a2b3c4d`` names a vocabulary by its digest, ``ids`` one that is not known.
+    """
+    (base, _, more), (other_base, _, other_more) = one.partition("-"), other.partition("-")
+    return base == other_base and (base not in (IDS, WORDS) or not more or not other_more or more == other_more)
 
 
 def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
@@ -90,11 +98,12 @@ def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[st
 
     def build() -> list[list[str]]:
         references = samples.references or []
+        tokenize = getattr(tokenizer, "references", tokenizer)
         if getattr(tokenizer, "in_order", False):
-            found = iter(tokenizer([r for refs in references for r in refs]))
+            found = iter(tokenize([r for refs in references for r in refs]))
             return [[next(found) for _ in refs] for refs in references]
         distinct = list(dict.fromkeys(r for refs in references for r in refs))
-        known = dict(zip(distinct, tokenizer(distinct), strict=True))
+        known = dict(zip(distinct, tokenize(distinct), strict=True))
         return [[known[r] for r in refs] for refs in references]
 
     return samples.memo(("references", tokenizer.name), build)

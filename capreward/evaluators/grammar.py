@@ -1,0 +1,242 @@
+"""Grammar rewards of CLIP-Caption-Reward: a head on the text tower says how grammatical a caption is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.encoders.pool import PRECISIONS, EncoderPool, EncoderSettings
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.evaluators.clip_options import check_flags, check_numbers, check_texts, check_weights
+from capreward.evaluators.clip_score import ClipScore, Prepared
+from capreward.evaluators.clip_texts import PROMPT, cut_note, prompt_of, prompted_features
+from capreward.evaluators.clip_weights import choose_settings, shows_scenes
+from capreward.samples import Samples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capreward.encoders.encoder import Encoder, TextFeatures
+
+Floats = npt.NDArray[np.float64]
+
+PAPER = (1.0, 2.0)  # CLIP-S + 2 * grammar, as the paper has it
+CODE = (2.0, 1.0)  # 2 * CLIP-S + grammar, as the released models were trained
+
+
+class Grammar(Evaluator):
+    """The probability that a caption is grammatical; range [0, 1] (Cho et al. 2022, section 3.2).
+
+    ``softmax(head(h))[1]``, with h the text tower's state at the end token after its last norm, before the projection;
+    the head is ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias. Images and references play no part.
+
+    Args:
+        checkpoint: weights with a grammar head: CLIP-Caption-Reward's file, a folder that ``capreward convert`` or
+            ``capreward tune`` wrote, or ``scenes-grammar``; by default CLIP-Caption-Reward's where they are found
+            (``capreward weights``), and ``scenes-grammar`` for captions of pictures of ``scenes``.
+        prompt: put before captions, as the published rewards do; ``none`` for none.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: by device. The head computes in fp32.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        quick_gelu: activation, where the weights do not say.
+        batch_size: texts per batch; found by trial by default.
+        download: fetch what ``hf-hub:`` names.
+        base: weights whose image tower, and activation, complete a checkpoint that has none.
+    """
+
+    name = "grammar"
+    family = "grammar"
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        prompt: str | None = PROMPT,
+        precision: str = "fp32",
+        device: str = "auto",
+        quick_gelu: bool | None = None,
+        batch_size: int | None = None,
+        download: bool = False,
+        base: str | None = None,
+    ) -> None:
+        check_flags(self.name, {"download": download}, quick_gelu)
+        check_texts(self.name, {"checkpoint": checkpoint, "prompt": prompt, "device": device, "base": base})
+        check_numbers(self.name, None, {"batch_size": (batch_size, 1)})
+        if precision not in PRECISIONS:
+            raise InputError(f"{self.name}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
+        self.prompt = prompt_of(prompt)
+        self.asked = EncoderSettings(
+            checkpoint=str(checkpoint or ""),
+            quick_gelu=quick_gelu,
+            precision=precision,
+            device=device,
+            batch_size=batch_size,
+            download=download,
+            base=None if base is None else str(base),
+        )
+        self.pool = EncoderPool()
+        self._chosen: dict[bool, EncoderSettings] = {}
+        self._encoder_fields: dict[str, object] = {"model": checkpoint or "published-B/32"}
+        self._progress: Callable[[str, float, float], None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_progress": None, "_chosen": {}}
+
+    def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
+        """Report the encoding of texts."""
+        self._progress = progress
+
+    def parameters(self) -> dict[str, object]:
+        """Weights and prompt; the weights' hash once they have been loaded."""
+        return {**self._encoder_fields, "prompt": self.prompt or "none"}
+
+    def check_needs(self, samples: Samples) -> None:
+        """The weights are there, and have a head."""
+        super().check_needs(samples)
+        self.prepare(samples)
+
+    def prepare(self, samples: Samples) -> EncoderSettings:
+        """Which weights judge captions of these items.
+
+        Raises:
+            InputError: weights that are not found, cannot be used or have no head, with what to type.
+        """
+        settings = self._settings(samples)
+        encoder = with_head(self.pool.encoder(settings), self.name)
+        self._encoder_fields = {n: v for n, v in encoder.fields().items() if n != "prep"}
+        return settings
+
+    def probabilities(self, samples: Samples, prepared: EncoderSettings) -> Tensor:
+        """float32 [N] on the encoder's device."""
+        encoder = self.pool.encoder(prepared)
+        return probability_of(self._texts(samples, encoder), encoder)
+
+    def values(self, samples: Samples, prepared: EncoderSettings) -> Floats:
+        """[N] probabilities."""
+        return np.asarray(self.probabilities(samples, prepared).double().cpu().numpy())
+
+    def __call__(self, samples: Samples, prepared: EncoderSettings | None = None) -> Tensor:
+        """Judge each caption, without a gradient.
+
+        Returns:
+            float32 tensor [N] on the encoder's device.
+
+        Raises:
+            InputError: weights that are not found or have no head.
+        """
+        if prepared is None:
+            prepared = self.prepare(samples)
+        return self.probabilities(samples, prepared)
+
+    def remarks(self, samples: Samples, prepared: EncoderSettings) -> list[str]:
+        """What was assumed of the weights, or cut at the context length."""
+        encoder = self.pool.encoder(prepared)
+        said = [note for note in encoder.spec.notes if "no image tower" not in note]  # texts need none
+        if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
+            said.insert(0, f"captions of scenes are judged by {encoder.spec.name}, which ships with capreward")
+        return said + cut_note(self._texts(samples, encoder), "captions", encoder)
+
+    def _settings(self, samples: Samples) -> EncoderSettings:
+        scenes = not self.asked.checkpoint and _of_scenes(samples)
+        if scenes not in self._chosen:
+            self._chosen[scenes] = self._choose(scenes)
+        return self._chosen[scenes]
+
+    def _choose(self, scenes: bool) -> EncoderSettings:
+        try:
+            return choose_settings(self.asked, self.family, None, scenes=scenes)
+        except InputError as error:
+            if self.asked.checkpoint:
+                raise
+            hint = f"captions of scenes are judged by {self.name}(checkpoint=scenes-grammar)"
+            raise InputError(f"{error}; {hint}") from error
+
+    def _texts(self, samples: Samples, encoder: Encoder) -> TextFeatures:
+        return prompted_features(samples, encoder, "captions", self.prompt, lambda: samples.captions, self._progress)
+
+
+class ClipsGrammar(ClipScore):
+    """CLIP-S with grammar-tuned weights plus the probability of being grammatical (Cho et al. 2022, section 3.2).
+
+    ``clip_weight * 2.5 * max(cos, 0) + grammar_weight * grammar``; range [0, 4.5] with the paper's weights, 1 and 2.
+    Both parts come from one pass of the text tower. The image tower is the one that the weights hold: CLIP's own.
+
+    Args:
+        checkpoint: as for ``Grammar``.
+        code_weights: 2 * CLIP-S + grammar, which the released models were trained with; the paper has it the other way
+            round.
+        clip_weight: of CLIP-S; 1 by default.
+        grammar_weight: of the grammar's probability; 2 by default.
+        options: of ``ClipScore``.
+    """
+
+    name = "clips-grammar"
+    family = "grammar"
+    default_w = 2.5
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        *,
+        code_weights: bool = False,
+        clip_weight: float | None = None,
+        grammar_weight: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(checkpoint, **options)
+        check_flags(self.name, {"code_weights": code_weights}, None)
+        given = {"clip_weight": clip_weight, "grammar_weight": grammar_weight}
+        check_weights(self.name, given)
+        if code_weights and (clip_weight, grammar_weight) != (None, None):
+            said = " and ".join(option for option, value in given.items() if value is not None)
+            raise InputError(f"{self.name}: code_weights=true is clip_weight=2 and grammar_weight=1; leave {said} out")
+        weights = CODE if code_weights else PAPER
+        self.clip_weight = weights[0] if clip_weight is None else clip_weight
+        self.grammar_weight = weights[1] if grammar_weight is None else grammar_weight
+
+    def parameters(self) -> dict[str, object]:
+        """Those of CLIP-S, and the weights of both parts."""
+        weights = {"clip_weight": f"{self.clip_weight:g}", "grammar_weight": f"{self.grammar_weight:g}"}
+        return {**super().parameters(), **weights}
+
+    def encoder(self, samples: Samples) -> Encoder:
+        """The encoder for these samples' images, which has a grammar head."""
+        return with_head(super().encoder(samples), self.name)
+
+    def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
+        """The weighted sum of CLIP-S and the grammar's probability."""
+        encoder = self.pool.encoder(prepared.settings)
+        grammar = probability_of(self._texts(samples, encoder, "captions", lambda: samples.captions), encoder)
+        return self.clip_weight * score.float() + self.grammar_weight * grammar
+
+
+def with_head(encoder: Encoder, name: str) -> Encoder:
+    """The encoder, if it has a grammar head.
+
+    Raises:
+        InputError: it has none: what the evaluator ``name`` needs instead.
+    """
+    if encoder.clip.grammar_head is None:
+        raise InputError(
+            f"{name} needs weights with a grammar head, and {encoder.spec.name} has none; give checkpoint= "
+            "CLIP-Caption-Reward's file, a folder of capreward tune, or scenes-grammar"
+        )
+    return encoder
+
+
+def probability_of(texts: TextFeatures, encoder: Encoder) -> Tensor:
+    """float32 [N]: how probably each text is grammatical, by the encoder's head."""
+    if texts.states is None:
+        raise InputError(f"{encoder.spec.name} has no grammar head")
+    return encoder.grammar(texts.states)
+
+
+def _of_scenes(samples: Samples) -> bool:
+    """Whether the captions are of pictures of scenes: by their images, or where there are none by their names."""
+    if samples.images is not None:
+        return shows_scenes(samples)
+    from capreward.data.scenes import picture_of
+
+    return samples.n_items > 0 and all(picture_of(key) is not None for key in samples.key)
