@@ -1,6 +1,6 @@
 """Corrupted captions told from real COCO captions, learnt from captions alone.
 
-    python benchmarks/grammar.py [--steps 4000] [--folder runs/grammar]
+    python benchmarks/grammar.py [--steps 3000] [--folder runs/grammar]
 
 Needs the folder of captions in CAPREWARD_DATA (``coco_val2017_captions/`` and ``coco_karpathy_test/``). Images are
 split by their COCO id, so that no image of the test part is in the training part; test captions that stand word for
@@ -38,6 +38,7 @@ MERGES = 3000
 TRAINING = {
     "batch_size": 64,
     "lr": 1.5e-3,
+    "precision": "bf16",
     "schedule": "cosine",
     "warmup": 200,
     "weight_decay": 0.05,
@@ -186,7 +187,7 @@ def best_threshold(good: np.ndarray, bad: np.ndarray) -> float:
 def main() -> None:
     """Train, judge, keep the figures."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--folder", type=Path, default=Path("runs/grammar"))
     asked = parser.parse_args()
     asked.folder = asked.folder.resolve()
