@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,11 @@ class Items:
     more_captions: Sequence[Sequence[str]] | None = None
     more_images: Dataset | None = None
     notes: tuple[str, ...] = ()
+
+    def captions(self) -> Iterator[str]:
+        """All captions, item by item."""
+        for i in range(len(self.pairs)):
+            yield from self.pairs.captions(i)
 
     @property
     def stored(self) -> Any:
