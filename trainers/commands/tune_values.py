@@ -34,13 +34,14 @@ def values_of(
     """Recipe, file, flags and ``--set`` on top of each other, and what was taken without being asked.
 
     Where no data are named and the recipe's are not here, it is the recipe ``scenes-OBJECTIVE`` instead. Data that are
-    named replace all that the recipe says of data.
+    named replace all that the recipe says of data. Without a recipe it is ``grammar-better``, or that of the objective,
+    unless a file says what it wants.
 
     Raises:
         InputError: an unknown recipe, an unreadable file, or a malformed setting.
     """
     given = given_values(flags, config, sets)
-    base, notes = _base(given, recipe)
+    base, notes = ({}, []) if config is not None and recipe is None and _named(given) else _base(given, recipe)
     values, unevaluated = without_val(with_lengths(base, given))
     if unevaluated:
         notes.append("no held-out items are named (--val): nothing is evaluated, and the last weights are the result")

@@ -15,43 +15,26 @@ def binary_figures(scores: Tensor, positive: Tensor, threshold: float = 0.0) -> 
     so; the original prints them under each other's names (clipreward.md 6.5).
 
     Args:
-        scores: [N], higher for what is held to be positive.
+        scores: [N] on the CPU, higher for what is held to be positive.
         positive: bool [N], what is.
         threshold: scores above it call positive.
 
     Returns:
         Shares in [0, 1]; NaN where nothing was called, or is, of the class that a figure divides by.
     """
+    from capreward.stats.auc import area
+
     called = scores > threshold
     hits = int((called & positive).sum())
+    both = bool(positive.any() and (~positive).any())
     missed, wrong = int((~called & positive).sum()), int((called & ~positive).sum())
     return {
         "accuracy": _share(int((called == positive).sum()), len(scores)),
         "precision": _share(hits, hits + wrong),
         "recall": _share(hits, hits + missed),
         "f1": _share(2 * hits, 2 * hits + missed + wrong),
-        "auc": auc(scores, positive),
+        "auc": area(scores[positive].numpy(), scores[~positive].numpy()) if both else float("nan"),
     }
-
-
-def auc(scores: Tensor, positive: Tensor) -> float:
-    """The chance that a positive has the higher score than a negative, ties counting half.
-
-    Args:
-        scores: [N].
-        positive: bool [N].
-
-    Returns:
-        In [0, 1]; NaN where a class is empty.
-    """
-    import torch
-
-    negatives = scores[~positive].double().sort().values
-    wanted = scores[positive].double()
-    below = torch.searchsorted(negatives, wanted, right=False).sum()
-    upto = torch.searchsorted(negatives, wanted, right=True).sum()
-    pairs = len(negatives) * len(wanted)
-    return float(below + upto) / (2 * pairs) if pairs else float("nan")
 
 
 def _share(part: int, whole: int) -> float:

@@ -124,7 +124,7 @@ class TuneLoop(Course):
             return
         self.log.busy("evaluating")
         self.towers.train(False)
-        with torch.no_grad(), self.accelerator.autocast():
+        with torch.no_grad():  # in float32 whatever the precision of learning: these are the figures of what is written
             parts, broken = look_at(self)
         for sentence in broken:
             if sentence not in self._unread:  # told once, not in every evaluation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int 
     val = errors.attempt(lambda: open_items(config.data, objective, held_out=True)) if config.data.val else None
     loaded = errors.attempt(lambda: _load(config, device))
     if train is not None:
-        errors.attempt(lambda: objective.study(c for i in range(len(train.pairs)) for c in train.pairs.captions(i)))
+        errors.attempt(partial(objective.study, train.captions()))
     errors.finish()
     assert train is not None and loaded is not None  # noqa: S101, PT018  # for the type checker
     base, clip = loaded

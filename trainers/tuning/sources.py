@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,11 @@ class Items:
     more_captions: Sequence[Sequence[str]] | None = None
     more_images: Dataset | None = None
     notes: tuple[str, ...] = ()
+
+    def captions(self) -> Iterator[str]:
+        """All captions, item by item."""
+        for i in range(len(self.pairs)):
+            yield from self.pairs.captions(i)
 
     @property
     def stored(self) -> Any:
@@ -200,11 +205,9 @@ def _texts(source: str, split: str | None, count: int | None, data: PairsConfig)
     return Dataset(source, keys, [None] * len(keys), captions, (*found.notes, *notes))
 
 
-def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]]:
-    if source is None:
-        raise InputError(
-            "this objective takes further captions of the items; name a caption file by data.more_captions"
-        )
+def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]] | None:
+    if source is None:  # whether it can do without is the objective's to say
+        return None
     if source == SCENES:
         _scene(pairs.keys[0])
         return Reworded(pairs.keys)
@@ -219,9 +222,9 @@ def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]
     return PackedCaptions.of([c for c in found[key] if c.strip()] for key in pairs.keys)
 
 
-def _more_images(source: str | None, pairs: Dataset) -> Dataset:
+def _more_images(source: str | None, pairs: Dataset) -> Dataset | None:
     if source is None:
-        raise InputError("this objective takes further images of the items; name them by data.more_images")
+        return None
     pictures: Any
     if source == SCENES:
         _scene(pairs.keys[0])

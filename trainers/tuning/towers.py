@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from capreward.encoders.encoder import CPU_BATCH
 from capreward.encoders.text_tower import can_trim, projected, text_states
 from capreward.encoders.tokens import tokenize
 
@@ -93,14 +95,16 @@ class Towers:
             float32 [N, d]; float32 [N, D], L2-normalised; and the number of tokens.
         """
         rows = tokenize(self.tokenizer, [self.prompt + text for text in texts], self.context)
-        size = self.chunk or len(texts)
+        size = self.chunk or (CPU_BATCH if self.device.type == "cpu" else len(texts))
+        order = np.argsort(rows.lengths, kind="stable")  # texts of like length need little padding
         parts = []
         for start in range(0, len(texts), size):
-            chosen = range(start, min(start + size, len(texts)))
-            longest = int(rows.lengths[start : start + size].max()) if can_trim(self.model) else self.context
+            chosen = order[start : start + size].tolist()
+            longest = int(rows.lengths[chosen].max()) if can_trim(self.model) else self.context
             tokens = torch.from_numpy(rows.padded(chosen, longest)).to(self.device, non_blocking=True)
             parts.append(self._states(tokens))
-        states = torch.cat(parts)
+        places = torch.from_numpy(np.argsort(order)).to(self.device, non_blocking=True)
+        states = torch.cat(parts)[places]
         features = normalize(projected(self.model, states).float(), dim=-1)
         return states.float(), features, int(rows.lengths.sum())
 
