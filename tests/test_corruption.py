@@ -145,6 +145,8 @@ def test_two_equal_words_are_never_shuffled():
 
 def test_letter_case_is_no_difference():
     assert {t for _, t in draws(Corruptor(["dog", "cat"], ["swap"]), "Dog", 50)} == {"cat"}
+    swapped = Counter(t for _, t in draws(Corruptor(["dog", "cat"], ["swap"], mended=False), "Dog", 3000))
+    assert far(swapped, {"cat": 2 / 3, "dog": 1 / 3}) < 4  # after two swaps
     assert {t for _, t in draws(Corruptor([], ["shuffle"]), "A dog a", 200)} == {
         "a A dog",
         "A a dog",

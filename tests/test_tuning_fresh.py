@@ -7,7 +7,7 @@ import torch
 
 from capreward.encoders.loading import load_clip
 from capreward.encoders.text_tower import text_states
-from trainers.tuning.fresh import fresh_folder
+from trainers.tuning.fresh import fresh_folder, fresh_model
 
 TEXTS = ["A photo depicts a red ball", "A photo depicts two red balls", "A photo depicts a blue ball"]
 TEXT = {"context_length": 16, "width": 32, "heads": 2, "layers": 1}
@@ -32,6 +32,9 @@ def test_the_seed_decides_and_the_vocabulary_can_be_bounded(tmp_path):
     made = [fresh_folder(tmp_path / str(n), TEXTS, text=TEXT, seed=seed) for n, seed in enumerate((0, 0, 1))]
     hashes = [load_clip(folder).spec.sha256 for folder in made]
     assert hashes[0] == hashes[1] != hashes[2]
+    torch.manual_seed(1)
+    drawn = fresh_model({"model_cfg": load_clip(made[2]).spec.model_cfg}).state_dict()
+    assert all(torch.equal(value, drawn[name]) for name, value in load_clip(made[2]).model.state_dict().items())
     short = load_clip(fresh_folder(tmp_path / "short", TEXTS, text=TEXT, most=3))
     assert short.spec.model_cfg["text_cfg"]["vocab_size"] == 512 + 3 + 2
 

@@ -80,7 +80,7 @@ def test_features_are_those_of_the_sum(make, rank, alpha):
 
 def test_factors_alone_are_trained():
     """Every factor gets a gradient through its tower, nothing else does; with B at zero, A gets none yet."""
-    model = small_clip()
+    model = small_clip().requires_grad_(True)
     names = add_lora(model)
     assert len(names) == 1 + 4 * (2 + 2)
     wanted = {name for name, value in model.named_parameters() if value.requires_grad}
