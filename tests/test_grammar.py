@@ -154,11 +154,11 @@ def test_refclips_of_the_paper_and_of_clip_caption_reward(checkpoint, tuned, ima
 def test_vectors_of_the_reference():
     """S = 2.5 cos, 0 for a negative cosine; RefCLIP-S 0 where S is 0, even if no reference is like it either."""
     evaluator = capreward.load("refclips", device="cpu", compat="clip-reward")
-    prepared = type("Prepared", (), {"references": torch.eye(2), "offsets": np.array([0, 1, 2, 2, 2])[:3]})
-    two = capreward.Samples(["x", "y"], references=[["a"], ["b"]])
-    unit = torch.tensor([[0.8, 0.6], [-0.6, -0.8]])  # cosines 0.8 and -0.8 with their references
-    found = evaluator.finished(torch.tensor([2.5 * 0.4, 0.0]), unit, two, prepared)
-    torch.testing.assert_close(found, torch.tensor([2 / (1 / 1.0 + 1 / 2.0), 0.0]))
+    prepared = type("Prepared", (), {"references": torch.eye(2), "offsets": np.array([0, 1, 2])})
+    three = capreward.Samples(["x", "y", "z"], references=[["a"], ["b"]], item=[0, 1, 1])
+    unit = torch.tensor([[0.8, 0.6], [-0.6, -0.8], [-0.6, -0.8]])  # cosines 0.8 and twice -0.8 with their references
+    found = evaluator.finished(torch.tensor([2.5 * 0.4, 0.0, 1.0]), unit, three, prepared)
+    torch.testing.assert_close(found, torch.tensor([2 / (1 / 1.0 + 1 / 2.0), 0.0, 0.0]))
 
 
 def test_one_pass_of_the_text_tower_serves_all(checkpoint, images):

@@ -22,7 +22,7 @@ MEDIAN_STEP = 0.954  # of normal noise of standard deviation 1
 NOISE = 3.0  # standard deviations of rows around their neighbours: less than that is none of the collapses below
 REPEATS = 2.0  # times the repetition of the start
 MORE = 0.1  # added to a share of the start
-LONGER = 1.5  # times the length of the start, or a part of it
+LONGER = 2.0  # times the length of the start, or a part of it
 LESS_GRAMMAR = 0.15  # of a probability
 
 
@@ -76,7 +76,8 @@ def warnings_of(rows: Sequence[Row]) -> list[Warned]:
     ``repeats``
         Repetition is more than twice that of the start and 0.1 above it.
     ``length-drifts``
-        Captions are more than 1.5 times as long as at the start, or less than two thirds as long.
+        Captions are more than twice as long as at the start, or less than half as long. (Less would tell CIDEr-D, which
+        cuts what a beam search makes too long.)
     ``never-ends``
         The share of captions without an end token is more than 0.1 above that of the start.
     ``grammar-falls``
