@@ -67,8 +67,8 @@ def area_interval(
     while len(found) < resamples:
         drawn = np.bincount(generator.integers(0, len(known), len(known)), minlength=len(known))
         weights = drawn[owners].astype(np.float64)
-        ups = np.bincount(places[: len(one)], weights[: len(one)], minlength=len(values))
-        downs = np.bincount(places[len(one) :], weights[len(one) :], minlength=len(values))
+        ups = np.bincount(places[: len(one)], weights[: len(one)], minlength=len(values)).astype(np.float64)
+        downs = np.bincount(places[len(one) :], weights[len(one) :], minlength=len(values)).astype(np.float64)
         if ups.any() and downs.any():  # few items may give draws without one side, which have no area
             found.append(float(_areas(ups, downs)))
     return percentiles(np.array(found), level)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from capreward.errors import InputError, shorten
-from trainers.captioners.words import UNKNOWN, WordVocabulary
+from capreward.text.vocabulary import UNKNOWN
+from trainers.captioners.words import WordVocabulary
 
 if TYPE_CHECKING:
     import random

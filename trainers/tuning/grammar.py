@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from capreward.errors import InputError
-from trainers.captioners.words import split_words
+from capreward.text.vocabulary import split_words
 from trainers.optimizers import check_flag, check_range
 from trainers.tuning.contrastive import info_nce, joint_info_nce
 from trainers.tuning.corruption import KINDS, Corruptor
@@ -43,12 +46,17 @@ class Grammar(Objective):
     """Cho et al. (2022): InfoNCE of images and captions, and cross-entropy of captions against corrupted ones, 1 : 1.
 
     The head reads the text states before the projection; the text tower, its projection, the logit scale and the head
-    are trained, the image side is not. Captions are taken as Karpathy's tokens have them: lower case, without
-    punctuation.
+    are trained, the image side is not.
+
+    Each text teaches by one label alone, so that small towers learn slowly. Attention is causal, and a head that reads
+    the state before the end can be taught there too: ``prefixes`` adds the mean cross-entropy over all prefixes, of
+    captions and of corrupted ones, where a prefix is right as long as it is that of the caption.
 
     Args:
         kinds: of corruptions, each equally likely.
         least: occurrences in the training captions of words that corruptions put in.
+        plain: take captions as Karpathy's tokens have them, in lower case without punctuation; False: as they are.
+        prefixes: weight of the loss over prefixes; 0 as published. For towers with causal attention.
         joint_out: no head; the corrupted captions are further columns of the image-to-text softmax instead.
 
     Raises:
@@ -59,11 +67,24 @@ class Grammar(Objective):
     needs_images: ClassVar[bool] = False
     layout: ClassVar[str] = "grammar"
 
-    def __init__(self, kinds: Sequence[str] = KINDS, least: int = 6, joint_out: bool = False) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[str] = KINDS,
+        least: int = 6,
+        plain: bool = True,
+        prefixes: float = 0.0,
+        joint_out: bool = False,
+    ) -> None:
         check_range("least", least, 1, whole=True)
+        check_flag("plain", plain)
+        check_range("prefixes", prefixes, 0.0)
         check_flag("joint_out", joint_out)
+        if joint_out and prefixes:
+            raise InputError("joint_out has no head that could learn from prefixes; leave one of the two out")
         self.kinds = list(kinds)
         self.least = least
+        self.plain = plain
+        self.prefixes = prefixes
         self.joint_out = joint_out
         self._corruptor = Corruptor(("some", "words"), self.kinds)  # until study; it refuses wrong kinds
 
@@ -74,7 +95,10 @@ class Grammar(Objective):
 
     def usable(self, caption: str) -> bool:
         """Whether each kind of corruption changes it: two words that differ."""
-        return len(set(split_words(caption))) >= _SHORTEST
+        return len({word.lower() for word in self._words(caption)}) >= _SHORTEST
+
+    def _words(self, caption: str) -> list[str]:
+        return split_words(caption) if self.plain else caption.split()
 
     def study(self, captions: Iterable[str]) -> None:
         """Take their words for corruptions to put in."""
@@ -87,8 +111,10 @@ class Grammar(Objective):
         """Freeze the image side; the head is ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias."""
         from torch import nn
 
-        from capreward.encoders.text_tower import state_width
+        from capreward.encoders.text_tower import can_trim, state_width
 
+        if self.prefixes and not can_trim(model):
+            raise InputError("objective.prefixes wants a text tower with causal attention, as OpenAI's; give 0")
         freeze_image_side(model)
         if self.joint_out:
             return nn.ModuleDict()
@@ -98,7 +124,7 @@ class Grammar(Objective):
 
     def texts(self, pairs: Pairs, chances: Sequence[random.Random]) -> list[str]:
         """The B captions, then one corruption of each."""
-        plain = [" ".join(split_words(caption)) for caption in pairs.captions]
+        plain = [" ".join(self._words(caption)) for caption in pairs.captions]
         made = [self._corruptor.corrupt(caption, chance) for caption, chance in zip(plain, chances, strict=True)]
         return [*plain, *(Corrupted.of(kind, text) for kind, text in made)]
 
@@ -128,6 +154,17 @@ class Grammar(Objective):
         clip = info_nce(image, features[:half], scale)
         return clip + grammar, {"clip_loss": clip.detach(), **told}
 
+    def prefix_labels(self, tokens: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """1 as long as a text goes like the caption that it was made from, captions themselves to their end."""
+        half = len(tokens) // 2
+        return [*(np.ones_like(ids) for ids in tokens[:half]), *map(_common, tokens[:half], tokens[half:])]
+
+    def prefix_loss(self, states: Tensor, labels: Tensor, extra: nn.ModuleDict) -> Tensor:
+        """Cross-entropy by the head that judges whole texts."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(extra[HEAD](states), labels)
+
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
         """Figures of the head, the class of captions being positive, and the accuracy on each kind of corruption."""
         import torch
@@ -149,6 +186,14 @@ class Grammar(Objective):
     def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
         """The model's own state dict: nothing was added to it."""
         return model.state_dict()
+
+
+def _common(caption: npt.NDArray[np.int64], made: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """1 for each token of ``made`` until the first that the caption has not in its place, 0 from there on."""
+    same = np.zeros(len(made), dtype=np.int64)
+    both = min(len(caption), len(made))
+    same[:both] = np.cumprod(caption[:both] == made[:both])
+    return same
 
 
 def _labels(half: int, like: Tensor) -> Tensor:

@@ -67,11 +67,11 @@ def look_at(loop: TuneLoop) -> tuple[list[Part], list[str]]:
         broken += loaded.batch.broken
         pairs, chances = maker.pairs(loaded, NEVER, loaded.batch.position)
         texts = loop.objective.texts(pairs, chances)
-        states, features, _ = towers.text(texts)
+        read = towers.text(texts)
         image = None if pairs.images is None else towers.image(pairs.images).cpu()
         more = None if pairs.more_images is None else towers.image(pairs.more_images).cpu()
         place = loaded.batch.position
-        parts.append(Part(place, len(loaded.batch), texts, states.cpu(), features.cpu(), image, more))
+        parts.append(Part(place, len(loaded.batch), texts, read.states.cpu(), read.features.cpu(), image, more))
     if loop.world > 1:
         from accelerate.utils import gather_object
 

@@ -111,12 +111,19 @@ class TuneLoop(Course):
         with pool.autocast(), fast_attention(self.towers.device):
             image = None if pairs.images is None else self.towers.image(pairs.images)
             more = None if pairs.more_images is None else self.towers.image(pairs.more_images)
-            states, features, tokens = self.towers.text(texts)
+            read = self.towers.text(texts, self.objective.prefix_labels if self.objective.prefixes else None)
         kinds = len(texts) // len(pairs.captions)
         image, more = (None if rows is None else pooled(rows, pool) for rows in (image, more))
-        states, features = (pooled(rows, pool, kinds) for rows in (states, features))
-        found = self.objective.loss(image, more, states, features, self.ready.extra, self.towers.scale())
-        return *found, tokens
+        states, features = (pooled(rows, pool, kinds) for rows in (read.states, read.features))
+        loss, told = self.objective.loss(image, more, states, features, self.ready.extra, self.towers.scale())
+        if read.prefixes is not None and read.labels is not None:
+            prefix = self.objective.prefix_loss(read.prefixes, read.labels, self.ready.extra)
+            # The mean over the tokens of all processes, of whose gradients the mean is taken.
+            count = torch.tensor(float(len(read.labels)), device=prefix.device)
+            prefix = prefix * (count * pool.num_processes / pool.reduce(count, reduction="sum"))
+            loss = loss + self.objective.prefixes * prefix
+            told["prefix_loss"] = pool.reduce(prefix.detach(), reduction="mean")
+        return loss, told, read.tokens
 
     def evaluate(self) -> None:
         """Loss, figures and retrieval of the held-out pairs; keep the best weights."""

@@ -11,6 +11,8 @@ from trainers import kinds
 if TYPE_CHECKING:
     import random
 
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
 
 RECIPES = "trainers.tuning.recipes"
@@ -50,12 +52,14 @@ class Objective:
         needs_images: whether it learns nothing without images.
         wants_more: whether it takes ``more_images`` and ``more_captions``.
         layout: of the folder that is written, see :class:`capreward.encoders.spec.EncoderSpec`.
+        prefixes: the weight of ``prefix_loss``; 0 for none.
     """
 
     name: ClassVar[str] = ""
     needs_images: ClassVar[bool] = True
     wants_more: ClassVar[bool] = False
     layout: ClassVar[str] = "open_clip"
+    prefixes: float = 0.0
 
     def options(self) -> dict[str, Any]:
         """The constructor's arguments as they are now."""
@@ -118,6 +122,18 @@ class Objective:
         Returns:
             A scalar, and detached scalars by name.
         """
+        raise NotImplementedError
+
+    def prefix_labels(self, tokens: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """A class for each token of each text of ``texts``: what the text until there is an example of.
+
+        Args:
+            tokens: of the texts, without prompt and end.
+        """
+        raise NotImplementedError
+
+    def prefix_loss(self, states: Tensor, labels: Tensor, extra: nn.ModuleDict) -> Tensor:
+        """The mean loss of prefixes, by their states [T, d] and labels [T], a scalar."""
         raise NotImplementedError
 
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from capreward.encoders.encoder import CPU_BATCH
-from capreward.encoders.text_tower import can_trim, projected, text_states
+from capreward.encoders.text_tower import can_trim, prefix_states, projected, text_states
 from capreward.encoders.tokens import tokenize
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from capreward.encoders.loading import Clip
+
+Labels = Callable[[list[npt.NDArray[np.int64]]], list[npt.NDArray[np.int64]]]
 
 _MARK = ":"  # for the dots of names, which a container of parameters does not take
 
@@ -38,6 +42,25 @@ class Trained(nn.Module):
 def name_of(kept: str) -> str:
     """The name that a parameter of ``Trained`` has in its model."""
     return kept.removeprefix("kept.").replace(_MARK, ".")
+
+
+@dataclass(frozen=True)
+class Read:
+    """N texts, encoded.
+
+    Attributes:
+        states: before the projection, float32 [N, d].
+        features: float32 [N, D], L2-normalised.
+        tokens: how many.
+        prefixes: states at the tokens between prompt and end, float32 [T, d], where labels of them are asked for.
+        labels: of these, int64 [T].
+    """
+
+    states: Tensor
+    features: Tensor
+    tokens: int
+    prefixes: Tensor | None = None
+    labels: Tensor | None = None
 
 
 class Towers:
@@ -85,35 +108,48 @@ class Towers:
             features = self.model.encode_image(images)
         return normalize(features.float(), dim=-1)
 
-    def text(self, texts: Sequence[str]) -> tuple[Tensor, Tensor, int]:
+    def text(self, texts: Sequence[str], labels: Labels | None = None) -> Read:
         """States of texts before the projection and their features.
 
         Args:
             texts: N texts, without the prompt.
-
-        Returns:
-            float32 [N, d]; float32 [N, D], L2-normalised; and the number of tokens.
+            labels: of prefixes: from the tokens of each text without prompt and end to a class for each of them. The
+                model must be one for which ``can_trim`` is true.
         """
         rows = tokenize(self.tokenizer, [self.prompt + text for text in texts], self.context)
         size = self.chunk or (CPU_BATCH if self.device.type == "cpu" else len(texts))
         order = np.argsort(rows.lengths, kind="stable")  # texts of like length need little padding
-        parts = []
+        parts: list[Tensor] = []
+        prefixes: list[Tensor] = []
+        lead = len(tokenize(self.tokenizer, [self.prompt], self.context).rows[0]) - 1
         for start in range(0, len(texts), size):
             chosen = order[start : start + size].tolist()
             longest = int(rows.lengths[chosen].max()) if can_trim(self.model) else self.context
             tokens = torch.from_numpy(rows.padded(chosen, longest)).to(self.device, non_blocking=True)
-            parts.append(self._states(tokens))
+            if labels is None:
+                parts.append(self._states(tokens, text_states))
+                continue
+            every = self._states(tokens, prefix_states)
+            ends = tokens.argmax(dim=-1)
+            parts.append(every[torch.arange(len(every), device=self.device), ends])
+            places = torch.arange(longest, device=self.device)
+            prefixes.append(every[(places >= lead) & (places < ends.unsqueeze(1))])
         places = torch.from_numpy(np.argsort(order)).to(self.device, non_blocking=True)
         states = torch.cat(parts)[places]
         features = normalize(projected(self.model, states).float(), dim=-1)
-        return states.float(), features, int(rows.lengths.sum())
+        read = Read(states.float(), features, int(rows.lengths.sum()))
+        if labels is None:
+            return read
+        each = labels([ids[lead:-1] for ids in rows.rows])
+        flat = torch.from_numpy(np.concatenate([each[row] for row in order.tolist()])).long()
+        return replace(read, prefixes=torch.cat(prefixes).float(), labels=flat.to(self.device, non_blocking=True))
 
-    def _states(self, tokens: Tensor) -> Tensor:
+    def _states(self, tokens: Tensor, encode: Callable[[Any, Tensor], Tensor]) -> Tensor:
         if self.chunk is None or not torch.is_grad_enabled():
-            return text_states(self.model, tokens)
+            return encode(self.model, tokens)
         from torch.utils.checkpoint import checkpoint
 
-        states: Tensor = checkpoint(text_states, self.model, tokens, use_reentrant=False)
+        states: Tensor = checkpoint(encode, self.model, tokens, use_reentrant=False)
         return states
 
     def scale(self) -> Tensor:
