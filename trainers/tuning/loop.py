@@ -121,8 +121,9 @@ class TuneLoop(Course):
             # The mean over the tokens of all processes, of whose gradients the mean is taken.
             count = torch.tensor(float(len(read.labels)), device=prefix.device)
             prefix = prefix * (count * pool.num_processes / pool.reduce(count, reduction="sum"))
-            loss = loss + self.objective.prefixes * prefix
             told["prefix_loss"] = pool.reduce(prefix.detach(), reduction="mean")
+            told["loss"] = loss.detach() + self.objective.prefixes * told["prefix_loss"]
+            loss = loss + self.objective.prefixes * prefix
         return loss, told, read.tokens
 
     def evaluate(self) -> None:
