@@ -242,7 +242,7 @@ def _weights(features: Tensor) -> Tensor:
     """How often each row is there, at its first place; 0 at the others. int64 [N]."""
     import torch
 
-    rows = np.ascontiguousarray(features.cpu().numpy() + 0.0)  # minus zero is zero
+    rows = np.ascontiguousarray(features.cpu().numpy())
     weight = np.zeros(len(rows), dtype=np.int64)
     if rows.size:
         keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()

@@ -64,6 +64,12 @@ def test_the_image_tower_is_the_bases(scenes_grammar, tuned):
     assert (clip.spec.name, clip.spec.layout) == ("grammar", "grammar")
 
 
+def test_a_vocabulary_that_is_not_there_is_the_bases(scenes_grammar):
+    (scenes_grammar / "bpe.txt.gz").unlink()
+    tokens = load_clip("scenes-clip").tokenizer(["a red ball"])
+    assert torch.equal(load_clip(scenes_grammar).tokenizer(["a red ball"]), tokens)
+
+
 def test_the_hash_covers_both(scenes_grammar, tmp_path):
     whole = load_clip(scenes_grammar).spec.sha256
     assert whole == digest_of(scenes_grammar)
@@ -150,6 +156,22 @@ def test_the_same_image_tower_encodes_pictures_once(scenes_grammar, tmp_path):
             dict(zip(keys, samples.captions, strict=True)), images=tmp_path / store, metrics=[reward]
         )
         torch.testing.assert_close(torch.from_numpy(next(iter(stored.values())).per_caption), wanted, rtol=0, atol=1e-5)
+        captions = dict(zip(keys, samples.captions, strict=True))
+        for term in (clips, tuned):  # each alone
+            found = next(iter(capreward.score(captions, images=tmp_path / store, metrics=[term]).values()))
+            assert found.per_caption == pytest.approx(term(samples).double().numpy(), abs=1e-5)
+
+
+def test_other_image_towers_see_for_themselves(tmp_path):
+    """Two evaluators of the same samples share pictures' features only where their image towers are the same."""
+    from capreward.data.scenes import picture_of
+
+    samples = capreward.Samples(["a ball", "a cube"], images=[picture_of(f"scenes-test-{i:06d}") for i in range(2)])
+    each = [capreward.load("clips", checkpoint=f"scenes-{n}", device="cpu") for n in ("clip", "pacs")]
+    alone = [e(capreward.Samples(samples.captions, images=samples.images)) for e in each]
+    for evaluator, wanted in zip(each, alone, strict=True):
+        torch.testing.assert_close(evaluator(samples), wanted, rtol=0, atol=1e-5)
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
 
 
 def test_parts_of_the_image_tower_may_be_its_own(tmp_path):
