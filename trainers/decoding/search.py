@@ -191,8 +191,8 @@ def search(
         rows_before = groups * width
         fed = beams.tokens[..., at].flatten()
     results.put(live, beams.finished, torch.arange(len(live), device=device))
-    found = _best(results, settings)
-    return found if constraints is None or not constraints.trigrams else _without_costs(found, settings)
+    best = _best(results, settings)
+    return best if constraints is None or not constraints.trigrams else _without_costs(best, settings)
 
 
 def _choices(captioner: Captioner, settings: Decoding, forbidden: list[list[int]], banned: int) -> tuple[int, int]:
