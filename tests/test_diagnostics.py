@@ -181,6 +181,17 @@ def test_flags_stand_for_settings(tmp_path):
     assert not list(tmp_path.glob("run/training-phrases-*"))
 
 
+def test_micro_batches_tell_what_the_whole_tells(tmp_path, xe):
+    extra = ["--optimizer", "dico", "--captioner", str(xe), "--reward", "length", *ON, *fields("data", val=None)]
+    extra += [*fields("optimizer", dropout=False, search_dropout=False, max_length=10, tau=1), "--steps", "2"]
+    extra += fields("training", eps=1e-2)
+    train(tmp_path, *extra, "--batch-size", "2", "--accumulation", "4", run="four")
+    train(tmp_path, *extra, "--batch-size", "8", run="one")
+    for name in (*WATCHED, "grammar", "unfinished"):
+        found = [column(tmp_path / run, name) for run in ("four", "one")]
+        assert found[0] == pytest.approx(found[1], abs=1e-5, nan_ok=True), name
+
+
 @pytest.mark.slow
 def test_two_processes_tell_what_one_tells(tmp_path, xe):
     extra = ["--optimizer", "dico", "--captioner", str(xe), "--reward", "length", "--accumulation", "2", *ON]

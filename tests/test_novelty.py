@@ -96,3 +96,11 @@ def test_counts_are_kept_in_the_folder_of_the_run(tmp_path):
     kept[0].write_bytes(b"nothing")
     with pytest.raises(InputError, match="remove it to have the captions counted again"):
         training_novelty(dataset, tmp_path, 10)
+
+
+def test_what_is_forgotten_on_the_way_is_forgotten_by_its_bits():
+    rng = np.random.default_rng(1)
+    hashes = rng.integers(0, 2**64, 90_000, dtype=np.uint64)
+    found = HashSet.of(np.array_split(hashes, 3), 10_000)
+    assert found.level == 4
+    np.testing.assert_array_equal(found.kept, np.sort(hashes[hashes < np.uint64(1 << 60)]))
