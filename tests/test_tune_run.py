@@ -196,6 +196,15 @@ def test_slim_leaves_the_image_tower_out(tmp_path):
     assert record["base"] == {"source": "scenes-clip", "sha256": load_clip("scenes-clip").spec.sha256}
 
 
+def test_sixteen_bits_round_the_towers_and_not_the_head(tmp_path, run):
+    tune(tmp_path, "--fp16")
+    whole, half = tuned(run[0]), tuned(tmp_path / "run")
+    assert {n: t.dtype for n, t in half.items()} == {
+        n: torch.float32 if n.startswith("head.") else torch.float16 for n in whole
+    }
+    assert all(half[name].equal(tensor.to(half[name].dtype)) for name, tensor in whole.items())
+
+
 def test_tuning_goes_on_with_the_head_that_is_there(tmp_path, run):
     tune(tmp_path, "--base", str(run[0] / "last"), "--steps", "0")
     assert tuned(tmp_path / "run")["head.0.weight"].equal(tuned(run[0])["head.0.weight"])

@@ -17,6 +17,7 @@ def _flags(command: Any) -> Any:
             click.option("--base", help="CLIP to begin with: a file, a folder, MODEL:TAG or scenes-clip."),
             click.option("--prompt", help="Put before every text; the rewards put 'A photo depicts '."),
             click.option("--slim", is_flag=True, default=None, help="Write no image tower that is the base's."),
+            click.option("--fp16", is_flag=True, default=None, help="Write 16-bit numbers; the head keeps its 32."),
             click.option("--data", help="Captions and images: shards, a caption file, a Karpathy file, scenes."),
             click.option("-i", "--images", help="Images of --data: a folder, shards, a feature store, or none."),
             click.option("--split", help="Of a Karpathy file: train, or train+restval."),

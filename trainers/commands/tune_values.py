@@ -22,6 +22,7 @@ FLAGS = {
     "base": "base",
     "prompt": "prompt",
     "slim": "slim",
+    "fp16": "fp16",
     "more_captions": "data.more_captions",
     "more_images": "data.more_images",
 }

@@ -85,6 +85,7 @@ class TuneConfig:
         base: the CLIP to begin with: a file, a folder, MODEL:TAG or ``scenes-clip``.
         prompt: put before every text.
         slim: leave the image tower out of what is written where it is the base's, and name the base instead.
+        fp16: write the numbers of the towers in 16 bits, which rounds them.
         seed: of everything drawn by lot.
         device: ``auto``, ``cpu``, ``cuda``.
         download: fetch named weights that are not on this computer.
@@ -96,6 +97,7 @@ class TuneConfig:
     base: str = "scenes-clip"
     prompt: str = ""
     slim: bool = False
+    fp16: bool = False
     seed: int = 0
     device: str = "auto"
     download: bool = False

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # What may differ between a run and its continuation without changing what is learned from step to step.
 FREE = (
-    "evaluation", "checkpoint", "logging", "slim", "data.workers", "data.broken_limit", "device", "download", "about",
-    "departures", "data.val", "data.val_images", "data.val_split", "data.val_count", "data.val_more_captions",
+    "evaluation", "checkpoint", "logging", "slim", "fp16", "data.workers", "data.broken_limit", "device", "download",
+    "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count", "data.val_more_captions",
     "data.val_more_images", "training.chunk",
 )  # fmt: skip
 

@@ -36,7 +36,8 @@ def write_tuned(ready: Prepared, step: int, path: Path) -> None:
         state = ready.extra.get_submodule(HEAD).state_dict()
         head = {name: tensor.detach().cpu() for name, tensor in state.items()}
     spec = replace(base.spec, layout=ready.objective.layout)
-    write_folder(replace(base, spec=spec, tensors=tensors, head=head), ready.clip.tokenizer, path, record=record)
+    tuned = replace(base, spec=spec, tensors=tensors, head=head)
+    write_folder(tuned, ready.clip.tokenizer, path, fp16=config.fp16, record=record)
 
 
 def _lasting(source: str) -> str:
