@@ -19,6 +19,7 @@ from trainers.schedules import adamw, is_matrix
 from trainers.tuning.contrastive import joint_info_nce, retrieval
 from trainers.tuning.figures import binary_figures
 from trainers.tuning.grammar import Corrupted, Grammar
+from trainers.tuning.held_out import Part, figures_of
 from trainers.tuning.loop import decays_as_published
 from trainers.tuning.objectives import Pairs
 from trainers.tuning.preparing import prepare_model
@@ -178,6 +179,37 @@ def test_retrieval_counts_both_ways():
     assert found["text_to_image_r5"] == 1.0
 
 
+def test_held_out_figures_are_means_over_pairs_of_all_batches():
+    """Two batches of two and one: the loss weighs pairs, texts go kind by kind, and the ways of retrieval differ."""
+
+    class Told(Grammar):
+        def loss(self, image, more_image, states, features, extra, scale):
+            return scale * states.sum(), {"pairs": torch.tensor(float(len(image)))}
+
+        def validate(self, texts, states, extra):
+            assert states.flatten().tolist() == [float(ord(text)) for text in texts]
+            return {"order": float("".join(texts) == "abcxyz")}
+
+    text, image = unit([[1, 0], [0, 1], [0.9, 0.44]]).float(), unit([[1, 0], [1, 0.3], [1, 0.2]]).float()
+    ranks = [[int((row > row[i]).sum()) for i, row in enumerate(table)] for table in (text @ image.T, image @ text.T)]
+    states = {letter: torch.tensor([float(ord(letter))]) for letter in "abcxyz"}
+    parts = []
+    for position, own, wrong in ((0, "ab", "xy"), (2, "c", "z")):
+        rows = slice(position, position + len(own))
+        texts = [*own, *wrong]
+        features = torch.cat([text[rows], torch.zeros(len(wrong), 2)])
+        part = Part(position, len(own), texts, torch.stack([states[t] for t in texts]), features, image[rows], None)
+        parts.append(part)
+    found = figures_of(parts, Told(), nn.ModuleDict(), torch.tensor(2.0))
+    losses = [2.0 * sum(float(states[letter]) for letter in letters) for letters in ("abxy", "cz")]
+    assert found["loss"] == pytest.approx((2 * losses[0] + losses[1]) / 3)
+    assert found["pairs"] == pytest.approx(5 / 3)
+    assert found["order"] == 1.0
+    assert found["text_to_image_r1"] == pytest.approx(sum(rank < 1 for rank in ranks[0]) / 3)
+    assert found["image_to_text_r1"] == pytest.approx(sum(rank < 1 for rank in ranks[1]) / 3)
+    assert found["text_to_image_r1"] != found["image_to_text_r1"]
+
+
 def test_vit_b_32_has_the_published_number_of_trained_parameters():
     with torch.device("meta"):
         model = import_open_clip().CLIP(**VIT_B_32)
@@ -233,6 +265,11 @@ def test_texts_in_chunks_have_the_same_gradient():
 def test_features_are_those_of_the_model_after_the_prompt():
     found = towers()
     found.train(False)
+    texts = ["two dogs run over a field at night", "a lamp", "a red boat", "a lamp and two dogs"]
+    together = [found.text(texts)[which].detach() for which in (0, 1)]
+    for which in (0, 1):  # texts of like length go through the tower together, and come back in their own order
+        alone = torch.cat([found.text([text])[which].detach() for text in texts])
+        torch.testing.assert_close(together[which], alone, atol=1e-5, rtol=1e-5)
     clip = load_clip("scenes-clip")
     wanted = torch.nn.functional.normalize(
         clip.model.encode_text(clip.tokenizer(["A photo depicts a red boat"])), dim=-1
