@@ -26,8 +26,9 @@ def area(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
     """
     one, other = _checked(positive), _checked(negative)
     values, places = np.unique(np.concatenate([one, other]), return_inverse=True)
-    ups = np.bincount(places[: len(one)], minlength=len(values)).astype(np.float64)
-    downs = np.bincount(places[len(one) :], minlength=len(values)).astype(np.float64)
+    even = np.ones(len(places))
+    ups = _at(places[: len(one)], even[: len(one)], len(values))
+    downs = _at(places[len(one) :], even[len(one) :], len(values))
     return float(_areas(ups, downs))
 
 
@@ -67,8 +68,8 @@ def area_interval(
     while len(found) < resamples:
         drawn = np.bincount(generator.integers(0, len(known), len(known)), minlength=len(known))
         weights = drawn[owners].astype(np.float64)
-        ups = np.bincount(places[: len(one)], weights[: len(one)], minlength=len(values)).astype(np.float64)
-        downs = np.bincount(places[len(one) :], weights[len(one) :], minlength=len(values)).astype(np.float64)
+        ups = _at(places[: len(one)], weights[: len(one)], len(values))
+        downs = _at(places[len(one) :], weights[len(one) :], len(values))
         if ups.any() and downs.any():  # few items may give draws without one side, which have no area
             found.append(float(_areas(ups, downs)))
     return percentiles(np.array(found), level)
@@ -79,6 +80,11 @@ def _checked(scores: npt.ArrayLike) -> Floats:
     if found.ndim != 1 or not len(found) or np.isnan(found).any():
         raise InputError(f"the area under a curve wants numbers on both sides; found {found.size} of {found.ndim} axes")
     return found
+
+
+def _at(places: npt.NDArray[np.int64], weights: Floats, size: int) -> Floats:
+    """The weight at each value."""
+    return np.bincount(places, weights, minlength=size).astype(np.float64)
 
 
 def _areas(ups: Floats, downs: Floats) -> np.float64:
