@@ -5,8 +5,9 @@
 Needs the folder of captions in CAPREWARD_DATA (``coco_val2017_captions/`` and ``coco_karpathy_test/``). Images are
 split by their COCO id, so that no image of the test part is in the training part; test captions that stand word for
 word in the training part are left out. A small text tower with a vocabulary of its own is trained from scratch by
-``capreward tune`` with the cross-entropy alone. Beside it: what a caption's length tells, and the mean log-probability
-of a bigram model of the same training captions. A run that is there already goes on.
+``capreward tune`` with the cross-entropy alone: that of every prefix too, as ``grammar-better`` has it, and that of whole
+captions alone, as published. Beside them: what a caption's length tells, and the mean log-probability of a bigram
+model of the same training captions. A run that is there already goes on.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ SEED = 0
 SHARES = {"train": 0.8, "val": 0.05, "test": 0.15}
 TEXT = {"context_length": 64, "width": 128, "heads": 4, "layers": 2}
 MERGES = 3000
+TOWERS = {"prefixes": 1.0, "whole-captions": 0.0}  # and the weight of the loss over prefixes
 TRAINING = {
     "batch_size": 64,
     "lr": 1.5e-3,
-    "precision": "bf16",
+    "precision": "fp32",
     "schedule": "cosine",
     "warmup": 200,
     "weight_decay": 0.05,
@@ -120,24 +122,32 @@ class Bigrams:
         return sum(values) / len(values)
 
 
-def tune(folder: Path, split: dict[str, Any], training: list[str], steps: int) -> float:
+def tune(folder: Path, name: str, prefixes: float, split: dict[str, Any], training: list[str], steps: int) -> float:
     """Write the captions and a tower of random weights, and tune it in a process of its own; all its seconds."""
     from trainers.tuning.fresh import fresh_folder
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("train", "val"):
-        (folder / f"{name}.json").write_text(json.dumps({str(key): own for key, own in split[name].items()}))
+    for part in ("train", "val"):
+        (folder / f"{part}.json").write_text(json.dumps({str(key): own for key, own in split[part].items()}))
     if not (folder / "base").exists():
         fresh_folder(folder / "base", training, text=TEXT, most=MERGES, seed=SEED)
-    told = ["--run", f"{folder}/run", "--base", f"{folder}/base", "--prompt", "", "--seed", str(SEED)]
+    told = ["--run", f"{folder}/{name}", "--base", f"{folder}/base", "--prompt", "", "--seed", str(SEED)]
     told += ["--data", f"{folder}/train.json", "--val", f"{folder}/val.json", "--images", "none", "--steps", str(steps)]
-    sets = {"training": TRAINING, "evaluation": {"every": 500}, "checkpoint": {"every": 500}, "logging": {"every": 100}}
+    sets = {
+        "objective": {"prefixes": prefixes},
+        "training": TRAINING,
+        "evaluation": {"every": 500},
+        "checkpoint": {"every": 500},
+        "logging": {"every": 100},
+    }
     told += [f"--set={part}.{name}={value}" for part, own in sets.items() for name, value in own.items()]
     command = [sys.executable, "cli.py", "tune", "--recipe", "grammar-better", *told]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = begun.ru_utime + begun.ru_stime
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    used, kept = resource.getrusage(resource.RUSAGE_CHILDREN), folder / "processor_seconds.txt"
-    seconds = used.ru_utime + used.ru_stime + (float(kept.read_text()) if kept.exists() else 0.0)
+    used, kept = resource.getrusage(resource.RUSAGE_CHILDREN), folder / name / "processor_seconds.txt"
+    seconds = used.ru_utime + used.ru_stime - before + (float(kept.read_text()) if kept.exists() else 0.0)
     kept.write_text(f"{seconds:.1f}\n")  # of a run in several parts
     return seconds
 
@@ -187,21 +197,25 @@ def best_threshold(good: np.ndarray, bad: np.ndarray) -> float:
 
 
 def elsewhere(folder: Path) -> dict[str, Any]:
-    """On held-out scenes captions, which look like no COCO caption: the same head, and that of the scenes world."""
+    """On held-out scenes captions, which look like no COCO caption: the same head, and that of the scenes world.
+
+    Each as it was taught: the one without punctuation and prompt, the other with both.
+    """
     from capreward.data.scenes import scene
-    from capreward.encoders.folders import shipped_folder
 
-    def captions(part: str, count: int) -> dict[int, list[str]]:
-        return {i: [" ".join(split_words(c)) for c in scene(part, i).captions] for i in range(count)}
-
-    corruptor = Corruptor.of_captions(c for own in captions("train", 2000).values() for c in own)
-    usable = {i: [c for c in own if len(c.split()) > 1] for i, own in captions("test", 1000).items()}
-    test = Examples.of(usable, corruptor, SEED)
-    rules = {"tuned_on_coco": judge(folder)}
-    if shipped_folder("scenes-grammar") is not None:
-        own = judge("scenes-grammar")
-        rules["tuned_on_scenes"] = lambda texts: own(texts, "A photo depicts ")
-    return {name: figures(rule(test.captions), rule(test.corrupted), test, 0.0) for name, rule in rules.items()}
+    corruptor = Corruptor.of_captions(c for i in range(2000) for c in scene("train", i).captions)
+    found = {}
+    for name, head, prompt in (
+        ("tuned_on_coco", folder, ""),
+        ("tuned_on_scenes", "scenes-grammar", "A photo depicts "),
+    ):
+        said = {
+            i: [split_words(c) if not prompt else c.split() for c in scene("test", i).captions] for i in range(1000)
+        }
+        usable = {i: [" ".join(words) for words in own if len(words) > 1] for i, own in said.items()}
+        test, rule = Examples.of(usable, corruptor, SEED), judge(head)
+        found[name] = figures(rule(test.captions, prompt), rule(test.corrupted, prompt), test, 0.0)
+    return found
 
 
 def main() -> None:
@@ -213,24 +227,24 @@ def main() -> None:
     asked.folder = asked.folder.resolve()
     split = parts(pool(Path(os.environ["CAPREWARD_DATA"])))
     training = [caption for own in split["train"].values() for caption in own]
-    seconds = tune(asked.folder, split, training, asked.steps)
+    seconds = {name: round(tune(asked.folder, name, w, split, training, asked.steps)) for name, w in TOWERS.items()}
     corruptor = Corruptor.of_captions(training)
     val, test = (Examples.of(split[name], corruptor, SEED + n) for n, name in enumerate(("val", "test"), 1))
-    bigrams, scores = Bigrams(training), judge(asked.folder / "run" / "best")
+    bigrams = Bigrams(training)
     rules = {
-        "tuned": scores,
+        **{name: judge(asked.folder / name / "best") for name in TOWERS},
         "bigrams": lambda texts: np.array([bigrams.mean_log_probability(t) for t in texts]),
         "shortness": lambda texts: np.array([-float(len(t.split())) for t in texts]),
     }
     told: dict[str, Any] = {
         name: {"images": len(own), "captions": sum(map(len, own.values()))} for name, own in split.items()
     }
-    told |= {"vocabulary_of_corruptions": len(corruptor.words), "text_tower": TEXT, "processor_seconds": round(seconds)}
+    told |= {"vocabulary_of_corruptions": len(corruptor.words), "text_tower": TEXT, "processor_seconds": seconds}
     for name, rule in rules.items():
-        threshold = 0.0 if name == "tuned" else best_threshold(rule(val.captions), rule(val.corrupted))
+        threshold = 0.0 if name in TOWERS else best_threshold(rule(val.captions), rule(val.corrupted))
         told[name] = {"threshold": threshold, **figures(rule(test.captions), rule(test.corrupted), test, threshold)}
         print(name, json.dumps(told[name]), file=sys.stderr)
-    told["scenes"] = elsewhere(asked.folder / "run" / "best")
+    told["scenes"] = elsewhere(asked.folder / "prefixes" / "best")
     save("grammar", told, f"python benchmarks/grammar.py --steps {asked.steps}", SEED)
 
 
