@@ -5,8 +5,8 @@
 Needs the folder of captions in CAPREWARD_DATA (``coco_val2017_captions/`` and ``coco_karpathy_test/``). Images are
 split by their COCO id, so that no image of the test part is in the training part; test captions that stand word for
 word in the training part are left out. A small text tower with a vocabulary of its own is trained from scratch by
-``capreward tune`` with the cross-entropy alone: that of every prefix too, as ``grammar-better`` has it, and that of whole
-captions alone, as published. Beside them: what a caption's length tells, and the mean log-probability of a bigram
+``capreward tune`` with the cross-entropy alone: that of every prefix too, as ``grammar-better`` has it, and that of
+whole captions alone, as published. Beside them: what a caption's length tells, and the mean log-probability of a bigram
 model of the same training captions. A run that is there already goes on.
 """
 
