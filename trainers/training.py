@@ -35,6 +35,7 @@ class Work:
     """What distinguishes one kind of run from another.
 
     Attributes:
+        build: from plain values, as a run's folder keeps them, to its configuration.
         prepare: from configuration, folder, device and number of processes to all parts of a run, which have
             ``steps`` and ``notes``.
         course: makes the run of these parts, the folder, the accelerator and the log.
@@ -44,6 +45,7 @@ class Work:
         less_memory: what to do where memory is short.
     """
 
+    build: Callable[[Mapping[str, Any]], RunSettings]
     prepare: Callable[..., Any]
     course: Callable[..., Course]
     opening: Callable[[Any, RunFolder, Any], str]
@@ -54,10 +56,11 @@ class Work:
 
 def captioner_work() -> Work:
     """Training of captioners."""
+    from trainers.config_reading import build
     from trainers.loop import Loop
     from trainers.preparing import prepare
 
-    return Work(prepare, Loop, opening_line, closing_line)
+    return Work(build, prepare, Loop, opening_line, closing_line)
 
 
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -95,7 +98,7 @@ def conduct(work: Work, config: RunSettings, path: Path, notes: list[str], *, qu
     from trainers.run_log import RunLog
 
     folder = RunFolder(path)
-    check_same(config, folder, work.free)
+    check_same(config, folder, work)
     accelerator = make_accelerator(config, folder)
     if accelerator.is_main_process:
         folder.make()
@@ -204,18 +207,18 @@ def make_accelerator(config: RunSettings, folder: RunFolder) -> Accelerator:
         ) from error
 
 
-def check_same(config: RunSettings, folder: RunFolder, may_differ: Sequence[str] = FREE) -> None:
+def check_same(config: RunSettings, folder: RunFolder, work: Work) -> None:
     """Refuse to go on with a run of another configuration.
 
     Args:
         config: of now.
         folder: of the run.
-        may_differ: settings and sections that do not matter.
+        work: the kind of both.
 
     Raises:
         InputError: what differs.
     """
-    from trainers.config_reading import build, read_yaml
+    from trainers.config_reading import read_yaml
     from trainers.data.dataset import counted
 
     if not folder.checkpoints():
@@ -227,9 +230,9 @@ def check_same(config: RunSettings, folder: RunFolder, may_differ: Sequence[str]
     if not folder.config.exists():
         return
     # What has been added since the run began is as it is by default.
-    before, now = flat(build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
+    before, now = flat(work.build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
     fixed = () if config.training.schedule in ("constant", "noam") and not 0 < config.training.warmup < 1 else LENGTH
-    allowed = {*may_differ, *LENGTH} - set(fixed)
+    allowed = {*work.free, *LENGTH} - set(fixed)
     free = {n for n in {*before, *now} if n in allowed or n.split(".")[0] in allowed}
     changed = [n for n in {**now, **before} if n not in free and before.get(n) != now.get(n)]
     if changed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.run_folder import RunFolder
 from trainers.training import Work, closing_line, conduct, outline
-from trainers.tuning.config import TuneConfig
+from trainers.tuning.config import TuneConfig, build
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,8 @@ def tuning_work() -> Work:
     from trainers.tuning.preparing import prepare
 
     closing = partial(closing_line, what="tuned CLIP")
-    return Work(prepare, TuneLoop, opening_line, closing, FREE, "give --set training.chunk=64, which learns the same")
+    hint = "give --set training.chunk=64, which learns the same"
+    return Work(build, prepare, TuneLoop, opening_line, closing, FREE, hint)
 
 
 def run_tuning(config: TuneConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
