@@ -74,8 +74,8 @@ def in_every_format(pairs):
 
 def test_every_format_name_is_listed():
     assert format_names() == [
-        "coco-results", "coco", "dict", "karpathy", "list", "jsonl", "csv", "tsv", "parquet", "flickr-token", "text",
-        "webdataset",
+        "coco-results", "coco", "dict", "karpathy", "list", "jsonl", "csv", "tsv", "parquet", "flickr-token", "finecapeval",
+        "text", "webdataset",
     ]  # fmt: skip
 
 

@@ -24,13 +24,13 @@ from clip_files import (
     with_factors,
 )
 
-from capreward.commands.convert import convert as command
 from capreward.encoders.backend import import_open_clip
 from capreward.encoders.checkpoint import sha256_of
 from capreward.encoders.convert import convert
 from capreward.encoders.loading import load_clip
 from capreward.encoders.weights import Asked
 from capreward.errors import InputError
+from trainers.commands.convert import convert as command
 
 
 def by_open_clip(folder):

@@ -16,8 +16,8 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 import capreward
-from capreward.commands.convert import convert
 from capreward.errors import InputError
+from trainers.commands.convert import convert
 
 CAPTIONS = ["a dog sits on a bench", "a a dog dog bench on", "two zebras", "", "the café is  closed &amp; dark"]
 REFERENCES = [

@@ -13,12 +13,12 @@ from hf_files import grammar_head
 from safetensors.torch import load_file, save_file
 
 import capreward
-from capreward.commands.convert import convert
 from capreward.encoders import folders
 from capreward.encoders.encoder import Encoder
 from capreward.encoders.folders import digest_of, shipped_folder
 from capreward.encoders.loading import load_clip
 from capreward.errors import InputError
+from trainers.commands.convert import convert
 
 SCENES = shipped_folder("scenes-clip")
 

@@ -28,22 +28,22 @@ TINY = {
 TIMINGS = ("tokens/s",)
 
 
-def arguments(folder, *extra, config=TINY, run="run"):
-    """Of ``capreward train`` into ``folder/run``; what differs from TINY comes as further arguments."""
+def arguments(folder, *extra, config=TINY, run="run", command="train"):
+    """Of ``capreward train`` or another command into ``folder/run``; what differs from TINY comes as further arguments."""
     path = Path(folder) / "tiny.yaml"
     if not path.exists():
         path.write_text(yaml.safe_dump(config))
-    return ["train", "--config", str(path), "-r", str(Path(folder) / run), *extra]  # torchrun takes --run for its own
+    return [command, "--config", str(path), "-r", str(Path(folder) / run), *extra]  # torchrun takes --run for its own
 
 
-def train(folder, *extra, status=0, run="run", config=TINY):
+def train(folder, *extra, status=0, run="run", config=TINY, command="train"):
     """Run the command here; its standard error.
 
     An exception other than the end of the program is a failure, whatever status was expected.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    done = CliRunner().invoke(main, arguments(folder, *extra, run=run, config=config))
+    done = CliRunner().invoke(main, arguments(folder, *extra, run=run, config=config, command=command))
     torch.set_num_threads(threads)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -95,11 +95,12 @@ def environment():
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
-def start(folder, *extra, run="run", config=TINY, launcher=(), **options):
+def start(folder, *extra, run="run", config=TINY, launcher=(), command="train", **options):
     """The command as a process of its own."""
-    command = [sys.executable, *launcher, str(ROOT / "cli.py"), *arguments(folder, *extra, run=run, config=config)]
+    asked = arguments(folder, *extra, run=run, config=config, command=command)
+    line = [sys.executable, *launcher, str(ROOT / "cli.py"), *asked]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment(), cwd=folder, **{**pipes, **options})
+    return subprocess.Popen(line, env=environment(), cwd=folder, **{**pipes, **options})
 
 
 def finish(process, status=0, timeout=240):

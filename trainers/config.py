@@ -11,10 +11,11 @@ from trainers.optimizers import check_choice, check_range
 SCHEDULES = ("constant", "linear", "cosine", "noam")
 PRECISIONS = ("fp32", "bf16", "fp16")
 NORMALISATIONS = ("none", "batch", "running")
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class SourcesConfig:
     """What is learned from and what is held out.
 
     Attributes:
@@ -30,8 +31,6 @@ class DataConfig:
         caption_column: of tables.
         image_column: of tables.
         allow_missing: leave out captions whose picture is not found, instead of refusing them.
-        reward_images: pictures (or stored features) for rewards and metrics, by key, where what the captioner looks at
-            does not serve them: a folder, shards or a feature store.
         workers: processes that decode pictures; 0 decodes in the training process.
         broken_limit: samples that cannot be read before the run stops.
     """
@@ -48,7 +47,6 @@ class DataConfig:
     caption_column: str | None = None
     image_column: str | None = None
     allow_missing: bool = False
-    reward_images: str | None = None
     workers: int = 0
     broken_limit: int = 100
 
@@ -59,6 +57,18 @@ class DataConfig:
                 check_range(name, getattr(self, name), 1, whole=True)
         check_range("workers", self.workers, 0, whole=True)
         check_range("broken_limit", self.broken_limit, 0, whole=True)
+
+
+@dataclass(frozen=True)
+class DataConfig(SourcesConfig):
+    """What a captioner learns from and what is held out.
+
+    Attributes:
+        reward_images: pictures (or stored features) for rewards and metrics, by key, where what the captioner looks at
+            does not serve them: a folder, shards or a feature store.
+    """
+
+    reward_images: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,9 @@ class RewardConfig:
         high: rewards above it count as it.
         normalise: ``batch`` (less the mean, divided by the standard deviation of the step's), ``running`` (of all
             steps so far) or ``none``.
+        unbaselined: comma-separated terms of the expression that are taken as they are, without a baseline, as
+            CLIP-Caption-Reward's ``use_grammar_baseline: false`` has it: ``r = 2 (S(sampled) - S(greedy)) +
+            g(sampled)`` of ``2*clips + grammar``. Where scst has the greedy baseline alone.
     """
 
     expression: str | None = None
@@ -142,6 +155,7 @@ class RewardConfig:
     low: float | None = None
     high: float | None = None
     normalise: str = "none"
+    unbaselined: str | None = None
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -149,23 +163,56 @@ class RewardConfig:
         check_choice("normalise", self.normalise, NORMALISATIONS)
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InputError(f"low {self.low:g} must be below high {self.high:g}")
+        if self.unbaselined and (self.low is not None or self.high is not None):
+            raise InputError(
+                "unbaselined terms cannot be told from others once a reward is cut; leave out low and high"
+            )
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How the weights move.
+class DiagnosticsConfig:
+    """What watches whether a reward is being gamed; nothing of it is learned from.
+
+    Attributes:
+        enabled: on by default, in every run that learns from a reward.
+        judge: an evaluator that the reward is not made of; ``auto``: of scenes its held-out judge, elsewhere none.
+        grammar: an evaluator of grammaticality; ``auto``: ``grammar``, where its weights are found.
+        novelty: compare with the training captions.
+        novelty_items: so many training items are counted for it, evenly spaced; all by default.
+        every: steps between diagnoses of the candidates.
+        images: of a step whose candidates are diagnosed, at most.
+    """
+
+    enabled: bool = True
+    judge: str | None = AUTO
+    grammar: str | None = AUTO
+    novelty: bool = True
+    novelty_items: int | None = None
+    every: int = 10
+    images: int = 16
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        check_range("every", self.every, 1, whole=True)
+        check_range("images", self.images, 1, whole=True)
+        if self.novelty_items is not None:
+            check_range("novelty_items", self.novelty_items, 1, whole=True)
+
+
+@dataclass(frozen=True)
+class UpdatesConfig:
+    """How weights move.
 
     Attributes:
         steps: updates; or ``epochs`` says it.
         epochs: passes over the training items.
-        batch_size: images per process and micro-batch.
-        accumulation: micro-batches per update.
+        batch_size: images per process, of a captioner also per micro-batch.
         lr: learning rate; with ``noam`` the factor.
         schedule: after the warm-up: ``constant``, ``linear`` or ``cosine`` to zero, or ``noam``.
         warmup: steps of linear warm-up, or below 1 their share.
         betas: of AdamW.
         eps: of AdamW.
-        weight_decay: of matrices; biases and norms are left alone.
+        weight_decay: of a captioner's matrices alone; biases and norms are left as they are.
         clip: largest norm of the gradient; none: not clipped.
         precision: ``fp32``, ``bf16`` or ``fp16`` autocast. Log-probabilities are float32 in any case.
     """
@@ -173,7 +220,6 @@ class TrainingConfig:
     steps: int | None = None
     epochs: float | None = None
     batch_size: int = 16
-    accumulation: int = 1
     lr: float = 1e-4
     schedule: str = "constant"
     warmup: float = 0.0
@@ -192,7 +238,6 @@ class TrainingConfig:
         if self.epochs is not None:
             check_range("epochs", self.epochs, 1e-6)
         check_range("batch_size", self.batch_size, 1, whole=True)
-        check_range("accumulation", self.accumulation, 1, whole=True)
         check_range("lr", self.lr, 0)
         check_range("warmup", self.warmup, 0)
         check_range("eps", self.eps, 0)
@@ -208,37 +253,68 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """How the captioner is judged on held-out items while it learns.
+class TrainingConfig(UpdatesConfig):
+    """How a captioner's weights move.
+
+    Attributes:
+        accumulation: micro-batches per update.
+    """
+
+    accumulation: int = 1
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        super().check()
+        check_range("accumulation", self.accumulation, 1, whole=True)
+
+
+@dataclass(frozen=True)
+class JudgingConfig:
+    """When and how held-out items are looked at while a run learns.
 
     Attributes:
         every: steps between evaluations; one before the first step and one after the last come for free.
-        metrics: comma-separated expressions; by default ``cider`` and the reward.
-        best: the metric that chooses the best captioner; by default the first of ``metrics``, else the reward.
+        best: the figure that chooses the best weights; of a captioner by default the first of ``metrics``, else the
+            reward.
         patience: evaluations without a new best before the run stops; none: never.
+        batch_size: images at a time.
+    """
+
+    every: int = 100
+    best: str | None = None
+    patience: int | None = None
+    batch_size: int = 64
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        for name in ("every", "batch_size"):
+            check_range(name, getattr(self, name), 1, whole=True)
+        if self.patience is not None:
+            check_range("patience", self.patience, 1, whole=True)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig(JudgingConfig):
+    """How the captioner is judged on held-out items while it learns.
+
+    Attributes:
+        metrics: comma-separated expressions; by default ``cider`` and the reward.
         samples: captions shown and kept of each evaluation.
-        batch_size: images decoded at a time.
         beams: of the beam search.
         max_length: tokens of a caption at most, the begin token included.
     """
 
-    every: int = 100
     metrics: str | None = None
-    best: str | None = None
-    patience: int | None = None
     samples: int = 20
-    batch_size: int = 64
     beams: int = 5
     max_length: int = 30
 
     def check(self) -> None:
         """Refuse values out of range."""
-        for name in ("every", "batch_size", "beams"):
-            check_range(name, getattr(self, name), 1, whole=True)
+        super().check()
+        check_range("beams", self.beams, 1, whole=True)
         check_range("samples", self.samples, 0, whole=True)
         check_range("max_length", self.max_length, 2, whole=True)
-        if self.patience is not None:
-            check_range("patience", self.patience, 1, whole=True)
 
 
 @dataclass(frozen=True)
@@ -304,6 +380,7 @@ class RunConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 

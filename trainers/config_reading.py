@@ -6,7 +6,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
     from trainers.optimizers import Optimizer
 
 T = TypeVar("T")
+RECIPES = "trainers.recipes"
 
 
-def recipe_names() -> list[str]:
-    """The recipes that ship with capreward."""
-    return sorted(p.name.removesuffix(".yaml") for p in files("trainers.recipes").iterdir() if p.name.endswith(".yaml"))
+def recipe_names(package: str = RECIPES) -> list[str]:
+    """The recipes that ship with capreward, of captioners or of another package's."""
+    return sorted(p.name.removesuffix(".yaml") for p in files(package).iterdir() if p.name.endswith(".yaml"))
 
 
-def read_recipe(name: str) -> dict[str, Any]:
+def read_recipe(name: str, package: str = RECIPES) -> dict[str, Any]:
     """The values of a recipe.
 
     Raises:
         InputError: an unknown name, with suggestions.
     """
-    known = recipe_names()
+    known = recipe_names(package)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
         raise InputError(f"there is no recipe {name!r}; {hint}")
-    return parse_yaml(files("trainers.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
+    return parse_yaml(files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8"), name)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -97,11 +98,11 @@ def nested(name: str, value: Any) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``more``; mappings are merged, another optimizer replaces the one before."""
+    """``base`` with the values of ``more``; mappings are merged, another optimizer or objective replaces the first."""
     found = dict(base)
     for key, value in more.items():
         before = found.get(key)
-        renamed = key == "optimizer" and isinstance(value, Mapping) and "name" in value
+        renamed = key in ("optimizer", "objective") and isinstance(value, Mapping) and "name" in value
         if renamed and isinstance(before, Mapping) and before.get("name") != value["name"]:
             found[key] = dict(value)
         elif isinstance(value, Mapping) and isinstance(before, Mapping):
@@ -121,13 +122,24 @@ def build(values: Mapping[str, Any]) -> RunConfig:
     given = values.get("optimizer")
     if isinstance(given, Mapping) and "name" not in given:
         values = {**values, "optimizer": {"name": "xe", **given}}
-    config = _built(RunConfig, values, "", wrong)
+    config = sections(RunConfig, values, wrong)
     optimizer = _optimizer(values, wrong)
-    if config is None or optimizer is None or wrong:
-        if len(wrong) == 1:
-            raise InputError(wrong[0])
-        raise InputError(f"{len(wrong)} settings cannot be used:\n" + "\n".join(f"  - {line}" for line in wrong))
+    refuse(wrong)
+    assert config is not None  # noqa: S101  # for the type checker: else something is wrong
+    assert optimizer is not None  # noqa: S101  # likewise
     return replace(config, optimizer={"name": optimizer.name, **optimizer.options()})
+
+
+def refuse(wrong: Sequence[str]) -> None:
+    """Tell all that is wrong at once; nothing is done where nothing is.
+
+    Raises:
+        InputError: one line each.
+    """
+    if len(wrong) == 1:
+        raise InputError(wrong[0])
+    if wrong:
+        raise InputError(f"{len(wrong)} settings cannot be used:\n" + "\n".join(f"  - {line}" for line in wrong))
 
 
 def _optimizer(values: Mapping[str, Any], wrong: list[str]) -> Optimizer | None:
@@ -148,7 +160,21 @@ def _optimizer(values: Mapping[str, Any], wrong: list[str]) -> Optimizer | None:
     return optimizer
 
 
-def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str]) -> T | None:
+def sections(kind: type[T], values: Mapping[str, Any], wrong: list[str]) -> T | None:
+    """A configuration of sections from nested values.
+
+    Args:
+        kind: a dataclass of plain values and of further dataclasses, each with a method ``check``.
+        values: nested as it is.
+        wrong: one sentence is added for each thing that cannot be used.
+
+    Returns:
+        The configuration; None where something was wrong.
+    """
+    return _built(kind, values, "", wrong, kind)
+
+
+def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str], whole: type[Any]) -> T | None:
     """An instance of a section, or None where something in it was wrong."""
     before = len(wrong)
     hints = typing.get_type_hints(kind)
@@ -156,12 +182,13 @@ def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str]
     given: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
-            wrong.append(_unknown(f"{path}{key}", str(key), path, known))
+            wrong.append(_unknown(f"{path}{key}", str(key), path, known, whole))
         elif is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 wrong.append(f"{path}{key} is a section; found {value!r}")
             else:
-                given[key] = _built(typing.cast("type[Any]", hints[key]), value, f"{path}{key}.", wrong)
+                section = typing.cast("type[Any]", hints[key])
+                given[key] = _built(section, value, f"{path}{key}.", wrong, whole)
         else:
             try:
                 given[key] = _fitting(value, hints[key])
@@ -178,9 +205,9 @@ def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str]
     return made
 
 
-def _unknown(name: str, key: str, path: str, known: list[str]) -> str:
+def _unknown(name: str, key: str, path: str, known: list[str], whole: type[Any]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    elsewhere = [f"{f.name}.{key}" for f in fields(RunConfig) if f.name != path[:-1] and key in _keys(f.name)]
+    elsewhere = [f"{f.name}.{key}" for f in fields(whole) if f.name != path[:-1] and key in _keys(whole, f.name)]
     if elsewhere:
         near = elsewhere[:1]
     elif near:
@@ -189,8 +216,8 @@ def _unknown(name: str, key: str, path: str, known: list[str]) -> str:
     return f"unknown setting {name}; {hint}"
 
 
-def _keys(section: str) -> list[str]:
-    kind = typing.get_type_hints(RunConfig)[section]
+def _keys(whole: type[Any], section: str) -> list[str]:
+    kind = typing.get_type_hints(whole)[section]
     return [f.name for f in fields(kind)] if is_dataclass(kind) else []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ class Evaluation:
         tokenizer: of text metrics that name none.
         beams: of the search; as the first run had it by default.
         max_length: tokens of a caption; likewise.
+        constraints: further settings of the decoding: what captions do not say, and how their length counts.
         resamples: of the intervals; 0 for none.
         seed: of the intervals.
     """
@@ -81,6 +82,7 @@ class Evaluation:
     tokenizer: str = DEFAULT_TOKENIZER
     beams: int | None = None
     max_length: int | None = None
+    constraints: dict[str, Any] = field(default_factory=dict, hash=False)
     resamples: int = 1000
     seed: int = 12345
 
@@ -230,7 +232,7 @@ def evaluate_source(
     workers = workers_for(running.workers, _size(dataset), drawn=asked.held_out.scenes)
     with autocast(running.device, running.precision):
         captioner = source.open(device=running.device, download=running.download)
-        settings = decoding_for(sources, captioner, beams=asked.beams, max_length=asked.max_length)
+        settings = decoding_for(sources, captioner, beams=asked.beams, max_length=asked.max_length, **asked.constraints)
         done = None if progress is None else _share(progress, _size(dataset))
         found = caption_items(
             captioner, dataset, settings, batch_size=running.batch_size, workers=workers, progress=done

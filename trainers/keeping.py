@@ -45,6 +45,7 @@ class Progress:
         sums: of the log's next row, see :class:`trainers.tally.Tally`.
         start: what the weights were before the first step, see ``fingerprint``.
         finished: why the run is over, or empty.
+        warned: the warnings that were told, by name.
     """
 
     step: int = 0
@@ -57,6 +58,7 @@ class Progress:
     sums: Sums = field(default_factory=dict)
     start: str = ""
     finished: str = ""
+    warned: list[str] = field(default_factory=list)
 
 
 class Keeper:
@@ -129,8 +131,12 @@ class Keeper:
             self.folder.truncate_metrics(-1 if progress is None else progress.step)
         return progress
 
-    def save_captioner(self, captioner: Captioner, target: Path) -> None:
-        """Write the captioner as it is now, in the place of the one before.
+    def put(self, target: Path, fill: Callable[[Path], None]) -> None:
+        """Let the main process write what was learnt, in the place of the folder before.
+
+        Args:
+            target: the folder.
+            fill: writes into one beside it.
 
         Raises:
             InputError: it cannot be written; the one before stays.
@@ -138,11 +144,11 @@ class Keeper:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
 
-            def fill(path: Path) -> None:
+            def filled(path: Path) -> None:
                 with told_as_os_error():
-                    captioner.save_pretrained(path)
+                    fill(path)
 
-            replace_folder(target, fill)
+            replace_folder(target, filled)
         self.accelerator.wait_for_everyone()
 
 

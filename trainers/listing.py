@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from trainers.config_reading import read_recipe, recipe_names
+from trainers.config_reading import RECIPES, read_recipe, recipe_names
 from trainers.optimizers import OPTIMIZERS
+from trainers.tuning.objectives import OBJECTIVES
+from trainers.tuning.objectives import RECIPES as TUNING
 
 
 def optimizers() -> list[dict[str, str]]:
@@ -11,6 +13,15 @@ def optimizers() -> list[dict[str, str]]:
     return [{"name": name, "summary": summary} for name, (_, summary) in OPTIMIZERS.items()]
 
 
+def objectives() -> list[dict[str, str]]:
+    """Objectives of ``capreward tune`` and what they are."""
+    return [{"name": name, "summary": summary} for name, (_, summary) in OBJECTIVES.items()]
+
+
 def recipes() -> list[dict[str, str]]:
-    """Recipes and what they are."""
-    return [{"name": name, "summary": " ".join(str(read_recipe(name)["about"]).split())} for name in recipe_names()]
+    """Recipes and what they are, those of ``capreward train`` first."""
+    return [
+        {"name": name, "summary": " ".join(str(read_recipe(name, package)["about"]).split()), "for": command}
+        for command, package in (("train", RECIPES), ("tune", TUNING))
+        for name in recipe_names(package)
+    ]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from capreward.errors import InputError
+from trainers import kinds
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +31,16 @@ class Candidates:
         tokens: int64 [B, K, L], begin token first.
         mask: bool [B, K, L - 1]: which of ``tokens[..., 1:]`` are scored.
         learned: the first so many of the K are learned from; the others are only judged (a greedy baseline).
+        entropy: float32 [B, learned], the mean entropy of the policy at the tokens of each caption, where the optimizer
+            asks for it.
+        diversity: float32 [B], how varied the captions of an image are, likewise.
     """
 
     tokens: Tensor
     mask: Tensor
     learned: int
+    entropy: Tensor | None = None
+    diversity: Tensor | None = None
 
     def learned_rows(self) -> Tensor:
         """The rows to learn from, [B * learned, L]."""
@@ -99,12 +102,7 @@ class Optimizer:
 
     def options(self) -> dict[str, Any]:
         """The constructor's arguments as they are now."""
-        return {name: getattr(self, name) for name in option_names(type(self))}
-
-
-def option_names(kind: type[Optimizer]) -> list[str]:
-    """The options of an optimizer, in the order of its constructor."""
-    return [name for name in inspect.signature(kind).parameters if name != "self"]
+        return kinds.options_of(self)
 
 
 def find_optimizer(name: str) -> type[Optimizer]:
@@ -113,13 +111,7 @@ def find_optimizer(name: str) -> type[Optimizer]:
     Raises:
         InputError: an unknown name, with suggestions.
     """
-    if name not in OPTIMIZERS:
-        near = difflib.get_close_matches(name, OPTIMIZERS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(OPTIMIZERS)}"
-        raise InputError(f"unknown optimizer {name!r}; {hint}")
-    module, _, attribute = OPTIMIZERS[name][0].partition(":")
-    found: type[Optimizer] = getattr(import_module(module), attribute)
-    return found
+    return kinds.find("optimizer", name, OPTIMIZERS)
 
 
 def make_optimizer(name: str, options: Mapping[str, Any] | None = None) -> Optimizer:
@@ -128,14 +120,8 @@ def make_optimizer(name: str, options: Mapping[str, Any] | None = None) -> Optim
     Raises:
         InputError: an unknown name or option, or a value out of range.
     """
-    kind = find_optimizer(name)
-    known = option_names(kind)
-    for option in options or {}:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-            raise InputError(f"the optimizer {name} has no option {option!r}; {hint}")
-    return kind(**(options or {}))
+    made: Optimizer = kinds.make("optimizer", name, OPTIMIZERS, options)
+    return made
 
 
 def check_choice(what: str, value: object, known: Sequence[str]) -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from capreward.encoders.spec import Preprocessing
     from capreward.evaluators.base import Evaluator
     from trainers.captioners.base import Captioner
+    from trainers.course import RunSettings
     from trainers.data import Dataset
+    from trainers.data.dataset import Item
+    from trainers.diagnostics import Diagnostics
     from trainers.rewards import Rewards
 
 T = TypeVar("T")
@@ -39,6 +42,7 @@ class Prepared:
         preprocessings: image steps of the rewards, so that a picture is decoded once for captioner and rewards.
         pictures: by key, for rewards and metrics, where they are not those that the captioner looks at.
         notes: what was taken or left out, one sentence each.
+        diagnostics: what watches the reward; None where there is none, or where it is switched off.
     """
 
     config: RunConfig
@@ -53,15 +57,17 @@ class Prepared:
     preprocessings: list[Preprocessing] = field(default_factory=list)
     pictures: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    diagnostics: Diagnostics | None = None
 
 
-class _Errors:
+class Errors:
     """Collects what is wrong with independent parts."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
 
     def attempt(self, make: Callable[[], T]) -> T | None:
+        """What ``make`` gives, or None where it finds something wrong, which is kept."""
         try:
             return make()
         except InputError as error:
@@ -69,6 +75,11 @@ class _Errors:
             return None
 
     def finish(self) -> None:
+        """Tell all that was found.
+
+        Raises:
+            InputError: one line each, where there is something.
+        """
         told = list(dict.fromkeys(self.found))
         if len(told) == 1:
             raise InputError(told[0])
@@ -92,9 +103,8 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     from capreward.commands.options import plugins
     from capreward.scoring import load_list
     from trainers.making import make_captioner
-    from trainers.rewards import load_rewards, wrong_terms
 
-    errors = _Errors()
+    errors = Errors()
     notes: list[str] = []
     errors.attempt(lambda: plugins([Path(p) for p in config.plugins]))
     errors.attempt(lambda: check_trackers(config.logging.trackers))
@@ -107,17 +117,8 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     optimizer = make_optimizer(name, {k: v for k, v in config.optimizer.items() if k != "name"})
     shared = {"device": device, "download": config.download or None, "workers": 0}
     notes += [] if train is None else train.notes
-    rewards = None
-    if optimizer.needs_reward:
-        loaded = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared))
-        if loaded is None:
-            errors.found += wrong_terms(config.reward, train, shared)
-        rewards, told = loaded or (None, [])
-        notes += told
-        if rewards is not None:
-            rewards.pictures = pictures
-        if rewards is not None and train is not None and folder is not None:
-            errors.attempt(lambda: rehearse(rewards, train))
+    rewards, diagnostics, told = _judging(config, optimizer, train, folder, shared, pictures, errors)
+    notes += told
     if captioner is not None:
         for option, most in lengths_of(config, optimizer).items():
             errors.attempt(partial(check_length, option, most, captioner.longest))
@@ -128,7 +129,51 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     assert train is not None and captioner is not None  # noqa: S101, PT018  # for the type checker
     steps = steps_of(config, train, world)
     judged = (rewards, metrics or [], best or "", steps)
-    return Prepared(config, captioner, train, val, optimizer, *judged, image_steps(rewards, train), pictures, notes)
+    crops = image_steps(rewards, train)
+    return Prepared(config, captioner, train, val, optimizer, *judged, crops, pictures, notes, diagnostics)
+
+
+def _judging(
+    config: RunConfig,
+    optimizer: Optimizer,
+    train: Dataset | None,
+    folder: Path | None,
+    shared: dict[str, Any],
+    pictures: dict[str, Any],
+    errors: Errors,
+) -> tuple[Rewards | None, Diagnostics | None, list[str]]:
+    """Rewards and what watches them, where the optimizer needs a reward, and notes about both."""
+    from trainers.diagnostics import load_diagnostics
+    from trainers.rewards import load_rewards, wrong_terms
+
+    if not optimizer.needs_reward:
+        return None, None, []
+    errors.attempt(lambda: check_unbaselined(config, optimizer))
+    varied = optimizer.options().get("self_cider_weight", 0.0) != 0
+    loaded = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared, varied=varied))
+    if loaded is None:
+        errors.found += wrong_terms(config.reward, train, shared)
+    rewards, notes = loaded or (None, [])
+    if rewards is None:
+        return None, None, notes
+    rewards.pictures = pictures
+    if train is not None and folder is not None:
+        errors.attempt(lambda: rehearse(rewards, train))
+    found = errors.attempt(lambda: load_diagnostics(config, train, folder, shared, pictures))
+    diagnostics, told = found or (None, [])
+    return rewards, diagnostics, [*notes, *told]
+
+
+def check_unbaselined(config: RunConfig, optimizer: Optimizer) -> None:
+    """Refuse terms without a baseline where there is none to leave out.
+
+    Raises:
+        InputError: with what has one.
+    """
+    if config.reward.unbaselined and optimizer.options().get("baseline") != "greedy":
+        raise InputError(
+            "reward.unbaselined leaves terms out of the greedy baseline; give --optimizer scst with --baseline greedy"
+        )
 
 
 def open_training(config: RunConfig) -> Dataset:
@@ -223,7 +268,9 @@ def rehearse(rewards: Rewards, train: Dataset) -> None:
     Raises:
         InputError: what the reward lacks.
     """
-    item = train[0]
+    item = first_of(train)
+    if item is None:
+        return
     rewards.judge([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
 
 
@@ -232,11 +279,19 @@ def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
     from capreward.encoders.store import StoredFeature
     from capreward.samples import Samples
 
-    if rewards is None or rewards.pictures or isinstance(train[0].picture, StoredFeature):
+    first = first_of(train)
+    if rewards is None or rewards.pictures or first is None or isinstance(first.picture, StoredFeature):
         return []
-    samples = Samples([""], references=[list(train[0].captions)], images=[train[0].picture])
+    samples = Samples([""], references=[list(first.captions)], images=[first.picture])
     found = [p for evaluator in (rewards.evaluator, *rewards.monitors) for p in evaluator.preprocessings(samples)]
     return list(dict.fromkeys(found))
+
+
+def first_of(train: Dataset) -> Item | None:
+    """The first item; None of a stream, whose items come as they are read."""
+    from trainers.data.streaming import Stream
+
+    return None if isinstance(train, Stream) else train[0]
 
 
 def check_trackers(names: list[str]) -> None:
@@ -257,7 +312,7 @@ def check_trackers(names: list[str]) -> None:
             raise InputError(f"the tracker {name} needs its package; type pip install {name}")
 
 
-def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
+def steps_of(config: RunSettings, train: Dataset, world: int) -> int:
     """Updates of the run.
 
     Raises:
@@ -266,5 +321,5 @@ def steps_of(config: RunConfig, train: Dataset, world: int) -> int:
     training = config.training
     if training.steps is not None:
         return training.steps
-    per_step = training.batch_size * training.accumulation * world
+    per_step = training.batch_size * getattr(training, "accumulation", 1) * world
     return max(1, round((training.epochs or 0) * len(train) / per_step))

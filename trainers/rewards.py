@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from capreward.errors import InputError
@@ -19,9 +20,13 @@ from trainers.config import RewardConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from capreward.expression import Metric, Node
     from trainers.data import Dataset
 
-NEED_FREQUENCIES = ("cider", "cider-d", "cider-plain")
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+NEED_FREQUENCIES = ("cider", "cider-d", "cider-plain", "self-cider")
 LEAST_SPREAD = 1e-6
 
 
@@ -30,12 +35,16 @@ class Judged:
     """Rewards of B images with K captions each.
 
     Attributes:
-        raw: as the evaluators gave them, float32 [B, K].
-        parts: the mean of each term and monitor, by name.
+        raw: as the evaluators gave them, float32 [B, K]; of a baseline without the terms that have none.
+        parts: the mean of each term and monitor over the captions that are learned from, by name.
+        baselines: the mean of each term over the captions that are the baseline, by name; empty where there are none.
+        diversity: self-CIDEr of the captions that are learned from, float32 [B], where it is asked for.
     """
 
     raw: Tensor
     parts: dict[str, float]
+    baselines: dict[str, float] = field(default_factory=dict)
+    diversity: Tensor | None = None
 
 
 @dataclass
@@ -71,6 +80,8 @@ class Rewards:
         config: clipping, normalisation and how often monitors are asked.
         moments: of all rewards so far.
         pictures: by key, in place of those that the captioner looks at, where the run names others for rewards.
+        unbaselined: terms that a baseline has no part in, as they are spelt in the expression.
+        diversity: self-CIDEr of an image's captions, where the optimizer asks for it.
     """
 
     evaluator: Evaluator
@@ -78,6 +89,8 @@ class Rewards:
     config: RewardConfig
     moments: RunningMoments = field(default_factory=RunningMoments)
     pictures: Mapping[str, Any] = field(default_factory=dict)
+    unbaselined: frozenset[str] = frozenset()
+    diversity: Evaluator | None = None
 
     def judge(
         self,
@@ -87,6 +100,7 @@ class Rewards:
         references: Sequence[Sequence[str]],
         *,
         monitored: bool = False,
+        learned: int | None = None,
     ) -> Judged:
         """Judge K captions of each of B images.
 
@@ -96,16 +110,45 @@ class Rewards:
             pictures: B, what ``Samples.images`` takes.
             references: B lists.
             monitored: ask the monitors as well.
+            learned: the first so many of the K are learned from, the others are a baseline; all by default.
         """
         count = len(captions) // len(keys)
+        learned = count if learned is None else learned
         shown = [self.pictures.get(key, picture) for key, picture in zip(keys, pictures, strict=True)]
         item = np.repeat(np.arange(len(keys), dtype=np.int64), count)
         samples = Samples(captions, references=[list(r) for r in references], images=shown, item=item, key=keys)
-        parts: dict[str, float] = {}
-        total = _values(self.evaluator, samples, parts)
+        own = np.tile(np.arange(count) < learned, len(keys))
+        total, terms = self._values(samples, ~own)
+        sampled = samples
+        if learned < count:
+            sampled = samples.take(np.flatnonzero(own))
+            sampled.share_items(samples)
+        lone = not isinstance(self.evaluator, Combined)
+        found = Judged(torch.from_numpy(total).float().view(len(keys), count), {})
+        found.parts = {name: float(np.mean(values[own])) for name, values in terms.items() if not (lone and own.all())}
+        if not own.all():
+            found.baselines = {name: float(np.mean(values[~own])) for name, values in terms.items()}
         for monitor in self.monitors if monitored else ():
-            parts[monitor.label or monitor.name] = float(np.nanmean(_values(monitor, samples, {})))
-        return Judged(torch.from_numpy(total).float().view(len(keys), count), parts)
+            monitor.check_needs(sampled)
+            values = monitor.per_caption(sampled, monitor.prepare(sampled))[:, monitor.main]
+            found.parts[monitor.label or monitor.name] = float(np.nanmean(values))
+        if self.diversity is not None:
+            values = self.diversity.per_caption(sampled, self.diversity.prepare(sampled))[:, 0]
+            found.diversity = torch.from_numpy(values[::learned].copy()).float()
+        return found
+
+    def _values(self, samples: Samples, baseline: Bools) -> tuple[Floats, dict[str, Floats]]:
+        """Rewards [N], in the rows of a baseline without the terms that have none, and those of each term [N]."""
+        evaluator = self.evaluator
+        evaluator.check_needs(samples)
+        prepared = evaluator.prepare(samples)
+        if not isinstance(evaluator, Combined):
+            values = np.ascontiguousarray(evaluator.per_caption(samples, prepared)[:, evaluator.main])
+            total = np.where(baseline, 0.0, values) if self.unbaselined else values
+            return total, {evaluator.label or evaluator.name: values}
+        terms = evaluator.term_values(samples, prepared)
+        left = {m: np.where(baseline, 0.0, v) if str(m) in self.unbaselined else v for m, v in terms.items()}
+        return evaluator.combined(left, len(samples)), {str(metric): values for metric, values in terms.items()}
 
     def shaped(self, raw: Tensor, everything: Tensor) -> Tensor:
         """Rewards as the optimizer sees them: clipped, then normalised.
@@ -128,20 +171,13 @@ class Rewards:
         return (kept - mean) / max(deviation, LEAST_SPREAD)
 
 
-def _values(evaluator: Evaluator, samples: Samples, parts: dict[str, float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Per-caption values [N]; the terms' means go into ``parts``."""
-    evaluator.check_needs(samples)
-    prepared = evaluator.prepare(samples)
-    if isinstance(evaluator, Combined):
-        terms = evaluator.term_values(samples, prepared)
-        parts.update({str(metric): float(np.mean(values)) for metric, values in terms.items()})
-        return evaluator.combined(terms, len(samples))
-    values = evaluator.per_caption(samples, prepared)[:, evaluator.main]
-    return np.ascontiguousarray(values)
-
-
 def load_rewards(
-    config: RewardConfig, dataset: Dataset | None, folder: Path | None, shared: Mapping[str, Any]
+    config: RewardConfig,
+    dataset: Dataset | None,
+    folder: Path | None,
+    shared: Mapping[str, Any],
+    *,
+    varied: bool = False,
 ) -> tuple[Rewards, list[str]]:
     """The rewards of a run, and what was taken for them, one sentence each.
 
@@ -153,18 +189,21 @@ def load_rewards(
         dataset: the training items; None to count nothing, where they could not be opened.
         folder: of the run; None to count nothing (a dry run).
         shared: options for every evaluator that has them: device, download, workers.
+        varied: judge how varied the captions of an image are as well.
 
     Raises:
         InputError: an unknown evaluator, missing weights, or one that cannot be a reward.
     """
     from capreward.expression import metrics_in, parse_list
-    from capreward.scoring import load_list
+    from capreward.scoring import load, load_list
 
     if len(parse_list(config.expression or "")) != 1:
         raise InputError(f"the reward {config.expression!r} is a list; join its terms by + or - into one expression")
     spelt = [text for text in (config.expression, config.monitors) if text]
     named = [metric for text in spelt for node in parse_list(text) for metric in metrics_in(node)]
-    wants = [m.name for m in named if m.name in NEED_FREQUENCIES and "df" not in dict(m.options)]
+    unbaselined = unbaselined_terms(config)
+    wants = ["self-cider"] if varied else []
+    wants += [m.name for m in named if m.name in NEED_FREQUENCIES and "df" not in dict(m.options)]
     options, notes = dict(shared), []
     counted = dataset is not None and folder is not None
     if wants and dataset is not None and folder is not None:
@@ -179,7 +218,48 @@ def load_rewards(
             f"{evaluator.name} is better when lower, and the reward is maximised; did you mean -{evaluator.name}?"
         )
     monitors = load_list(config.monitors, **options) if config.monitors else []
-    return Rewards(evaluator, monitors, config), notes
+    rewards = Rewards(evaluator, monitors, config, unbaselined=unbaselined)
+    if varied:
+        frequencies = {"df": options["df"]} if "df" in options else {}
+        rewards.diversity = load("self-cider", **frequencies)
+    return rewards, notes
+
+
+def unbaselined_terms(config: RewardConfig) -> frozenset[str]:
+    """The terms of the reward that have no baseline, as they are spelt in it.
+
+    Raises:
+        InputError: one that is no term of the reward, or is multiplied with another.
+    """
+    from capreward.expression import metrics_in, parse, parse_list
+
+    if not config.unbaselined:
+        return frozenset()
+    node = parse(config.expression or "")
+    terms = [str(metric) for metric in metrics_in(node)]
+    found = []
+    for asked in parse_list(config.unbaselined):
+        for metric in metrics_in(asked):
+            spelt = [m for m in metrics_in(node) if m == metric or (m.name == metric.name and not metric.options)]
+            if not spelt:
+                raise InputError(f"reward.unbaselined names {metric}, and the reward has {', '.join(terms)}")
+            found += spelt
+    mixed = [str(m) for m in found if not _alone(node, m)]
+    if mixed:
+        raise InputError(f"reward.unbaselined names {mixed[0]}, which the reward multiplies with another evaluator")
+    return frozenset(map(str, found))
+
+
+def _alone(node: Node, metric: Metric) -> bool:
+    """Whether a metric is multiplied with numbers alone, wherever it is."""
+    from capreward.expression import Operation, metrics_in
+
+    if not isinstance(node, Operation):
+        return True
+    both = [metrics_in(node.left), metrics_in(node.right)]
+    if node.operator == "*" and all(both) and any(metric in side for side in both):
+        return False
+    return _alone(node.left, metric) and _alone(node.right, metric)
 
 
 def wrong_terms(config: RewardConfig, dataset: Dataset | None, shared: Mapping[str, Any]) -> list[str]:

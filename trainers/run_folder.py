@@ -81,7 +81,7 @@ class RunFolder:
     def unmake(self) -> None:
         """Remove the folder again where no run has begun in it."""
         if not self.config.exists():
-            for counted in self.path.glob("document-frequencies-*.npz"):
+            for counted in (*self.path.glob("document-frequencies-*.npz"), *self.path.glob("training-phrases-*.npz")):
                 counted.unlink()
         for path in (self.path / "checkpoints", self.path / "samples", self.path):
             with contextlib.suppress(OSError):  # it holds something

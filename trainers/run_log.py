@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-SHOWN = ("loss", "reward", "kl", "length", "repetition", "tokens/s")
-PERCENT = ("unfinished", "repetition")
+SHOWN = ("loss", "clip_loss", "accuracy", "reward", "judge", "kl", "length", "repetition", "tokens/s")
+PERCENT = ("unfinished", "repetition", "novel", "novel_phrases")
 
 
 class RunLog(AbstractContextManager["RunLog"]):
@@ -88,6 +88,19 @@ class RunLog(AbstractContextManager["RunLog"]):
         elif self._live is None and self.console is not None:
             told = shown({name: values[name] for name in SHOWN if name in values})
             self.console.print(f"step {step:,}/{self.steps:,}  {told}", highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, step: int, name: str, sentence: str) -> None:
+        """A warning, for people and in ``metrics.jsonl``.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self.say(f"warning ({name}): {sentence}")
+        if self.main:
+            append(
+                self.folder.metrics,
+                json.dumps({"step": step, "kind": "warning", "name": name, "told": sentence}) + "\n",
+            )
 
     def at(self, step: int, values: Mapping[str, float]) -> None:
         """Move the live line; what it showed and ``values`` lacks stays."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from trainers.config import TrainingConfig
+from trainers.config import UpdatesConfig
 
 
-def warmup_steps(training: TrainingConfig, steps: int) -> float:
+def warmup_steps(training: UpdatesConfig, steps: int) -> float:
     """Steps of the warm-up; a value below 1 is a share of all steps."""
     return training.warmup * steps if 0 < training.warmup < 1 else training.warmup
 
 
-def learning_rate(training: TrainingConfig, step: int, steps: int, width: int) -> float:
+def learning_rate(training: UpdatesConfig, step: int, steps: int, width: int) -> float:
     """The learning rate of an update.
 
     Args:
@@ -37,16 +38,24 @@ def learning_rate(training: TrainingConfig, step: int, steps: int, width: int) -
     return training.lr * ((1 - done) if training.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def adamw(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+def is_matrix(_: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter decays in the usual way: not biases, norms and scalars."""
+    return parameter.ndim >= 2
+
+
+def adamw(
+    model: nn.Module, training: UpdatesConfig, decays: Callable[[str, nn.Parameter], bool] = is_matrix
+) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) over what is trained; weight decay on matrices alone.
 
     Args:
         model: whose parameters with a gradient count.
         training: lr, betas, eps and weight_decay count. Without decay it is Adam.
+        decays: whether the parameter of a name does.
     """
-    wanted = [p for p in model.parameters() if p.requires_grad]
+    wanted = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": training.weight_decay},
-        {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for name, p in wanted if decays(name, p)], "weight_decay": training.weight_decay},
+        {"params": [p for name, p in wanted if not decays(name, p)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, eps=training.eps, fused=True)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from capreward.errors import InputError
 from trainers.advantages import against_baseline, leave_one_out
 from trainers.captioners.vocabulary import target_mask
+from trainers.entropy import mean_entropies
 from trainers.optimizers import Candidates, Optimizer, check_choice, check_flag, check_range
 
 if TYPE_CHECKING:
@@ -32,6 +34,14 @@ class SelfCritical(Optimizer):
         temperature: of the sampling.
         max_length: tokens of a sampled caption at most, the begin token included.
         dropout: whether it is on, in the sampling and in the pass that learns.
+        entropy_weight: of what is added to a sample's reward for the policy's entropy, the mean over its tokens (nats),
+            taken as a number and not differentiated; see :func:`trainers.entropy.mean_entropies`. A greedy baseline has
+            no such term, and subtracts nothing of it; the mean of the other samples subtracts theirs, so that samples
+            gain by being less sure than the others of their image.
+        self_cider_weight: of what is added for the self-CIDEr of an image's samples, the same for each of them. As part
+            of the reward it would be cancelled by the mean of the other samples, which have the same; so it is added
+            behind every baseline. It makes the samples of images with varied ones likelier, and tells none of an
+            image apart.
     """
 
     name = "scst"
@@ -43,17 +53,25 @@ class SelfCritical(Optimizer):
         temperature: float = 1.0,
         max_length: int = 30,
         dropout: bool = False,
+        entropy_weight: float = 0.0,
+        self_cider_weight: float = 0.0,
     ) -> None:
         check_choice("baseline", baseline, BASELINES)
         check_range("candidates", candidates, 2 if baseline == "mean" else 1, whole=True)
         check_range("temperature", temperature, 0.01)
         check_range("max_length", max_length, 2, whole=True)
         check_flag("dropout", dropout)
+        check_range("entropy_weight", entropy_weight, 0)
+        check_range("self_cider_weight", self_cider_weight, 0)
+        if self_cider_weight and candidates < 2:
+            raise InputError("self_cider_weight needs at least 2 candidates per image; found 1")
         self.n_candidates = candidates
         self.baseline = baseline
         self.temperature = temperature
         self.max_length = max_length
         self.dropout = self.search_dropout = dropout
+        self.entropy_weight = entropy_weight
+        self.self_cider_weight = self_cider_weight
 
     def options(self) -> dict[str, object]:
         """The constructor's arguments."""
@@ -63,6 +81,8 @@ class SelfCritical(Optimizer):
             "temperature": self.temperature,
             "max_length": self.max_length,
             "dropout": self.dropout,
+            "entropy_weight": self.entropy_weight,
+            "self_cider_weight": self.self_cider_weight,
         }
 
     def candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> Candidates:
@@ -77,21 +97,23 @@ class SelfCritical(Optimizer):
             max_length=self.max_length,
             generator=generator,
         )
-        tokens = drawn.tokens
+        tokens, entropy = drawn.tokens, None
+        if self.entropy_weight:
+            entropy = mean_entropies(captioner, memory, tokens)
         if self.baseline == "greedy":
             was_training = captioner.training
             captioner.eval()
             best = greedy(captioner, memory, max_length=self.max_length)
             captioner.train(was_training)
             tokens = beside(tokens, best.tokens, captioner.vocabulary.pad)
-        return Candidates(tokens, target_mask(captioner.vocabulary, tokens), self.n_candidates)
+        return Candidates(tokens, target_mask(captioner.vocabulary, tokens), self.n_candidates, entropy)
 
     def loss(
         self, policy: Tensor, reference: Tensor | None, candidates: Candidates, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over tokens of minus advantage times log-probability."""
         assert rewards is not None  # noqa: S101  # for the type checker: the loop gives them
-        advantage = self.advantage(rewards)
+        advantage = self.advantage(rewards, candidates)
         mask = candidates.learned_mask()
         loss = -(advantage.unsqueeze(-1) * policy * mask).sum() / self.weight(candidates)
         stats = {
@@ -99,14 +121,29 @@ class SelfCritical(Optimizer):
             "advantage": advantage.mean(),
             "advantage_spread": advantage.std(correction=0),
         }
+        if candidates.entropy is not None:
+            stats["entropy"] = candidates.entropy.mean()
+        if candidates.diversity is not None:
+            stats["self-cider"] = candidates.diversity.mean()
         return loss, stats
 
-    def advantage(self, rewards: Tensor) -> Tensor:
-        """[B, candidates] advantages of rewards [B, candidates] (+ the greedy caption's, last)."""
+    def advantage(self, rewards: Tensor, candidates: Candidates | None = None) -> Tensor:
+        """[B, candidates] advantages of rewards [B, candidates] (+ the greedy caption's, last).
+
+        Args:
+            rewards: of the captions.
+            candidates: the captions, whose entropy and diversity count where they are weighed.
+        """
         sampled = rewards[:, : self.n_candidates]
+        if candidates is not None and candidates.entropy is not None:
+            sampled = sampled + self.entropy_weight * candidates.entropy.to(sampled)
         if self.baseline == "greedy":
-            return against_baseline(sampled, rewards[:, self.n_candidates :])
-        return leave_one_out(sampled) if self.baseline == "mean" else sampled
+            found = against_baseline(sampled, rewards[:, self.n_candidates :])
+        else:
+            found = leave_one_out(sampled) if self.baseline == "mean" else sampled
+        if candidates is not None and candidates.diversity is not None:
+            found = found + self.self_cider_weight * candidates.diversity.to(sampled).unsqueeze(1)
+        return found
 
     def weight(self, candidates: Candidates) -> Tensor:
         """The number of tokens learned from."""

@@ -114,7 +114,12 @@ def config_of(folder: RunFolder) -> RunConfig | None:
 
 
 def decoding_for(
-    sources: Sequence[Source], captioner: Captioner, *, beams: int | None = None, max_length: int | None = None
+    sources: Sequence[Source],
+    captioner: Captioner,
+    *,
+    beams: int | None = None,
+    max_length: int | None = None,
+    **constraints: Any,
 ) -> Decoding:
     """The beam search of an evaluation: as asked for, else as the first run had it, else 5 beams.
 
@@ -123,6 +128,7 @@ def decoding_for(
         captioner: one of them, which may have fewer places.
         beams: as asked for.
         max_length: as asked for, tokens of a caption with the begin token.
+        constraints: further settings.
 
     Raises:
         InputError: settings that cannot be.
@@ -135,6 +141,7 @@ def decoding_for(
         method="beam",
         beams=beams or (5 if known is None else known.beams),
         max_length=min(usual, captioner.longest) if max_length is None else max_length,
+        **constraints,
     )
 
 
@@ -146,7 +153,13 @@ def told(settings: Decoding) -> str:
         "beam": f"beam search with {settings.beams} beams",
         "diverse": f"diverse beam search with {settings.beams} beams in {settings.groups} groups",
     }
-    return f"{words[settings.method]}, at most {settings.max_length} tokens"
+    rules = {
+        "block_trigrams": "trigrams said before made costly",
+        "block_repeats": "no token right after itself",
+        "bad_endings": f"no end after {', '.join(settings.bad_endings)}",
+    }
+    more = [text for name, text in rules.items() if getattr(settings, name)]
+    return ", ".join([words[settings.method], f"at most {settings.max_length} tokens", *more])
 
 
 def _captioner_of(folder: RunFolder, last: bool) -> Path:

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from trainers.course import NonFinite
+from trainers.diagnostics import Diagnostics, means
 from trainers.evaluation import images_of
 from trainers.optimizers import Candidates, Optimizer
 from trainers.rewards import Rewards
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
     from trainers.captioners.base import Captioner
     from trainers.data import Batch
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass
@@ -32,7 +38,9 @@ class Collected:
         raw: rewards as the evaluators gave them, float32 [B, K], or None.
         rewards: as the optimizer sees them.
         reference: log-probabilities by the reference policy, [B, learned, L - 1], or None.
-        parts: means of the reward's terms and monitors.
+        parts: means of the reward's terms and monitors, over the captions that are learned from.
+        baselines: means of the reward's terms over those that are the baseline.
+        diagnosed: what the diagnostics tell of some of the captions that are learned from, per column [M].
     """
 
     keys: list[str]
@@ -43,26 +51,25 @@ class Collected:
     rewards: Tensor | None = None
     reference: Tensor | None = None
     parts: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
+    diagnosed: dict[str, Floats] = field(default_factory=dict)
+
+    def learned_texts(self) -> list[str]:
+        """The captions that are learned from, B * learned; without those of a baseline."""
+        count, learned = self.candidates.tokens.shape[1], self.candidates.learned
+        return [text for i, text in enumerate(self.texts) if i % count < learned]
 
 
-class NonFinite(Exception):
-    """A loss, gradient or reward that is no number.
-
-    Attributes:
-        what: ``loss``, ``gradient`` or ``reward``.
-        rows: per image of the step its key, captions and rewards, ready for JSON.
-    """
-
-    def __init__(self, what: str, works: Sequence[Collected]) -> None:
-        super().__init__(what)
-        self.what = what
-        self.rows: list[dict[str, Any]] = []
-        for work in works:
-            count = work.candidates.tokens.shape[1]
-            for i, key in enumerate(work.keys):
-                captions = work.texts[i * count : (i + 1) * count]
-                given = None if work.raw is None else [str(v) for v in work.raw[i].tolist()]
-                self.rows.append({"key": key, "captions": captions, "rewards": given})
+def rows_of(works: Sequence[Collected]) -> list[dict[str, Any]]:
+    """Per image of some micro-batches its key, captions and rewards, ready for JSON."""
+    rows: list[dict[str, Any]] = []
+    for work in works:
+        count = work.candidates.tokens.shape[1]
+        for i, key in enumerate(work.keys):
+            captions = work.texts[i * count : (i + 1) * count]
+            given = None if work.raw is None else [str(v) for v in work.raw[i].tolist()]
+            rows.append({"key": key, "captions": captions, "rewards": given})
+    return rows
 
 
 class Stepper:
@@ -76,6 +83,7 @@ class Stepper:
         rewards: None where the optimizer needs none.
         accelerator: for devices, precision and processes.
         seed: of candidates and dropout, together with the step.
+        diagnostics: what watches the reward, if anything.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class Stepper:
         rewards: Rewards | None,
         accelerator: Accelerator,
         seed: int,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         self.policy = policy
         self.model = model
@@ -95,6 +104,7 @@ class Stepper:
         self.rewards = rewards
         self.accelerator = accelerator
         self.seed = seed
+        self.diagnostics = diagnostics
         self._chance = torch.Generator()
 
     def begin(self, step: int) -> torch.Generator:
@@ -109,7 +119,15 @@ class Stepper:
         device = self.accelerator.device if self.accelerator.device.type == "cuda" else "cpu"
         return torch.Generator(device).manual_seed((number + 1) % 2**63)
 
-    def collect(self, batch: Batch, generator: torch.Generator, *, monitored: bool, compared: bool) -> Collected:
+    def collect(
+        self,
+        batch: Batch,
+        generator: torch.Generator,
+        *,
+        monitored: bool,
+        compared: bool,
+        diagnosed: tuple[int, int] | None = None,
+    ) -> Collected:
         """Candidates of a batch, judged.
 
         Args:
@@ -117,6 +135,7 @@ class Stepper:
             generator: of the candidates.
             monitored: ask the reward's monitors as well.
             compared: ask the reference policy even if the loss does not.
+            diagnosed: which micro-batch of how many this is, where the candidates are diagnosed as well.
         """
         device = self.accelerator.device
         with torch.no_grad(), self.accelerator.autocast():
@@ -125,6 +144,8 @@ class Stepper:
             work = Collected(batch.keys, inputs, candidates)
             if self.rewards is not None:
                 self._judge(work, batch, monitored)
+            if diagnosed is not None and self.diagnostics is not None:
+                self._diagnose(work, batch, *diagnosed)
             if self.reference is not None and (self.optimizer.needs_reference or compared):
                 found = self.reference(inputs, candidates.learned_rows())
                 work.reference = found.view(len(batch.keys), candidates.learned, -1)
@@ -145,8 +166,54 @@ class Stepper:
     def _judge(self, work: Collected, batch: Batch, monitored: bool) -> None:
         assert self.rewards is not None  # noqa: S101  # for the type checker: asked before
         work.texts = self.policy.decode_text(work.candidates.tokens.flatten(0, 1))
-        judged = self.rewards.judge(work.texts, batch.keys, batch.pictures, batch.captions, monitored=monitored)
-        work.raw, work.parts = judged.raw, judged.parts
+        judged = self.rewards.judge(
+            work.texts,
+            batch.keys,
+            batch.pictures,
+            batch.captions,
+            monitored=monitored,
+            learned=work.candidates.learned,
+        )
+        work.raw, work.parts, work.baselines = judged.raw, judged.parts, judged.baselines
+        if judged.diversity is not None:
+            work.candidates.diversity = judged.diversity.to(work.inputs.device)
+
+    def _diagnose(self, work: Collected, batch: Batch, number: int, micro_batches: int) -> None:
+        """Judge the captions of some images by what they are not rewarded for."""
+        assert self.diagnostics is not None and work.raw is not None  # noqa: S101, PT018  # for the type checker
+        count, world = len(batch), self.accelerator.num_processes
+        first = (number * world + self.accelerator.process_index) * count
+        rows = self.diagnostics.chosen(first, count, micro_batches * world * count)
+        texts, learned = work.learned_texts(), work.candidates.learned
+        work.diagnosed = self.diagnostics.measure(
+            [text for i in rows for text in texts[i * learned : (i + 1) * learned]],
+            [batch.keys[i] for i in rows],
+            [batch.pictures[i] for i in rows],
+            [list(batch.captions[i]) for i in rows],
+        )
+        work.diagnosed["reward"] = work.raw[rows, :learned].flatten().double().numpy()
+
+    def diagnosed(self, works: Sequence[Collected]) -> dict[str, float]:
+        """What the diagnostics tell of a step, over all processes: means, and of reward and judge the spread as well.
+
+        Returns:
+            Per column the mean over captions; ``reward_spread`` and ``judge_spread``, standard deviations.
+        """
+        assert self.diagnostics is not None  # noqa: S101  # for the type checker: asked before
+        names = [*self.diagnostics.columns, "reward"]
+        count, world = len(works[0].keys), self.accelerator.num_processes
+        stride = self.diagnostics.stride(len(works) * world * count)
+        most = len(works) * -(-count // stride) * works[0].candidates.learned
+        own = np.full((len(names), most), np.nan)  # processes have as many columns, and rows that may stay empty
+        for place, name in enumerate(names):
+            values = np.concatenate([work.diagnosed[name] for work in works])
+            own[place, : len(values)] = values
+        table = self.accelerator.gather(torch.from_numpy(own.T.copy()).to(self.accelerator.device)).cpu().numpy()
+        columns = dict(zip(names, table.T, strict=True))
+        told = means(columns)
+        spread = {f"{name}_spread": float(np.nanstd(columns[name])) for name in ("reward", "judge") if name in told}
+        del told["reward"]  # that of all captions is told in any case
+        return {**told, **spread}
 
     def shape_rewards(self, works: Sequence[Collected]) -> None:
         """Clip and normalise the rewards of a step.
@@ -160,7 +227,7 @@ class Stepper:
         flat = torch.cat([raw.flatten() for raw in raws])
         every = self.accelerator.gather(flat.to(self.accelerator.device)).cpu()
         if not torch.isfinite(every).all():
-            raise NonFinite("reward", works)
+            raise NonFinite("reward", rows_of(works))
         shaped = self.rewards.shaped(flat, every)
         start = 0
         for work, raw in zip(works, raws, strict=True):
@@ -180,6 +247,7 @@ class Stepper:
         total, tokens = self.accelerator.reduce(torch.stack([weights.sum(), counted.sum().float()]), reduction="sum")
         stats: dict[str, Tensor] = {}
         self.policy.train(self.optimizer.dropout)
+        eos = self.policy.vocabulary.eos
         for work, weight in zip(works, weights, strict=True):
             share = weight / total * self.accelerator.num_processes
             with self.accelerator.accumulate(self.model):
@@ -191,7 +259,7 @@ class Stepper:
                 # accelerate divides by the number of micro-batches, and parallel training by that of processes
                 self.accelerator.backward(loss * share * self.accelerator.gradient_accumulation_steps)
             policy = policy.detach()
-            means = {name: value.detach() / len(works) for name, value in (told | _told(work, policy)).items()}
+            means = {name: value.detach() / len(works) for name, value in (told | _told(work, policy, eos)).items()}
             means["loss"] = loss.detach() * share
             means["logprob"] = policy.sum() * (self.accelerator.num_processes / tokens.clamp(min=1))
             for name, value in means.items():
@@ -204,13 +272,23 @@ class Stepper:
         return dict(zip(stats, self.accelerator.reduce(values, reduction="mean"), strict=True))
 
 
-def _told(work: Collected, policy: Tensor) -> dict[str, Tensor]:
+def _ended(candidates: Candidates, eos: int) -> Tensor:
+    """Which of the captions that are learned from have an end token, bool [B, learned]."""
+    return (candidates.tokens[:, : candidates.learned, 1:] == eos).any(-1)
+
+
+def _told(work: Collected, policy: Tensor, eos: int) -> dict[str, Tensor]:
     """What every run logs of its candidates."""
     mask = work.candidates.learned_mask()
-    told = {f"reward/{name}": torch.tensor(value, device=policy.device) for name, value in work.parts.items()}
+    parts, device = work.parts, policy.device
+    named = {f"reward/{name}": value for name, value in parts.items()}
+    named |= {f"baseline/{name}": value for name, value in work.baselines.items()}
+    named |= {f"advantage/{name}": parts[name] - value for name, value in work.baselines.items()}
+    told = {name: torch.tensor(value, device=device) for name, value in named.items()}
     if work.raw is not None:
         told["reward"] = work.raw[:, : work.candidates.learned].mean().to(policy.device)
         told["length"] = mask.sum(-1).float().mean()
+        told["unfinished"] = 1 - _ended(work.candidates, eos).float().mean()
     if work.reference is not None:
         told["kl"] = (policy - work.reference).sum() / mask[..., 0].numel()
     return told

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +16,52 @@ from trainers.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from rich.table import Table
 
+    from trainers.course import Course, RunSettings
     from trainers.keeping import Progress
 
 # What may differ between a run and its continuation without changing what is learned from step to step.
 FREE = (
     "evaluation", "checkpoint", "logging", "data.workers", "data.broken_limit",
     "device", "download", "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count",
-    "reward.monitors", "reward.every",
+    "reward.monitors", "reward.every", "diagnostics",
 )  # fmt: skip
 LENGTH = ("training.steps", "training.epochs")
 
 
+@dataclass(frozen=True)
+class Work:
+    """What distinguishes one kind of run from another.
+
+    Attributes:
+        prepare: from configuration, folder, device and number of processes to all parts of a run, which have
+            ``steps`` and ``notes``.
+        course: makes the run of these parts, the folder, the accelerator and the log.
+        opening: what is about to happen, of the configuration, the folder and the parts.
+        closing: what came of it, of the progress, the folder, the parts and whether there was anything to do.
+        free: settings that may differ between a run and its continuation.
+        less_memory: what to do where memory is short.
+    """
+
+    prepare: Callable[..., Any]
+    course: Callable[..., Course]
+    opening: Callable[[Any, RunFolder, Any], str]
+    closing: Callable[[Progress, RunFolder, Any, bool], str]
+    free: Sequence[str] = FREE
+    less_memory: str = "halve --batch-size and double --accumulation, which learns the same"
+
+
+def captioner_work() -> Work:
+    """Training of captioners."""
+    from trainers.loop import Loop
+    from trainers.preparing import prepare
+
+    return Work(prepare, Loop, opening_line, closing_line)
+
+
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
-    """Train to the end, or go on with a run that was interrupted.
+    """Train a captioner to the end, or go on with a run that was interrupted.
 
     Args:
         config: of the run.
@@ -40,20 +73,35 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
         InputError: anything that is missing or does not fit, before the first step.
         ProgramError: a loss or reward that is no number.
     """
+    return conduct(captioner_work(), config, path, notes, quiet=quiet)
+
+
+def conduct(work: Work, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
+    """A run of any kind, from its beginning or its newest checkpoint to its end.
+
+    Args:
+        work: its kind.
+        config: of the run.
+        path: its folder.
+        notes: what was taken without being asked, for people.
+        quiet: nothing on standard error.
+
+    Raises:
+        InputError: anything that is missing or does not fit, before the first step.
+        ProgramError: a loss or reward that is no number.
+    """
     from rich.console import Console
 
-    from trainers.loop import Loop
-    from trainers.preparing import prepare
     from trainers.run_log import RunLog
 
     folder = RunFolder(path)
-    check_same(config, folder)
+    check_same(config, folder, work.free)
     accelerator = make_accelerator(config, folder)
     if accelerator.is_main_process:
         folder.make()
     accelerator.wait_for_everyone()
     try:
-        ready = prepare(config, folder.path, device=str(accelerator.device), world=accelerator.num_processes)
+        ready = work.prepare(config, folder.path, device=str(accelerator.device), world=accelerator.num_processes)
     except InputError:
         folder.unmake()
         raise
@@ -66,19 +114,22 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
         with RunLog(folder, accelerator, console, ready.steps) as log:
             for note in [*notes, *ready.notes]:
                 log.say(f"note: {note}")
-            log.say(opening_line(config, folder, len_of(ready.train), ready.steps))
-            loop = Loop(ready, folder, accelerator, log)
-            with told_out_of_memory():
-                done = loop.run()
-            log.say(closing_line(done, folder, ready.best, begun=loop.worked))
+            log.say(work.opening(config, folder, ready))
+            course = work.course(ready, folder, accelerator, log)
+            with told_out_of_memory(work.less_memory):
+                done = course.run()
+            log.say(work.closing(done, folder, ready, course.worked))
     finally:
         accelerator.end_training()
     return done
 
 
 @contextmanager
-def told_out_of_memory() -> Iterator[None]:
+def told_out_of_memory(instead: str) -> Iterator[None]:
     """Turn torch's errors about memory into a sentence.
+
+    Args:
+        instead: what to do about it.
 
     Raises:
         ProgramError: there is not enough.
@@ -91,25 +142,25 @@ def told_out_of_memory() -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
             raise
         reason = str(error).split("\n")[0].split(". ")[0]
-        raise ProgramError(
-            f"out of memory ({reason}); halve --batch-size and double --accumulation, which learns the same"
-        ) from error
+        raise ProgramError(f"out of memory ({reason}); {instead}") from error
 
 
-def closing_line(done: Progress, folder: RunFolder, best: str, *, begun: bool) -> str:
+def closing_line(done: Progress, folder: RunFolder, ready: Any, worked: bool, what: str = "captioner") -> str:
     """What came of it."""
-    told = f"; best {best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
+    told = f"; best {ready.best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
     where = folder.last if done.best is None else folder.best
-    again = "" if begun else "this run is over: "
-    more = "" if begun else "; a higher --steps goes on" if done.finished.startswith("all") else ""
-    return f"{again}{done.finished}{told}; the captioner is in {where}{more}"
+    again = "" if worked else "this run is over: "
+    more = "" if worked else "; a higher --steps goes on" if done.finished.startswith("all") else ""
+    return f"{again}{done.finished}{told}; the {what} is in {where}{more}"
 
 
-def opening_line(config: RunConfig, folder: RunFolder, items: int | None, steps: int) -> str:
+def opening_line(config: RunConfig, folder: RunFolder, ready: Any) -> str:
     """What is about to happen."""
+    items = len_of(ready.train)
     reward = f" for {config.reward.expression}" if config.reward.expression and config.optimizer["name"] != "xe" else ""
     pictures = "a stream of pictures" if items is None else f"{items:,} pictures"
-    return f"{config.optimizer['name']}{reward} on {pictures} of {config.data.train}, {steps:,} steps, in {folder.path}"
+    what = f"{config.optimizer['name']}{reward} on {pictures} of {config.data.train}"
+    return f"{what}, {ready.steps:,} steps, in {folder.path}"
 
 
 def len_of(dataset: Any) -> int | None:
@@ -120,7 +171,7 @@ def len_of(dataset: Any) -> int | None:
         return None
 
 
-def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
+def make_accelerator(config: RunSettings, folder: RunFolder) -> Accelerator:
     """Devices, processes and precision, from the configuration and from what launched this process.
 
     Raises:
@@ -141,7 +192,7 @@ def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
         return Accelerator(
             cpu=config.device == "cpu" or not torch.cuda.is_available(),
             mixed_precision=mixed,
-            gradient_accumulation_steps=config.training.accumulation,
+            gradient_accumulation_steps=getattr(config.training, "accumulation", 1),
             log_with=[name for name in config.logging.trackers if name in LOGGER_TYPE_TO_CLASS] or None,
             project_dir=str(folder.path),
         )
@@ -153,13 +204,18 @@ def make_accelerator(config: RunConfig, folder: RunFolder) -> Accelerator:
         ) from error
 
 
-def check_same(config: RunConfig, folder: RunFolder) -> None:
+def check_same(config: RunSettings, folder: RunFolder, may_differ: Sequence[str] = FREE) -> None:
     """Refuse to go on with a run of another configuration.
+
+    Args:
+        config: of now.
+        folder: of the run.
+        may_differ: settings and sections that do not matter.
 
     Raises:
         InputError: what differs.
     """
-    from trainers.config_reading import read_yaml
+    from trainers.config_reading import build, read_yaml
     from trainers.data.dataset import counted
 
     if not folder.checkpoints():
@@ -170,9 +226,11 @@ def check_same(config: RunConfig, folder: RunFolder) -> None:
         return
     if not folder.config.exists():
         return
-    before, now = flat(read_yaml(folder.config)), flat(config.to_dict())
+    # What has been added since the run began is as it is by default.
+    before, now = flat(build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
     fixed = () if config.training.schedule in ("constant", "noam") and not 0 < config.training.warmup < 1 else LENGTH
-    free = {n for n in {*before, *now} if n in FREE or n.split(".")[0] in FREE or (n in LENGTH and n not in fixed)}
+    allowed = {*may_differ, *LENGTH} - set(fixed)
+    free = {n for n in {*before, *now} if n in allowed or n.split(".")[0] in allowed}
     changed = [n for n in {**now, **before} if n not in free and before.get(n) != now.get(n)]
     if changed:
         name = changed[0]
@@ -185,24 +243,28 @@ def check_same(config: RunConfig, folder: RunFolder) -> None:
 
 
 def describe(config: RunConfig, notes: list[str]) -> None:
+    """Print what training of a captioner would do."""
+    from trainers.sizing import size_table
+
+    outline(captioner_work(), config, notes, size_table)
+
+
+def outline(work: Work, config: RunSettings, notes: list[str], table: Callable[[Any, int], Table]) -> None:
     """Print what a run would do: the configuration on standard output, sizes and steps on standard error."""
     import click
     from rich.console import Console
 
-    from trainers.preparing import prepare
-    from trainers.sizing import size_table
-
     accelerator = make_accelerator(config, RunFolder("runs"))
-    ready = prepare(config, None, device=str(accelerator.device), world=accelerator.num_processes)
+    ready = work.prepare(config, None, device=str(accelerator.device), world=accelerator.num_processes)
     click.echo(to_yaml(config), nl=False)
     console = Console(stderr=True)
-    console.print(size_table(ready, accelerator.num_processes))
+    console.print(table(ready, accelerator.num_processes))
     for note in [*notes, *ready.notes]:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     sys.stderr.flush()
 
 
-def to_yaml(config: RunConfig) -> str:
+def to_yaml(config: RunSettings) -> str:
     """The configuration as it can be given back with ``--config``."""
     import yaml
 

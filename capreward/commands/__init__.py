@@ -13,22 +13,28 @@ from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "finecapeval": (
+        "capreward.commands.finecapeval:finecapeval",
+        "Score captions on FineCapEval: overall and aspect recall.",
+    ),
     "retrieve": (
         "capreward.commands.retrieve:retrieve",
         "Find images by their captions, and captions by their images.",
     ),
     "train": ("trainers.commands.train:train", "Train a captioner with xe, scst or dico against any reward."),
+    "tune": ("trainers.commands.tune:tune", "Tune a CLIP evaluator: grammar, or positive-augmented pairs."),
     "caption": ("trainers.commands.caption:caption", "Caption images."),
     "evaluate": ("trainers.commands.evaluate:evaluate", "Evaluate training runs on held-out images."),
     "report": ("trainers.commands.report:report", "Write an HTML report of training runs."),
     "demo": ("trainers.commands.demo:demo", "Train and compare captioners on the scenes world, in minutes."),
     "embed": ("capreward.commands.embed:embed", "Write features of images or captions into a store."),
     "weights": ("capreward.commands.weights:weights", "Show which weights each evaluator needs and finds."),
-    "convert": ("capreward.commands.convert:convert", "Turn any CLIP checkpoint into an open_clip folder."),
+    "convert": ("trainers.commands.convert:convert", "Turn a CLIP checkpoint or a released captioner into a folder."),
     "pack": ("trainers.commands.pack:pack", "Write training shards from captions and images."),
     "scenes": ("capreward.commands.scenes:scenes", "Write pictures and captions of the embedded scenes world."),
     "ls": ("capreward.commands.ls:ls", "List evaluators, optimizers, recipes, tokenizers and file formats."),
     "info": ("capreward.commands.info:info", "Show versions, Java, GPU and the weights found."),
+    "vocabulary": ("capreward.commands.vocabulary:vocabulary", "Build word vocabularies, and captions as word ids."),
     "df": ("capreward.commands.df:df", "Build document-frequency files for CIDEr rewards."),
 }
 

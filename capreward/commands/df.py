@@ -13,7 +13,7 @@ from capreward.errors import InputError
 
 @click.group()
 def df() -> None:
-    """Build and show document-frequency files for CIDEr rewards."""
+    """Build, convert and show document-frequency files for CIDEr rewards."""
 
 
 @df.command()
@@ -22,20 +22,51 @@ def df() -> None:
 @click.option("--format", "format_", help="Format of the references, if not recognised (capreward ls formats).")
 @click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval.")
 @click.option("--tokenizer", default="ptb", show_default=True, help="See capreward ls tokenizers.")
-def build(references: tuple[Path, ...], output: Path, format_: str | None, split: str | None, tokenizer: str) -> None:
+@click.option(
+    "-v",
+    "--vocabulary",
+    type=click.Path(path_type=Path),
+    help="Count words of this vocabulary (with ix_to_word) and <eos>, in place of a tokenizer's.",
+)
+@click.option("--ids", is_flag=True, help="With --vocabulary: count ids in place of words.")
+def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Count in how many images' references each n-gram occurs, and keep it in a file.
+
+    With --vocabulary the counts are those of CLIP-Caption-Reward's prepro_ngrams: Karpathy's tokens, UNK in place of
+    other words, and an end token after each caption.
 
     \b
     capreward df build dataset_coco.json --split train+restval -o coco-train.npz
     capreward score captions.json -r refs.json -m "cider-d(df=coco-train.npz)"
+    capreward df build dataset_coco.json --split train+restval -v cocotalk.json --ids -o coco-train-idxs.npz
+    capreward train --optimizer scst --reward "cider-d(df=coco-train-idxs.npz,vocabulary=cocotalk.json)"
     """
-    if not output.parent.is_dir():
-        raise InputError(f"-o {output}: there is no folder {output.parent}")
-    if output.suffix != ".npz":
-        raise InputError(f"-o {output}: the name must end in .npz")
+    _check(output)
+    if options["ids"] and options["vocabulary"] is None:
+        raise InputError("--ids counts the ids of a vocabulary; name it with --vocabulary")
     from capreward.evaluators.cider import frequencies_of_files
 
-    found = frequencies_of_files(references, tokenizer, source=output.name, format=format_, split=split)
+    how = {"format": options["format_"], "split": options["split"]}
+    found = frequencies_of_files(references, _tokenizer(options), source=output.name, **how)
+    found.save(output)
+    click.echo(_summary(found, output), err=True)
+
+
+@df.command()
+@click.argument("pickled", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("-v", "--vocabulary", type=click.Path(path_type=Path), help="With ix_to_word, to know its ids by.")
+def convert(pickled: Path, output: Path, vocabulary: Path | None) -> None:
+    """Write CLIP-Caption-Reward's pickle of document frequencies as a file of capreward; nothing in it is run.
+
+    \b
+    capreward df convert coco-train-idxs.p coco-train-idxs.npz --vocabulary cocotalk.json
+    """
+    _check(output)
+    from capreward.text.frequencies_legacy import read_frequency_pickle
+    from capreward.text.vocabulary import WordNumbers, words_of_file
+
+    found = read_frequency_pickle(pickled, None if vocabulary is None else WordNumbers(words_of_file(vocabulary)))
     found.save(output)
     click.echo(_summary(found, output), err=True)
 
@@ -54,6 +85,23 @@ def show(file: Path, as_json: bool) -> None:
         click.echo(json.dumps(fields))
     else:
         click.echo(_summary(found, file))
+
+
+def _tokenizer(options: dict[str, Any]) -> Any:
+    """The tokenizer of that name, or that of the vocabulary."""
+    if options["vocabulary"] is None:
+        return options["tokenizer"]
+    from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
+
+    numbers = WordNumbers(words_of_file(options["vocabulary"]))
+    return VocabularyTokenizer(numbers, IDS if options["ids"] else WORDS)
+
+
+def _check(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise InputError(f"{output}: there is no folder {output.parent}")
+    if output.suffix != ".npz":
+        raise InputError(f"{output}: the name must end in .npz")
 
 
 def _summary(found: Any, path: Path) -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from capreward.encoders.encoder import Encoder
 
 
+GRID_MODEL = "RN50:openai"
+GRID_SIDE = 448
+
+
 def _with_encoder(command: F) -> F:
     for option in reversed(encoder_options()):
         command = option(command)
@@ -55,10 +59,17 @@ def _with_encoder(command: F) -> F:
 @click.option("--shard", metavar="I/N", default="0/1", help="Do part I of N, counted from 0, beside the others.")
 @click.option("--part-size", type=click.IntRange(1), help="Features per file; 8,192, or fewer of tokens, by default.")
 @click.option("--fp16", "half", is_flag=True, help="Keep float16 features, half the size.")
-@click.option("--tokens", is_flag=True, help="All tokens of the image tower, for captioners, not one feature.")
+@click.option(
+    "--tokens",
+    type=click.Choice(["all", "grid"]),
+    is_flag=False,
+    flag_value="all",
+    help="All tokens of the image tower, for captioners, not one feature; grid: RN50's 14 x 14 of squashed pictures.",
+)
 @click.option("--side", type=click.IntRange(1), help="With --tokens, of a ResNet's pixels: 448 for 14 x 14 tokens.")
 @click.option("--resize", type=click.Choice(["shortest", "squash"]), help="With --tokens: crop the centre, or squash.")
 @_with_encoder
+@click.option("--published", is_flag=True, help="IMAGES is a folder of grids from elsewhere: ID.npz (feat), ID.npy.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
 def embed(images: str | None, **options: Any) -> None:
@@ -71,18 +82,36 @@ def embed(images: str | None, **options: Any) -> None:
     capreward embed photos/ -o photos.features
     capreward embed "train-{000..099}.tar" -o train.features --for pacs --shard 0/4
     capreward embed --text --captions refs.json -o refs.features
-    capreward embed photos/ -o photos.tokens --tokens --model RN50:openai --side 448 --resize squash --fp16
+    capreward embed photos/ -o photos.tokens --tokens --model ViT-L-14:openai --fp16
+    capreward embed photos/ -o photos.grids --tokens grid --fp16
+    capreward embed cocotalk_clip_RN50_att/ -o coco.grids --published --fp16
     capreward score captions.json --images photos.features -m clips
     """
     from capreward.commands.progress import Bar
 
     with Bar(1, hidden=options["quiet"]) as bar:
         bar.start("")
-        work = _texts if options["text"] else _images
-        encoder, done = work(images, options, bar)
-    if not options["quiet"]:
-        for line in _summary(encoder, done, "text" if options["text"] else "picture"):
-            click.echo(line, err=True)
+        if options["published"]:
+            lines = _kept(_published(images, options, bar))
+        else:
+            work = _texts if options["text"] else _images
+            encoder, done = work(images, options, bar)
+            lines = _summary(encoder, done, "text" if options["text"] else "picture")
+    for line in [] if options["quiet"] else lines:
+        click.echo(line, err=True)
+
+
+def _published(images: str | None, options: dict[str, Any], bar: Bar) -> Embedded:
+    from capreward.encoders.published import import_features
+
+    others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize")
+    given = next((name for name in others if options[name]), "shard" if options["shard"] != "0/1" else None)
+    if given is not None:
+        raise InputError(f"--published takes features as they are; leave --{given} out")
+    if images is None:
+        raise InputError("--published needs the folder of features; write capreward embed FOLDER -o STORE --published")
+    how = {"half": options["half"], "part_size": options["part_size"]}
+    return import_features(images, options["output"], **how, progress=bar.step)
 
 
 def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
@@ -93,11 +122,16 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
     if not options["tokens"] and (options["side"] or options["resize"]):
         raise InputError("--side and --resize belong to tokens; add --tokens, or leave them out")
     shard = _shard(options["shard"])
+    if options["tokens"] == "grid":
+        options = {**options, **_grid(options)}
     keys, pictures = _pictures(images, options)
     encoder = _encoder(options, pictures[:1])
     if options["tokens"]:
         from capreward.encoders.token_encoder import TokenEncoder
 
+        layers = encoder.spec.model_cfg["vision_cfg"].get("layers")
+        if options["tokens"] == "grid" and not isinstance(layers, (list, tuple)):
+            raise InputError(f"--tokens grid is of a ResNet such as {GRID_MODEL}; for a ViT's tokens write --tokens")
         steps = {name: options[name] for name in ("side", "resize", "batch_size")}
         encoder = TokenEncoder(encoder.clip, precision=encoder.precision, **steps)
     done = embed_images(
@@ -113,6 +147,15 @@ def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Enco
         progress=bar.step,
     )
     return encoder, done
+
+
+def _grid(options: dict[str, Any]) -> dict[str, Any]:
+    """What CLIP-Caption-Reward's captioners look at: CLIP RN50's grid before pooling, of pictures squashed to 448."""
+    return {
+        "checkpoint": options["checkpoint"] or GRID_MODEL,
+        "side": options["side"] or GRID_SIDE,
+        "resize": options["resize"] or "squash",
+    }
 
 
 def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
@@ -206,6 +249,15 @@ def _shard(text: str) -> tuple[int, int]:
     if found is None or int(found[1]) >= int(found[2]):
         raise InputError(f"--shard {text}: write I/N with I from 0 to N - 1, such as 0/4")
     return int(found[1]), int(found[2])
+
+
+def _kept(done: Embedded) -> list[str]:
+    """What was taken over, for people."""
+    present = f", {done.present:,} there already" if done.present else ""
+    return [
+        f"{done.new:,} features kept in {done.path}{present}",
+        "note: which weights made them is not known; captioners of stored features take them by their shape",
+    ]
 
 
 def _summary(encoder: Encoder, done: Embedded, what: str) -> list[str]:

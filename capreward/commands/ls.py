@@ -10,8 +10,8 @@ import click
 
 from capreward.commands.options import plugin_option, plugins
 
-KINDS = ("evaluators", "optimizers", "recipes", "tokenizers", "formats")
-TRAINERS = {"optimizers": "trainers.listing:optimizers", "recipes": "trainers.listing:recipes"}  # imported when asked
+KINDS = ("evaluators", "optimizers", "objectives", "recipes", "tokenizers", "formats")
+TRAINERS = {kind: f"trainers.listing:{kind}" for kind in ("optimizers", "objectives", "recipes")}  # imported when asked
 
 
 @click.command()
@@ -19,7 +19,7 @@ TRAINERS = {"optimizers": "trainers.listing:optimizers", "recipes": "trainers.li
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
-    """List evaluators (the default), optimizers, recipes, tokenizers or caption-file formats.
+    """List evaluators (the default), optimizers, objectives, recipes, tokenizers or caption-file formats.
 
     \b
     capreward ls evaluators
@@ -32,7 +32,11 @@ def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     width = max(len(r["name"]) for r in rows)
+    above = ""
     for row in rows:
+        if row.get("for", "") != above:
+            above = row["for"]
+            click.echo(f"of capreward {above}:")
         more = f"  needs {row['needs']}" if row.get("needs") else ""
         origin = f"  ({row['from']})" if row.get("from", "capreward") != "capreward" else ""
         click.echo(f"{row['name']:<{width}}  {row['summary']}{more}{origin}")

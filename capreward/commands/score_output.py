@@ -15,8 +15,20 @@ if TYPE_CHECKING:
     from capreward.reports.results import Results
 
 
-def output_options(command: F) -> F:
-    """Add the options that say how scores are shown and kept."""
+def output_options(command: F, *, percent: bool = True, gallery: bool = True) -> F:
+    """Add the options that say how scores are shown and kept.
+
+    Args:
+        command: to add them to.
+        percent: offer ``--percent``; a command that does not always shows values times 100.
+        gallery: offer ``--gallery``, which needs pictures.
+    """
+    of_percent = click.option("--percent", is_flag=True, help="Values times 100 in tables, as most papers print them.")
+    of_gallery = click.option(
+        "--gallery",
+        type=click.Path(path_type=Path),
+        help="Write best, worst and disputed captions with pictures: .html.",
+    )
     for option in reversed(
         [
             click.option(
@@ -29,7 +41,7 @@ def output_options(command: F) -> F:
             click.option(
                 "--seed", default=12345, show_default=True, type=click.IntRange(0), help="Of the interval's generator."
             ),
-            click.option("--percent", is_flag=True, help="Values times 100 in tables, as most papers print them."),
+            *([of_percent] if percent else []),
             click.option("--json", "as_json", is_flag=True, help="JSON on standard output."),
             click.option("--markdown", "as_markdown", is_flag=True, help="A Markdown table on standard output."),
             click.option("--latex", "as_latex", is_flag=True, help="A LaTeX table on standard output."),
@@ -38,11 +50,7 @@ def output_options(command: F) -> F:
                 type=click.Path(path_type=Path),
                 help="Write each caption's values: .jsonl, .csv, .parquet.",
             ),
-            click.option(
-                "--gallery",
-                type=click.Path(path_type=Path),
-                help="Write best, worst and disputed captions with pictures: .html.",
-            ),
+            *([of_gallery] if gallery else []),
             click.option("-q", "--quiet", is_flag=True, help="No table and no progress on standard error."),
         ]
     ):

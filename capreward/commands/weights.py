@@ -41,7 +41,8 @@ def weights(ctx: click.Context, as_json: bool) -> None:
             same = "as published" if known == row["sha256"] else "not the published file"
             verdict = "" if known is None else f", {same}"
             click.echo(f"    {row['found']} ({row['origin']})\n    sha256 {row['sha256']}{verdict}")
-    click.echo("clips, pacs on pictures of scenes  scenes-clip, scenes-pacs; scenes-judge\n    ship with capreward")
+    shipped = "scenes-clip, scenes-pacs, scenes-grammar; scenes-judge"
+    click.echo(f"clips, pacs, grammar on pictures of scenes  {shipped}\n    ship with capreward")
 
 
 @weights.command()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from capreward.data.columns import CAPTION_COLUMNS, ID_COLUMNS, REFERENCE_COLUMNS, first_of, usual_name
 from capreward.data.files import Content
+from capreward.data.finecapeval import is_finecapeval_header, read_finecapeval
 from capreward.data.formats_json import json_layout, read_coco, read_dict, read_json_lines, read_karpathy, read_list
 from capreward.data.formats_table import read_csv, read_parquet, read_tsv
 from capreward.data.formats_tar import read_tar
@@ -68,6 +69,9 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
         "tsv": Format("text", "tab-separated table with a header row", read_tsv, NAMED),
         "parquet": Format("parquet", "parquet table with named columns", read_parquet, NAMED),
         "flickr-token": Format("text", "image.jpg#0, a tab, a caption", read_flickr_token),
+        "finecapeval": Format(
+            "text", "FineCapEval.csv: image, caption, background, object, relation", read_finecapeval
+        ),
         "text": Format("text", "one caption per line; the line number is the id", read_text),
         "webdataset": Format("tar", "tar shards with .txt or .json members", read_tar, frozenset({"caption_column"})),
     }
@@ -136,7 +140,7 @@ def _recognise_table(text: str, source: str, options: Options) -> str:
         return "flickr-token"
     for separator, name in (("\t", "tsv"), (",", "csv")):
         if _is_header(first, separator, options):
-            return name
+            return "finecapeval" if name == "csv" and _is_finecapeval(first, options) else name
     cells = first.split(";")
     if first_of(ID_COLUMNS, cells) and first_of((*CAPTION_COLUMNS, *REFERENCE_COLUMNS), cells):
         raise InputError(f"{source} is separated by semicolons; write it with commas or tabs")
@@ -146,6 +150,12 @@ def _recognise_table(text: str, source: str, options: Options) -> str:
             f"or pass --format; the formats are {', '.join(FORMATS)}"
         )
     return "text"
+
+
+def _is_finecapeval(header: str, options: Options) -> bool:
+    """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
+    named = (options.id_column, options.caption_column, options.image_column, options.split)
+    return named == (None,) * 4 and is_finecapeval_header(next(csv.reader([header])))
 
 
 def _is_header(line: str, separator: str, options: Options) -> bool:

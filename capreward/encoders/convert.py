@@ -83,7 +83,7 @@ def convert(source: str | Path, out: str | Path, asked: Asked | None = None, *, 
     tokenizer = tokenizer_of(weights.spec.model_cfg, weights.folder, str(source), download=asked.download)
     beside = _fresh_folder(out)
     try:
-        sha = _write(replace(weights, tensors=tensors), tokenizer, beside, fp16)
+        sha = write_folder(replace(weights, tensors=tensors), tokenizer, beside, fp16=fp16)
         if out.exists():
             out.rmdir()
         beside.chmod(0o755)
@@ -108,8 +108,29 @@ def _fresh_folder(out: Path) -> Path:
         raise InputError(f"cannot write {out}: {error.strerror}") from error
 
 
-def _write(weights: Weights, tokenizer: Any, folder: Path, fp16: bool) -> str:
-    """Fill the folder; returns the hash of its weights."""
+def write_folder(
+    weights: Weights,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    fp16: bool = False,
+    record: Mapping[str, Any] | None = None,
+) -> str:
+    """Fill a folder with weights, configuration, vocabulary and a record of where they came from.
+
+    Args:
+        weights: their tensors in open_clip's names, and the grammar head where there is one.
+        tokenizer: of theirs.
+        folder: that exists.
+        fp16: store floating-point numbers of the model in 16 bits.
+        record: what else to say in ``capreward.json``.
+
+    Returns:
+        The hash of the weights file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path = folder / WEIGHT_FILES[0]
     _save(weights.tensors, path, fp16)
     written = {"file": path.name, "sha256": sha256_of([path])}
@@ -127,14 +148,15 @@ def _write(weights: Weights, tokenizer: Any, folder: Path, fp16: bool) -> str:
             "resize_mode": image.resize,
         },
     }
-    record = {
+    known = {
         "capreward": __version__,
         "layout": spec.layout,
         "source": {"name": spec.name, "sha256": spec.sha256},
         "weights": written,
         "notes": list(spec.notes),
+        **(record or {}),
     }
-    for name, content in ((OPEN_CLIP_CONFIG, config), (RECORD, record)):
+    for name, content in ((OPEN_CLIP_CONFIG, config), (RECORD, known)):
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return str(written["sha256"])
 

@@ -57,6 +57,17 @@ def text_states(model: Any, tokens: Tensor) -> Tensor:
     return states
 
 
+def state_width(model: Any) -> int:
+    """The width d of the states of ``text_states``."""
+    import torch
+
+    parameter = next(model.parameters())
+    tokens = torch.zeros(1, int(model.context_length), dtype=torch.long, device=parameter.device)
+    tokens[:, 0] = 1
+    with torch.no_grad():
+        return int(text_states(model, tokens).shape[1])
+
+
 def projected(model: Any, states: Tensor) -> Tensor:
     """Text features [N, D] of states [N, d], not normalised."""
     import torch
@@ -71,16 +82,35 @@ def projected(model: Any, states: Tensor) -> Tensor:
     return features
 
 
+def prefix_states(model: Any, tokens: Tensor) -> Tensor:
+    """The state at every token, which says of the text until there what ``text_states`` says of the whole.
+
+    Args:
+        model: one for which ``can_trim`` is true.
+        tokens: int64 [N, L], L at most the context length, zeros after each end token.
+
+    Returns:
+        [N, L, d] in the model's precision.
+    """
+    states: Tensor = model.ln_final(_layers(model, tokens))
+    return states
+
+
 def _trimmed_states(model: Any, tokens: Tensor) -> Tensor:
     import torch
 
-    length = tokens.shape[1]
-    dtype = model.transformer.get_cast_dtype()
-    x = model.token_embedding(tokens).to(dtype) + model.positional_embedding[:length].to(dtype)
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = _layers(model, tokens)
     ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
     states: Tensor = model.ln_final(ends)  # it works on each position alone: the end tokens' are enough
     return states
+
+
+def _layers(model: Any, tokens: Tensor) -> Tensor:
+    length = tokens.shape[1]
+    dtype = model.transformer.get_cast_dtype()
+    x = model.token_embedding(tokens).to(dtype) + model.positional_embedding[:length].to(dtype)
+    found: Tensor = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    return found
 
 
 def _without_projection(tower: Any) -> Any:

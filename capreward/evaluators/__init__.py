@@ -59,6 +59,11 @@ evaluators = Registry(
         "scene-grammar": _alone(
             "scenes", "SceneGrammar", "share of captions that the grammar of scenes accepts, exactly"
         ),
+        "finecapeval": _alone(
+            "finecapeval",
+            "FineCapEval",
+            "background, object and relation recall on FineCapEval, data=FILE (Cho et al. 2022)",
+        ),
         "repetition": _alone(
             "repetition", "Repetition", "share of repeated 1- to 4-grams in a caption; lower is better"
         ),

@@ -17,6 +17,7 @@ from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams,
 from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
 from capreward.text.ngrams import Counts, Ints, Words
 from capreward.text.tokenizers import Tokenizer, same_words, tokenized_captions, tokenizer_of
+from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,6 +55,9 @@ class CiderD(Evaluator):
             use as a reward is refused.
         sigma: width of the Gaussian length penalty, in words.
         tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        vocabulary: a JSON file with ``ix_to_word``, in place of a tokenizer: captions are compared as
+            CLIP-Caption-Reward does, as ids of that vocabulary with an end token (as words, if the document frequencies
+            are of words), references cut at 16 words.
     """
 
     name = "cider-d"
@@ -61,9 +65,15 @@ class CiderD(Evaluator):
     clip = True
 
     def __init__(
-        self, df: str | Path | DocumentFrequencies | None = None, sigma: float = 6.0, tokenizer: str | Tokenizer = "ptb"
+        self,
+        df: str | Path | DocumentFrequencies | None = None,
+        sigma: float = 6.0,
+        tokenizer: str | Tokenizer = "ptb",
+        vocabulary: str | Path | None = None,
     ) -> None:
-        self.tokenizer = tokenizer_of(tokenizer)
+        if isinstance(df, (str, Path)) and is_frequency_file(df):
+            df = DocumentFrequencies.load(df)
+        self.tokenizer = tokenizer_of(tokenizer) if vocabulary is None else _tokenizer_of_vocabulary(vocabulary, df)
         self.sigma = float(sigma)
         self.given = df is not None
         self.frequencies = None if df in (None, REFERENCES) else _frequencies(df, self.tokenizer, self.name)
@@ -191,18 +201,27 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
     if isinstance(df, DocumentFrequencies):
         found = df
     elif isinstance(df, (str, Path)):
-        is_saved = is_frequency_file(df)
-        found = (
-            DocumentFrequencies.load(df) if is_saved else frequencies_of_files([df], tokenizer, source=Path(df).name)
-        )
+        found = frequencies_of_files([df], tokenizer, source=Path(df).name)
     else:
         raise InputError(f"{name}: df must be a path or 'references', found {df!r}")
     if not same_words(found.tokenizer, tokenizer.name):
+        if found.tokenizer.partition("-")[0] in (IDS, WORDS):
+            other = "another vocabulary's" if isinstance(tokenizer, VocabularyTokenizer) else "a vocabulary's"
+            raise InputError(
+                f"{name}: the document frequencies {found.source} are of {other} words ({found.tokenizer}); write "
+                f"{name}(df=...,vocabulary=FILE) with the file that they were built with"
+            )
         raise InputError(
             f"{name} tokenizes with {tokenizer.name}, its document frequencies {found.source} were counted with "
             f"{found.tokenizer}; write {name}(tokenizer={found.tokenizer},df=...)"
         )
     return found
+
+
+def _tokenizer_of_vocabulary(path: str | Path, df: Any) -> Tokenizer:
+    """Captions as ids of a vocabulary, or as its words where document frequencies were counted over words."""
+    of_words = isinstance(df, DocumentFrequencies) and df.tokenizer.partition("-")[0] == WORDS
+    return VocabularyTokenizer(WordNumbers(words_of_file(path)), WORDS if of_words else IDS)
 
 
 def frequencies_of_files(
@@ -216,6 +235,10 @@ def frequencies_of_files(
         source: the name that signatures give them.
         options: as for ``capreward.data.read_references``.
     """
+    if isinstance(tokenizer, VocabularyTokenizer):
+        from capreward.text.frequencies_legacy import frequencies_of_vocabulary
+
+        return frequencies_of_vocabulary(paths, tokenizer, source=source, **options)
     from capreward.data import read_references
 
     read = read_references(paths, **options)

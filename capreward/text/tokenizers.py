@@ -8,13 +8,15 @@ from typing import Protocol
 
 from capreward.errors import InputError
 from capreward.samples import Samples
+from capreward.text.vocabulary import IDS, WORDS
 
 
 class Tokenizer(Protocol):
     """Captions to strings of words joined by single blanks.
 
     One whose output for a caption depends on the captions around it has a true ``in_order``: it then gets all
-    references in order, images after one another, instead of each distinct string once.
+    references in order, images after one another, instead of each distinct string once. One that tokenizes references
+    in another way than captions has a method ``references``.
     """
 
     @property
@@ -78,8 +80,12 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two tokenizers of these names make the same words of a caption on its own."""
-    return one.partition("-")[0] == other.partition("-")[0]
+    """Whether two tokenizers of these names make the same words of a caption on its own.
+
+    ``ids-1a2b3c4d`` names a vocabulary by its digest, ``ids`` one that is not known.
+    """
+    (base, _, more), (other_base, _, other_more) = one.partition("-"), other.partition("-")
+    return base == other_base and (base not in (IDS, WORDS) or not more or not other_more or more == other_more)
 
 
 def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
@@ -92,11 +98,12 @@ def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[st
 
     def build() -> list[list[str]]:
         references = samples.references or []
+        tokenize = getattr(tokenizer, "references", tokenizer)
         if getattr(tokenizer, "in_order", False):
-            found = iter(tokenizer([r for refs in references for r in refs]))
+            found = iter(tokenize([r for refs in references for r in refs]))
             return [[next(found) for _ in refs] for refs in references]
         distinct = list(dict.fromkeys(r for refs in references for r in refs))
-        known = dict(zip(distinct, tokenizer(distinct), strict=True))
+        known = dict(zip(distinct, tokenize(distinct), strict=True))
         return [[known[r] for r in refs] for refs in references]
 
     return samples.memo(("references", tokenizer.name), build)

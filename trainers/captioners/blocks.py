@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -141,25 +143,23 @@ class EncoderLayer(nn.Module):
         return normed
 
 
-class DecoderLayer(nn.Module):
-    """GPT-2's layer with cross-attention: LayerNorm before each of self-attention, cross-attention, feed-forward.
+class CrossLayer(nn.Module):
+    """Norm and causal attention, norm and attention to the image, norm and feed-forward, each added to its input.
 
     Args:
         width: d.
         heads: of both attentions.
-        inner: of the feed-forward part.
         dropout: of attention weights and outputs.
+        norm: makes a norm of a width.
     """
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        self.self_norm = nn.LayerNorm(width)
+        self.self_norm = norm(width)
         self.self_attention = Attention(width, heads, dropout)
-        self.cross_norm = nn.LayerNorm(width)
+        self.cross_norm = norm(width)
         self.cross_attention = Attention(width, heads, dropout)
-        self.feed_norm = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, inner)
-        self.narrow = nn.Linear(inner, width)
+        self.feed_norm = norm(width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
@@ -175,10 +175,34 @@ class DecoderLayer(nn.Module):
         attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
         return self._fed(states + self.dropout(attended))
 
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """Of normed states, [..., d] to [..., d]."""
+        raise NotImplementedError
+
     def _fed(self, states: Tensor) -> Tensor:
-        fed = self.narrow(functional.gelu(self.widen(self.feed_norm(states)), approximate="tanh"))
-        total: Tensor = states + self.dropout(fed)
+        total: Tensor = states + self.dropout(self.feed_forward(self.feed_norm(states)))
         return total
+
+
+class DecoderLayer(CrossLayer):
+    """GPT-2's layer with cross-attention.
+
+    Args:
+        width: d.
+        heads: of both attentions.
+        inner: of the feed-forward part.
+        dropout: of attention weights and outputs.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
+        super().__init__(width, heads, dropout, nn.LayerNorm)
+        self.widen = nn.Linear(width, inner)
+        self.narrow = nn.Linear(inner, width)
+
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """Linear, GELU by tanh, linear."""
+        fed: Tensor = self.narrow(functional.gelu(self.widen(states), approximate="tanh"))
+        return fed
 
 
 def initialise(module: nn.Module, residuals: int) -> None:

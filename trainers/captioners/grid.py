@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from capreward.errors import InputError
-from trainers.captioners.base import Cache, Captioner, Memory
-from trainers.captioners.blocks import DecoderLayer, EncoderLayer, Live, initialise
-from trainers.captioners.vocabulary import Vocabulary, target_mask
-from trainers.logprobs import token_logprobs
+from trainers.captioners.base import Memory
+from trainers.captioners.blocks import DecoderLayer, EncoderLayer, initialise
+from trainers.captioners.encoder_decoder import EncoderDecoder
+from trainers.captioners.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from trainers.captioners.tower import Tower
@@ -54,7 +54,7 @@ class GridSizes:
             raise InputError("inner and decoder_layers must be at least 1, encoder_layers 0, longest 3")
 
 
-class GridCaptioner(Captioner):
+class GridCaptioner(EncoderDecoder):
     """Frozen tower tokens -> linear -> encoder -> decoder with cross-attention -> head tied to the embedding.
 
     The architecture of DiCO (Moratelli et al., BMVC 2024) without the weights that its checkpoints carry unused: word
@@ -70,16 +70,12 @@ class GridCaptioner(Captioner):
     """
 
     kind = "grid"
+    sizes_type = GridSizes
+    sizes: GridSizes
 
     def __init__(self, tower: Tower, vocabulary: Vocabulary, sizes: GridSizes | None = None) -> None:
-        super().__init__()
-        sizes = sizes or GridSizes()
-        sizes.check()
-        self.sizes = sizes
-        self.vocabulary = vocabulary
-        self.longest, self.width = sizes.longest, sizes.width
-        self.tower = tower
-        self.preprocessing = tower.preprocessing
+        super().__init__(tower, vocabulary, sizes)
+        sizes = self.sizes
         tokens, width = tower.shape
         d, layer = sizes.width, (sizes.width, sizes.heads, sizes.inner, sizes.dropout)
         self.bridge = nn.Linear(width, d) if width != d else nn.Identity()
@@ -100,19 +96,6 @@ class GridCaptioner(Captioner):
         for table in (self.words, self.positions):
             nn.init.normal_(table.weight, std=0.02)
 
-    @property
-    def layers(self) -> list[DecoderLayer]:
-        """Of the decoder."""
-        return cast("list[DecoderLayer]", list(self.decoder))
-
-    def look(self, images: Tensor) -> Tensor:
-        """The tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
-        return self.tower.look(images)
-
-    def frozen_parts(self) -> list[object]:
-        """The tower's CLIP."""
-        return self.tower.frozen_parts()
-
     def encode(self, inputs: Tensor) -> Memory:
         """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
         states = self.bridge(self.tower.learn(inputs)) + self.image_positions
@@ -121,39 +104,12 @@ class GridCaptioner(Captioner):
             states = layer(states)
         return Memory(states)
 
-    def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Of every token after the first, float32 [N, L - 1]; see the base class."""
-        live = Live(target_mask(self.vocabulary, tokens))
-        states = self.dropout(self.words(live.pack(tokens[:, :-1])) + self.positions(live.places))
-        for layer in self.layers:
-            states = layer(states, layer.cross_attention.keys_values(memory.states), live)
-        hidden, targets = self.final_norm(states), live.pack(tokens[:, 1:])
-        return live.counted_values(token_logprobs(hidden, self.words.weight, targets, smoothing=smoothing))
+    def embedded(self, tokens: Tensor, places: Tensor | int) -> Tensor:
+        """Sum of both tables."""
+        placed = self.positions.weight[places] if isinstance(places, int) else self.positions(places)
+        found: Tensor = self.dropout(self.words(tokens) + placed)
+        return found
 
-    def start(self, memory: Memory, longest: int) -> Cache:
-        """A cache of one row per image."""
-        cross = [layer.cross_attention.keys_values(memory.states) for layer in self.layers]
-        return Cache(cross, len(memory), min(longest, self.longest), own=True)
-
-    def step(self, cache: Cache, tokens: Tensor) -> Tensor:
-        """Logits [N, V] after the newest tokens [N]."""
-        states = self.dropout(self.words(tokens) + self.positions.weight[cache.length])
-        states = states.view(cache.images, -1, states.shape[-1])
-        for number, layer in enumerate(self.layers):
-            states = layer.step(states, cache, number)
-        cache.length += 1
-        logits: Tensor = self.final_norm(states).flatten(0, 1) @ self.words.weight.T
-        return logits
-
-    def configuration(self) -> dict[str, Any]:
-        """Sizes and tower."""
-        return {"sizes": asdict(self.sizes), "tower": self.tower.configuration()}
-
-    @classmethod
-    def rebuild(cls, configuration: dict[str, Any], vocabulary: Vocabulary, **options: Any) -> GridCaptioner:
-        """From what ``configuration`` gave; ``options`` go to :func:`trainers.captioners.tower.tower_of`."""
-        from trainers.captioners.saving import sizes_of
-        from trainers.captioners.tower import tower_of
-
-        sizes = sizes_of(GridSizes(), configuration["sizes"])
-        return cls(tower_of(configuration["tower"], **options), vocabulary, sizes)
+    def output(self) -> tuple[Tensor, None]:
+        """The words' embedding."""
+        return self.words.weight, None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from capreward.errors import InputError, shorten
-from trainers.captioners.words import WordVocabulary, read_words
+from capreward.errors import InputError
+from trainers.captioners.clipreward_inside import OPTIONS, VOCABULARY, options_inside, vocabulary_inside
+from trainers.captioners.words import read_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ANCHOR = "model.tgt_embed.0.lut.weight"
 GRID = (196, 2048)  # CLIP RN50 at 448 pixels: 14 x 14 cells
 SIDE = 448
-HEADS = 8  # no tensor tells it, and no published configuration has another
-_UNUSED = ("_vocab", "_opt", "model.tgt_embed.1.pe")  # read apart, ignored, and a table of sines
+HEADS = 8  # no tensor tells it; of all published configurations
+_UNUSED = (VOCABULARY, OPTIONS, "model.tgt_embed.1.pe")  # read apart, and a table of sines
 _WHOLE = {
     "att_embed.0": "bridge",
     "model.encoder.norm": "encoder_norm",
@@ -74,7 +74,7 @@ def open_clipreward(
     if "bridge.weight" not in named:
         raise InputError(f"{where} lacks att_embed.0.weight")
     width = named["bridge.weight"].shape[1]
-    words = _vocabulary(tensors, where) if vocabulary is None else read_words(Path(vocabulary))
+    words = vocabulary_inside(tensors, where) if vocabulary is None else read_words(Path(vocabulary))
     if words.size != len(tensors[ANCHOR]):
         found = f"{where if vocabulary is None else vocabulary} has {words.size - 1:,} words"
         raise InputError(f"{found}, and {where} has {len(tensors[ANCHOR]) - 1:,}; name the file it was trained with")
@@ -83,7 +83,7 @@ def open_clipreward(
         frozen = ClipTower(clip_of_source(tower, **loading), tower, side=SIDE, resize="squash")
         if frozen.shape[1] != width:
             raise InputError(f"{where} takes features {width:,} wide, and {tower} gives {frozen.shape[1]:,}; name RN50")
-    captioner = TransformerCaptioner(frozen, words, _sizes(named, longest))
+    captioner = TransformerCaptioner(frozen, words, _sizes(named, options_inside(tensors, where), longest, where))
     fill(captioner, named, where)
     return captioner.eval()
 
@@ -124,46 +124,24 @@ def _part(stack: str, theirs: str, name: str, where: str) -> str:
     return _NORMS[stack][int(norm[1])]
 
 
-def _sizes(named: Mapping[str, Tensor], longest: int | None) -> TransformerSizes:
+def _sizes(
+    named: Mapping[str, Tensor], options: Mapping[str, Any], longest: int | None, where: str
+) -> TransformerSizes:
     from trainers.captioners.transformer import TransformerSizes
 
     def layers(stack: str) -> int:
         return len({n.split(".")[1] for n in named if n.startswith(f"{stack}.")})
 
     inner = named.get("decoder.0.feed.widen.weight")
+    width = named["words.weight"].shape[1]
+    heads = options.get("num_att_heads", HEADS)
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        raise InputError(f"{where} says num_att_heads {heads!r}, which does not divide its width {width}")
     sizes = TransformerSizes(
-        width=named["words.weight"].shape[1],
-        heads=HEADS,
+        width=width,
+        heads=heads,
         inner=TransformerSizes.inner if inner is None else len(inner),
         encoder_layers=layers("encoder"),
         decoder_layers=layers("decoder"),
     )
     return sizes if longest is None else replace(sizes, longest=longest)
-
-
-def _vocabulary(tensors: Mapping[str, Tensor], where: str) -> WordVocabulary:
-    """The pickle of ``ix_to_word`` inside the checkpoint, read without running any of it."""
-    from capreward.encoders.checkpoint_pickle import RestrictedUnpickler
-
-    if "_vocab" not in tensors:
-        raise InputError(f"{where} has no vocabulary inside; name its cocotalk.json with --vocabulary")
-    reader = RestrictedUnpickler(io.BytesIO(bytes(tensors["_vocab"].numpy())), _no_storage)
-    try:
-        found = reader.load()
-    except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
-        found, reason = None, f" ({type(error).__name__})"
-    else:
-        reason = ""
-    if reader.code or reader.unknown:
-        names = shorten(list(dict.fromkeys([*reader.code, *reader.unknown])))
-        raise InputError(
-            f"the vocabulary inside {where} is a pickle that names {names}; nothing was run, and the file is not to be "
-            "trusted"
-        )
-    if not isinstance(found, dict) or not found:
-        raise InputError(f"the vocabulary inside {where} is no table of words{reason}; name its cocotalk.json")
-    return WordVocabulary.of_index(found, where)
-
-
-def _no_storage(pid: Any) -> NoReturn:
-    raise ValueError(f"a tensor {pid!r} among words")

@@ -57,6 +57,30 @@ def open_captioner(
     return _other(path, tower=tower, vocabulary=vocabulary, longest=longest, **loading)
 
 
+def holds_captioner(source: str | Path) -> bool:
+    """Whether a user names a captioner, in any layout, and not a CLIP or nothing that is here.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    from capreward.encoders.checkpoint import read_checkpoint
+    from trainers.captioners import saving
+    from trainers.captioners.layouts_clipreward import ANCHOR
+    from trainers.captioners.layouts_dico import ANCHOR as DICO
+    from trainers.captioners.layouts_dico import is_dico
+
+    path = Path(source).expanduser()
+    if str(source) == SCENES or not path.exists():
+        return str(source) == SCENES
+    if path.is_dir():
+        return saving.holds_captioner(path) or is_dico(path)
+    if path.name in (saving.WEIGHTS, saving.CONFIG) or is_dico(path):
+        return True
+    if path.suffix not in _ENDINGS:
+        return False
+    return not {ANCHOR, DICO}.isdisjoint(read_checkpoint(path, drop_unknown=True).tensors)
+
+
 def convert_captioner(source: str | Path, out: str | Path, **options: Any) -> Captioner:
     """Write the captioner that ``source`` names in capreward's own format; the folder appears whole or not at all.
 

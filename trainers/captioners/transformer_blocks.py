@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.captioners.base import Cache
-from trainers.captioners.blocks import Attention, Live
+from trainers.captioners.blocks import Attention, CrossLayer
 
 
 class StdNorm(nn.Module):
@@ -79,8 +78,8 @@ class ImageLayer(nn.Module):
         return total
 
 
-class WordLayer(nn.Module):
-    """Norm and causal attention, norm and attention to the image, norm and feed-forward, each added to its input.
+class WordLayer(CrossLayer):
+    """Pre-norm decoder layer with :class:`StdNorm`.
 
     Args:
         width: d.
@@ -90,31 +89,13 @@ class WordLayer(nn.Module):
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
-        super().__init__()
-        self.self_norm = StdNorm(width)
-        self.self_attention = Attention(width, heads, dropout)
-        self.cross_norm = StdNorm(width)
-        self.cross_attention = Attention(width, heads, dropout)
-        self.feed_norm = StdNorm(width)
+        super().__init__(width, heads, dropout, StdNorm)
         self.feed = FeedForward(width, inner, dropout)
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
-        """All needed positions at once: [M, d] to [M, d]; padding is there for the attention alone."""
-        states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
-        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
-
-    def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
-        """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
-        attention, normed = self.self_attention, self.self_norm(states)
-        attended = attention.attend(normed, *cache.extend(layer, *attention.keys_values(normed)))
-        states = states + self.dropout(attended)
-        attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
-        return self._fed(states + self.dropout(attended))
-
-    def _fed(self, states: Tensor) -> Tensor:
-        total: Tensor = states + self.dropout(self.feed(self.feed_norm(states)))
-        return total
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """See :class:`FeedForward`."""
+        fed: Tensor = self.feed(states)
+        return fed
 
 
 def sinusoids(length: int, width: int) -> Tensor:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import string
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
+from capreward.text.vocabulary import UNKNOWN, frequent_words, split_words, words_of_file, words_of_index
 
 WORDS_FILE = "vocabulary.json"
-UNKNOWN = "UNK"
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class WordVocabulary:
@@ -37,6 +34,7 @@ class WordVocabulary:
                 f"a vocabulary needs words that differ; found {len(self.words)} with {len(self._ids)} of them"
             )
         self.size = len(self.words) + 1
+        self.unknown = self._ids.get(UNKNOWN)
 
     @classmethod
     def of_index(cls, table: Mapping[Any, Any], where: str) -> WordVocabulary:
@@ -45,11 +43,7 @@ class WordVocabulary:
         Raises:
             InputError: numbers that do not run from 1 without a gap.
         """
-        numbered = {str(number): word for number, word in table.items()}
-        wanted = [str(number) for number in range(1, len(numbered) + 1)]
-        if not wanted or any(number not in numbered for number in wanted):
-            raise InputError(f"{where}: ix_to_word must number its words from 1 on without a gap")
-        return cls([str(numbered[number]) for number in wanted])
+        return cls(words_of_index(table, where))
 
     @classmethod
     def of_captions(cls, captions: Iterable[str], threshold: int = 5) -> WordVocabulary:
@@ -60,9 +54,7 @@ class WordVocabulary:
         Raises:
             InputError: no word is frequent enough.
         """
-        counts = Counter(word for caption in captions for word in split_words(caption))
-        kept = [word for word, count in counts.items() if count > threshold]
-        return cls([*kept, UNKNOWN] if len(kept) < len(counts) else kept)
+        return cls(frequent_words(map(split_words, captions), threshold))
 
     def encode(self, caption: str) -> list[int]:
         """The ids of a caption's words in lower case, punctuation deleted.
@@ -90,22 +82,10 @@ class WordVocabulary:
         return {"kind": self.kind, "file": WORDS_FILE}
 
 
-def split_words(caption: str) -> list[str]:
-    """The words of a caption as Karpathy's tokens have them: lower case, punctuation deleted."""
-    return caption.lower().translate(_PUNCTUATION).split()
-
-
 def read_words(path: Path) -> WordVocabulary:
     """Read a ``vocabulary.json`` of a captioner, or a JSON file with ``ix_to_word`` (``cocotalk.json``).
 
     Raises:
         InputError: neither.
     """
-    from capreward.encoders.folders import read_json
-
-    found = read_json(path)
-    if isinstance(found.get("words"), list):
-        return WordVocabulary(found["words"])
-    if isinstance(found.get("ix_to_word"), dict):
-        return WordVocabulary.of_index(found["ix_to_word"], str(path))
-    raise InputError(f"{path} has neither ix_to_word nor words; name CLIP-Caption-Reward's cocotalk.json")
+    return WordVocabulary(words_of_file(path))

@@ -37,11 +37,52 @@ def decoding_options(command: F) -> F:
                 "--max-length", type=click.IntRange(2), help="Tokens of a caption at most, the begin token included."
             ),
             click.option("--min-length", type=click.IntRange(0), help="No end before a caption has so many tokens."),
-            click.option("--length-penalty", type=float, help="Power of the length that a beam's score is divided by."),
+            constraint_options,
         ]
     ):
         command = option(command)
     return command
+
+
+def constraint_options(command: F) -> F:
+    """Add the options that say what captions do not say, and how their length counts."""
+    for option in reversed(
+        [
+            click.option("--length-penalty", help="Power of the length that a beam's score is divided by; or wu_0.9."),
+            click.option("--block-trigrams", is_flag=True, help="Make trigrams that a caption has said before costly."),
+            click.option("--block-repeats", is_flag=True, help="No token right after itself."),
+            click.option("--bad-endings", help="Words after which no caption ends, comma-separated: a,the,of,with."),
+            click.option("--write-unknown", is_flag=True, help="Let captions say UNK, of vocabularies that have it."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def constraints_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of :class:`trainers.decoding.Decoding` that the flags of ``constraint_options`` stand for.
+
+    Raises:
+        InputError: bad endings without a word.
+    """
+    found: dict[str, Any] = {name: True for name in ("block_trigrams", "block_repeats") if options[name]}
+    if options["write_unknown"]:
+        found["suppress_unknown"] = False
+    if options["bad_endings"] is not None:
+        words = tuple(word.strip() for word in options["bad_endings"].split(",") if word.strip())
+        if not words:
+            raise InputError("--bad-endings names no word; write them as in --bad-endings a,the,of,with")
+        found["bad_endings"] = words
+    if options["length_penalty"] is not None:
+        found["length_penalty"] = _number(options["length_penalty"])
+    return found
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def running_options(command: F) -> F:
@@ -83,8 +124,8 @@ def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -
 
     method = _method(options)
     usual = decoding_for([source], captioner, beams=options["beams"], max_length=options["max_length"])
-    names = ("temperature", "top_k", "top_p", "groups", "diversity", "min_length", "length_penalty", "candidates")
-    given = {name: options[name] for name in names if options[name] is not None}
+    names = ("temperature", "top_k", "top_p", "groups", "diversity", "min_length", "candidates")
+    given = {name: options[name] for name in names if options[name] is not None} | constraints_of(options)
     beams = usual.beams if options["beams"] else max(usual.beams, options["candidates"] or 1)
     if method == "diverse" and not options["beams"]:
         beams = -(-beams // options["groups"]) * options["groups"]

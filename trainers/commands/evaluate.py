@@ -10,7 +10,7 @@ import click
 from capreward.commands.options import F, plugin_option, plugins
 from capreward.commands.score_output import check_outputs, output_options, write_results
 from capreward.errors import InputError
-from trainers.commands.decoding_options import running_options
+from trainers.commands.decoding_options import constraint_options, constraints_of, running_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,7 @@ def held_out_options(command: F) -> F:
             click.option("--last", is_flag=True, help="The last captioner of each run, not the best."),
             click.option("--beams", type=click.IntRange(1), help="Of the search.  [default: as the first run, else 5]"),
             click.option("--max-length", type=click.IntRange(2), help="Tokens of a caption at most; likewise."),
+            constraint_options,
             click.option("--tokenizer", default="ptb-joined", show_default=True, help="See capreward ls tokenizers."),
             click.option("--skip-broken", is_flag=True, help="Leave out items whose picture cannot be read."),
             running_options,
@@ -103,6 +104,7 @@ def asked_of(sources: Sequence[Source], options: dict[str, Any]) -> Evaluation:
         tokenizer=options["tokenizer"],
         beams=options["beams"],
         max_length=options["max_length"],
+        constraints=constraints_of(options),
         resamples=options["resamples"],
         seed=options["seed"],
     )

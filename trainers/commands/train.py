@@ -38,6 +38,8 @@ def _flags(command: Any) -> Any:
             click.option("--baseline", help="Of scst: greedy, mean (of the other samples) or none."),
             click.option("--monitor", help="Rewards that are logged and not learned from, comma-separated."),
             click.option("--reward-every", type=click.IntRange(1), help="Steps between the monitors' values."),
+            click.option("--judge", help="An evaluator that watches the reward; of scenes its held-out judge."),
+            click.option("--diagnostics/--no-diagnostics", default=None, help="Watch whether the reward is gamed."),
             click.option("--metrics", help="Of the evaluations; default: cider and the reward."),
             click.option("--eval-every", type=click.IntRange(1), help="Steps between evaluations."),
             click.option("--best", help="Metric that chooses the best captioner; default: the first, or the reward."),

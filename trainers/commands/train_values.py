@@ -33,6 +33,8 @@ FLAGS = {
     "baseline": "optimizer.baseline",
     "monitor": "reward.monitors",
     "reward_every": "reward.every",
+    "judge": "diagnostics.judge",
+    "diagnostics": "diagnostics.enabled",
     "metrics": "evaluation.metrics",
     "eval_every": "evaluation.every",
     "best": "evaluation.best",
@@ -48,10 +50,15 @@ FLAGS = {
 }
 
 
-def flag_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the given flags stand for."""
+def flag_values(options: Mapping[str, Any], flags: Mapping[str, str] = FLAGS) -> dict[str, Any]:
+    """The settings that the given flags stand for.
+
+    Args:
+        options: of the command.
+        flags: from an option's name to that of its setting.
+    """
     found: dict[str, Any] = {}
-    for flag, name in FLAGS.items():
+    for flag, name in flags.items():
         value = options.get(flag)
         if value is None or value == ():
             continue
@@ -69,18 +76,33 @@ def values_of(
     Raises:
         InputError: an unknown recipe, an unreadable file, or a malformed setting.
     """
-    given = merged(merged(read_yaml(config) if config is not None else {}, flags), settings(sets))
+    given = given_values(flags, config, sets)
     notes: list[str] = []
     if recipe is not None:
         base = read_recipe(recipe)
     else:
         base, notes = _scenes(given)
-    values = _lengths(base, given)
-    named = values.get("data", {})
-    if isinstance(named, Mapping) and not str(named.get("train", "scenes")).startswith("scenes") and "val" not in named:
-        values = merged(values, {"data": {"val": None}})
+    values, unevaluated = without_val(with_lengths(base, given))
+    if unevaluated:
         notes.append("no held-out items are named (--val): nothing is evaluated, and the last captioner is the result")
     return values, notes
+
+
+def given_values(flags: dict[str, Any], config: Path | None, sets: Sequence[str]) -> dict[str, Any]:
+    """What was asked for beside a recipe: the file, flags over it, ``--set`` over both.
+
+    Raises:
+        InputError: an unreadable file, or a malformed setting.
+    """
+    return merged(merged(read_yaml(config) if config is not None else {}, flags), settings(sets))
+
+
+def without_val(values: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """No held-out scenes where other data are learned from and none held out are named; and whether it is so."""
+    named = values.get("data", {})
+    if isinstance(named, Mapping) and not str(named.get("train", "scenes")).startswith("scenes") and "val" not in named:
+        return merged(values, {"data": {"val": None}}), True
+    return values, False
 
 
 def _scenes(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -95,7 +117,7 @@ def _scenes(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return read_recipe(recipe), [f"no data is named: training on the embedded scenes world with the recipe {recipe}"]
 
 
-def _lengths(base: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def with_lengths(base: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Both together, where steps given in place of a recipe's epochs (or the reverse) win.
 
     Raises:

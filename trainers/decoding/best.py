@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainers.decoding.constraints import Edits, edited
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,7 +25,7 @@ def chunks(rows: int, width: int, device: torch.device) -> Iterator[slice]:
 
 
 def likeliest(
-    logits: Tensor, running: Tensor, count: int, forbidden: Sequence[int] = ()
+    logits: Tensor, running: Tensor, count: int, forbidden: Sequence[int] = (), edits: Edits | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The continuations of each search whose log-probability is greatest together with that of what they continue.
 
@@ -34,15 +36,19 @@ def likeliest(
         running: float32 [S, R], of what the beams have written.
         count: how many of each search; less than all that are allowed.
         forbidden: token ids.
+        edits: tokens and amounts [S * R, M] that are added to log-probabilities.
 
     Returns:
         Best first (of equal ones the first beam, then the first token), each [S, count]: log-probabilities of the
-        tokens alone in float32, the beams and the tokens in int64.
+        tokens alone in float32, edits included, the beams and the tokens in int64.
     """
     table = logits.view(*running.shape, -1)
     found = []
     for part in chunks(len(running), table[0].numel(), logits.device):
         logprobs = torch.log_softmax(table[part], -1, dtype=torch.float32)
+        if edits is not None:
+            each = slice(part.start * running.shape[1], part.stop * running.shape[1])
+            logprobs = edited(logprobs.flatten(0, 1), edits, each).view(logprobs.shape)
         for token in forbidden:
             logprobs[:, :, token] = -torch.inf
         found.append(_likeliest(logprobs, running[part], count))
@@ -85,20 +91,23 @@ def _places_by_blocks(logprobs: Tensor, running: Tensor, count: int, block: int)
     return torch.cat([places, tails.flatten().expand(searches, -1)], 1)
 
 
-def greatest(logits: Tensor, forbidden: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+def greatest(logits: Tensor, forbidden: Sequence[int] = (), edits: Edits | None = None) -> tuple[Tensor, Tensor]:
     """The likeliest token of each row, the first one where several are.
 
     Args:
         logits: [N, V], in any precision; left as they are.
         forbidden: token ids that are not taken.
+        edits: tokens and amounts [N, M] that are added to logits before the choice.
 
     Returns:
-        Log-probabilities float32 [N] and tokens int64 [N].
+        Log-probabilities float32 [N], without edits, and tokens int64 [N].
     """
     values, tokens = [], []
     for rows in chunks(len(logits), logits.shape[1], logits.device):
         table = logits[rows].float()
         logprobs = torch.log_softmax(table, -1)
+        if edits is not None:
+            table = edited(table, edits, rows)
         if forbidden:
             table = table.clone()
             for token in forbidden:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainers.decoding.best import BLOCK, WIDE, chunks, in_blocks
+from trainers.decoding.constraints import Edits, edited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 NUCLEUS = 512  # tokens among which the nucleus is looked for before all are sorted
 
 
-def draw(logits: Tensor, uniforms: Tensor, settings: Decoding, forbidden: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+def draw(
+    logits: Tensor,
+    uniforms: Tensor,
+    settings: Decoding,
+    forbidden: Sequence[int] = (),
+    edits: Edits | None = None,
+) -> tuple[Tensor, Tensor]:
     """Draw tokens of each row, by inverting its distribution function.
 
     The order is that of transformers: temperature, then ``top_k``, then ``top_p`` of what is left.
@@ -28,18 +35,21 @@ def draw(logits: Tensor, uniforms: Tensor, settings: Decoding, forbidden: Sequen
         uniforms: float64 [N, M] in [0, 1), one for each draw.
         settings: ``temperature``, ``top_k`` and ``top_p``.
         forbidden: token ids that are never drawn.
+        edits: tokens and amounts [N, M] that are added to logits before all else.
 
     Returns:
         Log-probabilities float32 [N, M], the model's own, and tokens int64 [N, M].
     """
     values, tokens = [], []
     for rows in chunks(len(logits), logits.shape[1], logits.device):
-        table = logits[rows].float()
+        table = own_table = logits[rows].float()
+        if edits is not None:
+            table = edited(table, edits, rows)
         weights = torch.softmax(table / settings.temperature if settings.temperature != 1 else table, -1)
         for token in forbidden:
             weights[:, token] = 0
         found = _draw(weights, uniforms[rows], settings, weights.shape[1] - len(forbidden))
-        own = weights if settings.temperature == 1 else torch.softmax(table, -1)
+        own = weights if settings.temperature == 1 and edits is None else torch.softmax(own_table, -1)
         values.append(own.gather(1, found).log_())
         tokens.append(found)
     return torch.cat(values), torch.cat(tokens)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from capreward.errors import InputError
+from trainers.decoding.constraints import Constraints, unknown_token
 from trainers.decoding.rows import grow
 from trainers.decoding.search import search
 from trainers.decoding.settings import Decoded, Decoding
@@ -39,9 +40,10 @@ def decode(
     forbidden = _forbidden(captioner, settings)
     if not len(memory):
         return _nothing(captioner, memory, settings)
+    constraints = Constraints.of(captioner.vocabulary, settings, memory.states.device)
     if settings.method in ("greedy", "sample"):
-        return grow(captioner, memory, settings, forbidden, generator)
-    return search(captioner, memory, settings, forbidden)
+        return grow(captioner, memory, settings, forbidden, generator, constraints)
+    return search(captioner, memory, settings, forbidden, constraints)
 
 
 def greedy(captioner: Captioner, memory: Memory, **settings: Any) -> Decoded:
@@ -120,4 +122,6 @@ def _forbidden(captioner: Captioner, settings: Decoding) -> list[list[int]]:
             f"decoding: max_length is {settings.max_length}, and this captioner has {captioner.longest} places"
         )
     never = sorted({words.bos, words.pad} - {words.eos}) if settings.suppress else []
+    unknown = unknown_token(words) if settings.suppress_unknown else None
+    never = never if unknown is None else [*never, unknown]
     return [[*never, words.eos] if at < settings.min_length else never for at in range(settings.max_length)]

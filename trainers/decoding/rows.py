@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainers.captioners.base import Captioner, Memory
+    from trainers.decoding.constraints import Constraints
 
 
 class Rows:
@@ -75,6 +76,7 @@ def grow(
     settings: Decoding,
     forbidden: list[list[int]],
     generator: torch.Generator | None,
+    constraints: Constraints | None = None,
 ) -> Decoded:
     """Greedy captions or samples of the model.
 
@@ -84,6 +86,7 @@ def grow(
         settings: of the method ``greedy`` or ``sample``.
         forbidden: per place, tokens that are not written there.
         generator: of samples; torch's own by default.
+        constraints: what depends on the words so far.
 
     Returns:
         [B, K].
@@ -95,11 +98,12 @@ def grow(
     fed = rows.tokens[::count, 0]
     for at in range(1, settings.max_length):
         logits = captioner.step(cache, fed)
+        edits = None if constraints is None or at == 1 else constraints(rows.tokens[rows.live.flatten(), :at])
         if uniforms is None:
-            values, tokens = greatest(logits, forbidden[at])
+            values, tokens = greatest(logits, forbidden[at], edits)
         else:
             wanted = uniforms[at, rows.live.flatten()].view(len(logits), -1)
-            values, tokens = (found.flatten() for found in draw(logits, wanted, settings, forbidden[at]))
+            values, tokens = (found.flatten() for found in draw(logits, wanted, settings, forbidden[at], edits))
         fed = rows.add(at, values, tokens)
         if at == settings.max_length - 1:
             break

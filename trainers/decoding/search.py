@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from capreward.errors import InputError
 from trainers.decoding.best import likeliest
+from trainers.decoding.constraints import trigram_costs
 from trainers.decoding.hypotheses import Hypotheses
 from trainers.decoding.settings import Decoded, Decoding
 from trainers.decoding.syncing import fill_holes, worth_dropping, worth_looking
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainers.captioners.base import Captioner, Memory
+    from trainers.decoding.constraints import Constraints
 
 
 class Beams:
@@ -89,7 +92,7 @@ class Beams:
         """Move captions that end here to the finished ones, and see which searches are done."""
         settings, width = self.settings, self.width
         last = at == settings.max_length - 1
-        norm = at**settings.length_penalty
+        norm = settings.norm(at)
         cut = last and settings.rules == "transformers"  # its last step ends whatever is among the best k
         open_ = ~self.done[:, group].unsqueeze(1)
         new = open_ & (ends[:, :width] | cut)
@@ -109,7 +112,7 @@ class Beams:
             self._add_unfinished(at, group, scores, sums, tokens, going)
 
     def _add_unfinished(self, at: int, group: int, scores: Tensor, sums: Tensor, tokens: Tensor, going: Tensor) -> None:
-        norm = (at + 1) ** self.settings.length_penalty
+        norm = self.settings.norm(at + 1)
         done = self.done[:, group].unsqueeze(1)
         self.finished.add(
             group,
@@ -132,7 +135,13 @@ def rows_of(order: Tensor, tokens: Tensor) -> Tensor:
     return order.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
 
 
-def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: list[list[int]]) -> Decoded:
+def search(
+    captioner: Captioner,
+    memory: Memory,
+    settings: Decoding,
+    forbidden: list[list[int]],
+    constraints: Constraints | None = None,
+) -> Decoded:
     """Captions by beam search.
 
     Args:
@@ -140,6 +149,7 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
         memory: of B images.
         settings: of the method ``beam`` or ``diverse``.
         forbidden: per place, tokens that are not written there.
+        constraints: what depends on the words so far.
 
     Returns:
         [B, K], best first.
@@ -147,7 +157,7 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
     Raises:
         InputError: more beams than the vocabulary can fill.
     """
-    choices = _choices(captioner, settings, forbidden)
+    choices = _choices(captioner, settings, forbidden, 0 if constraints is None else constraints.most_banned)
     cache = captioner.start(memory, settings.max_length)
     device = memory.states.device
     beams = Beams(len(memory), settings, captioner, device)
@@ -159,7 +169,8 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
     for at in range(1, settings.max_length):
         logits = captioner.step(cache, fed)
         running = beams.running[:, 0] if at == 1 else beams.running.flatten(0, 1)  # at first, groups share one beam
-        found = likeliest(logits, running, choices[at > 1], forbidden[at])
+        edits = None if constraints is None or at == 1 else constraints(beams.tokens.flatten(0, 2)[:, :at])
+        found = likeliest(logits, running, choices[at > 1], forbidden[at], edits)
         parents = beams.advance(at, *(part.view(len(live), -1, part.shape[1]).expand(-1, groups, -1) for part in found))
         if at == settings.max_length - 1:
             break
@@ -180,10 +191,11 @@ def search(captioner: Captioner, memory: Memory, settings: Decoding, forbidden: 
         rows_before = groups * width
         fed = beams.tokens[..., at].flatten()
     results.put(live, beams.finished, torch.arange(len(live), device=device))
-    return _best(results, settings)
+    best = _best(results, settings)
+    return best if constraints is None or not constraints.trigrams else _without_costs(best, settings)
 
 
-def _choices(captioner: Captioner, settings: Decoding, forbidden: list[list[int]]) -> tuple[int, int]:
+def _choices(captioner: Captioner, settings: Decoding, forbidden: list[list[int]], banned: int) -> tuple[int, int]:
     """Continuations of each search that may matter, at the first step and later.
 
     Twice the beams of a group, for each of them may end, and those that earlier groups may spoil: a token of theirs
@@ -191,7 +203,7 @@ def _choices(captioner: Captioner, settings: Decoding, forbidden: list[list[int]
     """
     width = settings.beams // settings.groups
     first = 2 * width + settings.beams - width
-    most = captioner.vocabulary.size - max(len(tokens) for tokens in forbidden)
+    most = captioner.vocabulary.size - max(len(tokens) for tokens in forbidden) - banned
     if first > most:
         raise InputError(f"{settings.beams} beams need {first} tokens to choose from, and the captioner has {most}")
     return first, 2 * width + (settings.beams - width) * width
@@ -215,3 +227,12 @@ def _best(results: Hypotheses, settings: Decoding) -> Decoded:
     return Decoded(
         tokens[:, :, :width], lengths, own[:, : settings.per_image], results.ended.flatten(1).gather(1, order)
     )
+
+
+def _without_costs(found: Decoded, settings: Decoding) -> Decoded:
+    """The scores as the model has them: what repeated trigrams cost counts in the search and in the order alone."""
+    longest = settings.max_length + 1
+    norms = torch.tensor([settings.norm(length) for length in range(1, longest + 1)], device=found.scores.device)
+    more = (~found.finished).long() if settings.rules == "dico" else 0  # see ``Beams._add_unfinished``
+    costs = trigram_costs(found.tokens, found.lengths) / norms[found.lengths - 1 + more]
+    return replace(found, scores=found.scores + costs)

@@ -44,7 +44,9 @@ class Decoding:
         candidates: K, captions returned per image: at most ``beams`` where there are beams; 1 by default.
         max_length: tokens of a caption at most, the begin token included.
         min_length: no end token before a caption has so many, the begin token included.
-        length_penalty: power of the length that a beam's score is divided by.
+        length_penalty: power of the length that a beam's score is divided by; or, as CLIP-Caption-Reward spells them,
+            ``wu_A``, divided by ``(5 + length) ** A / 6 ** A`` (Wu et al. 2016), or ``avg_A``, by the length whatever
+            ``A``.
         temperature: of sampling.
         top_k: sample among so many of the likeliest tokens; 0 for all.
         top_p: sample among the likeliest tokens that have this probability together.
@@ -54,6 +56,14 @@ class Decoding:
             ``max_length`` by that length; ``transformers`` (5) does not count the begin token there, and cuts only the
             best ``beams`` continuations.
         suppress: never write begin or padding tokens.
+        suppress_unknown: never write the token for unknown words, of vocabularies that have one. The original forbids
+            it in beam search alone, and so its samples may say ``UNK``.
+        block_trigrams: a trigram that the caption has said before costs 2 * 0.693 for each time it has.
+        block_repeats: no token right after itself (the original's ``decoding_constraint``).
+        bad_endings: words after which a caption does not end, such as ``a`` or ``with`` (``remove_bad_endings``).
+
+    What these forbid or make costly counts in the search and not in the scores that are returned. They go with every
+    method.
 
     Raises:
         InputError: which setting cannot be.
@@ -64,7 +74,7 @@ class Decoding:
     candidates: int | None = None
     max_length: int = 30
     min_length: int = 0
-    length_penalty: float = 1.0
+    length_penalty: float | str = 1.0
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -72,9 +82,16 @@ class Decoding:
     diversity: float = 0.5
     rules: str = "dico"
     suppress: bool = True
+    suppress_unknown: bool = True
+    block_trigrams: bool = False
+    block_repeats: bool = False
+    bad_endings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.bad_endings, list):  # as JSON has it
+            object.__setattr__(self, "bad_endings", tuple(self.bad_endings))
         self._check_kinds()
+        self._check_rules()
         self._check_values()
         self._check_beams()
 
@@ -105,15 +122,29 @@ class Decoding:
             value = getattr(self, name)
             if type(value) is not int and not (name == "candidates" and value is None):
                 raise InputError(f"decoding: {name} is {value!r}; it must be a whole number")
-        for name in ("length_penalty", "temperature", "top_p", "diversity"):
+        for name in ("temperature", "top_p", "diversity"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise InputError(f"decoding: {name} is {value!r}; it must be a number")
-        if type(self.suppress) is not bool:
-            raise InputError(f"decoding: suppress is {self.suppress!r}; it must be true or false")
         for name, known in (("method", METHODS), ("rules", RULES)):
             if getattr(self, name) not in known:
                 raise InputError(f"decoding: {name} is {getattr(self, name)!r}; known are {', '.join(known)}")
+
+    def _check_rules(self) -> None:
+        for name in ("suppress", "suppress_unknown", "block_trigrams", "block_repeats"):
+            if type(getattr(self, name)) is not bool:
+                raise InputError(f"decoding: {name} is {getattr(self, name)!r}; it must be true or false")
+        words = self.bad_endings
+        if not isinstance(words, tuple) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise InputError(f"decoding: bad_endings is {words!r}; it must be a list of words")
+        _norm_of(self.length_penalty)
+
+    def norm(self, length: int) -> float:
+        """What the score of a beam of so many scored tokens is divided by."""
+        kind, power = _norm_of(self.length_penalty)
+        if kind == "wu":
+            return float((5 + length) ** power / 6**power)
+        return float(length**power)
 
     def _check_values(self) -> None:
         wanted = (
@@ -142,3 +173,22 @@ class Decoding:
             raise InputError(f"decoding: {self.beams} beams cannot be shared evenly among {self.groups} groups")
         if self.method != "diverse" and self.groups != 1:
             raise InputError(f"decoding: the method {self.method} has no groups; take the method diverse")
+
+
+def _norm_of(penalty: float | str) -> tuple[str, float]:
+    """``wu`` or ``power``, and the power.
+
+    Raises:
+        InputError: neither a number nor ``wu_A`` or ``avg_A``.
+    """
+    if type(penalty) in (int, float) and math.isfinite(penalty):  # type: ignore[arg-type]
+        return "power", float(penalty)
+    kind, mark, text = str(penalty).partition("_")
+    try:
+        power = float(text)
+    except ValueError:
+        power = math.nan
+    if type(penalty) is not str or kind not in ("wu", "avg") or not mark or not math.isfinite(power):
+        told = "it must be a number, wu_A or avg_A, as in wu_0.9"
+        raise InputError(f"decoding: length_penalty is {penalty!r}; {told}")
+    return ("wu", power) if kind == "wu" else ("power", 1.0)

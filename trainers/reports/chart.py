@@ -27,6 +27,7 @@ class Curve:
         xs: ascending, [N].
         ys: [N].
         marked: show each point, as of evaluations, which are few and far between.
+        dashed: draw it as the second quantity of a run.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Curve:
     xs: tuple[float, ...]
     ys: tuple[float, ...]
     marked: bool = False
+    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ def _grid(x: Axis, y: Axis, x_label: str) -> str:
 def _line(curve: Curve, x: Axis, y: Axis) -> str:
     points = [(x(a), y(b)) for a, b in zip(curve.xs, curve.ys, strict=True)]
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    parts = [f'<polyline class="curve {colour(curve.number)}" points="{path}"/>'] if len(points) > 1 else []
+    dashed = " second" if curve.dashed else ""
+    parts = [f'<polyline class="curve {colour(curve.number)}{dashed}" points="{path}"/>'] if len(points) > 1 else []
     if len(points) == 1 or (curve.marked and len(points) <= FEW):
         parts += [
             f'<circle class="point {colour(curve.number)}" cx="{a:.1f}" cy="{b:.1f}" r="2.6"/>' for a, b in points

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 300  # of a line; more are averaged in groups
 NOT_METRICS = frozenset({"step", "kind"})
-WORDS = {"unfinished": "captions without an end"}
+WORDS = {
+    "unfinished": "captions without an end",
+    "novel": "captions that no training caption equals",
+    "novel_phrases": "four-word phrases that no training caption has",
+}
+
+PARTING = ("reward", "judge", "reward_spread", "judge_spread")
 
 Row = dict[str, Any]
 
@@ -46,6 +52,7 @@ def panels_of(sources: Sequence[Source]) -> list[Panel]:
     runs = [(number, source, _rows(source)) for number, source in enumerate(sources) if not _is_start(source, sources)]
     runs = [run for run in runs if run[2]]
     found = _grouped(runs, "reward", _reward, "Reward: {}", "of the training candidates, mean")
+    found.append(_parting(runs))
     names = dict.fromkeys(n for _, _, rows in runs for row in _kind(rows, "eval") for n in row if n not in NOT_METRICS)
     for name in names:
         title = f"Held out: {WORDS.get(name) or label(name)}"
@@ -54,6 +61,9 @@ def panels_of(sources: Sequence[Source]) -> list[Panel]:
         _panel(runs, "train", "kl", "KL from the start", "nats per caption, from the captioner before the first step"),
         _panel(runs, "train", "length", "Length", "tokens per training candidate"),
         _panel(runs, "train", "repetition", "Repetition ↓", "share of repeated n-grams in training candidates"),
+        _panel(runs, "train", "unfinished", "Captions without an end ↓", "share of training candidates"),
+        _panel(runs, "train", "grammar", "Grammar", "probability that a training candidate is grammatical, mean"),
+        _panel(runs, "train", "novel_phrases", "New phrases", f"share of {WORDS['novel_phrases']}, in candidates"),
     ]
     found += _grouped(runs, "loss", _optimizer, "Loss of {}", "comparable within one optimizer alone")
     return [panel for panel in found if any(y != 0 for curve in panel.curves for y in curve.ys)]
@@ -103,6 +113,29 @@ def _kind(rows: Sequence[Row], kind: str) -> list[Row]:
 def _panel(runs: Sequence[tuple[int, Source, list[Row]]], kind: str, name: str, title: str, told: str) -> Panel:
     curves = [_curve(number, source, rows, kind, name) for number, source, rows in runs]
     return Panel(title, told, tuple(curve for curve in curves if curve is not None))
+
+
+def _parting(runs: Sequence[tuple[int, Source, list[Row]]]) -> Panel:
+    """Reward and held-out judge of each run on one axis, where it logged both: from the start on, in its spreads."""
+    curves = []
+    for number, source, rows in runs:
+        known = [r for r in _kind(rows, "train") if all(r.get(n) is not None for n in PARTING)]
+        if not known or not all(known[0][f"{name}_spread"] > 0 for name in ("reward", "judge")):
+            continue
+        for name in ("reward", "judge"):
+            start, spread = known[0][name], known[0][f"{name}_spread"]
+            moved = [{**row, name: (row[name] - start) / spread} for row in known]
+            curve = _curve(number, source, moved, "train", name)
+            if curve is not None:
+                curves.append(replace(curve, dashed=name == "judge"))
+    told = "since the first row, in standard deviations among its captions; dotted: the judge"
+    return Panel("Reward and held-out judge", told, tuple(curves))
+
+
+def warnings_in(sources: Sequence[Source]) -> list[tuple[int, Source, list[Row]]]:
+    """The warnings of each run that has any, with the run's number."""
+    found = [(number, source, _kind(_rows(source), "warning")) for number, source in enumerate(sources)]
+    return [each for each in found if each[2]]
 
 
 def _grouped(

@@ -13,7 +13,7 @@ from capreward._version import __version__
 from capreward.reports.gallery_page import POLICY
 from capreward.reports.results import Results
 from trainers.reports.chart import colour, line_chart
-from trainers.reports.curves import Panel
+from trainers.reports.curves import Panel, warnings_in
 from trainers.reports.headline import headline
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Report:
 
     def html(self) -> str:
         """The whole document."""
-        links = [("curves", "Curves")] if self.panels else []
+        links = [("warnings", "Warnings")] if warnings_in(self.sources) else []
+        links += [("curves", "Curves")] if self.panels else []
         links += [*self.links, ("settings", "Settings")]
         nav = "".join(f'<a href="#{name}">{escape(heading)}</a>' for name, heading in links)
         return "\n".join(
@@ -60,6 +61,7 @@ class Report:
                 "" if self.results is None else headline(self.results),
                 f'<nav aria-label="Sections">{nav}</nav>\n</header>',
                 "<main>",
+                self._warnings(),
                 self._curves(),
                 self.cards,
                 self._settings(),
@@ -82,6 +84,22 @@ class Report:
     def _said(self) -> str:
         lines = "\n".join(f"<p>{escape(sentence)}</p>" for sentence in self.said)
         return f'<div class="said">\n{lines}\n</div>' if lines else ""
+
+    def _warnings(self) -> str:
+        found = warnings_in(self.sources)
+        if not found:
+            return ""
+        items = "\n".join(
+            f'<li class="{colour(number)}">{escape(source.name)}, step {row["step"]:,}: '
+            f"<code>{escape(str(row['name']))}</code> {escape(str(row['told']))}</li>"
+            for number, source, rows in found
+            for row in rows
+        )
+        return (
+            '<section id="warnings" aria-labelledby="warnings-heading">\n<h2 id="warnings-heading">Warnings</h2>\n'
+            '<p class="why">Signs that a reward was gamed rather than earned, each told once in a run.</p>\n'
+            f'<ul class="warnings">\n{items}\n</ul>\n</section>'
+        )
 
     def _curves(self) -> str:
         if not self.panels:

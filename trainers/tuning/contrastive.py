@@ -27,6 +27,34 @@ def info_nce(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 
+def joint_info_nce(image: Tensor, text: Tensor, wrong: Tensor, scale: Tensor) -> Tensor:
+    """InfoNCE with wrong captions as further columns of the image-to-text softmax (clipreward.md 6.3).
+
+    Args:
+        image: [B, D], L2-normalised, as are the others.
+        text: [B, D]; row i belongs to image i.
+        wrong: [M, D] captions of no image.
+        scale: the inverse temperature, a scalar.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    logits = scale * image @ torch.cat([text, wrong]).T
+    own = torch.arange(len(image), device=image.device)
+    return (cross_entropy(logits, own) + cross_entropy(logits[:, : len(text)].T, own)) / 2
+
+
+def retrieval(image: Tensor, text: Tensor) -> dict[str, float]:
+    """The share of texts whose image is among the first k, and the other way round, for k of 1, 5 and 10.
+
+    Args:
+        image: [N, D], L2-normalised.
+        text: [N, D], L2-normalised; row i belongs to image i.
+    """
+    both = {"text_to_image": retrieval_ranks(text, image), "image_to_text": retrieval_ranks(image, text)}
+    return {f"{way}_r{k}": (ranks < k).double().mean().item() for way, ranks in both.items() for k in (1, 5, 10)}
+
+
 def positive_augmented(
     image: Tensor,
     text: Tensor,

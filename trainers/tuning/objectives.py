@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers import kinds
 
 if TYPE_CHECKING:
     import random
 
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
 
+RECIPES = "trainers.tuning.recipes"
 OBJECTIVES = {
     "grammar": ("trainers.tuning.grammar:Grammar", "tell captions from corrupted ones (Cho et al. 2022)"),
     "pac": ("trainers.tuning.augmented:PositiveAugmented", "pairs and generated pairs (PAC-S, PAC-S++)"),
@@ -37,18 +42,40 @@ class Pairs:
 class Objective:
     """What is learned, and by which parameters.
 
-    ``prepare`` is called once, before the optimizer is made: it adds modules (a head, LoRA factors) to the model and
-    says by ``requires_grad`` what is trained. ``texts`` is all that is drawn by lot. ``loss`` is pure tensors.
+    ``study`` comes first, with the training captions. ``prepare`` is called once, before the optimizer is made: it adds
+    modules (a head, LoRA factors) to the model and says by ``requires_grad`` what is trained. ``texts`` is all that is
+    drawn by lot. ``loss`` is pure tensors. The constructor's arguments are its options and have attributes of the same
+    names.
 
     Attributes:
         name: in the registry.
         needs_images: whether it learns nothing without images.
         wants_more: whether it takes ``more_images`` and ``more_captions``.
+        layout: of the folder that is written, see :class:`capreward.encoders.spec.EncoderSpec`.
+        prefixes: the weight of ``prefix_loss``; 0 for none.
     """
 
     name: ClassVar[str] = ""
     needs_images: ClassVar[bool] = True
     wants_more: ClassVar[bool] = False
+    layout: ClassVar[str] = "open_clip"
+    prefixes: float = 0.0
+
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments as they are now."""
+        return kinds.options_of(self)
+
+    @property
+    def learns_from_texts(self) -> bool:
+        """Whether there is something to learn from texts alone, as it is asked for."""
+        return not self.needs_images
+
+    def usable(self, caption: str) -> bool:
+        """Whether a caption can be learned from; others are left out and counted."""
+        return bool(caption.strip())
+
+    def study(self, captions: Iterable[str]) -> None:
+        """Learn from all usable training captions what is needed before the first step: a vocabulary."""
 
     def prepare(self, model: nn.Module) -> nn.ModuleDict:
         """Freeze what stays, add what is new.
@@ -97,6 +124,18 @@ class Objective:
         """
         raise NotImplementedError
 
+    def prefix_labels(self, tokens: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+        """A class for each token of each text of ``texts``: what the text until there is an example of.
+
+        Args:
+            tokens: of the texts, without prompt and end.
+        """
+        raise NotImplementedError
+
+    def prefix_loss(self, states: Tensor, labels: Tensor, extra: nn.ModuleDict) -> Tensor:
+        """The mean loss of prefixes, by their states [T, d] and labels [T], a scalar."""
+        raise NotImplementedError
+
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
         """Figures of held-out texts beside the loss and the retrieval that the loop measures for every objective.
 
@@ -110,3 +149,20 @@ class Objective:
     def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
         """The state dict of the tuned model with the architecture's own names, LoRA factors folded in."""
         raise NotImplementedError
+
+
+def make_objective(name: str, options: Mapping[str, Any] | None = None) -> Objective:
+    """An objective with options; what is not given has its published value.
+
+    Raises:
+        InputError: an unknown name or option, or a value out of range.
+    """
+    made: Objective = kinds.make("objective", name, OBJECTIVES, options)
+    return made
+
+
+def freeze_image_side(model: nn.Module) -> None:
+    """Leave to be trained what makes text features: no image tower, caption decoder or bias of a sigmoid loss."""
+    for name, parameter in model.named_parameters():
+        if name.startswith(("visual.", "text_decoder.")) or name == "logit_bias":
+            parameter.requires_grad = False

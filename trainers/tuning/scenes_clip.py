@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainers.tuning.bpe import learn_merges, write_merges
-from trainers.tuning.contrastive import info_nce, positive_augmented, retrieval_ranks
+from trainers.tuning.contrastive import info_nce, positive_augmented, retrieval
+from trainers.tuning.fresh import VOCABULARY, fresh_config, fresh_model, save_folder
 from trainers.tuning.scenes_data import Batch, SceneBatches, held_out
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def main(name: str, steps: int | None, out: Path, threads: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if plan.augmented:
         config, model, tokenizer = _load(out / "clip")
-        (folder / "bpe.txt.gz").write_bytes((out / "clip" / "bpe.txt.gz").read_bytes())
+        (folder / VOCABULARY).write_bytes((out / "clip" / VOCABULARY).read_bytes())
         _train_only_projections(model)
     else:
         config, model, tokenizer = _fresh(plan, folder)
     began = time.perf_counter()
     curve = train(model, tokenizer, plan)
     seconds = time.perf_counter() - began
-    save(model, config, folder)
+    save_folder(model, config, folder)
     _, kept, _ = _load(folder)  # what ships is rounded to float16: measure that
     test = {split: evaluate(kept, tokenizer, held_out(split, 1000)) for split in ("val", "test")}
     size = sum(p.stat().st_size for p in folder.iterdir())
@@ -152,23 +152,7 @@ def evaluate(model: nn.Module, tokenizer: Any, data: Batch) -> dict[str, float]:
         image = torch.cat([_image(model, part) for part in data.pixels.split(250)])  # type: ignore[no-untyped-call]
         lines = [data.captions[at : at + 250] for at in range(0, len(data.captions), 250)]
         text = torch.cat([_text(model, tokenizer, part) for part in lines])
-    found = {}
-    for name, ranks in (
-        ("text_to_image", retrieval_ranks(text, image)),
-        ("image_to_text", retrieval_ranks(image, text)),
-    ):
-        for k in (1, 5, 10):
-            found[f"{name}_r{k}"] = round((ranks < k).float().mean().item(), 4)
-    return found
-
-
-def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
-    """Write weights (float16) and configuration as open_clip's ``local-dir:`` reads them."""
-    from safetensors.torch import save_file
-
-    state = {k: v.detach().half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return {name: round(share, 4) for name, share in retrieval(image, text).items()}
 
 
 def _loss(model: nn.Module, tokenizer: Any, batches: SceneBatches, plan: Plan) -> Tensor:
@@ -204,25 +188,16 @@ def _fresh(plan: Plan, folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
     from capreward.data.scenes import scene
 
     texts = [PROMPT + caption for index in range(8000) for caption in scene("train", index).captions]
-    vocabulary = write_merges(folder / "bpe.txt.gz", learn_merges(texts))
-    text = {**plan.text, "vocab_size": vocabulary, "tokenizer_kwargs": {"bpe_path": "bpe.txt.gz"}}
-    model_cfg = {"embed_dim": EMBED, "vision_cfg": plan.vision, "text_cfg": text}
-    half = [0.5, 0.5, 0.5]
-    shape = {"size": [SIZE, SIZE], "mode": "RGB", "interpolation": "bicubic", "resize_mode": "shortest"}
-    config = {"model_cfg": model_cfg, "preprocess_cfg": {"mean": half, "std": half, **shape}}
-    return (
-        config,
-        _model(model_cfg),
-        _tokenizer(folder),
-    )
+    config = fresh_config(folder, texts, embed=EMBED, vision=plan.vision, text=plan.text)
+    return config, fresh_model(config), _tokenizer(folder)
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
-    """What ``save`` wrote, in float32."""
+    """What was saved, in float32."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "open_clip_config.json").read_text())
-    model = _model(config["model_cfg"])
+    model = fresh_model(config)
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
     return config, model, _tokenizer(folder)
 
@@ -230,16 +205,7 @@ def _load(folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
 def _tokenizer(folder: Path) -> Any:
     from capreward.encoders.backend import import_open_clip
 
-    return import_open_clip().SimpleTokenizer(str(folder / "bpe.txt.gz"), context_length=CONTEXT)
-
-
-def _model(model_cfg: dict[str, Any]) -> nn.Module:
-    from copy import deepcopy
-
-    from capreward.encoders.backend import import_open_clip
-
-    model: nn.Module = import_open_clip().CLIP(**deepcopy(model_cfg))
-    return model
+    return import_open_clip().SimpleTokenizer(str(folder / VOCABULARY), context_length=CONTEXT)
 
 
 def _train_only_projections(model: nn.Module) -> None:

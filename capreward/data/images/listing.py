@@ -11,6 +11,7 @@ from typing import Any
 
 from capreward.errors import InputError
 
+_LIST = '{"images": [{"id": 42, "file_path": "val2014/42.jpg"}]}'
 SCENES = 1000  # pictures of the scenes world, which never ends, where no number is given
 
 
@@ -21,7 +22,9 @@ def list_pictures(source: str | Path, count: int | None = None) -> tuple[list[st
         source: a folder: keys are file names without ending, with their folders inside it (``train/42``), and with the
             ending where two files differ in it alone; a tar file or brace pattern: keys are the shards' own; or
             ``scenes``, ``scenes:SPLIT``, ``scenes:SPLIT:SEED`` (split ``test`` by default): keys such as
-            ``scenes-test-000123``.
+            ``scenes-test-000123``; or a JSON file ``{"images": [{"id", "file_path"}]}`` as CLIP-Caption-Reward's
+            ``FineCapEval.json`` and ``cocotalk.json``: keys are the ids, paths begin in its folder or the working
+            directory.
         count: the first so many; all by default, and 1,000 of ``scenes``.
 
     Returns:
@@ -50,6 +53,8 @@ def _pairs(source: str) -> Iterator[tuple[str, Any]]:
     if names_shards(source):
         shards = ShardIndex(source)
         return ((name, shards.picture(name)) for name in shards.names)
+    if source.endswith(".json") and os.path.isfile(source):
+        return iter(_listed(Path(source)))
     if not os.path.isdir(source):
         wrong = "is a file" if os.path.exists(source) else "does not exist"
         raise InputError(f"{source} {wrong}; give a folder of pictures, a .tar or scenes:test")
@@ -60,6 +65,27 @@ def _pairs(source: str) -> Iterator[tuple[str, Any]]:
         (short if often[short] == 1 else name, folder.picture(name))
         for short, name in zip(bare, folder.names, strict=True)
     )
+
+
+def _listed(path: Path) -> list[tuple[str, Any]]:
+    from capreward.data.files import load
+    from capreward.data.images.finding import find_images
+    from capreward.data.rows import id_text
+
+    value = load(path).json()
+    images = value.get("images") if isinstance(value, dict) else None
+    if not isinstance(images, list) or not images:
+        raise InputError(f"{path} lists no pictures; a list looks like {_LIST}")
+    names: dict[str, str] = {}
+    for place, image in enumerate(images, 1):
+        name = image.get("file_path") if isinstance(image, dict) else None
+        key = id_text(image.get("id")) if isinstance(image, dict) else None
+        if not isinstance(name, str) or key is None:
+            raise InputError(f"{path}, image {place} has no id or no file_path; a list looks like {_LIST}")
+        if names.setdefault(key, name) != name:
+            raise InputError(f'{path} has two pictures of the id "{key}": {names[key]} and {name}')
+    found = find_images(None, list(names.values()), base=path.parent)
+    return list(zip(names, found.images, strict=True))
 
 
 def _scenes(source: str) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,94 @@
+"""``capreward vocabulary``: whole-word vocabularies and labels, as CLIP-Caption-Reward's prepro_labels makes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from capreward.errors import InputError
+
+_SPLIT = "Split of a Karpathy file, such as train+restval; all of it by default, as published."
+
+
+@click.group()
+def vocabulary() -> None:
+    """Build vocabularies of whole words, and captions as rows of their ids."""
+
+
+@vocabulary.command()
+@click.argument("captions", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .json file to write.")
+@click.option(
+    "--threshold", default=5, show_default=True, type=click.IntRange(0), help="Keep words that occur more often."
+)
+@click.option("--split", help=_SPLIT)
+@click.option("--format", "format_", help="Format of the captions, if not recognised (capreward ls formats).")
+def build(captions: Path, output: Path, threshold: int, split: str | None, format_: str | None) -> None:
+    """Write {"ix_to_word", "images"}, the layout of cocotalk.json: words in order of first appearance, UNK last.
+
+    The published vocabulary counts the words of all splits, those of val and test too; --split train+restval does not.
+
+    \b
+    capreward vocabulary build dataset_coco.json -o cocotalk.json
+    capreward vocabulary build dataset_coco.json -o vocabulary.json --split train+restval
+    """
+    _check(output, ".json")
+    from capreward.data.sentences import read_sentences
+    from capreward.files import write_text_beside
+    from capreward.text.vocabulary import UNKNOWN, frequent_words
+
+    images = read_sentences(captions, split, format_)
+    words = frequent_words((words for image in images for words in image.sentences), threshold)
+    if not words or words == [UNKNOWN]:
+        raise InputError(f"no word of {captions} occurs more than {threshold} times; give a lower --threshold")
+    listed = [_image(image) for image in images]
+    table = {"ix_to_word": {str(number): word for number, word in enumerate(words, 1)}, "images": listed}
+    write_text_beside(output, json.dumps(table, ensure_ascii=False) + "\n")
+    unknown = f", {UNKNOWN} the last" if words[-1] == UNKNOWN else ""
+    click.echo(f"{output}: {len(words):,} words{unknown}, {len(images):,} images", err=True)
+
+
+@vocabulary.command()
+@click.argument("captions", type=click.Path(path_type=Path))
+@click.option("-v", "--vocabulary", "words", required=True, type=click.Path(path_type=Path), help="With ix_to_word.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz file to write.")
+@click.option("--max-length", default=16, show_default=True, type=click.IntRange(1), help="Words of a caption at most.")
+@click.option("--split", help=_SPLIT)
+@click.option("--format", "format_", help="Format of the captions, if not recognised (capreward ls formats).")
+def labels(captions: Path, words: Path, output: Path, max_length: int, split: str | None, format_: str | None) -> None:
+    """Write captions as rows of word ids, in arrays under the names of cocotalk_label.h5.
+
+    labels [M, 16] are padded with zeros; label_start_ix and label_end_ix [N] count an image's rows from 1, inclusive;
+    label_length [M]; ids [N] names the images.
+
+    \b
+    capreward vocabulary labels dataset_coco.json -v cocotalk.json -o cocotalk_label.npz
+    """
+    _check(output, ".npz")
+    from capreward.data.sentences import read_sentences
+    from capreward.text.labels import Labels
+    from capreward.text.vocabulary import WordNumbers, words_of_file
+
+    numbers = WordNumbers(words_of_file(words))
+    images = read_sentences(captions, split, format_)
+    found = Labels.of([i.key for i in images], [i.sentences for i in images], numbers, max_length)
+    found.save(output)
+    rows, longest = found.labels.shape
+    click.echo(f"{output}: {rows:,} captions of {len(images):,} images, {longest} ids each", err=True)
+
+
+def _image(image: Any) -> dict[str, Any]:
+    """An image as cocotalk.json lists it; numbers stay numbers."""
+    key = int(image.key) if image.key.isdigit() and image.key == str(int(image.key)) else image.key
+    told = {"split": image.split, "file_path": image.file_path}
+    return {"id": key, **{name: value for name, value in told.items() if value}}
+
+
+def _check(output: Path, ending: str) -> None:
+    if not output.parent.is_dir():
+        raise InputError(f"-o {output}: there is no folder {output.parent}")
+    if output.suffix != ending:
+        raise InputError(f"-o {output}: the name must end in {ending}")

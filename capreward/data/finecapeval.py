@@ -1,0 +1,180 @@
+"""FineCapEval.csv (Cho et al. 2022): five captions of each image, and phrases for three aspects of it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from capreward.data.columns import plain
+from capreward.data.files import Content, load
+from capreward.data.formats_text import each_line
+from capreward.data.rows import Options, Parsed
+from capreward.errors import InputError, shorten
+
+ASPECTS = ("background", "object", "relation")
+COLUMNS = ("image", "caption", *ASPECTS)
+ROWS = 5  # annotations of an image
+SEPARATOR = "\\;"  # of the phrases in a cell: these two characters
+
+# What the original's reader of tables takes for a missing cell ("None" is a word to it).
+MISSING = frozenset(
+    [
+        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
+        *("N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One row: what one person wrote of one image.
+
+    Attributes:
+        line: where it starts in the file, counted from 1.
+        image: the file name.
+        caption: the caption.
+        aspects: the phrases of background, object and relation, as the cells hold them.
+    """
+
+    line: int
+    image: str
+    caption: str
+    aspects: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class FineCapEvalData:
+    """The rows that count.
+
+    Attributes:
+        source: the file as the user named it.
+        rows: those whose four texts are all there, in file order.
+        skipped: the lines of the others, which the original skips whole.
+    """
+
+    source: str
+    rows: list[Annotation]
+    skipped: list[int]
+
+    @cached_property
+    def digest(self) -> str:
+        """First 8 hex digits of the SHA-256 of the rows."""
+        rows = [[row.image, row.caption, *row.aspects] for row in self.rows]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:8]
+
+    @cached_property
+    def images(self) -> dict[str, list[Annotation]]:
+        """The rows of each image, wherever they stand, in order of first appearance."""
+        found: dict[str, list[Annotation]] = {}
+        for row in self.rows:
+            found.setdefault(row.image, []).append(row)
+        return found
+
+    def notes(self) -> list[str]:
+        """What a person should know of the file, one sentence each."""
+        notes = []
+        if self.skipped:
+            lines = shorten([str(line) for line in self.skipped])
+            notes.append(
+                f"{_count(len(self.skipped), 'row')} of {self.source} with a missing cell skipped, as the original "
+                f"does (line {lines})"
+            )
+        counts = Counter(len(rows) for rows in self.images.values())
+        odd = [name for name, rows in self.images.items() if len(rows) != ROWS]
+        if odd:
+            told = ", ".join(f"{counts[n]:,} with {n}" for n in sorted(counts) if n != ROWS)
+            notes.append(
+                f"{_count(len(odd), 'image')} of {self.source} without {ROWS} rows each ({told}): {shorten(odd)}"
+            )
+        return notes
+
+
+def load_finecapeval(path: str | Path) -> FineCapEvalData:
+    """Read the file, plain or gzipped.
+
+    Raises:
+        InputError: no such file, or none of its kind.
+    """
+    content = load(path)
+    if content.kind != "text":
+        raise InputError(f"{content.source} is a {content.kind} file; FineCapEval's annotations are FineCapEval.csv")
+    return finecapeval_rows(content)
+
+
+def finecapeval_rows(content: Content) -> FineCapEvalData:
+    """The rows of a file that is loaded.
+
+    Raises:
+        InputError: a column that is missing, quotes that do not close, a row without an image or with too many cells.
+    """
+    source = content.source
+    lines = _lines(content.text, source)
+    places = _places(next(lines, (1, []))[1], source)
+    width = max(places.values()) + 1
+    rows: list[Annotation] = []
+    skipped: list[int] = []
+    for line, cells in lines:
+        cells += [""] * (width - len(cells))  # the original's reader fills rows that are cut short
+        image, *texts = (cells[places[name]] for name in COLUMNS)
+        if not MISSING.isdisjoint(texts):
+            skipped.append(line)
+        elif image in MISSING:
+            raise InputError(f"{source}, line {line}: the cell of column image is empty; name the image's file")
+        else:
+            rows.append(Annotation(line, image, texts[0], (texts[1], texts[2], texts[3])))
+    if not rows:
+        raise InputError(f"{source} has no row with all of {', '.join(COLUMNS)}")
+    return FineCapEvalData(source, rows, skipped)
+
+
+def read_finecapeval(content: Content, options: Options) -> Parsed:
+    """The captions of the rows that count, an image's file name being its id."""
+    found = finecapeval_rows(content)
+    return Parsed(((row.line, row.image, row.caption) for row in found.rows), "line", uniform=False)
+
+
+def is_finecapeval_header(cells: list[str]) -> bool:
+    """Whether a table's header names FineCapEval's columns."""
+    return set(COLUMNS) <= set(map(plain, cells))
+
+
+def _places(header: list[str], source: str) -> dict[str, int]:
+    names = [plain(name) for name in header]
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        listed = shorten([repr(name) for name in header], 12) or "none"
+        raise InputError(
+            f"{source} has no column {' or '.join(missing)}; its columns are {listed}, and FineCapEval.csv has "
+            f"{', '.join(COLUMNS)}"
+        )
+    return {name: names.index(name) for name in COLUMNS}
+
+
+def _lines(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(each_line(text, ends=True), strict=True)
+    line, width = 1, 0
+    try:
+        for cells in reader:
+            if cells:
+                width = width or len(cells)
+                if len(cells) > width:
+                    raise InputError(
+                        f"{source}, line {line}: {len(cells)} cells where the header has {width}; quote cells that "
+                        "hold a comma"
+                    )
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{source}, from line {line}: the quoting is broken ({error}); inside a quoted cell write each quote twice"
+        ) from error
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,89 @@
+"""The captions of a data set as words, image by image: Karpathy's own tokens where a file has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capreward.data.columns import as_record
+from capreward.data.files import load
+from capreward.data.formats import recognise
+from capreward.data.rows import Options, id_text
+from capreward.errors import InputError
+from capreward.text.vocabulary import split_words
+
+
+@dataclass(frozen=True)
+class ImageSentences:
+    """One image and its captions.
+
+    Attributes:
+        key: its id.
+        split: of the data set; empty where the file has none.
+        file_path: of the picture; empty where the file does not say.
+        sentences: each caption as its words.
+    """
+
+    key: str
+    split: str
+    file_path: str
+    sentences: list[list[str]]
+
+
+def read_sentences(path: str | Path, split: str | None = None, format: str | None = None) -> list[ImageSentences]:
+    """Read captions as words, in file order.
+
+    Args:
+        path: a Karpathy file (``dataset_coco.json``), or any file of references, whose captions are then split as
+            Karpathy's are: lower case, punctuation deleted.
+        split: of a Karpathy file; ``train+restval`` joins two; all of it by default, as the published files have it.
+        format: of the file, if not recognised.
+
+    Raises:
+        InputError: a file that cannot be used, or a split that it does not have.
+    """
+    content = load(path)
+    if (format or recognise(content, Options(references=True))) == "karpathy":
+        return _karpathy(content.json(), split, content.source)
+    from capreward.data.captions import read_references
+
+    found = read_references(path, format=format, split=split)
+    names = {key: name for name, key in found.aliases.items()}
+    return [
+        ImageSentences(key, "", names.get(key, ""), [split_words(caption) for caption in captions])
+        for key, captions in found.references.items()
+    ]
+
+
+def _karpathy(value: Any, split: str | None, source: str) -> list[ImageSentences]:
+    images = value.get("images") if isinstance(value, dict) else None
+    if not isinstance(images, list):
+        raise InputError(f'{source} has no "images" list, as Karpathy\'s dataset files have')
+    records = [as_record(image, place, "image", source) for place, image in enumerate(images, 1)]
+    present = dict.fromkeys(str(record.get("split")) for record in records)
+    wanted = set(present) if split is None else set(split.split("+"))
+    if absent := sorted(wanted - set(present)):
+        raise InputError(f"{source} has no split {' or '.join(absent)}; it has {', '.join(present)}; join several by +")
+    found = []
+    for place, record in enumerate(records, 1):
+        if str(record.get("split")) in wanted:
+            found.append(_image(record, place, source))
+    return found
+
+
+def _image(record: Any, place: int, source: str) -> ImageSentences:
+    key = next((id_text(record[name]) for name in ("cocoid", "imgid", "filename") if name in record), None)
+    listed = record.get("sentences")
+    if key is None or not isinstance(listed, list) or not listed:
+        raise InputError(f"{source}, image {place}: it has no id or no sentences")
+    sentences = []
+    for item in listed:
+        tokens = item.get("tokens") if isinstance(item, dict) else None
+        raw = item.get("raw") if isinstance(item, dict) else item
+        if not isinstance(tokens, list) and not isinstance(raw, str):
+            raise InputError(f"{source}, image {place} (id {key}): a sentence has neither tokens nor raw text")
+        sentences.append([str(token) for token in tokens] if isinstance(tokens, list) else split_words(str(raw)))
+    folder, name = record.get("filepath"), record.get("filename")
+    path = "/".join(part for part in (folder, name) if isinstance(part, str) and part)
+    return ImageSentences(key, str(record.get("split")), path, sentences)

@@ -1,0 +1,185 @@
+"""FineCapEval: what a caption names of an image's background, objects and relations (Cho et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.data.finecapeval import ASPECTS, SEPARATOR, FineCapEvalData, load_finecapeval
+from capreward.data.ids import IdIndex
+from capreward.errors import InputError
+from capreward.evaluators.base import Evaluator
+from capreward.samples import ITEMS, Samples
+from capreward.text.phrases import Stemmer
+
+Floats = npt.NDArray[np.float64]
+Words = tuple[str, ...]
+
+MODES = ("compat", "mended")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the people who described an image named of it.
+
+    Attributes:
+        phrases: of background, object and relation, each phrase as its words; of all people, repeated ones kept.
+        known: all words of all phrases.
+    """
+
+    phrases: tuple[list[Words], ...]
+    known: frozenset[str]
+
+
+class FineCapEval(Evaluator):
+    r"""Share of the words that people wrote of an image's background, objects and relations that a caption has.
+
+    In mode ``compat`` exactly as the original computes it: a field in lower case is cut into phrases at ``\;``, phrases
+    of one character are dropped, the others tokenized (NLTK), stemmed (Porter) and rid of what is no letter or digit.
+    A caption's value is the mean, over the phrases of all people, of the share of a phrase's words that are a
+    *substring* of the caption as it stands; a phrase without words and an image without phrases count 0. So "a" is
+    always found, "car" is found in "scarf", and "grassi", the stem of "grassy", never is.
+
+    In mode ``mended`` the caption is tokenized and stemmed as the phrases are, and whole words are compared. Each word
+    of a phrase counts for itself and is found if the caption has it, however often: people repeat each other, so to
+    use up the caption's words would make the value hang on how many people there are. Articles, pronouns, forms of be,
+    have and do, and conjunctions are left out; phrases of nothing else do not count, and an image without phrases has
+    no value. A fourth column, ``precision-mended``, is the share of the caption's distinct words, likewise, that
+    anybody named under any aspect: a caption that lists words to be found pays there.
+
+    Range [0, 1]; published numbers are the means over images times 100. As a reward it needs one ``aspect``.
+
+    Args:
+        data: FineCapEval.csv; its images are found by name, without folder and ending, among the captions' ids.
+        mode: ``compat`` or ``mended``.
+        aspect: give ``background``, ``object`` or ``relation`` alone.
+        function_words: in mode ``mended``, count articles and the like too.
+    """
+
+    applies_to = "captions of images that FineCapEval's file describes"
+
+    def __init__(
+        self,
+        data: str | Path | FineCapEvalData | None = None,
+        mode: str = "compat",
+        aspect: str | None = None,
+        function_words: bool = False,
+    ) -> None:
+        if mode not in MODES:
+            raise InputError(f"finecapeval has the modes compat and mended; found mode={mode!r}")
+        if aspect not in (None, *ASPECTS):
+            raise InputError(f"finecapeval has the aspects {', '.join(ASPECTS)}; found aspect={aspect!r}")
+        if function_words and mode == "compat":
+            raise InputError("finecapeval counts function words in mode compat; write function_words with mode=mended")
+        self.mode = mode
+        self.aspect = aspect
+        self.function_words = function_words or mode == "compat"
+        ending = "" if mode == "compat" else "-mended"
+        self.name = f"finecapeval{ending}"
+        names = ASPECTS if mode == "compat" else (*ASPECTS, "precision")
+        self.columns = tuple(f"{name}{ending}" for name in (names if aspect is None else [aspect]))
+        self.data = load_finecapeval(data) if isinstance(data, (str, Path)) else data
+        self._stemmer = Stemmer()
+        self._asked: dict[str, Asked] = {}  # by image, made when it is met first
+
+    @property
+    def known(self) -> FineCapEvalData:
+        """The annotations; InputError where none are given."""
+        if self.data is None:
+            raise InputError(f"{self.name} needs its annotations; write finecapeval(data=FineCapEval.csv)")
+        return self.data
+
+    def parameters(self) -> dict[str, object]:
+        """Mode, aspect, function words, and the annotations with their number of rows."""
+        words = "kept" if self.function_words and self.mode == "mended" else None
+        data = self.data
+        rows = None if data is None else f"{Path(data.source).name}({len(data.rows)},{data.digest})"
+        return {"mode": self.mode, "aspect": self.aspect, "function-words": words, "data": rows}
+
+    def check_needs(self, samples: Samples) -> None:
+        """Refuse to judge without annotations."""
+        super().check_needs(samples)
+        _ = self.known
+
+    def check_reward(self) -> None:
+        """Refuse several numbers where one is needed."""
+        if self.aspect is None:
+            raise InputError(
+                "finecapeval as a reward needs one aspect; write finecapeval(data=...,aspect=object), or background or "
+                "relation"
+            )
+
+    def prepare(self, samples: Samples) -> list[Asked | None]:
+        """What is asked of each item; None of one that the annotations do not describe.
+
+        Raises:
+            InputError: an item whose name could mean two images.
+        """
+        return [None if image is None else self._of_image(image) for image in self._images(samples)]
+
+    def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
+        """The captions of images that the annotations describe; None for all of them."""
+        known = np.array([image is not None for image in self._images(samples)], dtype=bool)[samples.item]
+        return None if known.all() else np.flatnonzero(known)
+
+    def remarks(self, samples: Samples, prepared: Any) -> list[str]:
+        """Rows that were skipped, images with another number of rows than five, and images left without captions."""
+        data = self.known
+        notes = data.notes()
+        present = np.zeros(samples.n_items, dtype=bool)
+        present[samples.item] = True
+        described = sum(bool(there) and asked is not None for there, asked in zip(present, prepared, strict=True))
+        if described < len(data.images):
+            left = len(data.images) - described
+            notes.append(f"{left:,} of {len(data.images):,} images of {data.source} have no caption")
+        return notes
+
+    def values(self, samples: Samples, prepared: Any) -> Floats:
+        """[N, C] shares; NaN where an image has no phrase to be found (mode mended)."""
+        judge = self._compat if self.mode == "compat" else self._mended
+        pairs = zip(samples.captions, samples.item.tolist(), strict=True)
+        table = np.array([judge(caption, prepared[item]) for caption, item in pairs]).reshape(len(samples), -1)
+        return table if self.aspect is None else table[:, [ASPECTS.index(self.aspect)]]
+
+    def _compat(self, caption: str, asked: Asked) -> list[float]:
+        found = {word: word in caption for word in asked.known}
+        return [_mean_share(phrases, found) if phrases else 0.0 for phrases in asked.phrases]
+
+    def _mended(self, caption: str, asked: Asked) -> list[float]:
+        said = set(self._stemmer.words(caption.lower(), function_words=self.function_words))
+        found = {word: word in said for word in asked.known}
+        shares = [_mean_share(phrases, found) if phrases else np.nan for phrases in asked.phrases]
+        return [*shares, len(said & asked.known) / len(said) if said else 0.0]
+
+    def _images(self, samples: Samples) -> list[str | None]:
+        """The image of each item as the annotations name it; None where they do not describe it."""
+
+        def find() -> list[str | None]:
+            index = IdIndex(self.known.images, {}, self.known.source)
+            hits = [index.find(key) for key in samples.key]
+            return [None if hit is None else hit[0] for hit in hits]
+
+        return samples.memo((ITEMS, "finecapeval"), find, given=self.data)
+
+    def _of_image(self, image: str) -> Asked:
+        if image not in self._asked:
+            each = [[row.aspects[n] for row in self.known.images[image]] for n in range(len(ASPECTS))]
+            phrases = tuple(self._phrases(cells) for cells in each)
+            known = frozenset(word for listed in phrases for phrase in listed for word in phrase)
+            self._asked[image] = Asked(phrases, known)
+        return self._asked[image]
+
+    def _phrases(self, cells: Sequence[str]) -> list[Words]:
+        texts = [text for cell in cells for text in cell.lower().split(SEPARATOR) if len(text) > 1]
+        found = [self._stemmer.words(text, function_words=self.function_words) for text in texts]
+        return found if self.mode == "compat" else [words for words in found if words]
+
+
+def _mean_share(phrases: Sequence[Words], found: dict[str, bool]) -> float:
+    """The mean over phrases of the share of a phrase's words that are found; a phrase without words counts 0."""
+    return sum(sum(found[w] for w in words) / len(words) for words in phrases if words) / len(phrases)

@@ -1,0 +1,152 @@
+"""Document frequencies over a vocabulary: counted as CLIP-Caption-Reward counts them, and read from its pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from capreward.errors import InputError, shorten
+from capreward.samples import Samples
+from capreward.text.corpus import ORDER, reference_grams
+from capreward.text.frequencies import DocumentFrequencies
+from capreward.text.ngrams import BASE, Ints, NgramTable
+from capreward.text.tokenizers import NoTokenizer
+from capreward.text.vocabulary import END, IDS, WORDS, VocabularyTokenizer, WordNumbers
+
+Grams = dict[tuple[str, ...], int]
+
+
+def frequencies_of_vocabulary(
+    paths: Sequence[str | Path],
+    tokenizer: VocabularyTokenizer,
+    *,
+    source: str,
+    split: str | None = None,
+    format: str | None = None,
+) -> DocumentFrequencies:
+    """Count in how many images' captions each n-gram of ids (or known words) occurs, as prepro_ngrams does.
+
+    Captions are not cut, and all of them end in the end token.
+
+    Args:
+        paths: files of captions; an image in two of them has the captions of both.
+        tokenizer: whose vocabulary and kind count.
+        source: the name that signatures give them.
+        split: of a Karpathy file.
+        format: of the files, if not recognised.
+    """
+    from capreward.data.sentences import read_sentences
+
+    images: dict[str, list[str]] = {}
+    for path in paths:
+        for image in read_sentences(path, split, format):
+            texts = [tokenizer.vocabulary.text(words, tokenizer.kind, end=True) for words in image.sentences]
+            images.setdefault(image.key, []).extend(texts)
+    samples = Samples([], references=list(images.values()), item=[])
+    return replace(DocumentFrequencies.of(reference_grams(samples, NoTokenizer()), source), tokenizer=tokenizer.name)
+
+
+def read_frequency_pickle(path: str | Path, vocabulary: WordNumbers | None = None) -> DocumentFrequencies:
+    """Read ``coco-train-idxs.p`` or ``coco-train-words.p``; nothing in the file is run.
+
+    Such a file holds ``{document_frequency: {n-gram: images}, ref_len: images}``.
+
+    Args:
+        path: the pickle.
+        vocabulary: that its ids are of, to be known by.
+
+    Raises:
+        InputError: no such file, a pickle that names code or other classes, or no such table.
+    """
+    table = _unpickled(Path(path))
+    grams = _grams(table.get("document_frequency"), str(path))
+    images = table.get("ref_len")
+    if not isinstance(images, (int, float)) or isinstance(images, bool) or images < 1 or images != int(images):
+        raise InputError(f"{path}: ref_len is {images!r}; it must be the number of images")
+    words = [gram[0] for gram in grams if len(gram) == 1]
+    kind = IDS if all(word.isdigit() for word in words) else WORDS
+    _check_vocabulary(words, kind, vocabulary, str(path))
+    numbered, counts = _numbered(grams, str(path))
+    name = kind if vocabulary is None else VocabularyTokenizer(vocabulary, kind).name
+    return DocumentFrequencies(numbered, counts, int(images), name, Path(path).name)
+
+
+def _unpickled(path: Path) -> dict[str, Any]:
+    from capreward.encoders.checkpoint_pickle import RestrictedUnpickler
+
+    reason = ""
+    try:
+        with path.open("rb") as file:
+            reader = RestrictedUnpickler(file, _no_storage)
+            try:
+                found = reader.load()
+            except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
+                found, reason = None, f" ({type(error).__name__})"
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if reader.code or reader.unknown:
+        names = shorten(list(dict.fromkeys([*reader.code, *reader.unknown])))
+        raise InputError(f"{path} is a pickle that names {names}; nothing was run, and the file is not to be trusted")
+    if not isinstance(found, dict) or not {"document_frequency", "ref_len"} <= set(found):
+        raise InputError(f"{path} is no pickle of document_frequency and ref_len{reason}")
+    return found
+
+
+def _no_storage(pid: Any) -> NoReturn:
+    raise ValueError(f"a tensor {pid!r} among n-grams")
+
+
+def _grams(table: Any, where: str) -> Grams:
+    """The n-grams with their counts, checked."""
+    if not isinstance(table, Mapping) or not table:
+        raise InputError(f"{where}: document_frequency is no table of n-grams")
+    found: Grams = {}
+    for gram, count in table.items():
+        words = tuple(map(str, gram)) if isinstance(gram, tuple) else ()
+        if not 1 <= len(words) <= ORDER or any(not word or word.split() != [word] for word in words):
+            raise InputError(f"{where}: {gram!r} is no n-gram of 1 to {ORDER} words")
+        if not isinstance(count, (int, float)) or count != int(count) or count < 0:
+            raise InputError(f"{where}: {gram!r} occurs in {count!r} images; it must be a whole number")
+        found[words] = int(count)
+    return found
+
+
+def _check_vocabulary(words: Sequence[str], kind: str, vocabulary: WordNumbers | None, where: str) -> None:
+    if vocabulary is None:
+        return
+    size = len(vocabulary.words)
+    if kind == IDS:
+        strange = [word for word in words if int(word) > size]
+    else:
+        strange = [word for word in words if word != END and vocabulary.known([word]) != [word]]
+    if strange:
+        raise InputError(
+            f"{where} counts {shorten(strange)}, which the vocabulary of {size:,} words does not have; give the one "
+            "that it was built with"
+        )
+
+
+def _numbered(grams: Grams, where: str) -> tuple[NgramTable, list[Ints]]:
+    """The n-grams as a table, and their counts in its order."""
+    numbers: dict[tuple[str, ...], int] = {}
+    vocabulary: dict[str, int] = {}
+    for gram in grams:
+        if len(gram) == 1:
+            numbers[gram] = vocabulary[gram[0]] = len(vocabulary)
+    counts = [np.array([grams[gram] for gram in numbers], dtype=np.int64)]
+    keys: list[Ints] = []
+    for n in range(2, ORDER + 1):
+        listed = [gram for gram in grams if len(gram) == n]
+        try:
+            pairs = [numbers[gram[:-1]] * int(BASE) + vocabulary[gram[-1]] for gram in listed]
+        except KeyError as error:
+            raise InputError(f"{where} has n-grams whose part {error} it does not have; it is damaged") from error
+        order = np.argsort(np.array(pairs, dtype=np.int64), kind="stable")
+        keys.append(np.array(pairs, dtype=np.int64)[order])
+        counts.append(np.array([grams[gram] for gram in listed], dtype=np.int64)[order])
+        numbers = {listed[place]: number for number, place in enumerate(order.tolist())}
+    return NgramTable(vocabulary, tuple(keys)), counts

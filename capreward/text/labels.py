@@ -1,0 +1,78 @@
+"""Captions as rows of word ids: what CLIP-Caption-Reward keeps in cocotalk_label.h5, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from capreward.errors import InputError
+from capreward.files import write_beside
+from capreward.text.vocabulary import LABEL, WordNumbers
+
+Numbers = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """M captions of N images.
+
+    Attributes:
+        labels: uint32 [M, L], word ids from 1, zeros after the last.
+        start: uint32 [N], the first caption of each image, counted from 1.
+        end: uint32 [N], its last, counted from 1, inclusive.
+        length: uint32 [M], words of each caption, L at most.
+        keys: the images' ids, [N].
+    """
+
+    labels: Numbers
+    start: Numbers
+    end: Numbers
+    length: Numbers
+    keys: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        keys: Sequence[str],
+        sentences: Sequence[Sequence[Sequence[str]]],
+        vocabulary: WordNumbers,
+        longest: int = LABEL,
+    ) -> Labels:
+        """Number the words of each image's captions.
+
+        Args:
+            keys: of the N images.
+            sentences: per image its captions, each as its words; at least one.
+            vocabulary: the words.
+            longest: L; what is longer is cut.
+        """
+        counts = np.array([len(each) for each in sentences], dtype=np.uint32)
+        if (counts == 0).any():
+            raise InputError(f"image {keys[int(np.argmin(counts))]} has no captions; leave it out")
+        end = np.cumsum(counts, dtype=np.uint32)
+        rows = [vocabulary.ids(words[:longest]) for each in sentences for words in each]
+        labels = np.zeros((len(rows), longest), dtype=np.uint32)
+        for row, ids in enumerate(rows):
+            labels[row, : len(ids)] = ids
+        length = np.array([len(ids) for ids in rows], dtype=np.uint32)
+        return cls(labels, end - counts + np.uint32(1), end, length, list(keys))
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` with the arrays under the names of the published file, and ``ids`` besides."""
+        arrays = {
+            "labels": self.labels,
+            "label_start_ix": self.start,
+            "label_end_ix": self.end,
+            "label_length": self.length,
+            "ids": np.array(self.keys),
+        }
+
+        def write(beside: Path) -> None:
+            with beside.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+
+        write_beside(path, write)

@@ -1,0 +1,59 @@
+"""Classes by name with options: what ``optimizer`` and ``objective`` of a configuration stand for."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from capreward.errors import InputError
+
+Table = Mapping[str, tuple[str, str]]  # from a name to "module:attribute" and a line about it
+
+
+def option_names(kind: type[Any]) -> list[str]:
+    """The options of a class, in the order of its constructor."""
+    return [name for name in inspect.signature(kind).parameters if name != "self"]
+
+
+def options_of(thing: object) -> dict[str, Any]:
+    """The constructor's arguments as they are now; attributes have their names."""
+    return {name: getattr(thing, name) for name in option_names(type(thing))}
+
+
+def find(what: str, name: str, table: Table) -> type[Any]:
+    """The class of a name.
+
+    Args:
+        what: the names are of, for people.
+        name: in the table.
+        table: of all there are.
+
+    Raises:
+        InputError: an unknown name, with suggestions.
+    """
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(table)}"
+        raise InputError(f"unknown {what} {name!r}; {hint}")
+    module, _, attribute = table[name][0].partition(":")
+    found: type[Any] = getattr(import_module(module), attribute)
+    return found
+
+
+def make(what: str, name: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
+    """An instance with options; what is not given has its default.
+
+    Raises:
+        InputError: an unknown name or option, or a value that the class refuses.
+    """
+    kind = find(what, name, table)
+    known = option_names(kind)
+    for option in options or {}:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise InputError(f"the {what} {name} has no option {option!r}; {hint}")
+    return kind(**(options or {}))

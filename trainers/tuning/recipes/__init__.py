@@ -1,0 +1,1 @@
+"""Named configurations for evaluators: ``capreward tune --recipe NAME``."""
