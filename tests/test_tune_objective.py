@@ -251,11 +251,11 @@ def test_texts_in_chunks_have_the_same_gradient():
     gradients = []
     for chunk in (None, 2):
         found.chunk = chunk
-        states, features, tokens = found.text(texts)
-        assert states.shape == (3, 96)
-        (states.square().sum() + features[:, 0].sum()).backward()
+        read = found.text(texts)
+        assert read.states.shape == (3, 96)
+        (read.states.square().sum() + read.features[:, 0].sum()).backward()
         weight = found.model.transformer.resblocks[0].mlp.c_fc.weight
-        gradients.append((tokens, weight.grad.clone(), states.detach()))
+        gradients.append((read.tokens, weight.grad.clone(), read.states.detach()))
         weight.grad = None
     assert gradients[0][0] == gradients[1][0]
     torch.testing.assert_close(gradients[0][1], gradients[1][1], atol=1e-4, rtol=1e-5)
@@ -266,15 +266,15 @@ def test_features_are_those_of_the_model_after_the_prompt():
     found = towers()
     found.train(False)
     texts = ["two dogs run over a field at night", "a lamp", "a red boat", "a lamp and two dogs"]
-    together = [found.text(texts)[which].detach() for which in (0, 1)]
-    for which in (0, 1):  # texts of like length go through the tower together, and come back in their own order
-        alone = torch.cat([found.text([text])[which].detach() for text in texts])
-        torch.testing.assert_close(together[which], alone, atol=1e-5, rtol=1e-5)
+    together, alone = found.text(texts), [found.text([text]) for text in texts]
+    for which in ("states", "features"):  # like lengths go through the tower together, and come back in their own order
+        each = torch.cat([getattr(read, which).detach() for read in alone])
+        torch.testing.assert_close(getattr(together, which).detach(), each, atol=1e-5, rtol=1e-5)
     clip = load_clip("scenes-clip")
     wanted = torch.nn.functional.normalize(
         clip.model.encode_text(clip.tokenizer(["A photo depicts a red boat"])), dim=-1
     )
-    torch.testing.assert_close(found.text(["a red boat"])[1].detach(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.text(["a red boat"]).features.detach(), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_a_custom_text_tower_is_tuned_as_well():
