@@ -35,7 +35,7 @@ def _with_encoder(command: F) -> F:
 @click.option(
     "--for",
     "family",
-    type=click.Choice(["clips", "pacs", "pacspp"]),
+    type=click.Choice(["clips", "pacs", "pacspp", "grammar"]),
     default="clips",
     show_default=True,
     help="The evaluator whose weights to use.",
