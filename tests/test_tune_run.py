@@ -239,10 +239,11 @@ def test_pairs_with_scenes_drawn_anew(tmp_path):
 def test_two_processes_compare_each_pair_with_all(tmp_path):
     """The pool is that of one process with twice the batch, and so are loss, gradient and figures."""
     steady = [*fields("training", eps=1e-2), *fields("evaluation", batch_size=5), "--device", "cpu", "--steps", "3"]
+    steady += fields("objective", prefixes=1.0)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     finish(start(tmp_path, *steady, "--batch-size", "4", run="two", launcher=launcher))
     tune(tmp_path, *steady, "--batch-size", "8", run="one")
-    for name in ("loss", "clip_loss", "grammar_loss", "accuracy", "grad_norm", "pairs"):
+    for name in ("loss", "clip_loss", "grammar_loss", "prefix_loss", "accuracy", "grad_norm", "pairs"):
         assert column(tmp_path / "two", name) == pytest.approx(column(tmp_path / "one", name), abs=1e-5), name
     assert farthest(tmp_path / "two", tmp_path / "one") < 1e-5
     for name in ("loss", "accuracy", "auc", "text_to_image_r1", "image_to_text_r5"):
