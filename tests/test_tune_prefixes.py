@@ -77,10 +77,11 @@ def test_captions_as_they_are_keep_their_marks():
 
 def test_the_weight_of_prefixes_changes_what_is_learned(tmp_path):
     for weight in (0.0, 1.0):
-        tune(tmp_path, *fields("objective", prefixes=weight), "--steps", "2", run=f"{weight:g}")
+        tune(tmp_path, *fields("objective", prefixes=weight), "--steps", "12", "--lr", "3e-3", run=f"{weight:g}")
     losses = {name: column(tmp_path / "1", name) for name in ("loss", "clip_loss", "grammar_loss", "prefix_loss")}
     parts = zip(losses["clip_loss"], losses["grammar_loss"], losses["prefix_loss"], strict=True)
     assert losses["loss"] == pytest.approx([sum(each) for each in parts], abs=1e-5)
+    assert losses["prefix_loss"][-1] < losses["prefix_loss"][0] - 0.02
     assert farthest(tmp_path / "0", tmp_path / "1") > 1e-4
 
 
