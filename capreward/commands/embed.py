@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import F, encoder_options
+from capreward.commands.options import F, encoder_options, weights_options
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -32,18 +32,7 @@ def _with_encoder(command: F) -> F:
 @click.command()
 @click.argument("images", required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
-@click.option(
-    "--for",
-    "family",
-    type=click.Choice(["clips", "pacs", "pacspp", "grammar"]),
-    default="clips",
-    show_default=True,
-    help="The evaluator whose weights to use.",
-)
-@click.option("--variant", help="Of its weights: B/32 or L/14.")
-@click.option(
-    "--checkpoint", "--model", help="Other weights: a file, a folder, MODEL:TAG, hf-hub:ORG/NAME, scenes-clip."
-)
+@weights_options
 @click.option("--quick-gelu/--gelu", default=None, help="Activation, where the weights do not say.")
 @click.option("--statistics", help="Of pixels, where the weights do not say: openai, half or imagenet.")
 @click.option("--original", is_flag=True, help="Decode as the original scripts: no EXIF turn, no 16-bit scaling.")

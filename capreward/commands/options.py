@@ -61,6 +61,30 @@ def image_options(command: F) -> F:
     return command
 
 
+def weights_options(command: F) -> F:
+    """Add the options that name the weights of an encoder."""
+    for option in reversed(
+        [
+            click.option(
+                "--for",
+                "family",
+                type=click.Choice(["clips", "pacs", "pacspp", "grammar"]),
+                default="clips",
+                show_default=True,
+                help="The evaluator whose weights to use.",
+            ),
+            click.option("--variant", help="Of its weights: B/32 or L/14."),
+            click.option(
+                "--checkpoint",
+                "--model",
+                help="Other weights: a file, a folder, MODEL:TAG, hf-hub:ORG/NAME, scenes-clip.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 def encoder_options() -> list[Callable[[F], F]]:
     """The options that say how an encoder runs."""
     return [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import encoding, image_options
+from capreward.commands.options import encoding, image_options, weights_options
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 from capreward.errors import InputError
 
@@ -22,18 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--for",
-    "family",
-    type=click.Choice(["clips", "pacs", "pacspp", "grammar"]),
-    default="clips",
-    show_default=True,
-    help="The evaluator whose weights to use.",
-)
-@click.option("--variant", help="Of its weights: B/32 or L/14.")
-@click.option(
-    "--checkpoint", "--model", help="Other weights: a file, a folder, MODEL:TAG, hf-hub:ORG/NAME, scenes-clip."
-)
+@weights_options
 @click.option("--base", metavar="WEIGHTS", help="The CLIP whose image tower completes weights without one.")
 @click.option("--prompt", help="Put before captions.  [default: none, as published]")
 @click.option(

@@ -16,6 +16,7 @@ from capreward.data.files import Content, load
 from capreward.data.formats_text import each_line
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
+from capreward.text.phrases import Stemmer
 
 ASPECTS = ("background", "object", "relation")
 COLUMNS = ("image", "caption", *ASPECTS)
@@ -75,6 +76,11 @@ class FineCapEvalData:
         for row in self.rows:
             found.setdefault(row.image, []).append(row)
         return found
+
+    @cached_property
+    def stemmer(self) -> Stemmer:
+        """Of phrases and captions: one for all evaluators of these rows, so that each text is tokenized once."""
+        return Stemmer()
 
     def notes(self) -> list[str]:
         """What a person should know of the file, one sentence each."""

@@ -15,7 +15,6 @@ from capreward.data.ids import IdIndex
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import ITEMS, Samples
-from capreward.text.phrases import Stemmer
 
 Floats = npt.NDArray[np.float64]
 Words = tuple[str, ...]
@@ -84,7 +83,6 @@ class FineCapEval(Evaluator):
         names = ASPECTS if mode == "compat" else (*ASPECTS, "precision")
         self.columns = tuple(f"{name}{ending}" for name in (names if aspect is None else [aspect]))
         self.data = load_finecapeval(data) if isinstance(data, (str, Path)) else data
-        self._stemmer = Stemmer()
         self._asked: dict[str, Asked] = {}  # by image, made when it is met first
 
     @property
@@ -151,7 +149,7 @@ class FineCapEval(Evaluator):
         return [_mean_share(phrases, found) if phrases else 0.0 for phrases in asked.phrases]
 
     def _mended(self, caption: str, asked: Asked) -> list[float]:
-        said = set(self._stemmer.words(caption.lower(), function_words=self.function_words))
+        said = set(self.known.stemmer.words(caption.lower(), function_words=self.function_words))
         found = {word: word in said for word in asked.known}
         shares = [_mean_share(phrases, found) if phrases else np.nan for phrases in asked.phrases]
         return [*shares, len(said & asked.known) / len(said) if said else 0.0]
@@ -176,7 +174,7 @@ class FineCapEval(Evaluator):
 
     def _phrases(self, cells: Sequence[str]) -> list[Words]:
         texts = [text for cell in cells for text in cell.lower().split(SEPARATOR) if len(text) > 1]
-        found = [self._stemmer.words(text, function_words=self.function_words) for text in texts]
+        found = [self.known.stemmer.words(text, function_words=self.function_words) for text in texts]
         return found if self.mode == "compat" else [words for words in found if words]
 
 

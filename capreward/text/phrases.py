@@ -16,10 +16,11 @@ FUNCTION_WORDS = frozenset((
 
 
 class Stemmer:
-    """Texts to stemmed words; each distinct word is stemmed once."""
+    """Texts to stemmed words; each distinct text is tokenized once, and each distinct word stemmed once."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
+        self._texts: dict[str, tuple[tuple[str, bool], ...]] = {}  # stems that are not empty, and function words
 
     def words(self, text: str, *, function_words: bool = True) -> tuple[str, ...]:
         """The words of a text: tokens, stemmed, without characters that are no letters or digits, none empty.
@@ -28,15 +29,17 @@ class Stemmer:
             text: in the case in which it is to be tokenized; stems are in lower case.
             function_words: keep articles, pronouns, forms of be, have and do, and conjunctions.
         """
-        stems = []
-        for token in word_tokenize(text):
-            if function_words or _bare(token) not in FUNCTION_WORDS:
-                stem = self._known.get(token)
-                if stem is None:
-                    stem = self._known[token] = _bare(porter_stem(token))
-                if stem:
-                    stems.append(stem)
-        return tuple(stems)
+        found = self._texts.get(text)
+        if found is None:
+            each = [(self._stem(token), _bare(token) in FUNCTION_WORDS) for token in word_tokenize(text)]
+            found = self._texts[text] = tuple((stem, function) for stem, function in each if stem)
+        return tuple(stem for stem, function in found if function_words or not function)
+
+    def _stem(self, token: str) -> str:
+        stem = self._known.get(token)
+        if stem is None:
+            stem = self._known[token] = _bare(porter_stem(token))
+        return stem
 
 
 def _bare(token: str) -> str:
