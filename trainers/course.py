@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from math import isfinite
 from pathlib import Path
@@ -88,7 +89,7 @@ class NonFinite(Exception):
         self.rows = rows
 
 
-class Course:
+class Course(ABC):
     """A run from its first step, or from its newest checkpoint, to its end.
 
     Who inherits says what a step learns (``update``), how held-out items are judged (``evaluate``, which ends in
@@ -121,21 +122,21 @@ class Course:
         self.tally = Tally()
         self.worked = False
 
+    @abstractmethod
     def update(self, batches: Iterator[Any]) -> None:
         """One update of the weights, which counts in ``progress.step``.
 
         Raises:
             NonFinite: a loss, gradient or reward is no number; the weights are as before.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self) -> None:
         """Judge the held-out items, log it, and ``choose``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, path: Path) -> None:
         """Fill a folder with what was learnt."""
-        raise NotImplementedError
 
     def run(self) -> Progress:
         """Train to the end, from wherever the run's folder says it is.
@@ -211,7 +212,7 @@ class Course:
         if not found.finished:
             self.log.say(f"going on from step {found.step:,} of {self.steps:,}")
 
-    def check_restored(self, found: Progress) -> None:
+    def check_restored(self, found: Progress) -> None:  # noqa: B027  # a hook that need not do anything
         """Refuse a checkpoint that does not go with what was loaded beside it; take from it what is one's own."""
 
     def choose(self, name: str, value: float, *, lower: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -175,9 +176,9 @@ class CrossLayer(nn.Module):
         attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
         return self._fed(states + self.dropout(attended))
 
+    @abstractmethod
     def feed_forward(self, states: Tensor) -> Tensor:
         """Of normed states, [..., d] to [..., d]."""
-        raise NotImplementedError
 
     def _fed(self, states: Tensor) -> Tensor:
         total: Tensor = states + self.dropout(self.feed_forward(self.feed_norm(states)))

@@ -51,8 +51,11 @@ def retrieval(image: Tensor, text: Tensor) -> dict[str, float]:
         image: [N, D], L2-normalised.
         text: [N, D], L2-normalised; row i belongs to image i.
     """
-    both = {"text_to_image": retrieval_ranks(text, image), "image_to_text": retrieval_ranks(image, text)}
-    return {f"{way}_r{k}": (ranks < k).double().mean().item() for way, ranks in both.items() for k in (1, 5, 10)}
+    from capreward.retrieval import retrieval_ranks as both_ways
+
+    found = both_ways(text, image)
+    ways = {"text_to_image": found.text_to_image.ranks(), "image_to_text": found.image_to_text.ranks()}
+    return {f"{way}_r{k}": (ranks <= k).double().mean().item() for way, ranks in ways.items() for k in (1, 5, 10)}
 
 
 def positive_augmented(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,7 +40,7 @@ class Pairs:
     more_captions: list[str] | None = None
 
 
-class Objective:
+class Objective(ABC):
     """What is learned, and by which parameters.
 
     ``study`` comes first, with the training captions. ``prepare`` is called once, before the optimizer is made: it adds
@@ -74,9 +75,10 @@ class Objective:
         """Whether a caption can be learned from; others are left out and counted."""
         return bool(caption.strip())
 
-    def study(self, captions: Iterable[str]) -> None:
+    def study(self, captions: Iterable[str]) -> None:  # noqa: B027  # a hook that need not do anything
         """Learn from all usable training captions what is needed before the first step: a vocabulary."""
 
+    @abstractmethod
     def prepare(self, model: nn.Module) -> nn.ModuleDict:
         """Freeze what stays, add what is new.
 
@@ -86,8 +88,8 @@ class Objective:
         Returns:
             Modules that are trained and kept beside the model, by name: ``grammar_head``; empty for none.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def texts(self, pairs: Pairs, chances: Sequence[random.Random]) -> list[str]:
         """All texts that ``loss`` wants of these pairs, without a prompt: the captions, then B more of each other kind.
 
@@ -98,8 +100,8 @@ class Objective:
         Raises:
             InputError: a caption that cannot be used.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(
         self,
         image: Tensor | None,
@@ -122,7 +124,6 @@ class Objective:
         Returns:
             A scalar, and detached scalars by name.
         """
-        raise NotImplementedError
 
     def prefix_labels(self, tokens: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
         """A class for each token of each text of ``texts``: what the text until there is an example of.
@@ -136,6 +137,7 @@ class Objective:
         """The mean loss of prefixes, by their states [T, d] and labels [T], a scalar."""
         raise NotImplementedError
 
+    @abstractmethod
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
         """Figures of held-out texts beside the loss and the retrieval that the loop measures for every objective.
 
@@ -144,11 +146,10 @@ class Objective:
             states: [n * N, d] of them.
             extra: what ``prepare`` gave.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
         """The state dict of the tuned model with the architecture's own names, LoRA factors folded in."""
-        raise NotImplementedError
 
 
 def make_objective(name: str, options: Mapping[str, Any] | None = None) -> Objective:
