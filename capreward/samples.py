@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from capreward.data.file_report import FileReport
 
 T = TypeVar("T")
 
@@ -27,6 +30,8 @@ class Samples:
         images: per item, its image (PIL image, path, tensor or ready features).
         item: for each caption the index of the item it describes, shape [N]; by default caption i describes item i.
         key: per item, its name in reports; by default its number.
+        files: what the captions and references were read from, where they come from files.
+        notes: what a user should know about that, one sentence each.
 
     Raises:
         InputError: lengths that do not fit together, an index out of range, or a caption that is not a string.
@@ -40,7 +45,11 @@ class Samples:
         images: Sequence[Any] | None = None,
         item: Sequence[int] | npt.NDArray[np.int64] | None = None,
         key: Sequence[str] | None = None,
+        files: Sequence[FileReport] = (),
+        notes: Sequence[str] = (),
     ) -> None:
+        self.files = tuple(files)
+        self.notes = tuple(notes)
         self.captions = _strings(captions, "captions")
         self.references = None if references is None else [_reference_list(r, i) for i, r in enumerate(references)]
         self.images = None if images is None else list(images)
@@ -100,6 +109,8 @@ class Samples:
             images=self.images,
             item=self.item[rows],
             key=self.key,
+            files=self.files,
+            notes=self.notes,
         )
 
     def without_candidates_in_references(self) -> Samples:
@@ -114,7 +125,15 @@ class Samples:
         for caption, item in zip(self.captions, self.item.tolist(), strict=True):
             own[item].add(caption.strip())
         kept = [[r for r in refs if r.strip() not in mine] for refs, mine in zip(self.references, own, strict=True)]
-        return Samples(self.captions, references=kept, images=self.images, item=self.item, key=self.key)
+        return Samples(
+            self.captions,
+            references=kept,
+            images=self.images,
+            item=self.item,
+            key=self.key,
+            files=self.files,
+            notes=self.notes,
+        )
 
 
 def _strings(values: Sequence[str], what: str) -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from capreward.data.file_report import FileReport
 
 Floats = npt.NDArray[np.float64]
 
@@ -170,9 +173,21 @@ class Scores(Mapping[str, Score]):
         scores: in the order they were asked for.
         keys: the item each caption describes, by name, shape [N].
         captions: the captions, shape [N].
+        files: what was read as what, file by file.
+        remarks: what a user should know about the files, one sentence each.
     """
 
-    def __init__(self, scores: list[Score], *, keys: list[str], captions: list[str]) -> None:
+    def __init__(
+        self,
+        scores: list[Score],
+        *,
+        keys: list[str],
+        captions: list[str],
+        files: Sequence[FileReport] = (),
+        remarks: Sequence[str] = (),
+    ) -> None:
+        self.files = tuple(files)
+        self._remarks = tuple(remarks)
         self._scores = {s.name: s for s in scores}
         self.caption_keys = keys
         self.captions = captions
@@ -204,8 +219,9 @@ class Scores(Mapping[str, Score]):
 
     @property
     def notes(self) -> list[str]:
-        """What the evaluators remarked, each sentence once."""
-        return list(dict.fromkeys(note for score in self._scores.values() for note in score.notes))
+        """What a user should know about the files and the numbers, each sentence once."""
+        said = (note for score in self._scores.values() for note in score.notes)
+        return list(dict.fromkeys([*self._remarks, *said]))
 
     def to_dict(self, *, intervals: Mapping[str, tuple[float, float] | None] | None = None) -> dict[str, Any]:
         """Plain values for JSON: per metric its value, interval and signature."""

@@ -16,7 +16,7 @@ from capreward.samples import Samples
 from capreward.scores import Scores
 
 if TYPE_CHECKING:
-    from capreward.data import Matched, References
+    from capreward.data import CaptionTable, Matched, References
 
 DEFAULT_METRICS = "bleu,rouge,cider"
 IMAGE_METRICS = "clips"  # besides, where images are given
@@ -179,7 +179,8 @@ def evaluate(
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
-    return Scores(done, keys=[samples.key[i] for i in samples.item.tolist()], captions=samples.captions)
+    keys = [samples.key[i] for i in samples.item.tolist()]
+    return Scores(done, keys=keys, captions=samples.captions, files=samples.files, remarks=samples.notes)
 
 
 def _within(progress: Progress, index: int, total: int) -> Progress:
@@ -211,25 +212,51 @@ def to_samples(
 
 
 def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
-    from capreward.data import as_references, as_table, match, read_captions, read_references
+    from capreward.data import match
     from capreward.data.showing import show
 
-    table = read_captions(captions) if isinstance(captions, (str, Path)) else as_table(captions)
-    known: References | None = None
-    if references is not None:
-        is_file = isinstance(references, (str, Path))
-        known = read_references([references]) if is_file else as_references(references)
+    table, known = _tables(captions, references)
     met = match(table, known, allow_missing=allow_missing, multiple=multiple)
     if images is None:
         return samples_of(met)
     shown = show(met, table, images, allow_missing=allow_missing)
-    return samples_of(shown.matched, shown.images)
+    return samples_of(shown.matched, shown.images, notes=shown.notes)
 
 
-def samples_of(matched: Matched, images: Sequence[Any] | None = None) -> Samples:
-    """Captions that met their references (and images) as Samples."""
-    references = matched.references or None
-    return Samples(matched.captions, references=references, images=images, item=matched.item, key=matched.keys)
+def _tables(captions: Any, references: Any) -> tuple[CaptionTable, References | None]:
+    """The captions and the references, from files or from Python."""
+    from capreward.data import as_references, as_table, read_captions, read_captions_with_references, read_references
+    from capreward.data.files import same_file
+
+    is_file = isinstance(references, (str, Path))
+    if isinstance(captions, (str, Path)):
+        if is_file and same_file(captions, references):
+            return read_captions_with_references(captions)
+        table = read_captions(captions)
+    else:
+        table = as_table(captions)
+    if references is None:
+        return table, None
+    return table, read_references([references]) if is_file else as_references(references)
+
+
+def samples_of(matched: Matched, images: Sequence[Any] | None = None, *, notes: Sequence[str] = ()) -> Samples:
+    """Captions that met their references (and images) as Samples.
+
+    Args:
+        matched: what ``match`` gave.
+        images: per image, its picture.
+        notes: further remarks on the files.
+    """
+    return Samples(
+        matched.captions,
+        references=matched.references or None,
+        images=images,
+        item=matched.item,
+        key=matched.keys,
+        files=matched.files,
+        notes=(*matched.notes, *notes),
+    )
 
 
 def _loader(shared: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Evaluator]:

@@ -92,7 +92,6 @@ BAD_FILES = {
     "line not JSON": (b'{"image_id": 1, "caption": "a"}\n{"image_id": 2 "b"}\n', ["(line 2, column 16: Expecting ','"]),
     "line repeats key": (b'{"id": 1, "caption": "a"}\n{"id": 1, "id": 2}\n', ['the key "id" more than once (line 2)']),
     "line is a list": (b'{"id": 1, "caption": "a"}\n{"id": 1, "caption": "a"}\n[]', ["line 3: this is a list"]),
-    "empty cell": (b"image_id,caption\n1,a\n2,\n", ["line 3", 'column "caption" is empty', "JSON"]),
     "nan cell": (b"image_id,caption\n1,a\n2,nan\n", ["line 3", 'column "caption" is "nan"', "missing value"]),
     "empty id cell": (b"image_id,caption\n,a\n", ["line 2", 'column "image_id" is empty']),
     "ragged": (b"image_id,caption\n1,a\n2,b, c\n", ["line 3: 3 cells where the header has 2 columns"]),
@@ -103,8 +102,10 @@ BAD_FILES = {
     "twice a column": (b"image_id,caption,caption\n1,a,b\n", ['two columns named "caption"']),
     "header alone": (b"image_id,caption\n", ["holds no captions"]),
     "stray carriage return": (b"image_id,caption\n1,a\rb\n", ["from line 2: the quoting is broken"]),
-    "semicolons": (b"image_id;caption\n1;a\n", ["separated by semicolons"]),
-    "no header": (b"x.jpg\ta dog\n", ["without a header row", "image_id<TAB>caption"]),
+    "no header": (b"x.jpg\t1\ta dog\n", ["without a header row", "3 cells at a tab", "image_id<TAB>caption"]),
+    "a row without a tab": (b"x.jpg\ta\n" * 9 + b"y.jpg a cat\n", ['the line "y.jpg a cat" has 1', "--format text"]),
+    "ids or captions": (b"vid42 a goat\nvid73 a dog\n", ["--format id-text", "--format text"]),
+    "column or caption": (b"caption\na dog\n", ['begins with the line "caption"', "--format csv", "--format text"]),
     "token line": (b"1.jpg#0\ta dog\n1.jpg a cat\n", ["line 2: this is not image.jpg#0"]),
     "cut gzip": (gzip.compress(b"a dog" * 99)[:-12], ["damaged gzip file"]),
     "bad gzip": (b"\x1f\x8b\x00\x00 no gzip", ["damaged gzip file"]),
@@ -188,7 +189,8 @@ def test_formats_that_do_not_fit(tmp_path):
     check_refused(path, 'no "annotations" list', format="coco")
     check_refused(path, 'no "images" list', format="karpathy")
     check_refused(write(tmp_path, "d.json", {"a": "b"}), "this format is a JSON list", format="coco-results")
-    check_refused(path, "read as coco-results, which knows no split", "leave --split out", split="test")
+    check_refused(path, "has no column of splits", "leave --split out", split="test")
+    check_refused(write(tmp_path, "l.txt", "a dog\n"), "read as text, which knows no split", "leave --split", split="x")
     check_refused(tmp_path / "d.json", "read as dict", "leave --id-column out", id_column="x")
     check_refused(path, 'no column for "nope"', "'image_id', 'caption'", "--id-column", id_column="nope")
     check_refused(path, 'no column for "nope"', "--caption-column", caption_column="nope")
@@ -224,12 +226,12 @@ def test_bad_references(tmp_path):
         write(tmp_path, "e.json", {"1": ["a", None]}), "entry 1 (id 1): the caption is null", read=read_references
     )
     check_refused(write(tmp_path, "h.csv", "image_id,refs\n"), "holds no references", read=read_references)
-    python = write(tmp_path, "p.csv", "image_id,references\n1,\"['a', 'b']\"\n")
-    check_refused(python, "line 2", 'column "references" is not JSON', "json.dumps", read=read_references)
+    numpy = write(tmp_path, "p.csv", "image_id,references\n1,\"['a' 'b']\"\n")
+    check_refused(numpy, "line 2", 'column "references"', "NumPy", "json.dumps", read=read_references)
     rows = [{"id": 1, "caption": "c", "refs": ["a"]}, {"id": 1, "caption": "d", "refs": ["b"]}]
     twice = write(tmp_path, "twice.json", rows)
     check_refused(twice, "row 2: id 1 appears again with other references", read=read_captions_with_references)
-    check_refused(write(tmp_path, "g.json", GOOD), "no column for references", read=read_captions_with_references)
+    check_refused(write(tmp_path, "g.json", GOOD), "no other column for references", read=read_captions_with_references)
 
 
 @pytest.mark.parametrize("name", ["coco-results", "coco", "dict", "karpathy"])

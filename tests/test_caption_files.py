@@ -74,8 +74,8 @@ def in_every_format(pairs):
 
 def test_every_format_name_is_listed():
     assert format_names() == [
-        "coco-results", "coco", "dict", "karpathy", "list", "jsonl", "csv", "tsv", "parquet", "flickr-token", "finecapeval",
-        "text", "webdataset",
+        "coco-results", "coco", "karpathy", "msrvtt", "dict", "list", "wrapped", "columns", "img-to-eval", "jsonl", "csv",
+        "tsv", "psv", "ssv", "parquet", "arrow", "flickr-token", "id-text", "finecapeval", "text", "webdataset",
     ]  # fmt: skip
 
 
@@ -295,10 +295,10 @@ def test_candidates_and_references_of_one_file(tmp_path):
 
 def test_file_names_beside_the_ids_are_aliases(tmp_path):
     text = table_text(
-        [("1", "x/a.jpg", "a"), ("2", "b.jpg", "b"), ("3", "b.jpg", "c")], ["image_id", "image", "caption"]
+        [("7", "x/a.jpg", "a"), ("9", "b.jpg", "b"), ("4", "b.jpg", "c")], ["image_id", "image", "caption"]
     )
     # A name that two ids share tells nothing.
-    assert read_captions(write(tmp_path, "c.csv", text)).aliases == {"x/a.jpg": "1"}
+    assert read_captions(write(tmp_path, "c.csv", text)).aliases == {"x/a.jpg": "7"}
     data = parquet_bytes({"image_id": [1, 2], "caption": ["a", "b"], "file_name": ["a.jpg", None]})
     assert read_captions(write(tmp_path, "c.parquet", data)).aliases == {"a.jpg": "1"}
 

@@ -117,7 +117,7 @@ def test_repeated_ids():
     one = table(("1", "a"), ("2", "b"), ("1", "c"))
     check_refused(one, None, "c.json has 2 captions for id 1 (rows 1, 3)", "--multiple")
     check_refused(
-        table(("1", "a"), ("1", "c"), ("2", "b"), ("2", "b")), None, "id 1 (rows 1, 2), and 1 other id repeats too"
+        table(("1", "a"), ("1", "c"), ("2", "b"), ("2", "d")), None, "id 1 (rows 1, 2), and 1 other id repeats too"
     )
     matched = match(one, refs({"2": ["y"], "1": ["x"]}), multiple=True)
     assert (matched.keys, matched.item) == (["1", "2"], [0, 1, 0])

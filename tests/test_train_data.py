@@ -243,7 +243,9 @@ def test_csv_with_a_column_of_paths(tmp_path):
     data = open_dataset(str(tmp_path / "c.csv"), **options)
     assert data.keys == ["0", "1", "2"]
     assert data.captions(2) == (caption(2, 0), caption(2, 1))
-    assert data.notes == ("1 empty caption dropped",)
+    told, *notes = data.notes
+    assert told == f"{tmp_path}/c.csv: csv, 3 images; id from number, references from says (7)"
+    assert notes == ["1 empty caption dropped"]
     assert pixels(data[1].picture.open()) == pixels(FilePicture(str(tmp_path / "photos/1.jpg")).open())
     check_refused(r'has no column for "file"', str(tmp_path / "c.csv"), **{**options, "image_column": "file"})
 
@@ -272,7 +274,8 @@ def test_other_caption_files(tmp_path):
     (tmp_path / "some.json").write_text(json.dumps({"0": [" "], "1": ["a", ""]}))
     data = open_dataset(str(tmp_path / "some.json"), images=photos)
     assert data.keys == ["1"]
-    assert data.notes == ("2 empty captions dropped", "1 item without a caption left out: 0")
+    assert data.notes[0].endswith("some.json: dict, 2 images; id from the keys, references from the values (3)")
+    assert data.notes[1:] == ("2 empty captions dropped", "1 item without a caption left out: 0")
 
 
 def test_real_photos(shared_data):

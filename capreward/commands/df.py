@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from capreward.commands.options import reading_of_captions, split_option
 from capreward.errors import InputError
 
 
@@ -19,8 +20,8 @@ def df() -> None:
 @df.command()
 @click.argument("references", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz file to write.")
-@click.option("--format", "format_", help="Format of the references, if not recognised (capreward ls formats).")
-@click.option("--split", help="Split of a Karpathy file: test, val, train, restval or train+restval.")
+@reading_of_captions
+@split_option("references")
 @click.option("--tokenizer", default="ptb", show_default=True, help="See capreward ls tokenizers.")
 @click.option(
     "-v",
@@ -46,8 +47,13 @@ def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
         raise InputError("--ids counts the ids of a vocabulary; name it with --vocabulary")
     from capreward.evaluators.cider import frequencies_of_files
 
-    how = {"format": options["format_"], "split": options["split"]}
-    found = frequencies_of_files(references, _tokenizer(options), source=output.name, **how)
+    how = {name: options[name] for name in ("split", "id_column", "caption_column")}
+    how["format"] = options["format_"]
+    reports: list[Any] = []
+    tokenizer = _tokenizer(options)
+    found = frequencies_of_files(references, tokenizer, source=output.name, reports=reports, **how)
+    for report in reports:
+        click.echo(report, err=True)
     found.save(output)
     click.echo(_summary(found, output), err=True)
 

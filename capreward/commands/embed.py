@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import F, encoder_options, weights_options
+from capreward.commands.options import F, encoder_options, reading, reading_of_captions, weights_options
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def _with_encoder(command: F) -> F:
 @click.option("--original", is_flag=True, help="Decode as the original scripts: no EXIF turn, no 16-bit scaling.")
 @click.option("--lora-mlp", is_flag=True, help="Fold PAC-S++'s MLP factors as well.")
 @click.option("--captions", type=click.Path(path_type=Path), help="Embed the images of this caption file alone.")
-@click.option("--format", "format_", help="Its format, if not recognised (capreward ls formats).")
-@click.option("--id-column", help="Its column of image ids.")
-@click.option("--caption-column", help="Its column of captions.")
+@reading_of_captions
 @click.option("--image-column", help="Its column of picture files.")
 @click.option("--text", is_flag=True, help="Embed the captions themselves, as ID#0, ID#1, ...")
 @click.option("--prompt", help='Put before captions; "none" for none.  [default: A photo depicts]')
@@ -201,13 +199,7 @@ def _pictures(images: str | None, options: dict[str, Any]) -> tuple[list[str], l
 def _table(options: dict[str, Any]) -> CaptionTable:
     from capreward.data import read_captions
 
-    return read_captions(
-        options["captions"],
-        format=options["format_"],
-        id_column=options["id_column"],
-        caption_column=options["caption_column"],
-        image_column=options["image_column"],
-    )
+    return read_captions(options["captions"], paired=options["text"], **reading(options, of_references=False))
 
 
 def _encoder(options: dict[str, Any], pictures: list[Any]) -> Encoder:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import plugin_option, plugins
+from capreward.commands.options import plugin_option, plugins, reading, reading_of_captions
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 from capreward.scoring import DEFAULT_TOKENIZER
 
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--compat-only", is_flag=True, help="Aspects in the original's way alone.")
 @click.option("--function-words", is_flag=True, help="Count articles and the like in the mended recall too.")
-@click.option("--format", "format_", help="Format of the captions, if not recognised (capreward ls formats).")
-@click.option("--id-column", help="Column of the image names in a table of captions.")
-@click.option("--caption-column", help="Column of the captions in a table.")
+@reading_of_captions
 @click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="Of the overall metrics.")
 @click.option("--allow-missing", is_flag=True, help="Leave out captions of images that the data does not describe.")
 @plugin_option
@@ -108,8 +106,7 @@ def _system(
     from capreward.data import match, read_captions
     from capreward.scoring import samples_of
 
-    columns = {"id_column": options["id_column"], "caption_column": options["caption_column"]}
-    table = read_captions(path, format=options["format_"], **columns)
+    table = read_captions(path, **reading({"image_column": None, **options}, of_references=False))
     met = match(table, references, allow_missing=options["allow_missing"])
     result = judged(name, samples_of(met), found, bootstrap, met.report, progress=bar.step)
-    return result, [*met.notes, *result.scores.notes]
+    return result, result.scores.notes

@@ -24,18 +24,11 @@ plugin_option = click.option(
 
 def input_options(command: F) -> F:
     """Add the options that say how caption files are read and tokenized."""
-    table = "CSV, TSV, JSONL or Parquet"
     for option in reversed(
         [
-            click.option(
-                "--format", "format_", help="Format of the captions, if not recognised (capreward ls formats)."
-            ),
-            click.option("--id-column", help=f"Column of the image ids in {table}."),
-            click.option("--caption-column", help=f"Column of the captions in {table}."),
-            click.option("--references-format", help="Format of the references, if not recognised."),
-            click.option("--references-id-column", help="Their column of image ids."),
-            click.option("--references-caption-column", help="Their column of captions."),
-            click.option("--split", help="Split of Karpathy references: test, val, train, restval or train+restval."),
+            *reading_options(),
+            *reading_options("references-", "the references"),
+            split_option("references"),
             click.option(
                 "--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="See capreward ls tokenizers."
             ),
@@ -43,6 +36,41 @@ def input_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def reading_options(prefix: str = "", what: str = "the captions") -> list[Callable[[F], F]]:
+    """The options that say how one kind of file is read.
+
+    Args:
+        prefix: before the names of the options: ``"references-"``.
+        what: the file holds, for the help.
+    """
+    name = "format_" if not prefix else f"{prefix[:-1]}_format"
+    return [
+        click.option(
+            f"--{prefix}format", name, help=f"The format of {what}, if it is not recognised (capreward ls formats)."
+        ),
+        click.option(
+            f"--{prefix}id-column", help=f"The column of image ids in {what}; row takes the number of the row."
+        ),
+        click.option(
+            f"--{prefix}caption-column",
+            multiple=True,
+            help=f"The column that holds {what}; repeat it for several columns.",
+        ),
+    ]
+
+
+def reading_of_captions(command: F) -> F:
+    """Add the options that say how a file of captions is read."""
+    for option in reversed(reading_options()):
+        command = option(command)
+    return command
+
+
+def split_option(what: str) -> Callable[[F], F]:
+    """The option that chooses a split of a file that has several."""
+    return click.option("--split", help=f"The split of the {what}, such as test; train+restval joins two.")
 
 
 def image_options(command: F) -> F:
@@ -122,6 +150,33 @@ def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
         "format": options["format_"],
         "id_column": options["id_column"],
         "caption_column": options["caption_column"],
+        "image_column": options["image_column"],
+    }
+
+
+def reading_both(options: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``read_captions_with_references``, for a file that holds both.
+
+    Raises:
+        InputError: The options of the captions and of the references contradict each other.
+    """
+    agreed: dict[str, Any] = {}
+    for name, own, other in (
+        ("format", "format_", "references_format"),
+        ("id_column", "id_column", "references_id_column"),
+    ):
+        said = {options[key] for key in (own, other) if options[key] is not None}
+        if len(said) > 1:
+            flags = f"--{own.strip('_').replace('_', '-')} and --{other.replace('_', '-')}"
+            raise InputError(
+                f"captions and references are one file, but {flags} say {' and '.join(sorted(said))}; give one"
+            )
+        agreed[name] = next(iter(said), None)
+    return {
+        **agreed,
+        "split": options["split"],
+        "caption_column": options["caption_column"],
+        "references_column": options["references_caption_column"],
         "image_column": options["image_column"],
     }
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import encoding, image_options, weights_options
+from capreward.commands.options import (
+    encoding,
+    image_options,
+    reading,
+    reading_of_captions,
+    split_option,
+    weights_options,
+)
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 from capreward.errors import InputError
 
@@ -34,10 +41,8 @@ if TYPE_CHECKING:
 )
 @click.option("--first", is_flag=True, help="The first caption of each image alone (of a file of references).")
 @image_options
-@click.option("--format", "format_", help="Format of the captions, if not recognised (capreward ls formats).")
-@click.option("--split", help="Split of Karpathy's file: test, val, train, restval or train+restval.")
-@click.option("--id-column", help="Column of the image ids in CSV, TSV, JSONL or Parquet.")
-@click.option("--caption-column", help="Its column of captions.")
+@reading_of_captions
+@split_option("captions")
 @click.option("--allow-missing", is_flag=True, help="Leave out captions without images.")
 @output_options
 def retrieve(captions: tuple[Path, ...], **options: Any) -> None:
@@ -100,14 +105,7 @@ def _system(
     from capreward.data.showing import show
     from capreward.scoring import samples_of
 
-    table = read_captions(
-        path,
-        format=options["format_"],
-        split=options["split"],
-        id_column=options["id_column"],
-        caption_column=options["caption_column"],
-        image_column=options["image_column"],
-    )
+    table = read_captions(path, split=options["split"], **reading(options, of_references=False))
     table = _first(table) if options["first"] else table
     met = match(table, None, multiple=True)
     try:
@@ -116,11 +114,11 @@ def _system(
         if options["images"] is not None or options["image_column"] is not None:
             raise
         raise InputError(f"{path}: the images are needed; give --images FOLDER ({error})") from error
-    samples = samples_of(shown.matched, shown.images)
+    samples = samples_of(shown.matched, shown.images, notes=shown.notes)
     if before is not None:
         samples.share_items(before)
     result = judged(name, samples, [evaluator], bootstrap, f"{met.report}; {shown.report}", progress=bar.step)
-    return result, [*met.notes, *shown.notes, *result.scores.notes]
+    return result, result.scores.notes
 
 
 def _first(table: CaptionTable) -> CaptionTable:

@@ -58,11 +58,11 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
 
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
-    from capreward.commands.score_inputs import evaluators_of, names_of, references_of, system_of
+    from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, names_of, system_of
     from capreward.reports.results import Bootstrap, Results
 
     found = evaluators_of(options)
-    references = references_of(options)
+    references = ReferenceFiles(options)
     bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
     systems: list[SystemResult] = []
     notes: list[tuple[str, str]] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.commands.options import encoding, reading
+from capreward.commands.options import encoding, reading, reading_both
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,21 +35,51 @@ def evaluators_of(options: dict[str, Any]) -> list[Evaluator]:
     return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options))
 
 
-def references_of(options: dict[str, Any]) -> References | None:
-    """The references from files; None where there are none, or where they are those of scenes."""
-    paths = list(options["references"])
-    if not paths or paths == [SCENES]:
-        return None
-    from capreward.data import read_references
+class ReferenceFiles:
+    """The references of the command line: read when a file of captions first needs them.
 
-    return read_references(paths, **reading(options, of_references=True))
+    Args:
+        options: of the command.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.paths: list[Path] = list(options["references"])
+        self.options = options
+
+    @property
+    def are_scenes(self) -> bool:
+        """Whether the references are those of the scenes themselves."""
+        return self.paths == [SCENES]
+
+    def is_own(self, captions: Path) -> bool:
+        """Whether a file of captions is given as its own references.
+
+        Raises:
+            InputError: It is one of several files of references.
+        """
+        from capreward.data.files import same_file
+
+        same = [path for path in self.paths if same_file(path, captions)]
+        if same and len(self.paths) > 1:
+            raise InputError(
+                f"{captions} is given as captions and among {len(self.paths)} files of references; "
+                "give it alone as references, or leave it out of them"
+            )
+        return bool(same)
+
+    @cached_property
+    def read(self) -> References:
+        """The references, from the files."""
+        from capreward.data import read_references
+
+        return read_references(self.paths, **reading(self.options, of_references=True))
 
 
 def system_of(
     name: str,
     path: Path,
     found: Sequence[Evaluator],
-    references: References | None,
+    references: ReferenceFiles,
     bootstrap: Bootstrap | None,
     options: dict[str, Any],
     bar: Any,
@@ -61,13 +93,13 @@ def system_of(
     met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
     shown = _shown(met, table, found, options)
     met = met if shown is None else shown.matched
-    samples = samples_of(met, None if shown is None else shown.images)
+    samples = samples_of(met, None if shown is None else shown.images, notes=() if shown is None else shown.notes)
     if before is not None and options["images"] is not None:
         samples.share_items(before)
     drop = options["drop_candidate_from_references"]
     reports = [met.report, *([shown.report] if shown else [])]
     result = judged(name, samples, found, bootstrap, "; ".join(reports), drop=drop, progress=bar.step)
-    return result, [*met.notes, *(shown.notes if shown else ()), *result.scores.notes]
+    return result, result.scores.notes
 
 
 def judged(
@@ -133,7 +165,7 @@ def references_by_key(results: Results) -> dict[str, list[str]]:
 
 def names_of(paths: tuple[Path, ...]) -> list[str]:
     """File names without suffix where that tells the systems apart, whole paths otherwise."""
-    stems = [p.name.split(".")[0] or p.name for p in paths]
+    stems = [_name_of(path) for path in paths]
     if len(set(stems)) == len(stems):
         return stems
     names = [str(p) for p in paths]
@@ -142,24 +174,34 @@ def names_of(paths: tuple[Path, ...]) -> list[str]:
     return names
 
 
+def _name_of(path: Path) -> str:
+    """The name of a file up to the first dot that is not within braces: ``s-{000..003}`` of ``s-{000..003}.tar``."""
+    found = re.match(r"(?:\{[^{}]*\}|[^.{]|\{)+", path.name)
+    return found[0] if found else path.name
+
+
 def _candidates(
-    path: Path, found: Sequence[Evaluator], references: References | None, options: dict[str, Any]
+    path: Path, found: Sequence[Evaluator], references: ReferenceFiles, options: dict[str, Any]
 ) -> tuple[CaptionTable, References | None]:
     """The captions, and their references: those given, or a column of the same file where a metric needs any."""
     from capreward.data import read_captions, read_captions_with_references
 
     how = reading(options, of_references=False)
     needing = [e.name for e in found if "references" in e.needs]
-    if list(options["references"]) == [SCENES]:
+    if references.are_scenes:
         table = read_captions(path, **how)
         return table, _scene_references(table)
-    if references is not None or not needing:
-        return read_captions(path, **how), references
+    if references.is_own(path):
+        return read_captions_with_references(path, **reading_both(options))
+    if references.paths:
+        return read_captions(path, **how), references.read
+    if not needing:
+        return read_captions(path, **how), None
     try:
-        return read_captions_with_references(path, **how)
+        return read_captions_with_references(path, **reading_both(options))
     except InputError as error:
         read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
-        raise InputError(f"{needing[0]} needs references; give --references FILE") from error
+        raise InputError(f"{needing[0]} needs references; give --references FILE ({error})") from error
 
 
 def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]) -> Shown | None:

@@ -129,6 +129,8 @@ def show_results(results: Results, *, percent: bool) -> None:
 
     wide = None if sys.stderr.isatty() else 1000  # a log has no width to fit into
     console = Console(file=sys.stderr, highlight=False, width=wide)
+    for report in results.files():
+        console.print(Text(str(report), style="dim"))
     console.print(rich_table(results, percent=percent))
     console.print()
     for system in results.systems:

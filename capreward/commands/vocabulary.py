@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from capreward.commands.options import reading_of_captions
 from capreward.errors import InputError
 
 _SPLIT = "Split of a Karpathy file, such as train+restval; all of it by default, as published."
@@ -25,8 +26,8 @@ def vocabulary() -> None:
     "--threshold", default=5, show_default=True, type=click.IntRange(0), help="Keep words that occur more often."
 )
 @click.option("--split", help=_SPLIT)
-@click.option("--format", "format_", help="Format of the captions, if not recognised (capreward ls formats).")
-def build(captions: Path, output: Path, threshold: int, split: str | None, format_: str | None) -> None:
+@reading_of_captions
+def build(captions: Path, output: Path, threshold: int, **options: Any) -> None:
     """Write {"ix_to_word", "images"}, the layout of cocotalk.json: words in order of first appearance, UNK last.
 
     The published vocabulary counts the words of all splits, those of val and test too; --split train+restval does not.
@@ -40,7 +41,7 @@ def build(captions: Path, output: Path, threshold: int, split: str | None, forma
     from capreward.files import write_text_beside
     from capreward.text.vocabulary import UNKNOWN, frequent_words
 
-    images = read_sentences(captions, split, format_)
+    images = read_sentences(captions, **_reading(options))
     words = frequent_words((words for image in images for words in image.sentences), threshold)
     if not words or words == [UNKNOWN]:
         raise InputError(f"no word of {captions} occurs more than {threshold} times; give a lower --threshold")
@@ -57,8 +58,8 @@ def build(captions: Path, output: Path, threshold: int, split: str | None, forma
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz file to write.")
 @click.option("--max-length", default=16, show_default=True, type=click.IntRange(1), help="Words of a caption at most.")
 @click.option("--split", help=_SPLIT)
-@click.option("--format", "format_", help="Format of the captions, if not recognised (capreward ls formats).")
-def labels(captions: Path, words: Path, output: Path, max_length: int, split: str | None, format_: str | None) -> None:
+@reading_of_captions
+def labels(captions: Path, words: Path, output: Path, max_length: int, **options: Any) -> None:
     """Write captions as rows of word ids, in arrays under the names of cocotalk_label.h5.
 
     labels [M, 16] are padded with zeros; label_start_ix and label_end_ix [N] count an image's rows from 1, inclusive;
@@ -73,11 +74,16 @@ def labels(captions: Path, words: Path, output: Path, max_length: int, split: st
     from capreward.text.vocabulary import WordNumbers, words_of_file
 
     numbers = WordNumbers(words_of_file(words))
-    images = read_sentences(captions, split, format_)
+    images = read_sentences(captions, **_reading(options))
     found = Labels.of([i.key for i in images], [i.sentences for i in images], numbers, max_length)
     found.save(output)
     rows, longest = found.labels.shape
     click.echo(f"{output}: {rows:,} captions of {len(images):,} images, {longest} ids each", err=True)
+
+
+def _reading(options: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``read_sentences``."""
+    return {"format": options["format_"], **{name: options[name] for name in ("split", "id_column", "caption_column")}}
 
 
 def _image(image: Any) -> dict[str, Any]:

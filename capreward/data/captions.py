@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from capreward.data.file_report import FileReport, report_of
 from capreward.data.files import Content, load
 from capreward.data.formats import find_format, format_names, recognise
 from capreward.data.rows import Options, Parsed, collect_captions, collect_references
+from capreward.data.text_notes import notes_on
 from capreward.errors import InputError
+
+Columns = str | Sequence[str] | None
 
 __all__ = [
     "CaptionTable",
@@ -34,6 +38,9 @@ class CaptionTable:
         unit: What positions count: ``"row"``, ``"line"``, ``"entry"``, ...
         aliases: Other names of the ids (file names).
         aligned: The file has no ids; its line numbers stand for them.
+        certain: No other name of an image may contradict its id: the format or the user says which is the id.
+        notes: What a user should know about the captions.
+        reports: What was read as what; none for captions that are given in Python.
     """
 
     source: str
@@ -44,6 +51,9 @@ class CaptionTable:
     unit: str = "row"
     aliases: dict[str, str] = field(default_factory=dict)
     aligned: bool = False
+    certain: bool = True
+    notes: tuple[str, ...] = ()
+    reports: tuple[FileReport, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of captions."""
@@ -61,6 +71,9 @@ class References:
         aliases: Other names of the ids (file names).
         aligned: The files have no ids; their line numbers stand for them.
         notes: What a user should know about the reading.
+        certain: No other name of an image may contradict its id: the format or the user says which is the id.
+        emptied: Images whose references are all marked as ones that do not count; they are not judged.
+        reports: What was read as what, file by file; none for references that are given in Python.
     """
 
     source: str
@@ -69,6 +82,9 @@ class References:
     aliases: dict[str, str] = field(default_factory=dict)
     aligned: bool = False
     notes: tuple[str, ...] = ()
+    certain: bool = True
+    emptied: frozenset[str] = frozenset()
+    reports: tuple[FileReport, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -81,24 +97,28 @@ def read_captions(
     format: str | None = None,
     split: str | None = None,
     id_column: str | None = None,
-    caption_column: str | None = None,
+    caption_column: Columns = None,
     image_column: str | None = None,
+    paired: bool = False,
 ) -> CaptionTable:
     """Read a file of candidate captions.
 
     Args:
         path: The file, plain or gzipped, or a brace pattern of tar shards such as ``test-{000..007}.tar``.
         format: One of :func:`format_names`; recognised by the content if None.
-        split: Split to keep, for Karpathy's files; ``"train+restval"`` joins two.
-        id_column: Name of the column of ids, if it is not a usual one.
-        caption_column: Name of the column of captions, if it is not a usual one.
+        split: Split to keep, for files with splits; ``"train+restval"`` joins two.
+        id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
+        caption_column: Name of the column of captions, if it is not a usual one; several give each image several.
         image_column: Name of the column of picture files, if it is not a usual one.
+        paired: Nothing has to be matched with another file, so that rows without ids are numbered.
 
     Raises:
         InputError: If the file cannot be used, with what was found, where, and what to do.
     """
-    options = Options(split=split, id_column=id_column, caption_column=caption_column, image_column=image_column)
-    return _read_captions(load(path), format, options)
+    options = Options(
+        split=split, id_column=id_column, caption_column=caption_column, image_column=image_column, paired=paired
+    )
+    return _read_captions(load(path), format, options)[0]
 
 
 def read_references(
@@ -107,7 +127,7 @@ def read_references(
     format: str | None = None,
     split: str | None = None,
     id_column: str | None = None,
-    caption_column: str | None = None,
+    caption_column: Columns = None,
     image_column: str | None = None,
 ) -> References:
     """Read references from one or several files.
@@ -118,9 +138,9 @@ def read_references(
     Args:
         paths: The file or files.
         format: One of :func:`format_names`; recognised by the content if None.
-        split: Split to keep, for Karpathy's files; ``"train+restval"`` joins two.
-        id_column: Name of the column of ids, if it is not a usual one.
-        caption_column: Name of the column of references, if it is not a usual one.
+        split: Split to keep, for files with splits; ``"train+restval"`` joins two.
+        id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
+        caption_column: Name of the column of references, if it is not a usual one; several add up.
         image_column: Name of the column of picture files, if it is not a usual one.
 
     Raises:
@@ -135,49 +155,93 @@ def read_references(
     options = Options(
         references=True, split=split, id_column=id_column, caption_column=caption_column, image_column=image_column
     )
-    return _join([_read_references(load(path), format, options) for path in listed])
+    return _join([_read_references(load(path), format, options)[0] for path in listed])
 
 
 def read_captions_with_references(
     path: str | Path,
     *,
     format: str | None = None,
+    split: str | None = None,
     id_column: str | None = None,
-    caption_column: str | None = None,
+    caption_column: Columns = None,
+    references_column: Columns = None,
     image_column: str | None = None,
 ) -> tuple[CaptionTable, References]:
     """Read candidates and references that stand in one file, in columns such as ``caption`` and ``references``.
 
-    An image may have several rows (candidates) if each repeats the same references.
+    An image may have several rows (candidates) if each repeats the same references. Where there are no ids, the number
+    of the row is the id. No column is read as both.
 
     Args:
-        path: A JSON list, JSONL, CSV, TSV or parquet file.
+        path: A file with named columns, or CLIPScore's judgements.
         format: One of :func:`format_names`; recognised by the content if None.
-        id_column: Name of the column of ids, if it is not a usual one.
+        split: Split to keep, for files with splits.
+        id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
         caption_column: Name of the column of candidates, if it is not a usual one.
+        references_column: Name of the column of references, if it is not a usual one; several add up.
         image_column: Name of the column of picture files, if it is not a usual one.
 
     Raises:
-        InputError: If the file cannot be used or has no column of references.
+        InputError: If the file cannot be used or has no column of references besides that of the candidates.
     """
     content = load(path)
-    candidates = Options(id_column=id_column, caption_column=caption_column, image_column=image_column)
-    references = replace(candidates, references=True, own_column=True)
-    return _read_captions(content, format, candidates), _read_references(content, format, references)
+    options = Options(
+        split=split, id_column=id_column, caption_column=caption_column, image_column=image_column, paired=True
+    )
+    table, taken = _read_captions(content, format, options)
+    if not taken:
+        raise InputError(
+            f"{content.source} is read as {table.format}, which has captions of one kind alone: they cannot be "
+            "candidates and references at once; give the file of the references with --references FILE"
+        )
+    again = replace(options, references=True, caption_column=references_column, taken=taken)
+    references, columns = _read_references(content, format, again)
+    if not columns or set(columns) & set(taken):
+        raise InputError(
+            f"{content.source}: the captions that are scored and the references would be the same "
+            f'("{"+".join(taken)}"); give the file of the references with --references FILE'
+        )
+    return table, references
 
 
-def _read_captions(content: Content, format: str | None, options: Options) -> CaptionTable:
+def _read_captions(content: Content, format: str | None, options: Options) -> tuple[CaptionTable, tuple[str, ...]]:
     name, parsed = _parse(content, format, options)
     keys, captions, positions = collect_captions(parsed, content.source)
-    return CaptionTable(
-        content.source, name, keys, captions, positions, parsed.unit, _known(parsed.aliases), parsed.aligned
+    report = report_of(content.source, name, "captions", len(set(keys)), len(captions), parsed.findings)
+    table = CaptionTable(
+        content.source,
+        name,
+        keys,
+        captions,
+        positions,
+        parsed.unit,
+        _known(parsed.aliases),
+        parsed.aligned,
+        parsed.certain,
+        notes_on(captions, "captions", content.source),
+        (report,),
     )
+    return table, parsed.columns
 
 
-def _read_references(content: Content, format: str | None, options: Options) -> References:
+def _read_references(content: Content, format: str | None, options: Options) -> tuple[References, tuple[str, ...]]:
     name, parsed = _parse(content, format, options)
     references = collect_references(parsed, content.source)
-    return References(content.source, name, references, _known(parsed.aliases), parsed.aligned)
+    texts = [text for listed in references.values() for text in listed]
+    report = report_of(content.source, name, "references", len(references), len(texts), parsed.findings)
+    found = References(
+        content.source,
+        name,
+        references,
+        _known(parsed.aliases),
+        parsed.aligned,
+        notes_on(texts, "references", content.source),
+        parsed.certain,
+        frozenset(parsed.findings.emptied),
+        (report,),
+    )
+    return found, parsed.columns
 
 
 def _parse(content: Content, format: str | None, options: Options) -> tuple[str, Parsed]:
@@ -186,10 +250,6 @@ def _parse(content: Content, format: str | None, options: Options) -> tuple[str,
     if chosen.kind != content.kind:
         raise InputError(f"{content.source} is a {content.kind} file and cannot be read as {name}; leave --format out")
     chosen.check_options(name, options, content.source)
-    if options.own_column and "id_column" not in chosen.options:
-        raise InputError(
-            f"{content.source} is read as {name}, which has no column of references; give --references FILE"
-        )
     return name, chosen.read(content, options)
 
 
@@ -216,14 +276,21 @@ def _join(parts: list[References]) -> References:
         aliases.update(part.aliases)
         for key, captions in part.references.items():
             joined.setdefault(key, []).extend(captions)
-    notes: tuple[str, ...] = ()
+    notes = tuple(note for part in parts for note in part.notes)
     if first.aligned:
         blank = _drop_padding(joined)
         many = f"{blank:,} blank lines in the reference files were taken for missing references"
         one = "1 blank line in the reference files was taken for a missing reference"
-        notes = (many if blank > 1 else one,) if blank else ()
+        notes = (*notes, *((many if blank > 1 else one,) if blank else ()))
     merged = replace(
-        first, source=", ".join(part.source for part in parts), references=joined, aliases=aliases, notes=notes
+        first,
+        source=", ".join(part.source for part in parts),
+        references=joined,
+        aliases=aliases,
+        notes=notes,
+        certain=all(part.certain for part in parts),
+        emptied=frozenset().union(*(part.emptied for part in parts)) - joined.keys(),
+        reports=tuple(report for part in parts for report in part.reports),
     )
     return replace(merged, format="+".join(dict.fromkeys(part.format for part in parts)))
 

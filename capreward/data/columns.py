@@ -1,160 +1,296 @@
-"""Which columns of a table or of JSON records hold the id and the captions."""
+"""Which columns of a table play which role: by evidence, never by falling through; two readings are an error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from capreward.data.rows import Options, Parsed, describe, id_text
+from capreward.data.roles import CAPTION_ROLES, ROW_NAMES, Role, is_picture, numbered, plain, role_of
+from capreward.data.rows import Options, id_text
+from capreward.data.tables import ABSENT, KeyedTable, Table
 from capreward.errors import InputError, shorten
 
-FILE_COLUMNS = ("image", "filename", "file_name", "file", "image_path", "img_path", "media_path", "file_path", "path")
-ID_COLUMNS = (
-    "image_id", "id", "image", "imgid", "img_id", "imageid", "cocoid", "key", "_id", "seg_id",
-    "filename", "file_name", "file", "img", "image_name", "image_path", "img_path", "media_path", "file_path", "path",
-)  # fmt: skip
-CAPTION_COLUMNS = (
-    "caption", "candidate", "candidates", "prediction", "predictions", "predicted_caption", "generated_caption",
-    "hypothesis", "hyp", "mt", "generated", "output", "captions", "text", "sentence", "comment",
-)  # fmt: skip
-REFERENCE_COLUMNS = (
-    "references", "reference", "refs", "ref", "ground_truth", "ground_truths", "gts", "gt", "reference_captions",
-)  # fmt: skip
-MISSING_CELLS = frozenset({"", "nan", "NaN", "None", "null", "NULL", "<NA>"})
+ROW = "row"  # given as a column of ids: the number of the row is the id
+_SAME_IMAGE = ("cocoid", "coco_id", "image_id", "imgid", "img_id")  # Karpathy's files have two of them, which agree
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns to read, as the file spells them.
+    """The columns to read, as the file spells them.
 
     Attributes:
-        id: Column of ids.
-        value: Column of captions or references.
-        alias: Column of file names beside the ids, if any.
-        is_references: ``value`` is a references column by name.
+        id: Column of ids; None if the number of the row is the id.
+        values: Columns of captions or references; several are several captions of the row's image.
+        names: Columns of other names of the image (file names).
+        split: Column of splits, if any.
+        rejected: Columns that mark captions which do not count.
+        optional: A record may lack the captions, which means that it has none.
+        certain: The user named the column of ids, so that no other name of an image may contradict it.
+        remarks: What a user should know about the choice.
     """
 
-    id: str
-    value: str
-    alias: str | None
-    is_references: bool
+    id: str | None
+    values: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    split: str | None = None
+    rejected: tuple[str, ...] = ()
+    optional: bool = False
+    certain: bool = False
+    remarks: tuple[str, ...] = field(default=())
 
 
-def plain(name: str) -> str:
-    """Spell a column name the usual way: ``" Image ID"`` is ``image_id``."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def usual_name(name: str) -> bool:
-    """Tell whether a name is one of the columns this module looks for."""
-    return plain(name) in {*ID_COLUMNS, *CAPTION_COLUMNS, *REFERENCE_COLUMNS}
-
-
-def first_of(wanted: Sequence[str], names: Iterable[str]) -> str | None:
-    """Return the name that stands first in ``wanted``, as spelt in ``names``."""
-    spelt = {plain(name): name for name in reversed(list(names))}
-    return next((spelt[name] for name in wanted if name in spelt), None)
-
-
-def value_column(names: Sequence[str], options: Options, source: str, identity: str | None = None) -> str:
-    """Choose the column of captions, or of references when those are read, but never the one of ids.
-
-    Raises:
-        InputError: If there is none, with the columns there are.
-    """
-    if options.caption_column is not None and not options.own_column:
-        if options.caption_column not in names:
-            raise InputError(_absent(source, f'"{options.caption_column}"', names, options.flag("caption-column")))
-        return options.caption_column
-    free = [name for name in names if name != identity]
-    found = first_of(REFERENCE_COLUMNS, free) if options.references else None
-    if found is None and not options.own_column:
-        found = first_of(CAPTION_COLUMNS, free)
-    if found is None:
-        what = "references" if options.references else "captions"
-        raise InputError(_absent(source, what, names, options.flag("caption-column")))
-    return found
-
-
-def choose(names: Sequence[str], options: Options, source: str) -> Columns:
+def choose(table: Table, options: Options) -> Columns:
     """Choose the columns to read.
 
     Args:
-        names: The columns there are.
-        options: The user's own names, if any.
-        source: The file, for messages.
+        table: What the file holds.
+        options: The user's own names of columns, which always win, and the role of the file.
 
     Raises:
-        InputError: If the id or the caption column is missing.
+        InputError: If a column is missing, or if two could play one role, or one two roles.
     """
-    identity = options.id_column if options.id_column is not None else first_of(ID_COLUMNS, names)
-    if identity is None or identity not in names:
+    if twice := next((name for name in table.names if table.names.count(name) > 1), None):
+        raise InputError(f'{table.source} has two columns named "{twice}"; rename one')
+    values, optional = caption_columns(table.names, options, table.source)
+    identity = _Identity(table, options, values)
+    chosen, names, remark = identity.choose()
+    if chosen in values:
         raise InputError(
-            _absent(source, "ids" if identity is None else f'"{identity}"', names, options.flag("id-column"))
+            f'{table.source}: the column "{chosen}" cannot be both ids and captions; '
+            f"name two columns with {options.flag('id-column')} and {options.flag('caption-column')}"
         )
-    value = value_column(names, options, source, identity)
-    alias = options.image_column
-    if alias is not None and alias not in names:
-        raise InputError(_absent(source, f'"{alias}"', names, "--image-column"))
-    if alias is None:
-        alias = first_of(FILE_COLUMNS, [name for name in names if name not in (identity, value)])
-    return Columns(identity, value, alias, plain(value) in REFERENCE_COLUMNS)
+    split = _split_column(table, options)
+    rejected = tuple(name for name in table.names if role_of(name) is Role.REJECTED)
+    remarks = (remark,) if remark else ()
+    return Columns(chosen, values, names, split, rejected, optional, options.id_column is not None, remarks)
 
 
-def _absent(source: str, what: str, names: Sequence[str], option: str) -> str:
-    listed = shorten([repr(name) for name in names], 12) or "none"
-    return f"{source} has no column for {what}; its columns are {listed}: name one with {option}"
+def caption_columns(names: Sequence[str], options: Options, source: str) -> tuple[tuple[str, ...], bool]:
+    """The columns of captions, or of references when those are read, and whether a record may lack them.
 
-
-def from_records(records: Iterable[tuple[int, object]], unit: str, options: Options, source: str) -> Parsed:
-    """Read JSON objects that name their columns, one per image or caption.
-
-    Args:
-        records: ``(position, object)`` pairs; the columns are chosen among the keys of the first thousand.
-        unit: What a position counts.
-        options: The user's own column names, if any.
-        source: The file, for messages.
+    Raises:
+        InputError: If there is none, or if two could be meant.
     """
-    stream = iter(records)
-    head = list(islice(stream, 1000))
-    names: dict[str, None] = {}
-    for position, record in head:
-        names.update(dict.fromkeys(as_record(record, position, unit, source)))
-    columns = choose(list(names), options, source)
-    aliases: dict[str, str | None] = {}
-
-    def rows() -> Iterator[tuple[int, object, object]]:
-        for source_rows in (head, stream):
-            for position, item in source_rows:
-                record = as_record(item, position, unit, source)
-                raw = _required(record, columns.id, position, unit, source)
-                alias = record.get(columns.alias) if columns.alias else None
-                if isinstance(alias, str):
-                    add_alias(aliases, alias, id_text(raw))
-                if columns.is_references and columns.value not in record:
-                    yield position, raw, []
-                else:
-                    yield position, raw, _required(record, columns.value, position, unit, source)
-
-    return Parsed(rows(), unit, aliases)
+    flag = options.flag("caption-column")
+    if options.caption_columns:
+        chosen = tuple(dict.fromkeys(named(name, names, source, flag) for name in options.caption_columns))
+        if both := next((name for name in chosen if name in options.taken), None):
+            raise InputError(_both(both, names, source))
+        return chosen, False
+    groups = _groups([name for name in names if name not in options.taken])
+    own = Role.REFERENCE if options.references else Role.PREDICTION
+    for role in (own, Role.CAPTION):
+        found = [group for kind, group in groups if kind is role]
+        if len(found) > 1:
+            raise InputError(_two(source, "references" if options.references else "captions", found, flag))
+        if found:
+            return _one(found[0], role, options, source), own is role and options.references
+    raise InputError(_no_captions(names, groups, options, source))
 
 
-def add_alias(aliases: dict[str, str | None], alias: str, key: str | None) -> None:
-    """Note another name of an id; a name that two ids share (None) identifies neither."""
-    if aliases.setdefault(alias, key) != key:
-        aliases[alias] = None
+def named(name: str, names: Sequence[str], source: str, flag: str) -> str:
+    """The column that the user names, as the file spells it.
+
+    Raises:
+        InputError: There is none of that name; it says which are near.
+    """
+    if name in names:
+        return name
+    alike = [there for there in names if plain(there) == plain(name)]
+    if len(alike) == 1:
+        return alike[0]
+    near = difflib.get_close_matches(name, names, n=1)
+    meant = f' (did you mean "{near[0]}"?)' if near else ""
+    raise InputError(absent(source, f'"{name}"{meant}', names, flag))
 
 
-def as_record(item: object, position: int, unit: str, source: str) -> Mapping[str, object]:
-    """Return the row as a JSON object or raise InputError."""
-    if not isinstance(item, dict):
-        raise InputError(f"{source}, {unit} {position}: this is {describe(item)}; every {unit} must be an object")
-    return item
+def absent(source: str, what: str, names: Sequence[str], flag: str) -> str:
+    """The sentence on a column that is not there."""
+    return f"{source} has no column for {what}; its columns are {listed(names)}: name one with {flag}"
 
 
-def _required(record: Mapping[str, object], column: str, position: int, unit: str, source: str) -> object:
-    if column not in record:
-        there = shorten([repr(name) for name in record], 8) or "nothing"
-        raise InputError(f'{source}, {unit} {position} has no "{column}"; it has {there}')
-    return record[column]
+def listed(names: Sequence[str]) -> str:
+    """Column names for a message, the long ones cut."""
+    return shorten([repr(name if len(name) <= 40 else name[:37] + "...") for name in names], 12) or "none"
+
+
+def _groups(names: Sequence[str]) -> list[tuple[Role, list[str]]]:
+    """Columns of captions by role; numbered ones (``caption_1``, ``ref2``, pandas' ``caption.1``) form one group."""
+    groups: dict[tuple[Role, str, bool], list[str]] = {}
+    for name in names:
+        role = role_of(name)
+        if role is None or role not in CAPTION_ROLES:
+            continue
+        base, number = numbered(name)
+        groups.setdefault((role, base, number is not None), []).append(name)
+    for role, base, is_numbered in list(groups):
+        alone, rest = groups.get((role, base, False)), groups.get((role, base, True))
+        if not is_numbered and alone and rest and (role is Role.REFERENCE or all("." in name for name in rest)):
+            groups[role, base, True] = [*alone, *rest]
+            del groups[role, base, False]
+    for group in groups.values():
+        group.sort(key=lambda name: (numbered(name)[1] is not None, numbered(name)[1] or 0))
+    return [(role, group) for (role, _, _), group in groups.items()]
+
+
+def _one(group: list[str], role: Role, options: Options, source: str) -> tuple[str, ...]:
+    if len(group) > 1 and role is Role.CAPTION and not options.references:
+        raise InputError(
+            f"{source} has {len(group)} columns of captions ({span(group)}), as files of references have; name the one "
+            f"of the candidates with {options.flag('caption-column')}, or give the file with --references"
+        )
+    return tuple(group)
+
+
+def span(names: Sequence[str]) -> str:
+    """Several columns in few words: ``caption_1..caption_5``."""
+    return names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}" if len(names) > 2 else " and ".join(names)
+
+
+def _two(source: str, what: str, groups: list[list[str]], flag: str) -> str:
+    several = " or ".join(f'"{span(group)}"' for group in groups[:4])
+    return f"{source}: the {what} could be the column {several}; say which with {flag}"
+
+
+def _no_captions(names: Sequence[str], groups: Sequence[tuple[Role, list[str]]], options: Options, source: str) -> str:
+    flag = options.flag("caption-column")
+    other = next((group for kind, group in groups if kind is not Role.CAPTION), None)
+    if options.references:
+        if options.taken:
+            return _both(options.taken[0], names, source)
+        if other:
+            return absent(source, f'references ("{span(other)}" holds predictions, which are never that)', names, flag)
+        return absent(source, "references", names, flag)
+    if other:
+        return absent(source, f'captions ("{span(other)}" holds references)', names, flag)
+    return absent(source, "captions", names, flag)
+
+
+def _both(column: str, names: Sequence[str], source: str) -> str:
+    return (
+        f'{source}: its column "{column}" holds the captions that are scored, and it has no other column for '
+        f"references; its columns are {listed(names)}: name one with --references-caption-column, "
+        "or give the file of the references with --references FILE"
+    )
+
+
+def _split_column(table: Table, options: Options) -> str | None:
+    found = [name for name in table.names if role_of(name) is Role.SPLIT]
+    if options.split is not None and not found:
+        raise InputError(
+            f"{table.source} has no column of splits; its columns are {listed(table.names)}: leave --split out"
+        )
+    return found[0] if found else None
+
+
+class _Identity:
+    """The choice of the column that says which image a row is about."""
+
+    def __init__(self, table: Table, options: Options, values: Sequence[str]) -> None:
+        self.table = table
+        self.options = options
+        free = [name for name in table.names if name not in values]
+        self.images = [name for name in free if role_of(name) is Role.IMAGE_ID]
+        self.items = [name for name in free if role_of(name) is Role.ITEM_ID and plain(name) not in ROW_NAMES]
+        self.items += [name for name in free if name == KeyedTable.KEY]
+        files = [name for name in free if role_of(name) is Role.FILE]
+        head = table.head(files) if files else []
+        self.files = [name for name, seen in zip(files, zip(*head, strict=True), strict=True) if _names_images(seen)]
+        self.pictures = [name for name in files if name not in self.files]
+
+    def choose(self) -> tuple[str | None, tuple[str, ...], str | None]:
+        """The column of ids (None: the row's number), columns of other names, and a remark."""
+        options, table = self.options, self.table
+        if options.id_column is not None:
+            if options.id_column == ROW and ROW not in table.names:
+                return None, self._others(None), None
+            chosen = named(options.id_column, table.names, table.source, options.flag("id-column"))
+            return chosen, self._others(chosen), None
+        ids = self._image_ids() or self._item_ids()
+        if ids:
+            return self._against_files(ids)
+        if self.files:
+            self._agreeing_files()
+            return self.files[0], self._others(self.files[0]), None
+        if options.paired:
+            return None, self._others(None), None
+        raise InputError(
+            absent(table.source, "ids", table.names, options.flag("id-column"))
+            + f", or give {options.flag('id-column')} {ROW} if row n of both files is the same image"
+        )
+
+    def _others(self, chosen: str | None) -> tuple[str, ...]:
+        column = self.options.image_column
+        if column is not None:
+            return (named(column, self.table.names, self.table.source, "--image-column"),)
+        same = [n for n in self.images if n != chosen and {plain(n), plain(chosen or "")} <= set(_SAME_IMAGE)]
+        return tuple(name for name in (*self.files, *same, *self.pictures) if name != chosen)
+
+    def _image_ids(self) -> str | None:
+        if len(self.images) > 1:
+            spelt = {plain(name): name for name in self.images}
+            if not spelt.keys() <= set(_SAME_IMAGE):
+                raise InputError(self._either(self.images))
+            return next(spelt[name] for name in _SAME_IMAGE if name in spelt)
+        return self.images[0] if self.images else None
+
+    def _item_ids(self) -> str | None:
+        found = self.items
+        if len(found) > 1:  # pandas' index is the weakest of names
+            found = [name for name in found if plain(name) not in ("index", "idx")] or found
+        if len(found) > 1:
+            raise InputError(self._either(found))
+        return found[0] if found else None
+
+    def _against_files(self, chosen: str) -> tuple[str, tuple[str, ...], str | None]:
+        """Hold the ids against the file names: ids that only number the rows are no ids of images."""
+        weak = chosen in self.items
+        if not self.files:
+            return chosen, self._others(chosen), None
+        other = self.files[0]
+        pairs = [
+            (id_text(key) or "", name)
+            for _, (key, name) in self.table.rows([chosen, other])
+            if isinstance(name, str) and name and key is not ABSENT
+        ]
+        keys = [key for key, _ in pairs]
+        distinct, files = len(set(keys)), len({name for _, name in pairs})
+        if files >= distinct == len(set(pairs)) or not pairs:
+            return chosen, self._others(chosen), None  # each id has one file
+        if distinct == len(pairs) and files < distinct:
+            if weak:
+                remark = f'"{chosen}" numbers the rows'
+                return other, tuple(n for n in self._others(other) if n != chosen), remark
+            if not _counts_up(keys):
+                return chosen, self._others(chosen), None  # several ids of one file: clips of a film
+        if weak or _counts_up(keys):
+            raise InputError(self._either([chosen, other]))
+        return chosen, self._others(chosen), None
+
+    def _agreeing_files(self) -> None:
+        """Refuse two columns of file names that name different files."""
+        from capreward.data.ids import stem
+
+        for other in self.files[1:]:
+            for _, (one, two) in self.table.rows([self.files[0], other]):
+                if isinstance(one, str) and isinstance(two, str) and stem(one) != stem(two):
+                    raise InputError(self._either([self.files[0], other]))
+
+    def _either(self, names: Sequence[str]) -> str:
+        several = " or ".join(f'"{name}"' for name in names[:4])
+        flag = self.options.flag("id-column")
+        return f"{self.table.source}: the ids could be the column {several}; say which with {flag}"
+
+
+def _names_images(values: Sequence[object]) -> bool:
+    """Whether a column of files holds names, not pictures."""
+    return not any(is_picture(value) for value in values)
+
+
+def _counts_up(keys: Sequence[str]) -> bool:
+    """Whether the ids are 0, 1, 2, ... or 1, 2, 3, ..."""
+    if not keys or not keys[0].isdigit():
+        return False
+    start = int(keys[0]) if len(keys[0]) < 3 else -1
+    return start in (0, 1) and all(key == str(place) for place, key in enumerate(keys, start))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,13 +29,13 @@ BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"7z\xbc\xaf", "a 7z archive (unpack it first)"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"ARROW1", "an Arrow file (save it as parquet)"),
     (b"SQLite format 3", "a SQLite database"),
     (b"\x80\x02", "a pickle"),
     (b"\x80\x03", "a pickle"),
     (b"\x80\x04", "a pickle"),
     (b"\x80\x05", "a pickle"),
 )
+ARROW_STARTS = (b"ARROW1", b"\xff\xff\xff\xff")  # a file, a stream
 UTF_16_32_MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -49,9 +51,10 @@ class Content:
     Attributes:
         source: The path as the user gave it; messages name it so.
         paths: The file, or every shard of a brace pattern.
-        kind: ``"text"``, ``"tar"`` or ``"parquet"``.
+        kind: ``"text"``, ``"tar"``, ``"parquet"`` or ``"arrow"``.
         text: The decoded text; empty for the other kinds.
-        data: The bytes of a parquet file; empty for the other kinds.
+        data: The bytes of a parquet or Arrow file; empty for the other kinds.
+        bare: A table has no header row: its first row is an id and a caption.
     """
 
     source: str
@@ -59,6 +62,7 @@ class Content:
     kind: str
     text: str = ""
     data: bytes = field(default=b"", repr=False)
+    bare: bool = False
     _parsed: list[object] = field(default_factory=list, repr=False)
 
     def json(self) -> object:
@@ -82,6 +86,16 @@ def readable(source: str) -> Iterator[None]:
         raise InputError(f"{source} is a damaged gzip file ({cause(error)}); copy or download it again") from error
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
+
+
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two names stand for one file, also through links."""
+    if str(one) == str(other):
+        return True
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def load(path: str | Path) -> Content:
@@ -125,6 +139,8 @@ def _load_one(path: Path, source: str) -> Content:
             data = head + stream.read()
     if head.startswith(b"PAR1"):
         return Content(source, [path], "parquet", data=data)
+    if head.startswith(ARROW_STARTS):
+        return Content(source, [path], "arrow", data=data)
     text = decode(data, source)
     if not text.strip():
         raise InputError(f"{source} is empty; it should hold captions")
@@ -151,13 +167,33 @@ def decode(data: bytes, source: str) -> str:
         line = data.count(b"\n", 0, offset) + 1
         raise InputError(
             f"{source} is not UTF-8: byte 0x{data[offset]:02x} at offset {offset} (line {line}); "
-            "save it as UTF-8, for example: iconv -f latin1 -t UTF-8"
+            f"save it as UTF-8, for example: iconv -f {_encodings(data)} -t UTF-8"
         ) from None
     nul = text.find("\x00")
     if nul >= 0:
         line = text.count("\n", 0, nul) + 1
         raise InputError(f"{source} holds a NUL character (line {line}): it is a binary file or UTF-16, not UTF-8 text")
     return text
+
+
+def _encodings(data: bytes) -> str:
+    """The encodings that the bytes could be in: those of East Asia need pairs of bytes, which others seldom have."""
+    sample = data[:1_000_000]
+    pairs = [name for name in ("cp949", "gb18030", "shift_jis", "big5") if _decodes(sample, name)]
+    high = sum(byte >= 0x80 for byte in sample)
+    # In one-byte encodings accents stand alone between letters; in the others nearly all of them come in runs.
+    alone = len(re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", sample))
+    if pairs and alone < 0.2 * high:
+        return " or ".join(pairs)
+    return "latin1" if not pairs or alone > 0.8 * high else f"latin1 or {' or '.join(pairs)}"
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _missing(path: Path, source: str) -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from capreward.data.columns import plain
+from capreward.data.file_report import Findings
 from capreward.data.files import Content, load
 from capreward.data.formats_text import each_line
+from capreward.data.roles import plain
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
 from capreward.text.phrases import Stemmer
@@ -142,7 +143,13 @@ def finecapeval_rows(content: Content) -> FineCapEvalData:
 def read_finecapeval(content: Content, options: Options) -> Parsed:
     """The captions of the rows that count, an image's file name being its id."""
     found = finecapeval_rows(content)
-    return Parsed(((row.line, row.image, row.caption) for row in found.rows), "line", uniform=False)
+    return Parsed(
+        ((row.line, row.image, row.caption) for row in found.rows),
+        "line",
+        uniform=False,
+        findings=Findings(id="image", captions="caption"),
+        columns=("caption",),
+    )
 
 
 def is_finecapeval_header(cells: list[str]) -> bool:

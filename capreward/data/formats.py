@@ -9,13 +9,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from capreward.data.columns import CAPTION_COLUMNS, ID_COLUMNS, REFERENCE_COLUMNS, first_of, usual_name
 from capreward.data.files import Content
 from capreward.data.finecapeval import is_finecapeval_header, read_finecapeval
-from capreward.data.formats_json import json_layout, read_coco, read_dict, read_json_lines, read_karpathy, read_list
-from capreward.data.formats_table import read_csv, read_parquet, read_tsv
+from capreward.data.formats_json import (
+    read_coco,
+    read_columns,
+    read_dict,
+    read_img_to_eval,
+    read_json_lines,
+    read_karpathy,
+    read_list,
+    read_msrvtt,
+    read_wrapped,
+)
+from capreward.data.formats_table import delimited, read_arrow, read_id_text
 from capreward.data.formats_tar import read_tar
-from capreward.data.formats_text import TOKEN_LINE, each_line, read_flickr_token, read_text
+from capreward.data.formats_text import each_line, read_flickr_token, read_text
+from capreward.data.json_layouts import json_layout
+from capreward.data.recognition import recognise_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 
@@ -25,7 +36,7 @@ class Format:
     """One caption file format.
 
     Attributes:
-        kind: The kind of content it needs: ``"text"``, ``"tar"`` or ``"parquet"``.
+        kind: The kind of content it needs: ``"text"``, ``"tar"``, ``"parquet"`` or ``"arrow"``.
         summary: What it looks like, in a few words.
         read: The reader.
         options: Which of ``split``, ``id_column``, ``caption_column`` and ``image_column`` it heeds.
@@ -39,7 +50,7 @@ class Format:
     def check_options(self, name: str, options: Options, source: str) -> None:
         """Refuse an option that this format would silently ignore."""
         for option in ("split", "id_column", "caption_column", "image_column"):
-            if getattr(options, option) is not None and option not in self.options:
+            if getattr(options, option) not in (None, ()) and option not in self.options:
                 raise InputError(
                     f"{source} is read as {name}, which knows no {option.replace('_', ' ')}; "
                     f"leave --{option.replace('_', '-')} out"
@@ -47,15 +58,13 @@ class Format:
 
 
 NAMED = frozenset({"id_column", "caption_column", "image_column"})
+TABLE = NAMED | {"split"}
 
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
-        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', read_list, NAMED),
+        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', read_list, TABLE),
         "coco": Format(
-            "text", 'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}', read_coco, NAMED
-        ),
-        "dict": Format(
-            "text", "JSON object {id: caption} or {id: [captions]}", read_dict, frozenset({"caption_column"})
+            "text", 'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}', read_coco, TABLE
         ),
         "karpathy": Format(
             "text",
@@ -63,12 +72,21 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
             read_karpathy,
             frozenset({"split"}),
         ),
-        "list": Format("text", "JSON list of records with named columns, or of bare captions", read_list, NAMED),
-        "jsonl": Format("text", "one JSON record per line", read_json_lines, NAMED),
-        "csv": Format("text", "comma-separated table with a header row", read_csv, NAMED),
-        "tsv": Format("text", "tab-separated table with a header row", read_tsv, NAMED),
-        "parquet": Format("parquet", "parquet table with named columns", read_parquet, NAMED),
+        "msrvtt": Format("text", 'MSR-VTT: {"videos", "sentences": [{"video_id", "caption"}]}', read_msrvtt, TABLE),
+        "dict": Format("text", "JSON object {id: caption}, {id: [captions]} or {id: record}", read_dict, TABLE),
+        "list": Format("text", "JSON list of records with named columns, or of bare captions", read_list, TABLE),
+        "wrapped": Format("text", 'JSON object with one list of records: {"data": [...]}', read_wrapped, TABLE),
+        "columns": Format("text", 'JSON object of columns: {"image_id": [...], "caption": [...]}', read_columns, TABLE),
+        "img-to-eval": Format("text", 'ImageCaptioning.pytorch: {"overall", "imgToEval"}', read_img_to_eval, TABLE),
+        "jsonl": Format("text", "one JSON record per line", read_json_lines, TABLE),
+        "csv": Format("text", "comma-separated table with a header row", delimited("csv"), TABLE),
+        "tsv": Format("text", "tab-separated table with a header row", delimited("tsv"), TABLE),
+        "psv": Format("text", 'table with a header row, separated by "|"', delimited("psv"), TABLE),
+        "ssv": Format("text", "table with a header row, separated by semicolons", delimited("ssv"), TABLE),
+        "parquet": Format("parquet", "Parquet table with named columns", read_arrow, TABLE),
+        "arrow": Format("arrow", "Arrow file or stream with named columns (Hugging Face's cache)", read_arrow, TABLE),
         "flickr-token": Format("text", "image.jpg#0, a tab, a caption", read_flickr_token),
+        "id-text": Format("text", "an id, a blank or a colon, a caption", read_id_text),
         "finecapeval": Format(
             "text", "FineCapEval.csv: image, caption, background, object, relation", read_finecapeval
         ),
@@ -108,7 +126,7 @@ def recognise(content: Content, options: Options) -> str:
         InputError: If the content looks like nothing that holds captions; it says what it looks like.
     """
     if content.kind != "text":
-        return "webdataset" if content.kind == "tar" else "parquet"
+        return "webdataset" if content.kind == "tar" else content.kind
     text = content.text.lstrip()
     for start, what in (
         ("<!doctype", "a web page"),
@@ -120,7 +138,8 @@ def recognise(content: Content, options: Options) -> str:
             raise InputError(f"{content.source} is {what}, not a caption file; the formats are {', '.join(FORMATS)}")
     if text[0] in "{[":
         return "jsonl" if _is_json_lines(text) else json_layout(content.json(), content.source)
-    return _recognise_table(text, content.source, options)
+    name = recognise_text(content, options)
+    return "finecapeval" if name == "csv" and _is_finecapeval(next(each_line(text)), options) else name
 
 
 def _is_json_lines(text: str) -> bool:
@@ -132,38 +151,7 @@ def _is_json_lines(text: str) -> bool:
     return second is not None and second[1] == "{" and text[:end].rstrip()[-1] not in "[:,{"
 
 
-def _recognise_table(text: str, source: str, options: Options) -> str:
-    if "\n" not in text and "\r" in text.rstrip():
-        raise InputError(f"{source} ends its lines with carriage returns alone; write it with line feeds")
-    first = next(each_line(text))
-    if TOKEN_LINE.fullmatch(first):
-        return "flickr-token"
-    for separator, name in (("\t", "tsv"), (",", "csv")):
-        if _is_header(first, separator, options):
-            return "finecapeval" if name == "csv" and _is_finecapeval(first, options) else name
-    cells = first.split(";")
-    if first_of(ID_COLUMNS, cells) and first_of((*CAPTION_COLUMNS, *REFERENCE_COLUMNS), cells):
-        raise InputError(f"{source} is separated by semicolons; write it with commas or tabs")
-    if "\t" in first:
-        raise InputError(
-            f'{source} looks like a table without a header row; add one such as "image_id<TAB>caption", '
-            f"or pass --format; the formats are {', '.join(FORMATS)}"
-        )
-    return "text"
-
-
 def _is_finecapeval(header: str, options: Options) -> bool:
     """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
     named = (options.id_column, options.caption_column, options.image_column, options.split)
     return named == (None,) * 4 and is_finecapeval_header(next(csv.reader([header])))
-
-
-def _is_header(line: str, separator: str, options: Options) -> bool:
-    try:
-        cells = next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return False
-    if options.id_column in cells or options.caption_column in cells:
-        return True
-    names = all(re.fullmatch(r"[\w .#-]{0,40}", cell) and cell.count(" ") < 3 for cell in cells)
-    return len(cells) > 1 and names and any(usual_name(cell) for cell in cells)

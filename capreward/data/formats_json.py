@@ -1,50 +1,22 @@
-"""The JSON layouts: COCO results and annotations, dictionaries, Karpathy's splits, lists of records, JSON lines."""
+"""The JSON layouts: COCO results and annotations, Karpathy's splits, MSR-VTT, dictionaries, lists, JSON lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from capreward.data.columns import (
-    CAPTION_COLUMNS,
-    ID_COLUMNS,
-    REFERENCE_COLUMNS,
-    add_alias,
-    as_record,
-    first_of,
-    from_records,
-    value_column,
-)
+from capreward.data.columns import ROW, listed
+from capreward.data.file_report import Findings
 from capreward.data.files import Content
 from capreward.data.formats_text import each_line
+from capreward.data.json_layouts import columns_in, records_in
 from capreward.data.json_text import JsonParser
-from capreward.data.rows import Options, Parsed, describe, id_text
-from capreward.errors import InputError, shorten
+from capreward.data.rows import Options, Parsed, add_alias, describe, id_text, said
+from capreward.data.table_rows import parse_table
+from capreward.data.tables import ColumnTable, KeyedTable, RecordTable, as_record
+from capreward.errors import InputError
 
 Row = tuple[int, object, object]
-
-
-def json_layout(value: object, source: str) -> str:
-    """Name the layout of a parsed JSON file.
-
-    Raises:
-        InputError: If it is none that holds captions.
-    """
-    if isinstance(value, list):
-        if not value:
-            raise InputError(f"{source} is an empty list; it should hold captions")
-        first = value[0]
-        return "coco-results" if isinstance(first, dict) and {"image_id", "caption"} <= first.keys() else "list"
-    if not isinstance(value, dict):
-        raise InputError(f"{source} holds only {describe(value)}; it should hold captions")
-    if not value:
-        raise InputError(f"{source} is an empty object; it should hold captions")
-    if isinstance(value.get("annotations"), list):
-        return "coco"
-    images = value.get("images")
-    if isinstance(images, list) and images and isinstance(images[0], dict):
-        return "karpathy" if "sentences" in images[0] else "coco"
-    one_row = first_of(ID_COLUMNS, value) and first_of((*CAPTION_COLUMNS, *REFERENCE_COLUMNS), value)
-    return "jsonl" if one_row else "dict"
 
 
 def read_list(content: Content, options: Options) -> Parsed:
@@ -53,12 +25,20 @@ def read_list(content: Content, options: Options) -> Parsed:
     if not isinstance(rows, list):
         raise InputError(f"{content.source} is {describe(rows)}; this format is a JSON list")
     if rows and isinstance(rows[0], str | list):
-        return Parsed(((place, place, value) for place, value in enumerate(rows, 1)), "row", aligned=True)
-    return from_records(enumerate(rows, 1), "row", options, content.source)
+        _refuse_columns(options, content.source, "a list of bare captions")
+        found = Findings(id="the place in the list", captions="the list")
+        places = ((place, place, value) for place, value in enumerate(rows, 1))
+        return Parsed(places, "row", aligned=True, findings=found)
+    return parse_table(RecordTable(enumerate(rows, 1), "row", content.source), options)
 
 
 def read_json_lines(content: Content, options: Options) -> Parsed:
     """Read one JSON object per line; blank lines are passed over."""
+    return parse_table(lines_table(content), options)
+
+
+def lines_table(content: Content) -> RecordTable:
+    """The records of JSON lines."""
 
     def records() -> Iterator[tuple[int, object]]:
         parser = JsonParser(content.source)
@@ -66,7 +46,57 @@ def read_json_lines(content: Content, options: Options) -> Parsed:
             if line and not line.isspace():
                 yield number, parser.parse(line, f"line {number}")
 
-    return from_records(records(), "line", options, content.source)
+    return RecordTable(records(), "line", content.source)
+
+
+def read_columns(content: Content, options: Options) -> Parsed:
+    """Read columns of equal length: ``{"image_id": [...], "caption": [...]}``, as pandas and datasets write them."""
+    return parse_table(ColumnTable(columns_in(content.json(), content.source), content.source), options)
+
+
+def read_wrapped(content: Content, options: Options) -> Parsed:
+    """Read records that lie in a list beside other things: ``{"info": ..., "data": [...]}``."""
+    name, records = records_in(content.json(), content.source)
+    parsed = parse_table(RecordTable(enumerate(records, 1), "row", content.source), options)
+    parsed.findings.remarks.append(f'rows from "{name}"')
+    return parsed
+
+
+def read_img_to_eval(content: Content, options: Options) -> Parsed:
+    """Read the captions in what ImageCaptioning.pytorch keeps of an evaluation: ``{"overall", "imgToEval"}``.
+
+    Raises:
+        InputError: Where references are wanted; the file has none.
+    """
+    value = content.json()
+    entries = value.get("imgToEval") if isinstance(value, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise InputError(f'{content.source} has no "imgToEval" with captions in it')
+    if options.references and not options.caption_columns:
+        raise InputError(
+            f"{content.source} holds the captions of a system and their scores, no references; "
+            "give the file of the references"
+        )
+    return parse_table(KeyedTable(entries, content.source), options)
+
+
+def read_msrvtt(content: Content, options: Options) -> Parsed:
+    """Read MSR-VTT's ``videodatainfo``: videos with their splits, and sentences that name their video.
+
+    Raises:
+        InputError: A sentence or a video without its id.
+    """
+    value = content.json()
+    videos, sentences = (value.get(name) if isinstance(value, dict) else None for name in ("videos", "sentences"))
+    if not isinstance(videos, list) or not isinstance(sentences, list) or not sentences:
+        raise InputError(f'{content.source} has no "videos" and "sentences" lists, as MSR-VTT\'s files have')
+    records = [as_record(video, place, "video", content.source) for place, video in enumerate(videos, 1)]
+    splits = {str(record.get("video_id")): record.get("split") for record in records}
+    rows = enumerate(sentences, 1)
+    if any(split is not None for split in splits.values()):
+        named = (as_record(item, place, "sentence", content.source) for place, item in rows)
+        rows = enumerate(({**item, "split": splits.get(str(item.get("video_id")))} for item in named), 1)
+    return parse_table(RecordTable(rows, "sentence", content.source), options)
 
 
 def read_coco(content: Content, options: Options) -> Parsed:
@@ -76,12 +106,17 @@ def read_coco(content: Content, options: Options) -> Parsed:
     if not isinstance(annotations, list) or not annotations:
         raise InputError(f'{content.source} has no "annotations" list with captions in it, as COCO caption files have')
     first = annotations[0]
-    if isinstance(first, dict) and "caption" not in first and options.caption_column is None:
+    if isinstance(first, dict) and "caption" not in first and not options.caption_columns:
         raise InputError(
-            f'{content.source}: its annotations have no "caption" but {shorten([repr(name) for name in first], 8)}; '
+            f'{content.source}: its annotations have no "caption" but {listed(list(first))}; '
             "give the captions_*.json file of the data set"
         )
-    parsed = from_records(enumerate(annotations, 1), "annotation", options, content.source)
+    table = RecordTable(enumerate(annotations, 1), "annotation", content.source)
+    if options.id_column is None and "image_id" in table.names:
+        options = replace(options, id_column="image_id")  # the format says so
+    if not options.caption_columns:
+        options = replace(options, caption_column="caption")
+    parsed = parse_table(table, options)
     images = value.get("images") if isinstance(value, dict) else None
     for image in images if isinstance(images, list) else []:
         if isinstance(image, dict) and isinstance(image.get("file_name"), str):
@@ -110,32 +145,34 @@ def read_karpathy(content: Content, options: Options) -> Parsed:
             sentences = record.get("sentences")
             if not isinstance(sentences, list):
                 raise InputError(f'{content.source}, image {place} ({name}): it has no "sentences" list')
-            yield place, raw, [_sentence(item) for item in sentences]
+            yield place, raw, [said(item) for item in sentences]
 
-    return Parsed(rows(), "image", aliases)
+    first = next(iter(records), {})
+    found = Findings(id="cocoid" if "cocoid" in first else "filename", captions="sentences")
+    found.remarks.append(f"split {'+'.join(sorted(wanted))}")
+    return Parsed(rows(), "image", aliases, findings=found, columns=("sentences",))
+
+
+def _refuse_columns(options: Options, source: str, what: str) -> None:
+    """Refuse what names a column where there are none."""
+    for name in ("id_column", "caption_column", "image_column", "split"):
+        row = name == "id_column" and options.id_column == ROW
+        if getattr(options, name) not in (None, ()) and not row:
+            raise InputError(f"{source} is read as {what}; leave {options.flag(name.replace('_', '-'))} out")
 
 
 def _wanted_splits(present: list[str], split: str | None, source: str) -> set[str]:
     names = list(dict.fromkeys(present))
-    listed = ", ".join(f"{name} ({present.count(name):,} images)" for name in names)
+    there = ", ".join(f"{name} ({present.count(name):,} images)" for name in names)
     if split is None:
         if len(names) > 1:
-            raise InputError(f"{source} has several splits: {listed}; choose with --split, for example --split test")
+            raise InputError(f"{source} has several splits: {there}; choose with --split, for example --split test")
         return set(names)
     wanted = set(split.split("+"))
     absent = sorted(wanted - set(names))
     if absent:
-        raise InputError(f"{source} has no split {' or '.join(absent)}; it has {listed}; join several with +")
+        raise InputError(f"{source} has no split {' or '.join(absent)}; it has {there}; join several with +")
     return wanted
-
-
-def _sentence(item: object) -> object:
-    if not isinstance(item, dict):
-        return item
-    if "raw" in item:
-        return item["raw"]
-    tokens = item.get("tokens")
-    return " ".join(map(str, tokens)) if isinstance(tokens, list) else None
 
 
 def read_dict(content: Content, options: Options) -> Parsed:
@@ -147,14 +184,11 @@ def read_dict(content: Content, options: Options) -> Parsed:
     if isinstance(first, dict) and "human_judgement" in first:
         return _read_judgements(value, options, content.source)
 
-    def rows() -> Iterator[Row]:
-        for place, (key, captions) in enumerate(value.items(), 1):
-            if isinstance(captions, dict):
-                yield place, key, captions[value_column(list(captions), options, f"{content.source}, entry {place}")]
-            else:
-                yield place, key, captions
-
-    return Parsed(rows(), "entry")
+    if isinstance(first, dict):
+        return parse_table(KeyedTable(value, content.source), options)
+    _refuse_columns(options, content.source, "dict, whose entries are captions and no records")
+    found = Findings(id="the keys", captions="the values")
+    return Parsed(((n, key, item) for n, (key, item) in enumerate(value.items(), 1)), "entry", findings=found)
 
 
 def _read_judgements(value: dict[str, object], options: Options, source: str) -> Parsed:
@@ -179,4 +213,7 @@ def _read_judgements(value: dict[str, object], options: Options, source: str) ->
         name = as_record(item, number, "entry", source).get("image_path")
         if isinstance(name, str):
             add_alias(aliases, name, key)
-    return Parsed(references(), "entry", aliases) if options.references else Parsed(judgements(), "judgement", aliases)
+    name = "ground_truth" if options.references else "human_judgement"
+    found = Findings(id="the keys", captions=name)
+    rows, unit = (references(), "entry") if options.references else (judgements(), "judgement")
+    return Parsed(rows, unit, aliases, findings=found, columns=(name,))

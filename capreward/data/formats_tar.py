@@ -7,9 +7,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from capreward.data.columns import REFERENCE_COLUMNS, first_of, value_column
+from capreward.data.columns import caption_columns
+from capreward.data.file_report import Findings
 from capreward.data.files import Content, cause, decode, readable
 from capreward.data.json_text import JsonParser
+from capreward.data.roles import CAPTION_ROLES, role_of
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
 
@@ -33,7 +35,8 @@ def read_tar(content: Content, options: Options) -> Parsed:
                 seen[key] = str(path)
                 yield place, key, value
 
-    return Parsed(rows(), "sample", uniform=False)
+    found = Findings(id="the members' names", captions="the .json and .txt members")
+    return Parsed(rows(), "sample", uniform=False, findings=found)
 
 
 def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
@@ -74,8 +77,9 @@ def caption_value(parts: dict[str, bytes], where: str, options: Options) -> obje
         value = JsonParser(f"{where}.json").parse(decode(parts["json"], f"{where}.json"))
         if not isinstance(value, dict):
             return value
-        captioned = first_of(("caption", "captions", *REFERENCE_COLUMNS), value) or options.caption_column in value
-        if captioned or "txt" not in parts:
+        named = [name for name in options.caption_columns if name in value]
+        if named or any(role_of(name) in CAPTION_ROLES for name in value) or "txt" not in parts:
             # img2dataset writes a .json of mere metadata beside the .txt; only then is the .txt the caption.
-            return value[value_column(list(value), options, f"{where}.json")]
+            columns, _ = caption_columns(list(value), options, f"{where}.json")
+            return value[columns[0]] if len(columns) == 1 else [value[name] for name in columns]
     return decode(parts["txt"], f"{where}.txt").strip("\r\n")

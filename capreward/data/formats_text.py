@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from capreward.data.file_report import Findings
 from capreward.data.files import Content
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
@@ -35,7 +36,7 @@ def each_line(text: str, *, ends: bool = False) -> Iterator[str]:
 def read_text(content: Content, options: Options) -> Parsed:
     """Read one caption per line; the line number is the id, so blank lines count."""
     rows = ((number, number, line) for number, line in enumerate(each_line(content.text), 1))
-    return Parsed(rows, "line", aligned=True)
+    return Parsed(rows, "line", aligned=True, findings=Findings(id="the line number", captions="the lines"))
 
 
 def read_flickr_token(content: Content, options: Options) -> Parsed:
@@ -53,4 +54,4 @@ def read_flickr_token(content: Content, options: Options) -> Parsed:
                 )
             yield number, found[1], found[2]
 
-    return Parsed(rows(), "line")
+    return Parsed(rows(), "line", findings=Findings(id="the name before #", captions="the text after the tab"))

@@ -9,7 +9,10 @@ from functools import cached_property
 from capreward.data.rows import shown
 from capreward.errors import InputError
 
-IMAGE_ENDINGS = re.compile(r"\.(?:jpe?g|png|gif|bmp|tiff?|webp)$", re.IGNORECASE)
+_ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k heic heif mp4 avi webm mkv mov flv m4v wav mp3 flac ogg
+m4a"""
+MEDIA_ENDINGS = frozenset(_ENDINGS.split())
+IMAGE_ENDINGS = re.compile(rf"\.(?:{'|'.join(sorted(MEDIA_ENDINGS))})$", re.IGNORECASE)
 COCO_NAME = re.compile(r"(?:^|_)COCO_(?:train|val|test)20\d\d_(\d{12})$")
 
 EXACTLY = "exactly"
@@ -73,6 +76,29 @@ class IdIndex:
             if found:
                 return found[0], how
         return None
+
+    def named(self, key: str) -> str | None:
+        """The one id whose other name (a file name) stands for ``key``; None if there is none or more than one."""
+        for form, forms in ((stem(key), self._alias_stems), (number(key), self._alias_numbers)):
+            found = forms.get(form, []) if form is not None else []
+            if len(found) == 1:
+                return found[0]
+        return None
+
+    @cached_property
+    def _alias_stems(self) -> dict[str, list[str]]:
+        forms: dict[str, list[str]] = {}
+        for name, key in self._aliases.items():
+            _add(forms, stem(name), key)
+        return forms
+
+    @cached_property
+    def _alias_numbers(self) -> dict[str, list[str]]:
+        forms: dict[str, list[str]] = {}
+        for name, key in self._aliases.items():
+            if (digits := number(name)) is not None:
+                _add(forms, digits, key)
+        return forms
 
     @cached_property
     def _stems(self) -> dict[str, list[str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from capreward.data.captions import CaptionTable, References
+from capreward.data.file_report import FileReport
 from capreward.data.ids import AS_NAMES, AS_NUMBERS, EXACTLY, IdIndex
 from capreward.data.rows import shown
 from capreward.errors import InputError, shorten
@@ -23,6 +24,7 @@ class Matched:
         rows: For each caption, its row in the candidate table, counted from 0.
         report: One line on how many images matched and how.
         notes: What a user should know about the pairing.
+        files: What was read as what, file by file.
     """
 
     keys: list[str]
@@ -32,6 +34,7 @@ class Matched:
     rows: Sequence[int]
     report: str
     notes: list[str] = field(default_factory=list)
+    files: tuple[FileReport, ...] = ()
 
 
 def match(
@@ -51,61 +54,141 @@ def match(
     Raises:
         InputError: If ids repeat, are ambiguous, or have no references.
     """
+    files = (*candidates.reports, *(references.reports if references is not None else ()))
+    met = _match(candidates, references, allow_missing=allow_missing, multiple=multiple)
+    return replace(met, files=files)
+
+
+def _match(candidates: CaptionTable, references: References | None, *, allow_missing: bool, multiple: bool) -> Matched:
+    notes = list(candidates.notes)
+    table, rows = candidates, list(range(len(candidates)))
     if not multiple:
-        _refuse_repeated(candidates)
-    empty = sum(not caption.strip() for caption in candidates.captions)
-    notes = [f"{_count(empty, 'caption')} of {candidates.source} {_are(empty)} empty; scored as such"] if empty else []
-    keys = list(dict.fromkeys(candidates.keys))
+        table, rows = _without_doubles(candidates, notes)
+        _refuse_repeated(table)
+    empty = sum(not caption.strip() for caption in table.captions)
+    if empty:
+        notes.append(f"{_count(empty, 'caption')} of {table.source} {_are(empty)} empty; scored as such")
+    keys = list(dict.fromkeys(table.keys))
     if references is None:
-        report = f"{_count(len(keys), 'image')}, {_count(len(candidates), 'caption')}, no references"
-        return _assemble(candidates, keys, {}, report, notes)
+        report = f"{_count(len(keys), 'image')}, {_count(len(table), 'caption')}, no references"
+        return _assemble(table, keys, {}, rows, report, notes)
     _check_alignment(candidates, references)
-    found, how = _pair(candidates, keys, references)
+    found, how = _pair(table, keys, references)
     if not found:
-        raise InputError(_no_overlap(keys[0], candidates.source, references))
-    _refuse_shared(found, candidates.source, references.source)
-    texts = {key: references.references[name] for key, name in found.items() if references.references[name]}
-    left_out = [key for key in keys if key not in texts]
+        raise InputError(_no_overlap(keys[0], table.source, references))
+    _refuse_shared(found, table.source, references.source)
+    texts, left_out = _texts(table, keys, found, references, allow_missing, notes)
+    report = _report(len(texts), len(references), left_out, how)
+    return _assemble(table, [key for key in keys if key in texts], texts, rows, report, notes)
+
+
+def _texts(
+    table: CaptionTable,
+    keys: list[str],
+    found: dict[str, str],
+    references: References,
+    allow_missing: bool,
+    notes: list[str],
+) -> tuple[dict[str, list[str]], int]:
+    """The references of each image, how many images are left out for want of any, and notes on both."""
+    uncounted = [key for key, name in found.items() if name in references.emptied]
+    if len(uncounted) == len(found):
+        raise InputError(f"{references.source} has no references that count for the images of {table.source}")
+    known = {key: name for key, name in found.items() if name not in references.emptied}
+    texts = {key: references.references[name] for key, name in known.items() if references.references[name]}
+    left_out = [key for key in keys if key not in texts and found.get(key) not in references.emptied]
     if left_out:
         if not allow_missing or not texts:
-            raise InputError(_missing(left_out, found, len(texts), candidates.source, references.source))
+            raise InputError(_missing(left_out, found, len(texts), table.source, references.source))
         notes.append(f"{_count(len(left_out), 'image')} without references left out: {_listed(left_out)}")
+    if uncounted:
+        images = f"{_count(len(uncounted), 'image')} of {table.source} left out"
+        notes.append(f"{images}, since no reference of {references.source} counts for them: {_listed(uncounted)}")
     notes.extend(references.notes)
     blank = sum(not text.strip() for listed in texts.values() for text in listed)
     if blank:
         notes.append(f"{_count(blank, 'reference')} of {references.source} {_are(blank)} empty; kept as such")
-    report = _report(len(texts), len(references), len(left_out), how)
-    return _assemble(candidates, [key for key in keys if key in texts], texts, report, notes)
+    return texts, len(left_out)
 
 
 def _assemble(
-    table: CaptionTable, keys: list[str], texts: dict[str, list[str]], report: str, notes: list[str]
+    table: CaptionTable,
+    keys: list[str],
+    texts: dict[str, list[str]],
+    rows: Sequence[int],
+    report: str,
+    notes: list[str],
 ) -> Matched:
     place = {key: number for number, key in enumerate(keys)}
     references = [texts[key] for key in keys] if texts else []
-    rows: Sequence[int] = range(len(table))
+    kept: Sequence[int] = range(len(table))
     captions = table.captions
     if len(place) < len(set(table.keys)):
-        rows = [row for row, key in enumerate(table.keys) if key in place]
-        captions = [table.captions[row] for row in rows]
-    return Matched(keys, captions, [place[table.keys[row]] for row in rows], references, rows, report, notes)
+        kept = [row for row, key in enumerate(table.keys) if key in place]
+        captions = [table.captions[row] for row in kept]
+    item = [place[table.keys[row]] for row in kept]
+    return Matched(keys, captions, item, references, [rows[row] for row in kept], report, notes)
+
+
+def _without_doubles(table: CaptionTable, notes: list[str]) -> tuple[CaptionTable, list[int]]:
+    """The table without rows that repeat the id and the caption of another, and the rows that are left.
+
+    Evaluation on several processes pads the last batch with captions that are there already.
+    """
+    if len(set(table.keys)) == len(table):
+        return table, list(range(len(table)))
+    seen: dict[tuple[str, str], int] = {}
+    for row, pair in enumerate(zip(table.keys, table.captions, strict=True)):
+        seen.setdefault(pair, row)
+    rows = list(seen.values())
+    if doubled := len(table) - len(rows):
+        times = "row repeats" if doubled == 1 else "rows repeat"
+        notes.append(f"{doubled:,} {times} the id and the caption of another in {table.source}; dropped")
+    kept = replace(
+        table,
+        keys=[table.keys[row] for row in rows],
+        captions=[table.captions[row] for row in rows],
+        positions=[table.positions[row] for row in rows],
+    )
+    return kept, rows
 
 
 def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple[dict[str, str], dict[str, int]]:
     """Find the reference id of each candidate id, and count how they were found."""
-    index = IdIndex(references.references, references.aliases, references.source)
+    known = {**references.references, **{key: [] for key in references.emptied}}
+    index = IdIndex(known, references.aliases, references.source)
     names: dict[str, list[str]] = {}
     for alias, key in table.aliases.items():
         names.setdefault(key, []).append(alias)
-    found = {key: key for key in keys if key in references.references}
+    found = {key: key for key in keys if key in known}
+    if references.aliases and not references.certain:
+        for key in found:
+            _refuse_contradiction(key, key, index.named(key), references.source, "--references-id-column")
     how = {EXACTLY: len(found), AS_NAMES: 0, AS_NUMBERS: 0}
-    for key in keys if len(found) < len(keys) else ():
+    doubtful = bool(names) and not table.certain
+    for key in keys if len(found) < len(keys) or doubtful else ():
         for name in (key, *names.get(key, ())):
-            hit = None if key in found else index.find(name)
-            if hit is not None:
-                found[key], manner = hit
-                how[AS_NAMES if name != key else manner] += 1
+            if key in found and not doubtful:
+                break
+            hit = index.find(name) if name != key or key not in found else None
+            if hit is None:
+                continue
+            if key in found:
+                _refuse_contradiction(key, found[key], hit[0], table.source, "--id-column", name)
+                continue
+            found[key], manner = hit
+            how[AS_NAMES if name != key else manner] += 1
     return found, how
+
+
+def _refuse_contradiction(key: str, one: str, other: str | None, source: str, flag: str, name: str = "") -> None:
+    """Refuse ids of which the column of ids and the column of file names say different things."""
+    if other is not None and other != one:
+        written = f' (its file is "{shown(name)}")' if name else ""
+        raise InputError(
+            f'{source}: the id "{shown(key)}"{written} could be the image "{shown(one)}" or, by the names of the '
+            f'files, "{shown(other)}"; say which column holds the ids with {flag}'
+        )
 
 
 def _refuse_repeated(table: CaptionTable) -> None:

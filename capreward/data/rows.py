@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
+from capreward.data.file_report import Findings
 from capreward.errors import InputError
+
+
+class Passed(Enum):
+    """In place of the captions of a row: it adds none to its image."""
+
+    NOTHING = "its cell is empty"
+    REJECTED = "its caption does not count"
+
+
+NOTHING, REJECTED = Passed.NOTHING, Passed.REJECTED
 
 
 @dataclass(frozen=True)
@@ -16,23 +28,33 @@ class Options:
 
     Attributes:
         references: Read the file as references rather than as candidates.
-        split: Split to keep, for the Karpathy format.
-        id_column: Column of ids, when its name is not a usual one.
-        caption_column: Column of captions (or references), when its name is not a usual one.
-        image_column: Column of picture files, when its name is not a usual one.
-        own_column: References must have a column of their own, beside the candidates' one.
+        split: Split to keep.
+        id_column: Column of ids; ``"row"`` for the number of the row.
+        caption_column: Column of captions (or references), or several.
+        image_column: Column of picture files.
+        paired: The file holds candidates and references (or nothing has to be matched), so that the number of the row
+            can be the id where there is none.
+        taken: Columns that are read as candidates already, which therefore are no references.
     """
 
     references: bool = False
     split: str | None = None
     id_column: str | None = None
-    caption_column: str | None = None
+    caption_column: str | Sequence[str] | None = None
     image_column: str | None = None
-    own_column: bool = False
+    paired: bool = False
+    taken: tuple[str, ...] = ()
+
+    @property
+    def caption_columns(self) -> tuple[str, ...]:
+        """The columns of captions that the user names."""
+        if self.caption_column is None:
+            return ()
+        return (self.caption_column,) if isinstance(self.caption_column, str) else tuple(self.caption_column)
 
     def flag(self, name: str) -> str:
         """The command-line option that says this for the file at hand, for messages."""
-        return f"--references-{name}" if self.references and not self.own_column else f"--{name}"
+        return f"--references-{name}" if self.references else f"--{name}"
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,9 @@ class Parsed:
         aliases: Other names of the ids (file names), complete once ``rows`` is exhausted; None where two ids share one.
         uniform: All rows hold one caption, or all hold a list.
         aligned: Rows have no ids: the position is the id.
+        certain: No other name of an image may contradict its id: the format or the user says which is the id.
+        findings: What was read as what; complete once ``rows`` is exhausted.
+        columns: The columns of captions, as the file spells them.
     """
 
     rows: Iterable[tuple[int, object, object]]
@@ -52,6 +77,20 @@ class Parsed:
     aliases: dict[str, str | None] = field(default_factory=dict)
     uniform: bool = True
     aligned: bool = False
+    certain: bool = True
+    findings: Findings = field(default_factory=Findings)
+    columns: tuple[str, ...] = ()
+
+
+def said(item: object) -> object:
+    """The caption in one entry of a list: text, ``{"raw", "tokens"}`` as Karpathy writes, or ``{"caption"}``."""
+    if not isinstance(item, dict):
+        return item
+    for name in ("raw", "caption", "text"):
+        if isinstance(item.get(name), str):
+            return item[name]
+    tokens = item.get("tokens")
+    return " ".join(map(str, tokens)) if isinstance(tokens, list) else item.get("caption", item)
 
 
 def describe(value: object) -> str:
@@ -88,6 +127,17 @@ def id_text(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return None
+
+
+def add_alias(aliases: dict[str, str | None], alias: str, key: str | None) -> None:
+    """Note another name of an id; a name that two ids share (None) identifies neither."""
+    if aliases.setdefault(alias, key) != key:
+        aliases[alias] = None
+
+
+def split_rows(split: str | None) -> set[str]:
+    """The splits that ``"train+restval"`` names; empty for None."""
+    return set() if split is None else set(split.split("+"))
 
 
 @dataclass(frozen=True)
@@ -134,8 +184,7 @@ class Checker:
         """Return the captions of one image, given as text, a list of texts or of ``{"caption": text}``."""
         if not isinstance(value, list):
             return [self.caption(value, key, position)]
-        items = [item["caption"] if isinstance(item, dict) and "caption" in item else item for item in value]
-        return [self.caption(item, key, position) for item in items]
+        return [self.caption(said(item), key, position) for item in value]
 
     def same_kind(self, value: object, first: object, key: str, position: int) -> None:
         """Refuse a file in which some captions are texts and others lists."""
@@ -152,6 +201,9 @@ def _checked(parsed: Parsed, source: str) -> Iterator[tuple[int, str, object, li
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
+        if isinstance(value, Passed):
+            yield position, key, value, []
+            continue
         first = value if first is None or first == [] else first
         if parsed.uniform:
             check.same_kind(value, first, key, position)
@@ -167,8 +219,8 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
     keys: list[str] = []
     captions: list[str] = []
     positions = array("Q")
-    for position, key, _, found in _checked(parsed, source):
-        if not found:
+    for position, key, value, found in _checked(parsed, source):
+        if not found and not isinstance(value, Passed):
             raise InputError(
                 f"{source}, {parsed.unit} {position} (id {shown(key)}): the list of captions is empty; "
                 'write [""] if the model said nothing'
@@ -184,8 +236,11 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
 def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
     """Check the rows of a reference file and group them by id, in file order; an empty list stays one."""
     references: dict[str, list[str]] = {}
+    rejected: dict[str, None] = {}
     for position, key, value, found in _checked(parsed, source):
         known = references.get(key)
+        if value is REJECTED:
+            rejected[key] = None
         if known is None:
             references[key] = found
         elif not isinstance(value, list):
@@ -198,4 +253,13 @@ def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
             )
     if not references:
         raise InputError(f"{source} holds no references")
+    emptied = [key for key in rejected if not references[key]]
+    if emptied:
+        parsed.findings.emptied += emptied
+        for key in emptied:
+            del references[key]
+        if not references:
+            raise InputError(
+                f"{source} holds no references: all of them are marked as {next(iter(parsed.findings.dropped))}"
+            )
     return references

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capreward.data.columns import as_record
 from capreward.data.files import load
 from capreward.data.formats import recognise
 from capreward.data.rows import Options, id_text
+from capreward.data.tables import as_record
 from capreward.errors import InputError
 from capreward.text.vocabulary import split_words
 
@@ -31,7 +32,14 @@ class ImageSentences:
     sentences: list[list[str]]
 
 
-def read_sentences(path: str | Path, split: str | None = None, format: str | None = None) -> list[ImageSentences]:
+def read_sentences(
+    path: str | Path,
+    split: str | None = None,
+    format: str | None = None,
+    *,
+    id_column: str | None = None,
+    caption_column: str | Sequence[str] | None = None,
+) -> list[ImageSentences]:
     """Read captions as words, in file order.
 
     Args:
@@ -39,16 +47,19 @@ def read_sentences(path: str | Path, split: str | None = None, format: str | Non
             Karpathy's are: lower case, punctuation deleted.
         split: of a Karpathy file; ``train+restval`` joins two; all of it by default, as the published files have it.
         format: of the file, if not recognised.
+        id_column: column of ids, if it is not a usual one.
+        caption_column: column of captions, if it is not a usual one; several add up.
 
     Raises:
         InputError: a file that cannot be used, or a split that it does not have.
     """
     content = load(path)
-    if (format or recognise(content, Options(references=True))) == "karpathy":
+    options = Options(references=True, id_column=id_column, caption_column=caption_column)
+    if (format or recognise(content, options)) == "karpathy":
         return _karpathy(content.json(), split, content.source)
     from capreward.data.captions import read_references
 
-    found = read_references(path, format=format, split=split)
+    found = read_references(path, format=format, split=split, id_column=id_column, caption_column=caption_column)
     names = {key: name for name, key in found.aliases.items()}
     return [
         ImageSentences(key, "", names.get(key, ""), [split_words(caption) for caption in captions])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
 from capreward.text.ngrams import Counts, Ints, Words
 from capreward.text.tokenizers import Tokenizer, same_words, tokenized_captions, tokenizer_of
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
+
+if TYPE_CHECKING:
+    from capreward.data.file_report import FileReport
 
 Floats = npt.NDArray[np.float64]
 
@@ -225,7 +228,12 @@ def _tokenizer_of_vocabulary(path: str | Path, df: Any) -> Tokenizer:
 
 
 def frequencies_of_files(
-    paths: Sequence[str | Path], tokenizer: str | Tokenizer, *, source: str, **options: Any
+    paths: Sequence[str | Path],
+    tokenizer: str | Tokenizer,
+    *,
+    source: str,
+    reports: list[FileReport] | None = None,
+    **options: Any,
 ) -> DocumentFrequencies:
     """Count document frequencies over reference files.
 
@@ -233,6 +241,7 @@ def frequencies_of_files(
         paths: the files.
         tokenizer: as for the evaluators.
         source: the name that signatures give them.
+        reports: a list that gets what each file was read as.
         options: as for ``capreward.data.read_references``.
     """
     if isinstance(tokenizer, VocabularyTokenizer):
@@ -242,5 +251,7 @@ def frequencies_of_files(
     from capreward.data import read_references
 
     read = read_references(paths, **options)
+    if reports is not None:
+        reports += read.reports
     samples = Samples([], references=list(read.references.values()), item=[])
     return DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=source)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capreward._version import __version__
+from capreward.data.file_report import FileReport
 from capreward.samples import Samples
 from capreward.scores import Score, Scores
 
@@ -72,7 +73,13 @@ class Results:
             row = {"name": system.name, "captions": len(system.scores.captions), "images": system.n_images}
             systems.append({**row, "scores": system.scores.to_dict(intervals=known)})
         drawn = None if self.bootstrap is None else asdict(self.bootstrap)
-        return {"capreward": __version__, "bootstrap": drawn, "systems": systems, "notes": list(self.notes)}
+        files = [report.to_dict() for report in self.files()]
+        head = {"capreward": __version__, "bootstrap": drawn, "files": files}
+        return {**head, "systems": systems, "notes": list(self.notes)}
+
+    def files(self) -> list[FileReport]:
+        """What was read as what, each file and role once."""
+        return list(dict.fromkeys(report for system in self.systems for report in system.scores.files))
 
 
 _RETRIEVAL = {

@@ -25,8 +25,7 @@ def frequencies_of_vocabulary(
     tokenizer: VocabularyTokenizer,
     *,
     source: str,
-    split: str | None = None,
-    format: str | None = None,
+    **options: Any,
 ) -> DocumentFrequencies:
     """Count in how many images' captions each n-gram of ids (or known words) occurs, as prepro_ngrams does.
 
@@ -36,14 +35,13 @@ def frequencies_of_vocabulary(
         paths: files of captions; an image in two of them has the captions of both.
         tokenizer: whose vocabulary and kind count.
         source: the name that signatures give them.
-        split: of a Karpathy file.
-        format: of the files, if not recognised.
+        options: as for ``capreward.data.sentences.read_sentences``.
     """
     from capreward.data.sentences import read_sentences
 
     images: dict[str, list[str]] = {}
     for path in paths:
-        for image in read_sentences(path, split, format):
+        for image in read_sentences(path, **options):
             texts = [tokenizer.vocabulary.text(words, tokenizer.kind, end=True) for words in image.sentences]
             images.setdefault(image.key, []).extend(texts)
     samples = Samples([], references=list(images.values()), item=[])

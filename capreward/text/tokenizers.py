@@ -42,6 +42,7 @@ SUMMARIES = MappingProxyType(
         "ptb": "Stanford's PTBTokenizer 3.4.1 in Python, each caption on its own (for rewards)",
         "ptb-joined": "the same with the original's look at the caption after (default for files)",
         "ptb-java": "the original Java program; needs a Java runtime",
+        "characters": "each character is a word, for Chinese, Japanese and Thai",
         "none": "captions are tokenized already; split at white space",
     }
 )
@@ -53,7 +54,8 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
 
     Args:
         given: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same with the original's look at the caption after),
-            ``ptb-java`` (the original program), ``none`` (which an expression reads as None), or a tokenizer.
+            ``ptb-java`` (the original program), ``characters``, ``none`` (which an expression reads as None), or a
+            tokenizer.
 
     Raises:
         InputError: an unknown name, or no Java for ``ptb-java``.
@@ -74,6 +76,10 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
         from capreward.java.ptb import PTBJavaTokenizer
 
         return PTBJavaTokenizer()
+    if given == "characters":
+        from capreward.text.characters import CharacterTokenizer
+
+        return CharacterTokenizer()
     if given == "none":
         return NoTokenizer()
     raise InputError(f"unknown tokenizer {given!r}; choose one of {', '.join(NAMES)}")

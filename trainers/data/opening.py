@@ -27,7 +27,7 @@ def open_dataset(
     split: str | None = None,
     count: int | None = None,
     id_column: str | None = None,
-    caption_column: str | None = None,
+    caption_column: str | Sequence[str] | None = None,
     image_column: str | None = None,
     allow_missing: bool = False,
 ) -> Dataset:
@@ -88,7 +88,7 @@ class _Pictures:
         return self.dataset.picture(i)
 
 
-def _refuse(source: str, options: dict[str, str | None]) -> None:
+def _refuse(source: str, options: dict[str, Any]) -> None:
     """Refuse an option that would silently be ignored."""
     given = next((name for name, value in options.items() if value is not None), None)
     if given is not None:
@@ -159,7 +159,7 @@ def _captions(
     images: str | None,
     split: str | None,
     count: int | None,
-    columns: dict[str, str | None],
+    columns: dict[str, Any],
     allow_missing: bool,
 ) -> Dataset:
     """A caption file, or the captions of shards, with pictures that are elsewhere."""
@@ -186,7 +186,7 @@ def _captions(
         keys,
         [shown.images[i] for i in there],
         PackedCaptions.of(captions[key] for key in keys),
-        (*found.notes, *notes, *shown.notes),
+        (*map(str, found.reports), *found.notes, *notes, *shown.notes),
     )
 
 

@@ -43,9 +43,9 @@ class ShardRecord:
         return len(self.places)
 
 
-def recall(path: str, caption_column: str | None) -> ShardRecord | None:
+def recall(path: str, caption_columns: tuple[str, ...]) -> ShardRecord | None:
     """The kept index of a shard; None where there is none, or the shard is another by size or time of change."""
-    kept = _kept(path, caption_column)
+    kept = _kept(path, caption_columns)
     if kept is None:
         return None
     try:
@@ -59,9 +59,9 @@ def recall(path: str, caption_column: str | None) -> ShardRecord | None:
         return None  # not there, or damaged: the shard itself says it again
 
 
-def remember(path: str, caption_column: str | None, record: ShardRecord) -> None:
+def remember(path: str, caption_columns: tuple[str, ...], record: ShardRecord) -> None:
     """Keep the index of a shard; where the cache folder cannot be written, opening is slow again and no worse."""
-    kept = _kept(path, caption_column)
+    kept = _kept(path, caption_columns)
     if kept is None:
         return
     arrays = {"places": record.places, "problems": _bytes(json.dumps(record.problems).encode())}
@@ -78,12 +78,12 @@ def remember(path: str, caption_column: str | None, record: ShardRecord) -> None
         write_beside(kept, write)
 
 
-def _kept(path: str, caption_column: str | None) -> Path | None:
+def _kept(path: str, caption_columns: tuple[str, ...]) -> Path | None:
     try:
         state = os.stat(path)
     except OSError:
         return None
-    what = [FORMAT, os.path.realpath(path), state.st_size, state.st_mtime_ns, caption_column]
+    what = [FORMAT, os.path.realpath(path), state.st_size, state.st_mtime_ns, list(caption_columns)]
     name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
     return cache_folder() / "shards" / f"{name}.npz"
 

@@ -48,7 +48,7 @@ class ShardPictures:
         return ShardPicture(self.paths[shard], offset, size, self.names[i])
 
 
-def open_shards(source: str, paths: Sequence[str], caption_column: str | None = None) -> Dataset:
+def open_shards(source: str, paths: Sequence[str], caption_column: str | Sequence[str] | None = None) -> Dataset:
     """Open uncompressed tar files whose samples are a picture with a ``.json`` or a ``.txt`` of the same name.
 
     A sample's key is the file name up to its first dot. A ``.json`` holds a list of captions, one caption, or an
@@ -78,12 +78,12 @@ def open_shards(source: str, paths: Sequence[str], caption_column: str | None = 
 
 def _record(path: str, options: Options) -> ShardRecord:
     """The index of a shard, from the cache if it is there."""
-    known = recall(path, options.caption_column)
+    known = recall(path, options.caption_columns)
     if known is not None:
         return known
     record = _read(path, options)
     if len(record) >= WORTH_KEEPING:
-        remember(path, options.caption_column, record)
+        remember(path, options.caption_columns, record)
     return record
 
 

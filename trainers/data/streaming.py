@@ -34,7 +34,7 @@ class Stream(Dataset):
         caption_column: of JSON objects, if it is not a usual one.
     """
 
-    def __init__(self, source: str, urls: Sequence[str], caption_column: str | None = None) -> None:
+    def __init__(self, source: str, urls: Sequence[str], caption_column: str | Sequence[str] | None = None) -> None:
         note = f"{source} is streamed: a resumed run begins another epoch of it"
         super().__init__(source, [], (), (), (note,), identity=f"stream {list(urls)}")
         self.urls = list(urls)

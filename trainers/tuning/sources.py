@@ -202,7 +202,7 @@ def _texts(source: str, split: str | None, count: int | None, data: PairsConfig)
     kept, notes = without_blanks(found.references, source)
     keys = list(kept)[:count]
     captions = PackedCaptions.of(kept[key] for key in keys)
-    return Dataset(source, keys, [None] * len(keys), captions, (*found.notes, *notes))
+    return Dataset(source, keys, [None] * len(keys), captions, (*map(str, found.reports), *found.notes, *notes))
 
 
 def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]] | None:

@@ -1,0 +1,89 @@
+"""What a cell of a table says: one caption, a list of captions in some spelling, or a missing value."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import tokenize
+
+from capreward.errors import InputError
+
+MISSING_CELLS = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>"})
+PYTHON_LISTS = "lists in Python's spelling"
+_LONGEST_LIST = 1_000_000  # characters of a list in Python's spelling; its parser is slow and hungry
+
+
+def list_in(cell: str, where: str) -> tuple[object, str | None]:
+    """Read a cell that may spell a list.
+
+    JSON lists are parsed; a Python list of plain strings (what pandas writes) is read as a literal; what NumPy prints
+    is refused, since it drops commas and cuts long lists. Any other text is one caption.
+
+    Args:
+        cell: the text of the cell.
+        where: the place of the cell, for messages.
+
+    Returns:
+        The caption or the list, and a remark on its spelling where there is one.
+
+    Raises:
+        InputError: a list that is neither JSON nor plain Python.
+    """
+    text = cell.strip()
+    start = text.lstrip("[( \n\t")[:1]
+    if text.startswith("array("):
+        raise InputError(_not_a_list(where, "it is NumPy's"))
+    if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))):
+        if text.startswith(('["', "['")):
+            raise InputError(_not_a_list(where, "it does not end"))
+        return cell, None
+    if text == "[]":
+        return [], None
+    if start not in ('"', "'", "{", "a") or (text.startswith("(") and "," not in text):
+        return cell, None  # a caption in brackets, or a list of numbers
+    if text.startswith("["):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return (value, None) if isinstance(value, list) else (cell, None)
+    if start == "a" and not text.lstrip("[( \n\t").startswith("array("):
+        return cell, None
+    return _python_list(text, cell, where)
+
+
+def is_true(value: object) -> bool:
+    """Whether a mark such as ``is_rejected`` is set, in any of the spellings of JSON, CSV and pandas."""
+    if isinstance(value, str):
+        return value.strip().lower() in {"true", "1", "1.0", "yes"}
+    return value is True or (isinstance(value, int | float) and value == 1)
+
+
+def _python_list(text: str, cell: str, where: str) -> tuple[object, str | None]:
+    if len(text) > _LONGEST_LIST:
+        raise InputError(_not_a_list(where, f"it is Python's, of {len(text):,} characters"))
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        if text.startswith("("):
+            return cell, None
+        why = "it is NumPy's" if "array(" in text or "..." in text else "it is neither JSON nor Python"
+        raise InputError(_not_a_list(where, why)) from None
+    if isinstance(value, str):
+        return cell, None
+    found = list(value)
+    if all(isinstance(item, str) for item in found) and _strings(text) != len(found):
+        raise InputError(_not_a_list(where, "it is NumPy's, without commas"))
+    return found, PYTHON_LISTS
+
+
+def _strings(text: str) -> int:
+    """How many string literals the text holds; Python joins two that stand side by side."""
+    tokens = tokenize.generate_tokens(io.StringIO(f"({text})").readline)
+    return sum(token.type == tokenize.STRING for token in tokens)
+
+
+def _not_a_list(where: str, why: str) -> str:
+    return f"{where} looks like a list but cannot be read ({why}); write lists with json.dumps"

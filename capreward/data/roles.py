@@ -1,0 +1,136 @@
+"""The one table of column names: which role a name may play in a caption file, and which it may never play.
+
+A name that means a prediction is never a reference, and a name that means a reference is never a candidate. Names that
+only say "caption" may be either; what else is in the file decides (see :mod:`capreward.data.columns`).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from types import MappingProxyType
+
+from capreward.data.ids import MEDIA_ENDINGS
+
+
+class Role(Enum):
+    """What a column is."""
+
+    IMAGE_ID = "the id of an image"
+    ITEM_ID = "an id, of an image or of a row"
+    FILE = "a picture file or a picture"
+    PREDICTION = "candidate captions"
+    REFERENCE = "reference captions"
+    CAPTION = "captions"
+    SPLIT = "the split"
+    RATING = "a human rating"
+    REJECTED = "a mark of captions that do not count"
+
+
+CAPTION_ROLES = frozenset({Role.PREDICTION, Role.REFERENCE, Role.CAPTION})
+
+_IMAGE_IDS = """image_id imageid imgid img_id cocoid coco_id image_key video_id videoid vid youtube_id clip_id audio_id
+media_id photo_id"""
+_ITEM_IDS = "id _id key __key__ question_id doc_id seg_id segid sample_id item_id uid uuid audiocap_id index idx"
+_FILES = """image img filename file_name file image_name image_path img_path img_name image_filename image_file_name
+media_path file_path path video video_path video_name audio audio_path audio_name photo picture fname"""
+_CAPTIONS = """caption captions cap caps text texts sentence sentences comment comments description descriptions
+utterance paragraph report raw answer answers caption_str caption_text sentence_raw sentences_raw"""
+_PREDICTIONS = """prediction predictions predict predicted pred preds generated generation generations hypothesis
+hypotheses hyp hyps candidate candidates cand output outputs response responses mt decoded completion completions"""
+_REFERENCES = """reference references ref refs gt gts gold golds groundtruth groundtruths ground_truth ground_truths
+target targets"""
+_SPLITS = "split set_name"
+_RATINGS = "rating ratings score human_score human_rating human_judgement human_judgment judgement judgment"
+_REJECTED = "is_rejected is_precanned"
+
+_NAMES: MappingProxyType[str, Role] = MappingProxyType(
+    {
+        name: role
+        for role, names in (
+            (Role.IMAGE_ID, _IMAGE_IDS),
+            (Role.ITEM_ID, _ITEM_IDS),
+            (Role.FILE, _FILES),
+            (Role.CAPTION, _CAPTIONS),
+            (Role.PREDICTION, _PREDICTIONS),
+            (Role.REFERENCE, _REFERENCES),
+            (Role.SPLIT, _SPLITS),
+            (Role.RATING, _RATINGS),
+            (Role.REJECTED, _REJECTED),
+        )
+        for name in names.split()
+    }
+)
+# Words that may stand beside those of a role: "generated_caption", "caption_gt", "reference_strs", "model_output".
+_LAST = "caption captions cap caps sentence sentences description descriptions"
+_LAST_WORDS = frozenset(_LAST.split())
+_FILLERS = "text texts answer answers comment comments str strs string strings raw"
+_CAPTION_WORDS = _LAST_WORDS | frozenset(_FILLERS.split())
+_PREDICTION_WORDS = frozenset(_PREDICTIONS.split()) | {"gen", "model"}
+_REFERENCE_WORDS = frozenset(_REFERENCES.split()) | {"ground", "truth", "truths", "human", "original", "true"}
+# Columns that only number the rows: pandas writes its index under these names.
+ROW_NAMES = frozenset({"", "unnamed_0", "level_0", "row", "row_id", "row_number"})
+_NUMBERED = re.compile(r"(.*?[a-z])_?(\d+)(?:_(?:raw|text|caption|str))?")
+BASE64_STARTS = ("/9j/4", "iVBORw0KGgo", "R0lGOD", "UklGR", "data:image/")
+
+
+def plain(name: str) -> str:
+    """Spell a column name the usual way: ``" Image ID"`` and ``imageID`` are ``image_id``."""
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[\s\-./:]+", "_", split).lower()
+
+
+def numbered(name: str) -> tuple[str, int | None]:
+    """Split the number off a name: ``caption_3`` is ``("caption", 3)``; a name without one is itself."""
+    found = _NUMBERED.fullmatch(plain(name))
+    if found is None or found[1].strip("_") == "":
+        return plain(name), None
+    return found[1].rstrip("_"), int(found[2])
+
+
+def role_of(name: str) -> Role | None:
+    """The role that a column of this name may play; None for a name that no rule knows."""
+    spelt = plain(name)
+    if spelt in _NAMES:
+        return _NAMES[spelt]
+    base, number = numbered(name)
+    if number is not None and _caption_role(base) in CAPTION_ROLES:
+        return _caption_role(base)
+    return _caption_role(spelt)
+
+
+def is_known(name: str) -> bool:
+    """Whether the name plays a role that tells a header or a record from other words."""
+    return role_of(name) not in (None, Role.RATING)
+
+
+def is_picture(value: object) -> bool:
+    """Whether a cell holds a picture itself: bytes, base64, or Hugging Face's ``{"bytes", "path"}``."""
+    if isinstance(value, dict):
+        return bool(value.keys() & {"bytes", "path"})
+    if isinstance(value, bytes):
+        return True
+    return isinstance(value, str) and value.startswith(BASE64_STARTS) and not is_media_name(value)
+
+
+def is_media_name(text: str) -> bool:
+    """Whether a text ends as the name of a picture, video or sound file."""
+    return text.rpartition(".")[2].lower() in MEDIA_ENDINGS if "." in text else False
+
+
+def _caption_role(spelt: str) -> Role | None:
+    known = _NAMES.get(spelt)
+    if known in CAPTION_ROLES:
+        return known
+    words = [word for word in spelt.split("_") if word]
+    said = [word for word in words if word not in _CAPTION_WORDS and not word.isdigit()]
+    if words[-1:] == ["caption"] and said == ["model"]:
+        return Role.PREDICTION
+    if len(said) < len(words) or "output" in said:
+        if said and said != ["model"] and all(word in _PREDICTION_WORDS for word in said):
+            return Role.PREDICTION
+        if said and all(word in _REFERENCE_WORDS for word in said):
+            return Role.REFERENCE
+    # The last word says what a column is: "enCap" and "blip2_caption" are captions, "caption_id" and "n_captions" not.
+    named = len(words) > 1 and words[-1] in _LAST_WORDS and words[0] not in {"n", "num", "number", "count", "max"}
+    return Role.CAPTION if named else None

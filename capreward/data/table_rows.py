@@ -1,0 +1,171 @@
+"""From a table to ids and captions: the one reader of every file with named columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from capreward.data.cells import MISSING_CELLS, is_true, list_in
+from capreward.data.columns import Columns, choose, listed, span
+from capreward.data.file_report import Findings
+from capreward.data.roles import is_picture
+from capreward.data.rows import NOTHING, REJECTED, Options, Parsed, add_alias, id_text, split_rows
+from capreward.data.tables import ABSENT, KeyedTable, Table
+from capreward.errors import InputError, shorten
+
+# Flickr's numbering of an image's captions, in an id; a name of a file ends before it.
+_CAPTION_NUMBER = re.compile(r"(\.[A-Za-z0-9]{2,4})#\d+$")
+
+
+def parse_table(table: Table, options: Options) -> Parsed:
+    """Read the captions of a table.
+
+    Args:
+        table: What the file holds.
+        options: The role of the file and the user's own names of columns.
+
+    Raises:
+        InputError: If a column is missing or two could be meant; when the rows are consumed, if a row is broken.
+    """
+    columns = choose(table, options)
+    findings = Findings(id=_id_said(columns), captions=span(columns.values), remarks=list(columns.remarks))
+    aliases: dict[str, str | None] = {}
+    return Parsed(
+        _Rows(table, columns, options, findings, aliases),
+        table.unit,
+        aliases,
+        uniform=table.one_way and len(columns.values) == 1,
+        aligned=columns.id is None,
+        certain=columns.certain,
+        findings=findings,
+        columns=columns.values,
+    )
+
+
+def _id_said(columns: Columns) -> str:
+    if columns.id is None:
+        return "the row number"
+    return "the keys" if columns.id == KeyedTable.KEY else columns.id
+
+
+class _Rows:
+    """The rows of a table as (position, id, captions)."""
+
+    def __init__(
+        self, table: Table, columns: Columns, options: Options, findings: Findings, aliases: dict[str, str | None]
+    ) -> None:
+        self.table = table
+        self.columns = columns
+        self.options = options
+        self.findings = findings
+        self.aliases = aliases
+        self.other_splits: dict[str, None] = {}
+
+    def __iter__(self) -> Iterator[tuple[int, object, object]]:
+        columns, options = self.columns, self.options
+        marks = [*([columns.split] if columns.split else []), *columns.rejected]
+        identity = [columns.id] if columns.id is not None else []
+        asked = [*identity, *columns.values, *columns.names, *marks]
+        unique = list(dict.fromkeys(asked))
+        if len(unique) == 2 and len(columns.values) == 1 and identity and not self.table.textual:
+            yield from self._plain_rows(unique)
+            return
+        places = {name: place for place, name in enumerate(unique)}
+        wanted = split_rows(options.split)
+        for number, (position, cells) in enumerate(self.table.rows(unique), 1):
+            if columns.split is not None and not self._in_split(cells[places[columns.split]], wanted):
+                continue
+            raw = self._id(cells[places[columns.id]], position) if columns.id is not None else number
+            rejected = next((name for name in columns.rejected if is_true(cells[places[name]])), None)
+            self._note_names(cells, places, raw)
+            if rejected is not None:
+                self.findings.dropped[rejected] += 1
+                yield position, raw, REJECTED
+                continue
+            yield position, raw, self._captions([cells[places[name]] for name in columns.values], position)
+        self.findings.rows_dropped += self.table.left_out()
+        if wanted and not self.findings.splits:
+            there = shorten(list(self.other_splits), 8)
+            raise InputError(f"{self.table.source} has no split {options.split}; it has {there}")
+
+    def _plain_rows(self, names: Sequence[str]) -> Iterator[tuple[int, object, object]]:
+        """One column of ids, one of captions, and nothing to look at besides: results of COCO's kind."""
+        first = self.columns.id == names[0]
+        for position, (one, two) in self.table.rows(names):
+            raw, value = (one, two) if first else (two, one)
+            yield position, self._id(raw, position), value if value is not ABSENT else self._one(value, position, 0)
+
+    def _in_split(self, value: object, wanted: set[str]) -> bool:
+        split = str(value)
+        there = not wanted or split in wanted
+        if there:
+            self.findings.splits[split] += 1
+        else:
+            self.other_splits[split] = None
+        return there
+
+    def _id(self, raw: object, position: int) -> object:
+        table, name = self.table, self.columns.id
+        if raw is ABSENT:
+            raise InputError(self._lacking(position, str(name)))
+        if not isinstance(raw, str):
+            return raw
+        if table.textual:
+            if raw.strip() == "" or raw in MISSING_CELLS:
+                raise InputError(self._missing_cell(position, str(name), raw))
+            if "#" in raw:
+                return _CAPTION_NUMBER.sub(r"\1", raw)
+        return raw
+
+    def _note_names(self, cells: Sequence[object], places: dict[str, int], raw: object) -> None:
+        for name in self.columns.names:
+            value = cells[places[name]]
+            if isinstance(value, dict):
+                value = value.get("path")
+            if isinstance(value, (str, int)) and not is_picture(value):
+                text = id_text(value)
+                if text is not None and text not in MISSING_CELLS:
+                    add_alias(self.aliases, text, id_text(raw))
+
+    def _captions(self, values: Sequence[object], position: int) -> object:
+        if len(values) == 1:
+            return self._one(values[0], position, 0)
+        found: list[object] = []
+        for place, value in enumerate(values):
+            if value is None or value is ABSENT or value == "" or value != value:
+                self.findings.dropped["empty cell"] += 1  # an image with fewer captions than columns
+                continue
+            one = self._one(value, position, place)
+            found += one if isinstance(one, list) else [one]
+        return found
+
+    def _one(self, value: object, position: int, place: int) -> object:
+        table, name = self.table, self.columns.values[place]
+        if value is ABSENT:
+            if self.columns.optional:
+                return []
+            raise InputError(self._lacking(position, name))
+        if not table.textual or not isinstance(value, str):
+            return value
+        if value == "" and self.options.references:
+            self.findings.dropped["empty cell"] += 1
+            return NOTHING
+        if value in MISSING_CELLS:
+            raise InputError(self._missing_cell(position, name, value))
+        if not value.lstrip().startswith(("[", "(", "array(")):
+            return value
+        found, remark = list_in(value, f'{table.source}, {table.unit} {position}, column "{name}"')
+        if remark and remark not in self.findings.remarks:
+            self.findings.remarks.append(remark)
+        return found
+
+    def _lacking(self, position: int, name: str) -> str:
+        there = listed(self.table.names_at(position))
+        return f'{self.table.source}, {self.table.unit} {position} has no "{name}"; it has {there}'
+
+    def _missing_cell(self, position: int, name: str, cell: str) -> str:
+        found = f'"{cell}"' if cell.strip() else "empty"
+        return (
+            f'{self.table.source}, {self.table.unit} {position}: the cell of column "{name}" is {found}, which tables '
+            "use for a missing value; fill it, or use JSON if that is the text"
+        )
