@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from capreward.data.formats_table import delimited, read_arrow, read_id_text
 from capreward.data.formats_tar import read_tar
 from capreward.data.formats_text import each_line, read_flickr_token, read_text
 from capreward.data.json_layouts import json_layout
-from capreward.data.recognition import recognise_text
+from capreward.data.recognition import cells_of, recognise_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 
@@ -154,4 +153,4 @@ def _is_json_lines(text: str) -> bool:
 def _is_finecapeval(header: str, options: Options) -> bool:
     """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
     named = (options.id_column, options.caption_column, options.image_column, options.split)
-    return named == (None,) * 4 and is_finecapeval_header(next(csv.reader([header])))
+    return named == (None,) * 4 and is_finecapeval_header(cells_of(header, ","))
