@@ -75,7 +75,7 @@ def in_every_format(pairs):
 def test_every_format_name_is_listed():
     assert format_names() == [
         "coco-results", "coco", "karpathy", "msrvtt", "dict", "list", "wrapped", "columns", "img-to-eval", "jsonl", "csv",
-        "tsv", "psv", "ssv", "parquet", "arrow", "flickr-token", "id-text", "finecapeval", "text", "webdataset",
+        "tsv", "psv", "ssv", "parquet", "arrow", "excel", "flickr-token", "id-text", "finecapeval", "text", "webdataset",
     ]  # fmt: skip
 
 

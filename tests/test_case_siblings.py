@@ -114,6 +114,28 @@ def test_both_in_one_file(tmp_path, plain, name, given):
     assert done.values == plain(REFERENCES)
 
 
+def workbook(rows):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, stream = openpyxl.Workbook(), io.BytesIO()
+    for row in rows:
+        book.active.append(row)
+    book.save(stream)
+    return stream.getvalue()
+
+
+def test_a_workbook_as_vlmevalkit_writes_it(tmp_path, plain):
+    rows = [["index", "image", "answer", "prediction"],
+            *([n, PNG, json.dumps(REFERENCES[k]), CAPTIONS[k]] for n, k in enumerate(CAPTIONS))]  # fmt: skip
+    (tmp_path / "x.xlsx").write_bytes(workbook(rows))
+    assert score(tmp_path / "x.xlsx", "-m", "bleu,rouge,cider").values == plain(REFERENCES)
+    (tmp_path / "r.xlsx").write_bytes(
+        workbook([["image_id", "caption"], *([int(k), t] for k, t in rows_of(REFERENCES))])
+    )
+    (tmp_path / "c.json").write_text(json.dumps(CAPTIONS))
+    done = score(tmp_path / "c.json", "-r", tmp_path / "r.xlsx", "-m", "bleu,rouge,cider")
+    assert done.values == plain(REFERENCES)
+
+
 REFERENCE_FILES = {
     "semicolons": ("r.csv", table([["image_id", "caption"], *rows_of(REFERENCES)], ";"), REFERENCES),
     "pipes": ("r.txt", piped([("image_name", " comment"), *rows_of(REFERENCES)]), REFERENCES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import os
 import random
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from case_files import ROOT
 from test_caption_files import in_every_format, tar_bytes
+from test_case_siblings import workbook
 
 from capreward.data.captions import read_captions, read_captions_with_references, read_references
 from capreward.errors import InputError
@@ -41,6 +43,8 @@ def seeds():
         b'{"image_id": [1, 2], "caption": ["a dog", "a cat"]}',
         b'{"columns": ["id", "caption"], "index": [0], "data": [[1, "a dog"]]}',
     ]
+    if importlib.util.find_spec("openpyxl"):
+        files.append(workbook([["image_id", "caption"], [1, "a dog"], [2, "a cat"]]))
     cases = Path(os.environ.get("CAPREWARD_CASES", ROOT.parent / "shared" / "cases"))
     if cases.is_dir():
         files += [path.read_bytes() for path in sorted(cases.glob("F*")) if path.suffix not in (".py", ".p")]

@@ -28,7 +28,7 @@ class SourcesConfig:
         val_split: of a Karpathy file.
         val_count: the first so many items.
         id_column: of tables.
-        caption_column: of tables.
+        caption_column: of tables; several columns are several captions of an image.
         image_column: of tables.
         allow_missing: leave out captions whose picture is not found, instead of refusing them.
         workers: processes that decode pictures; 0 decodes in the training process.
@@ -44,7 +44,7 @@ class SourcesConfig:
     val_split: str | None = None
     val_count: int | None = 500
     id_column: str | None = None
-    caption_column: str | None = None
+    caption_column: tuple[str, ...] | None = None
     image_column: str | None = None
     allow_missing: bool = False
     workers: int = 0

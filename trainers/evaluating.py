@@ -38,7 +38,7 @@ class HeldOut:
     split: str | None = None
     count: int | None = None
     id_column: str | None = None
-    caption_column: str | None = None
+    caption_column: tuple[str, ...] | None = None
     image_column: str | None = None
 
     def open(self) -> Dataset:

@@ -30,7 +30,7 @@ def held_out_options(command: F) -> F:
             click.option("--split", help="Of a Karpathy file: test."),
             click.option("--count", type=click.IntRange(1), help="The first so many items alone."),
             click.option("--id-column", help="Of a table, if not recognised."),
-            click.option("--caption-column", help="Likewise."),
+            click.option("--caption-column", multiple=True, help="The column of captions; repeat it for several."),
             click.option("--image-column", help="Likewise."),
             click.option("--last", is_flag=True, help="The last captioner of each run, not the best."),
             click.option("--beams", type=click.IntRange(1), help="Of the search.  [default: as the first run, else 5]"),
@@ -91,9 +91,9 @@ def asked_of(sources: Sequence[Source], options: dict[str, Any]) -> Evaluation:
     load_plugins(sources)
     of_data = ("images", "split", "id_column", "caption_column", "image_column")
     if options["data"] is not None:
-        held_out = HeldOut(options["data"], count=options["count"], **{name: options[name] for name in of_data})
+        held_out = HeldOut(options["data"], count=options["count"], **{name: options[name] or None for name in of_data})
     else:
-        given = {name: options[name] for name in of_data if options[name] is not None}
+        given = {name: options[name] for name in of_data if options[name]}
         held_out = replace(held_out_of(sources, count=options["count"]), **given)
         if given and held_out.scenes:
             raise InputError(f"--{next(iter(given)).replace('_', '-')} belongs to --data; name the captions with it")
