@@ -6,6 +6,7 @@ import json
 import pickle
 
 import torch
+from rounding import check_close
 
 from capreward.encoders.backend import import_open_clip
 
@@ -53,9 +54,13 @@ def features(model, seed=1):
     return model.encode_image(pixels(model, seed=seed)), model.encode_text(tokens())
 
 
-def check_features(model, other, *, tolerance=0.0):
+def check_features(model, other, *, rounded=False):
+    """Whether two models have the same features: to the bit, or but for rounding where they compute them otherwise."""
     for mine, theirs in zip(features(model), features(other), strict=True):
-        torch.testing.assert_close(mine.float(), theirs.float(), rtol=0, atol=tolerance)
+        if rounded:
+            check_close(mine, theirs)
+        else:
+            torch.testing.assert_close(mine.float(), theirs.float(), rtol=0, atol=0)
 
 
 def save(path, state, **options):
