@@ -198,7 +198,7 @@ def test_the_gallery_shows_the_pictures(photos, weights):
     done = run("score", photos / "captions.json", "-i", photos / "photos", "-m", metrics, "--gallery", page)
     assert done.exit_code == 0, done.output
     assert f"3 images shown in {page}" in done.stderr
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text.count("data:image/") >= 3
     assert "a green circle" in text
     assert "http" not in text.replace("http-equiv", "")

@@ -76,7 +76,7 @@ def test_a_reward_that_is_no_number_stops_with_its_batch_kept(tmp_path, xe):
     told = only_error(train(tmp_path, *extra, status=1))
     path = tmp_path / "run/nonfinite-step-00000003-0.json"
     assert told == f"Error: a reward at step 3 is not finite; its batch is kept in {path}: mend the reward"
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding="utf-8"))
     assert len(kept) == 2
     assert all(row["key"].startswith("scenes") or row["key"] for row in kept)
     assert [len(row["captions"]) for row in kept] == [6, 6]  # five samples and the greedy caption
@@ -163,7 +163,7 @@ def test_held_out_pictures_that_cannot_be_read_are_named_once(tmp_path):
     held_out = fields("data", val=data[1], val_images=data[3], val_count=None)
     told = train(tmp_path, *held_out, "--eval-every", "1", "--steps", "2")
     assert told.count("not evaluated: ") == 1
-    lines = (tmp_path / "run/samples/step-00000002.jsonl").read_text().splitlines()
+    lines = (tmp_path / "run/samples/step-00000002.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4
 
 

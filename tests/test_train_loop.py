@@ -78,7 +78,7 @@ def test_the_best_and_the_last_captioner_are_kept(tmp_path):
     best = max(found, key=found.get)
     kept = json.loads((run / "checkpoints/step-00000030/progress.json").read_text())
     assert (kept["best_step"], kept["best"]) == (best, found[best])
-    again = json.loads((run / f"samples/step-{best:08d}.jsonl").read_text().splitlines()[0])
+    again = json.loads((run / f"samples/step-{best:08d}.jsonl").read_text(encoding="utf-8").splitlines()[0])
     captioner = load(run / "best")
     item = scene("train", 0)
     assert again["key"] == item.key
@@ -207,7 +207,7 @@ def test_tensorboard_gets_every_row(tmp_path):
 def test_samples_hold_captions_and_references(tmp_path):
     train(tmp_path, "--steps", "2", *fields("evaluation", samples=4))
     for step in (0, 2):
-        lines = (tmp_path / f"run/samples/step-{step:08d}.jsonl").read_text().splitlines()
+        lines = (tmp_path / f"run/samples/step-{step:08d}.jsonl").read_text(encoding="utf-8").splitlines()
         found = [json.loads(line) for line in lines]
         assert [row["key"] for row in found] == [scene("val", i).key for i in range(4)]
         assert all(isinstance(row["caption"], str) and len(row["references"]) == 5 for row in found)
