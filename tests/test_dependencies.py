@@ -7,7 +7,7 @@ import tomllib
 
 from conftest import ROOT
 
-TESTED = ("parquet", "java", "dev")
+TESTED = ("parquet", "tables", "java", "dev")
 REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)>=([0-9][0-9.]*)(?:,<[0-9.]+)?")
 
 
