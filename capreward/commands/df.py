@@ -29,6 +29,7 @@ def df() -> None:
     help="Count words of this vocabulary (with ix_to_word) and <eos>, in place of a tokenizer's.",
 )
 @click.option("--ids", is_flag=True, help="With --vocabulary: count ids in place of words.")
+@click.option("--eos", is_flag=True, help="End every reference in <eos>, for cider-d(eos=true).")
 def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Count in how many images' references each n-gram occurs, and keep it in a file.
 
@@ -46,7 +47,7 @@ def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
         raise InputError("--ids counts the ids of a vocabulary; name it with --vocabulary")
     from capreward.evaluators.cider import frequencies_of_files
 
-    how = {"format": options["format_"], "split": options["split"]}
+    how = {"format": options["format_"], "split": options["split"], "eos": options["eos"]}
     found = frequencies_of_files(references, _tokenizer(options), source=output.name, **how)
     found.save(output)
     click.echo(_summary(found, output), err=True)
