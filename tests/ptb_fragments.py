@@ -100,7 +100,31 @@ HABITS = [
     *(f"{word}{after}" for word in _DANGLING.split() for after in (" and x", "")),
     *(
         f"pro-{after}"
-        for after in ["-", "-x", "--x", "---x", ".", ",", "x", "!", "?x", ":", ";", "/x", "_x", "'x", "'s", '"x"', "(x)", "$5", "@x", "#x", "&x", "…", ".\xa0The"]
+        for after in [
+            "-",
+            "-x",
+            "--x",
+            "---x",
+            ".",
+            ",",
+            "x",
+            "!",
+            "?x",
+            ":",
+            ";",
+            "/x",
+            "_x",
+            "'x",
+            "'s",
+            '"x"',
+            "(x)",
+            "$5",
+            "@x",
+            "#x",
+            "&x",
+            "…",
+            ".\xa0The",
+        ]
     ),
     *("(pro-) x", "pro -x", "pro's", "pro- b. The", "pro- -x"),
 ]

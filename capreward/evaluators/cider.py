@@ -15,7 +15,7 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
-from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, squared
+from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squared
 from capreward.text.ngrams import Counts, Ints, Numbers, Words
 from capreward.text.tokenizers import ENDED, EndTokenizer, Tokenizer, same_words, tokenized_captions, tokenizer_of
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
@@ -291,6 +291,7 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
     if isinstance(df, DocumentFrequencies):
         found = df
     elif isinstance(df, (str, Path)):
+        refuse_pickle(df)
         found = frequencies_of_files([df], tokenizer, source=Path(df).name)
     else:
         raise InputError(f"{name}: df must be a path or 'references', found {df!r}")

@@ -19,6 +19,7 @@ from capreward.text.ngrams import Ints, NgramTable, Numbers
 Floats = npt.NDArray[np.float64]
 
 LAYOUT = 1  # of the file
+PICKLES = (".p", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ class DocumentFrequencies:
         except (KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
             if isinstance(error, InputError):
                 raise
+            refuse_pickle(path)
             raise InputError(wrong) from error
         vocabulary = {w: i for i, w in enumerate(words.split("\n"))} if words else {}
         return cls(NgramTable(vocabulary, keys), counts, n_images, tokenizer, Path(path).name)
@@ -153,6 +155,23 @@ class DocumentFrequencies:
 def squared(values: Floats) -> Floats:
     """The squares of a few numbers, [N], each by ``pow``."""
     return np.array([pow(value, 2) for value in values.tolist()], dtype=np.float64)
+
+
+def refuse_pickle(path: str | Path) -> None:
+    """Refuse a pickle, by its name or the first byte of protocols 2 and up, with the command that converts it.
+
+    Raises:
+        InputError: it is one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        pickled = file.read(1) == b"\x80"
+    if pickled or path.suffix in PICKLES:
+        raise InputError(
+            f"{path} is a pickle; convert it first: capreward df convert {path} {path.with_suffix('.npz')}"
+        )
 
 
 def is_frequency_file(path: str | Path) -> bool:
