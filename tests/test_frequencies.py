@@ -142,3 +142,84 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         count(TRAIN).save(tmp_path / "x.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+SHARED = [["a dog runs", "the dog"], ["a man on a horse"], ["the red horse", "a man"]]
+JUDGED = ["a dog", "the dog runs", "a man", "a red horse", "the horse", "a dog on a horse"]
+ITEM = [0, 0, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["cider", "cider-d", "cider-plain"])
+def test_documents_may_be_judged_captions(name):
+    """Per caption the frequencies are those of pycocoevalcap, given each caption with its image's references."""
+    shared = Samples(JUDGED, references=SHARED, item=ITEM)
+    apart = Samples(JUDGED, references=[SHARED[i] for i in ITEM])
+    score = load(name, tokenizer="none", df_per="caption").corpus(shared)
+    np.testing.assert_array_equal(score.per_caption, load(name, tokenizer="none").corpus(apart).per_caption)
+    assert (score.per_caption != load(name, tokenizer="none").corpus(shared).per_caption).any()
+    assert str(score.signature) == f"{name}|df_per:caption|tok:none|refs:1-2|df:references(6)|v:0.1.0"
+    if name != "cider-plain":
+        np.testing.assert_array_equal(score.per_caption, oracle.cider(JUDGED, apart.references)[1])
+
+
+def test_per_image_is_the_default_and_unsigned():
+    shared = Samples(JUDGED, references=SHARED, item=ITEM)
+    named, bare = (load("cider", tokenizer="none", **o).corpus(shared) for o in ({"df_per": "image"}, {}))
+    np.testing.assert_array_equal(named.per_caption, bare.per_caption)
+    assert str(named.signature) == str(bare.signature) == "cider|tok:none|refs:1-2|df:references(3)|v:0.1.0"
+
+
+@given(corpora(min_items=2))
+def test_per_caption_is_per_image_where_all_have_as_many(corpus):
+    """For n-grams that occur in some reference; and an image by which no caption is judged is no document then."""
+    _, references = corpus
+    captions = [refs[0] for refs in references[1:]] + [references[0][0]]
+    twice = Samples(captions * 2, references=references, item=[*range(len(captions))] * 2)
+    one, other = (load("cider", tokenizer="none", df_per=per).corpus(twice).per_caption for per in ("image", "caption"))
+    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    more = Samples(captions, references=[*references, ["an unjudged image"]], item=[*range(len(captions))])
+    alone = load("cider", tokenizer="none").corpus(Samples(captions, references=references)).per_caption
+    np.testing.assert_array_equal(load("cider", tokenizer="none", df_per="caption").corpus(more).per_caption, alone)
+
+
+@pytest.mark.parametrize("per", ["image", "caption"])
+def test_captions_without_references_are_no_documents(per):
+    bare = Samples([*JUDGED, "a cat"], references=[*SHARED, []], item=[*ITEM, 3])
+    full = load("cider", tokenizer="none", df_per=per).corpus(Samples(JUDGED, references=SHARED, item=ITEM))
+    score = load("cider", tokenizer="none", df_per=per).corpus(bare)
+    np.testing.assert_array_equal(score.per_caption[:-1], full.per_caption)
+    assert np.isnan(score.per_caption[-1])
+
+
+def test_documents_per_caption_are_refused_where_they_mean_nothing(df_file):
+    with pytest.raises(InputError, match="df_per is image or caption, found 'judgement'"):
+        load("cider", df_per="judgement")
+    with pytest.raises(InputError, match="df_per=caption counts the references of the call, and df names other"):
+        load("cider", df=df_file, tokenizer="none", df_per="caption")
+    with pytest.raises(InputError, match=r"which are others in every batch; as a reward write cider\(df=FILE\)"):
+        load("cider(df=references,df_per=caption)")(Samples(["a"], references=[["a"]]))
+
+
+def test_a_judged_set_has_its_published_correlation(shared_data):
+    """Flickr8k-Expert: Kendall's tau-c of CIDEr per judgement, as papers print it, and per image."""
+    images = json.loads((shared_data / "flickr8k" / "flickr8k.json").read_text())
+    rows = [(i, j["caption"], j["rating"]) for i, im in enumerate(images.values()) for j in im["human_judgement"]]
+    references = [im["ground_truth"] for im in images.values()]
+    samples = Samples([c for _, c, _ in rows], references=references, item=[i for i, *_ in rows])
+    ratings = np.array([rating for *_, rating in rows])
+    found = [tau_c(load("cider", df_per=per).corpus(samples).per_caption, ratings) for per in ("caption", "image")]
+    assert [round(100 * tau, 3) for tau in found] == [43.891, 43.829]
+
+
+def tau_c(values, ratings):
+    """Stuart's tau-c: 2 (concordant - discordant) / (N^2 (m - 1) / m), m the fewer of distinct values and ratings."""
+    level = np.unique(values, return_inverse=True)[1]
+    difference = 0
+    lower = np.zeros(level.max() + 1, dtype=np.int64)
+    for rating in np.unique(ratings):
+        mine = np.bincount(level[ratings == rating], minlength=len(lower))
+        below = np.cumsum(lower)
+        difference += int((mine * (2 * below - lower - below[-1])).sum())
+        lower += mine
+    m = min(len(np.unique(ratings)), len(lower))
+    return 2 * difference / (len(values) ** 2 * (m - 1) / m)

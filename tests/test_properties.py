@@ -12,7 +12,10 @@ from strategies import corpora
 
 from capreward import Samples, load
 
-TEXT = ["bleu", "rouge", "cider(df=references)", "cider-plain(df=references)", "repetition", "length"]
+TEXT = [
+    *("bleu", "rouge", "cider(df=references)", "cider-plain(df=references)", "cider-d(df=references,eos=true)"),
+    *("repetition", "length"),
+]
 ALONE = ["bleu", "rouge", "repetition", "length"]  # a caption's value depends on its own item alone
 TIGHT = {"rtol": 1e-12, "atol": 1e-15}
 

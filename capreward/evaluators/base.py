@@ -154,7 +154,8 @@ class Evaluator:
         """The score of the statistics [N', S] of the captions ``rows``."""
         per_caption = self._spread(self.finish_rows(statistics), rows, len(samples))
         item = samples.item if rows is None else samples.item[rows]
-        per_item = sum_by_item(statistics, item, samples)
+        # Columns lie contiguous, so that their sums have the last bit of numpy's mean, which the originals take.
+        per_item = np.asfortranarray(sum_by_item(statistics, item, samples))
         value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
         signature = self.signature().extended(**self.data_signature(samples, prepared))
         names = self.columns or (self.name,)
