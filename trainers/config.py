@@ -89,6 +89,8 @@ class CaptionerConfig:
             :class:`trainers.captioners.transformer.TransformerSizes`.
         side: of the pictures that a ``patch`` tower looks at, or a ResNet tower other than its own, in pixels.
         resize: ``shortest`` or ``squash``, of a ResNet tower, where it is not its own.
+        cropping: of the pictures that a CLIP's tower looks at: ``torchvision`` or ``transformers`` (DiCO's); by default
+            that of ``init``, else torchvision's.
     """
 
     init: str | None = None
@@ -100,6 +102,7 @@ class CaptionerConfig:
     sizes: dict[str, Any] = field(default_factory=dict)
     side: int | None = None
     resize: str | None = None
+    cropping: str | None = None
 
     def check(self) -> None:
         """Refuse sizes that no captioner can have."""
@@ -118,8 +121,8 @@ class CaptionerConfig:
         check_range("least", self.least, 1, whole=True)
         if self.side is not None:
             check_range("side", self.side, 32, whole=True)
-        if self.resize is not None:
-            check_choice("resize", self.resize, ("shortest", "squash"))
+        check_choice("resize", self.resize or "shortest", ("shortest", "squash"))
+        check_choice("cropping", self.cropping or "torchvision", ("torchvision", "transformers"))
 
     def default_sizes(self) -> Any:
         """Those of the kind."""

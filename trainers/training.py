@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,10 @@ def captioner_work() -> Work:
     from trainers.loop import Loop
     from trainers.preparing import prepare
 
-    return Work(build, prepare, Loop, opening_line, closing_line)
+    def kept(values: Mapping[str, Any]) -> RunConfig:
+        return build(with_cropping(values))
+
+    return Work(kept, prepare, Loop, opening_line, closing_line)
 
 
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -76,7 +79,38 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
         InputError: anything that is missing or does not fit, before the first step.
         ProgramError: a loss or reward that is no number.
     """
-    return conduct(captioner_work(), config, path, notes, quiet=quiet)
+    config, told = as_begun(config, RunFolder(path))
+    return conduct(captioner_work(), config, path, [*notes, *told], quiet=quiet)
+
+
+def as_begun(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]]:
+    """The configuration with ``captioner.cropping`` as a run began, and a note where something else is asked for.
+
+    Runs of 0.1.0 know no such setting. Their pictures are cut as torchvision does to their end, even where the recipe
+    or the released checkpoint that they began from says otherwise since.
+
+    Args:
+        config: of now.
+        folder: of the run, which may have begun or not.
+
+    Raises:
+        InputError: a configuration in the folder that cannot be read.
+    """
+    from trainers.config_reading import read_yaml
+
+    if not folder.config.exists() or not folder.checkpoints():
+        return config, []
+    begun = with_cropping(read_yaml(folder.config))["captioner"]["cropping"]
+    asked = config.captioner.cropping
+    told = [f"the pictures of this run stay cut as they were, captioner.cropping {begun}"]
+    note = told if asked not in (None, begun) else []
+    return replace(config, captioner=replace(config.captioner, cropping=begun)), note
+
+
+def with_cropping(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration as its folder keeps it, where one without ``captioner.cropping`` means torchvision's."""
+    section = values.get("captioner")
+    return {**values, "captioner": {"cropping": "torchvision", **(section if isinstance(section, Mapping) else {})}}
 
 
 def conduct(work: Work, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
