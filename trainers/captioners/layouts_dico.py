@@ -24,6 +24,8 @@ DECODER = "decoder.transformer."
 ANCHOR = f"{DECODER}wte.weight"
 HEAD = "decoder.lm_head.weight"
 CROPPING = "transformers"  # of the pictures that it was trained on (dico.md 3.3)
+# How its authors evaluate it (dico.md 2.5); nothing keeps their search from begin and padding tokens.
+DECODING = {"beams": 5, "max_length": 30, "length_penalty": 1.0, "rules": "dico", "suppress": False}
 HEAD_WIDTH = 64  # where no configuration says the number of heads
 
 # What the checkpoints carry and nothing uses: causal masks, ranges, BERT's words and its pooler.
@@ -159,6 +161,7 @@ def open_dico(
     sizes = _sizes(released, table, longest)
     captioner = GridCaptioner(frozen, vocabulary, sizes)
     fill(captioner, _renamed(table, frozen.shape[0], sizes), where)
+    captioner.decoding = dict(DECODING)
     return captioner.eval()
 
 

@@ -48,6 +48,7 @@ def save(captioner: Captioner, folder: Path) -> None:
         "capreward": __version__,
         "vocabulary": vocabulary,
         **captioner.configuration(),
+        **({} if captioner.decoding is None else {"decoding": captioner.decoding}),
     }
     write_text_beside(folder / CONFIG, json.dumps(told, indent=2) + "\n")
 
@@ -77,6 +78,10 @@ def load(folder: Path, **options: Any) -> Captioner:
         captioner = _class_of(kind).rebuild(told, vocabulary_of(told["vocabulary"], folder), **options)
     except KeyError as error:
         raise InputError(f"{folder / CONFIG} is damaged: it has no {error}") from error
+    decoding = told.get("decoding")
+    if not isinstance(decoding, (dict, type(None))):
+        raise InputError(f"{folder / CONFIG} is damaged: its decoding is {decoding!r}, no table of settings")
+    captioner.decoding = decoding
     fill(captioner, tensors_of(folder / WEIGHTS), str(folder / WEIGHTS))
     return captioner.eval()
 
