@@ -144,8 +144,10 @@ def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:
     """Load weights, every one of them and no other.
 
     Raises:
-        InputError: what is missing, unknown or of another shape.
+        InputError: what is missing, unknown, of another shape, or no number.
     """
+    from capreward.encoders.checkpoint_values import refuse_unfinite
+
     wanted = captioner.state_dict()
     missing = [n for n in wanted if n not in tensors]
     unknown = [n for n in tensors if n not in wanted]
@@ -156,6 +158,7 @@ def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:
     if wrong:
         found, need = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
         raise InputError(f"{where}: {wrong[0]} is {found}, and the configuration says {need}")
+    refuse_unfinite(tensors, where)
     captioner.load_state_dict(tensors)
 
 
