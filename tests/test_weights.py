@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import http.server
 import json
@@ -329,3 +330,27 @@ def test_a_checkpoint_of_the_users_own_gets_what_its_evaluator_was_published_wit
     assert settings(patchless) == (None, None)
     odd = save(tmp_path / "odd.pth", small_clip(vision=VIT, text=TEXT).state_dict())
     assert settings(odd) == (None, None)
+
+
+def test_a_file_with_other_objects_is_kept_without_them_where_asked(tmp_path, empty_home):
+    """As a folder of convert, so that evaluators load it without being asked again."""
+    state = {"state_dict": small_clip(**B32).state_dict(), "hparams": argparse.Namespace(lr=1)}
+    path = save(tmp_path / "clip_ViT-B-32.pth", state)
+    for options in ((), ("--as", "pacs")):
+        told = refused("add", path, *options)
+        assert "argparse.Namespace; type capreward convert FILE OUT_DIR --drop-unknown" in told
+    assert not empty_home.exists()
+    for options in ((), ("--as", "pacs:B/32")):
+        done = run("add", path, "--drop-unknown", *options)
+        assert done.exit_code == 0, done.output
+    assert "is already kept as" in done.stderr
+    found = find_weights("pacs")
+    assert found.path == empty_home / "clip_ViT-B-32"
+    clip = load_clip(found.path, quick_gelu=found.quick_gelu, statistics=found.statistics)
+    check_features(clip.model, small_clip(**B32))
+    assert clip.spec.quick_gelu
+    assert [p.name for p in empty_home.iterdir() if p.name.startswith(".")] == []
+    nan = {**small_clip(**B32).state_dict(), "ln_final.bias": torch.full((64,), float("nan"))}
+    assert "ln_final.bias holds NaN or infinity in 64 of 64" in refused(
+        "add", save(tmp_path / "n.pth", nan), "--as=pacs"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -120,6 +120,8 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     rewards, diagnostics, told = _judging(config, optimizer, train, folder, shared, pictures, errors)
     notes += told
     if captioner is not None:
+        config, told = _searched(config, captioner, errors)
+        notes += told
         for option, most in lengths_of(config, optimizer).items():
             errors.attempt(partial(check_length, option, most, captioner.longest))
     spelt = metrics_of(config, optimizer)
@@ -131,6 +133,18 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     judged = (rewards, metrics or [], best or "", steps)
     crops = image_steps(rewards, train)
     return Prepared(config, captioner, train, val, optimizer, *judged, crops, pictures, notes, diagnostics)
+
+
+def _searched(config: RunConfig, captioner: Captioner, errors: Errors) -> tuple[RunConfig, list[str]]:
+    """The configuration with every setting of the evaluations' search, and a note where authors' are taken."""
+    from trainers.searches import search_of, told, with_search
+
+    found = errors.attempt(lambda: with_search(config.evaluation, captioner))
+    if found is None:
+        return config, []
+    taken = found != config.evaluation and captioner.decoding and config.data.val
+    how = f"evaluations decode as the captioner's authors do, but for what is asked: {told(search_of(found))}"
+    return replace(config, evaluation=found), [how] if taken else []
 
 
 def _judging(
@@ -244,7 +258,9 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
 
 def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:
     """The settings that say how long a caption may get, by name."""
-    asked = {"evaluation.max_length": config.evaluation.max_length} if config.data.val else {}
+    from trainers.searches import MAX_LENGTH
+
+    asked = {"evaluation.max_length": config.evaluation.max_length or MAX_LENGTH} if config.data.val else {}
     if optimizer.needs_reward and "max_length" in optimizer.options():
         asked["optimizer.max_length"] = optimizer.options()["max_length"]
     return asked

@@ -48,11 +48,15 @@ def weights(ctx: click.Context, as_json: bool) -> None:
 @weights.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--as", "name", metavar="EVALUATOR", help="What it is for, if its name does not tell: pacs, pacs:L/14.")
-def add(path: Path, name: str | None) -> None:
-    """Check a weights file, or a folder of capreward convert, and keep a copy for the evaluators."""
+@click.option("--drop-unknown", is_flag=True, help="Leave out objects that are neither tensors nor plain containers.")
+def add(path: Path, name: str | None, drop_unknown: bool) -> None:
+    """Check a weights file, or a folder of capreward convert, and keep a copy for the evaluators.
+
+    With --drop-unknown a file is kept as the folder that capreward convert --drop-unknown makes of it.
+    """
     from capreward.encoders import kept
 
-    _say(kept.add(path, name))
+    _say(kept.add(path, name, drop_unknown=drop_unknown))
 
 
 @weights.command()

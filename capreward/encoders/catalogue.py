@@ -288,5 +288,5 @@ def patch_size(path: Path) -> int | None:
         patch = config.get("model_cfg", {}).get("vision_cfg", {}).get("patch_size")
         return int(patch) if patch else None
     names = ("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight")
-    shapes = (tuple(t.shape) for n, t in read_checkpoint(path).tensors.items() if n.endswith(names))
+    shapes = (tuple(t.shape) for n, t in read_checkpoint(path, drop_unknown=True).tensors.items() if n.endswith(names))
     return next((int(shape[-1]) for shape in shapes if len(shape) == 4), None)

@@ -50,6 +50,7 @@ def caption(images: tuple[str, ...], **options: Any) -> None:
     """
     from capreward.encoders.pool import device_of
     from trainers.commands.caption_inputs import pictures_of
+    from trainers.sources import by_authors
 
     _check_output(options["output"])
     dataset = pictures_of(images, options["count"])
@@ -63,7 +64,8 @@ def caption(images: tuple[str, ...], **options: Any) -> None:
     as_json = options["as_json"] or (options["output"] is not None and options["output"].suffix == ".json")
     _write(rows, options["output"], as_json=as_json)
     if not options["quiet"]:
-        for line in _summary(rows, broken, source, settings, options["output"]):
+        own = by_authors([source], captioner)
+        for line in _summary(rows, broken, source, settings, options["output"], own=own):
             click.echo(line, err=True)
 
 
@@ -179,14 +181,24 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _summary(
-    rows: list[dict[str, Any]], broken: list[str], source: Source, settings: Decoding, path: Path | None
+    rows: list[dict[str, Any]],
+    broken: list[str],
+    source: Source,
+    settings: Decoding,
+    path: Path | None,
+    *,
+    own: bool,
 ) -> list[str]:
-    from trainers.sources import told
+    from trainers.searches import told
 
     images = len({row["image_id"] for row in rows})
     each = f"{len(rows):,} captions of {images:,} picture{'s' * (images != 1)}"
     where = "" if path is None else f", written to {path}"
     lines = [f"{each} by {source.name} ({told(settings)}){where}"]
+    if own:
+        lines.append(
+            f"note: {source.name} is decoded as its authors do; --beams, --max-length, --length-penalty and --rules win"
+        )
     if broken:
         plural = "s" * (len(broken) != 1)
         lines.append(f"note: {len(broken):,} broken picture{plural} left out: {shorten(broken)}")

@@ -98,6 +98,7 @@ def _captioner(source: str, out: Path, options: dict[str, Any]) -> _Told:
         "parameters": parameters,
         "vocabulary": captioner.vocabulary.size,
         "tower": captioner.configuration()["tower"],
+        "decoding": captioner.decoding,
         "sha256": sha256_of([out / WEIGHTS]),
     }
     looks = "stored features, for its CLIP is not named by --tower" if captioner.preprocessing is None else "pictures"

@@ -33,7 +33,11 @@ def held_out_options(command: F) -> F:
             click.option("--caption-column", multiple=True, help="The column of captions; repeat it for several."),
             click.option("--image-column", help="Likewise."),
             click.option("--last", is_flag=True, help="The last captioner of each run, not the best."),
-            click.option("--beams", type=click.IntRange(1), help="Of the search.  [default: as the first run, else 5]"),
+            click.option(
+                "--beams",
+                type=click.IntRange(1),
+                help="Of the search.  [default: as the first run or its authors, or 5]",
+            ),
             click.option("--max-length", type=click.IntRange(2), help="Tokens of a caption at most; likewise."),
             constraint_options,
             click.option("--tokenizer", default="ptb-joined", show_default=True, help="See capreward ls tokenizers."),
