@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
+from capreward.spelling import known_as
 
 Floats = npt.NDArray[np.float64]
 
@@ -164,7 +165,7 @@ class Score:
 
 
 class Scores(Mapping[str, Score]):
-    """The scores of one system: a mapping from a metric's name to its Score.
+    """The scores of one system: a mapping from a metric's name to its Score; ``scores["BLEU-4"]`` is that of bleu4.
 
     Args:
         scores: in the order they were asked for.
@@ -178,12 +179,14 @@ class Scores(Mapping[str, Score]):
         self.captions = captions
 
     def __getitem__(self, name: str) -> Score:
-        if name in self._scores:
-            return self._scores[name]
+        known = dict(self._scores)
         for score in self._scores.values():
-            if name in score.parts:
-                return score.parts[name]
-        raise KeyError(name)
+            for part in score.parts:
+                known.setdefault(part, score.parts[part])
+        found = known_as(name, known)  # as papers print it, too
+        if found is None:
+            raise KeyError(name)
+        return known[found]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._scores)

@@ -218,8 +218,11 @@ def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
     """The metrics of the evaluations: those asked for, or CIDEr and the reward."""
     if config.evaluation.metrics:
         return config.evaluation.metrics
+    from capreward.spelling import known_as
+
     reward = config.reward.expression if optimizer.needs_reward else None
-    return "cider" if reward is None or reward.strip() in ("cider", "cider-d") else f"cider, {reward}"
+    alone = reward is None or known_as(reward.strip(), ("cider", "cider-d")) is not None
+    return "cider" if alone else f"cider, {reward}"
 
 
 def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
@@ -230,16 +233,19 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
     """
     import difflib
 
+    from capreward.spelling import known_as
+
     names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
     best = config.evaluation.best
     if best is None:
         # The metrics of a run that names none are CIDEr and the reward: what is trained for chooses.
         return names[0] if config.evaluation.metrics else names[-1]
-    if best not in names:
+    found = known_as(best, names)
+    if found is None:
         near = difflib.get_close_matches(best, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"
         raise InputError(f"evaluation.best is {best!r}, which is none of the metrics; {hint}")
-    return best
+    return found
 
 
 def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from capreward.errors import InputError, shorten
 from capreward.reports.results import Results, label
 from capreward.scores import Score
+from capreward.spelling import known_as
 
 Floats = npt.NDArray[np.float64]
 
@@ -155,11 +156,11 @@ def percent(share: float) -> str:
 
 def _ranking(results: Results, columns: Sequence[Score], metric: str | None) -> Score:
     if metric is not None:
-        found = next((c for c in columns if c.name == metric), None)
-        if found is None:
-            known = shorten([c.name for c in columns], 20) or "none"
-            raise InputError(f"no metric {metric!r} with a value per caption; there are {known}")
-        return found
+        names = [c.name for c in columns]
+        name = known_as(metric, names)
+        if name is None:
+            raise InputError(f"no metric {metric!r} with a value per caption; there are {shorten(names, 20) or 'none'}")
+        return columns[names.index(name)]
     for score in results.systems[0].scores.values():
         if score.per_caption is not None and score.higher_is_better is not None:
             name = list(score.parts)[score.column] if score.family else score.name  # a family stands for one member
