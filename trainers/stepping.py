@@ -277,6 +277,11 @@ def _ended(candidates: Candidates, eos: int) -> Tensor:
     return (candidates.tokens[:, : candidates.learned, 1:] == eos).any(-1)
 
 
+def _empty(texts: Sequence[str]) -> float:
+    """The share of captions that say nothing."""
+    return sum(not text.strip() for text in texts) / max(1, len(texts))
+
+
 def _told(work: Collected, policy: Tensor, eos: int) -> dict[str, Tensor]:
     """What every run logs of its candidates."""
     mask = work.candidates.learned_mask()
@@ -288,6 +293,7 @@ def _told(work: Collected, policy: Tensor, eos: int) -> dict[str, Tensor]:
     if work.raw is not None:
         told["reward"] = work.raw[:, : work.candidates.learned].mean().to(policy.device)
         told["length"] = mask.sum(-1).float().mean()
+        told["empty"] = torch.tensor(_empty(work.learned_texts()), device=device)
         told["unfinished"] = 1 - _ended(work.candidates, eos).float().mean()
     if work.reference is not None:
         told["kl"] = (policy - work.reference).sum() / mask[..., 0].numel()
