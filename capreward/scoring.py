@@ -179,7 +179,7 @@ def evaluate(
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
-    return Scores(done, keys=[samples.key[i] for i in samples.item.tolist()], captions=samples.captions)
+    return Scores(done, keys=list(samples.caption_keys), captions=samples.captions)
 
 
 def _within(progress: Progress, index: int, total: int) -> Progress:

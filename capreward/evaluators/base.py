@@ -171,6 +171,7 @@ class Evaluator:
         value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
         signature = self.signature().extended(**self.data_signature(samples, prepared))
         names = self.columns or (self.name,)
+        items = tuple(samples.key[i] for i in np.unique(item).tolist())
         notes = tuple([*self.remarks(samples, prepared), *self.notes_on(per_caption, value, samples)])
         scores = [
             Score(
@@ -179,6 +180,7 @@ class Evaluator:
                 signature=signature,
                 per_caption=per_caption[:, c],
                 statistics=per_item,
+                items=items,
                 finish=self.finish,
                 column=c,
                 higher_is_better=self.higher_is_better,
@@ -187,7 +189,8 @@ class Evaluator:
             )
             for c, name in enumerate(names)
         ]
-        return self.gather(scores)
+        whole = self.gather(scores)
+        return whole.keyed(samples.caption_keys) if samples.named else whole
 
     def notes_on(self, per_caption: Floats, value: Floats, samples: Samples) -> list[str]:
         """What a person should know of values [N, C] and of the corpus values [C]: what is no number, what is empty."""
