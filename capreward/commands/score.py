@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @image_options
 @input_options
 @click.option("--allow-missing", is_flag=True, help="Leave out captions without references or images.")
+@click.option("--common", is_flag=True, help="Score the images alone that all caption files describe.")
 @click.option("--multiple", is_flag=True, help="Each image may have several captions (diversity metrics).")
 @click.option(
     "--drop-candidate-from-references", is_flag=True, help="Remove references equal to a candidate of their image."
@@ -58,7 +60,8 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
 
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
-    from capreward.commands.score_inputs import evaluators_of, names_of, references_of, system_of
+    from capreward.commands.score_inputs import evaluators_of, judged, names_of, references_of, samples_of_file
+    from capreward.common import restricted
     from capreward.reports.results import Bootstrap, Results
 
     found = evaluators_of(options)
@@ -66,11 +69,21 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
     systems: list[SystemResult] = []
     notes: list[tuple[str, str]] = []
+    names = names_of(captions)
+    read = [samples_of_file(path, found, references, options) for path in captions]
+    everything = [samples for samples, _, _ in read]
+    if options["common"]:
+        everything, left_out = restricted(everything)
+        notes += [(name, note) for name, note in zip(names, left_out, strict=True) if note]
+    drop = options["drop_candidate_from_references"]
     with Bar(len(captions), hidden=options["quiet"]) as bar:
-        for name, path in zip(names_of(captions), captions, strict=True):
+        for name, samples, (_, matched, remarks) in zip(names, everything, read, strict=True):
             bar.start(name)
-            before = systems[-1].samples if systems else None
-            system, remarks = system_of(name, path, found, references, bootstrap, options, bar, before)
-            systems.append(system)
-            notes += [(name, remark) for remark in remarks]
-    return Results(systems, bootstrap, merged_notes(notes, len(systems)))
+            if systems and options["images"] is not None:
+                samples.share_items(everything[len(systems) - 1])  # these items need no second encoding
+            systems.append(judged(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
+            notes += [(name, remark) for remark in (*remarks, *systems[-1].scores.notes)]
+    results = Results(systems, bootstrap, merged_notes(notes, len(systems)))
+    if results.footnote is None:
+        return results
+    return replace(results, notes=["--common scores the images alone that all caption files describe", *results.notes])

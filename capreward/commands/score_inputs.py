@@ -43,17 +43,10 @@ def references_of(options: dict[str, Any]) -> References | None:
     return read_references(paths, **reading(options, of_references=True))
 
 
-def system_of(
-    name: str,
-    path: Path,
-    found: Sequence[Evaluator],
-    references: References | None,
-    bootstrap: Bootstrap | None,
-    options: dict[str, Any],
-    bar: Any,
-    before: Samples | None = None,
-) -> tuple[SystemResult, list[str]]:
-    """Score one file of captions; the result and the notes on it. The items of ``before`` need no second encoding."""
+def samples_of_file(
+    path: Path, found: Sequence[Evaluator], references: References | None, options: dict[str, Any]
+) -> tuple[Samples, str, list[str]]:
+    """The captions of a file with their references and images, how they were matched, and notes on it."""
     from capreward.data import match
     from capreward.scoring import samples_of
 
@@ -62,12 +55,8 @@ def system_of(
     shown = _shown(met, table, found, options)
     met = met if shown is None else shown.matched
     samples = samples_of(met, None if shown is None else shown.images)
-    if before is not None and options["images"] is not None:
-        samples.share_items(before)
-    drop = options["drop_candidate_from_references"]
     reports = [met.report, *([shown.report] if shown else [])]
-    result = judged(name, samples, found, bootstrap, "; ".join(reports), drop=drop, progress=bar.step)
-    return result, [*met.notes, *(shown.notes if shown else ()), *result.scores.notes]
+    return samples, "; ".join(reports), [*met.notes, *(shown.notes if shown else ())]
 
 
 def judged(

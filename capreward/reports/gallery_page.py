@@ -143,7 +143,7 @@ class Page:
 
     def _footer(self) -> str:
         signatures = "".join(f"<li><code>{escape(s)}</code></li>" for s in self.choice.results.signatures())
-        notes = "".join(f"<li>{escape(n)}</li>" for n in self.choice.results.notes)
+        notes = "".join(f"<li>{escape(n)}</li>" for n in self.choice.results.said)
         return (
             "<footer>\n<p>A bar is the share of the other captions on this page’s systems that a caption beats by that "
             "metric, ties counted half; ↓ marks metrics where less is better.</p>\n"

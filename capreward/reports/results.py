@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from capreward._version import __version__
+from capreward.common import told_apart
 from capreward.samples import Samples
 from capreward.scores import Score, Scores
 
@@ -49,7 +51,13 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Results:
-    """Several systems on the same metrics."""
+    """Several systems on the same metrics.
+
+    Attributes:
+        systems: in the order of the table.
+        bootstrap: how intervals were drawn, if they were.
+        notes: what a person should know of the numbers.
+    """
 
     systems: Sequence[SystemResult]
     bootstrap: Bootstrap | None = None
@@ -59,6 +67,21 @@ class Results:
     def columns(self) -> list[Score]:
         """The first system's scores: names and directions of the columns."""
         return self.systems[0].scores.columns()
+
+    @cached_property
+    def footnote(self) -> str | None:
+        """That the systems were scored on different images, which makes no value the best; None where they were not."""
+        keys = [system.scores.caption_keys for system in self.systems]
+        shared = told_apart(keys)
+        if shared is None:
+            return None
+        counts = ", ".join(f"{s.name} {len(set(k)):,}" for s, k in zip(self.systems, keys, strict=True))
+        return f"The systems are scored on different images ({counts}; {shared:,} shared): values do not compare."
+
+    @property
+    def said(self) -> list[str]:
+        """The footnote and the notes."""
+        return [*([] if self.footnote is None else [self.footnote]), *self.notes]
 
     def signatures(self) -> list[str]:
         """The distinct signatures, a family's members sharing one."""
@@ -72,7 +95,7 @@ class Results:
             row = {"name": system.name, "captions": len(system.scores.captions), "images": system.n_images}
             systems.append({**row, "scores": system.scores.to_dict(intervals=known)})
         drawn = None if self.bootstrap is None else asdict(self.bootstrap)
-        return {"capreward": __version__, "bootstrap": drawn, "systems": systems, "notes": list(self.notes)}
+        return {"capreward": __version__, "bootstrap": drawn, "systems": systems, "notes": self.said}
 
 
 _RETRIEVAL = {
