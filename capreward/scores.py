@@ -184,13 +184,15 @@ class Scores(Mapping[str, Score]):
         scores: in the order they were asked for.
         keys: the item each caption describes, by name, shape [N].
         captions: the captions, shape [N].
+        notes: what a person should know besides the notes of each score.
     """
 
-    def __init__(self, scores: list[Score], *, keys: list[str], captions: list[str]) -> None:
+    def __init__(self, scores: list[Score], *, keys: list[str], captions: list[str], notes: Sequence[str] = ()) -> None:
         known = tuple(keys)
         self._scores = {s.name: s.keyed(known) for s in scores}
         self.caption_keys = keys
         self.captions = captions
+        self._notes = tuple(notes)
 
     def __getitem__(self, name: str) -> Score:
         known = dict(self._scores)
@@ -221,8 +223,8 @@ class Scores(Mapping[str, Score]):
 
     @property
     def notes(self) -> list[str]:
-        """What the evaluators remarked, each sentence once."""
-        return list(dict.fromkeys(note for score in self._scores.values() for note in score.notes))
+        """What a person should know of the numbers, each sentence once."""
+        return list(dict.fromkeys([*self._notes, *(n for score in self._scores.values() for n in score.notes)]))
 
     def align(self, other: Scores) -> tuple[Scores, Scores]:
         """Both systems over the images that both have captions of, in one order: caption n of each is of one image.
@@ -264,7 +266,7 @@ class Scores(Mapping[str, Score]):
         tables: dict[int, Floats] = {}  # a family's members share one table
         found = [_taken(score, rows, items, names, keys, left, tables) for score in self._scores.values()]
         kept = [score for score in found if score is not None]
-        return Scores(kept, keys=list(names), captions=[self.captions[row] for row in rows])
+        return Scores(kept, keys=list(names), captions=[self.captions[row] for row in rows], notes=self._notes)
 
     def to_dict(self, *, intervals: Mapping[str, tuple[float, float] | None] | None = None) -> dict[str, Any]:
         """Plain values for JSON: per metric its value, interval and signature."""

@@ -10,6 +10,7 @@ from capreward.encoders.pool import share
 from capreward.errors import InputError
 from capreward.evaluators import evaluators
 from capreward.evaluators.base import Evaluator
+from capreward.evaluators.clip_weights import missing_weights, shows_scenes
 from capreward.evaluators.combined import combine
 from capreward.expression import canonical, parse, parse_list
 from capreward.samples import Samples
@@ -97,6 +98,20 @@ def default_metrics(*, references: bool, images: bool) -> str:
     return ",".join([*([DEFAULT_METRICS] if references or not images else []), *([more] if images else [])])
 
 
+def usual_metrics(*, references: bool, images: bool, scenes: bool, download: bool = False) -> tuple[str, list[str]]:
+    """The metrics where none are named, and a note where those that look at images are left out for want of weights.
+
+    Args:
+        references: whether there are any.
+        images: whether there are any; without references there is nothing but image metrics, whatever is missing.
+        scenes: whether the images are of the scenes world, whose weights ship.
+        download: whether missing weights may be fetched.
+    """
+    lacking = missing_weights(IMAGE_METRICS, scenes=scenes) if images and references and not download else None
+    notes = [] if lacking is None else [f"{BOTH_METRICS.replace(',', ' and ')} are left out: {lacking}"]
+    return default_metrics(references=references, images=images and lacking is None), notes
+
+
 def score(
     captions: Captions,
     references: ReferenceData | None = None,
@@ -129,7 +144,8 @@ def score(
         images: a folder, tar shards (``photos-{000..003}.tar``), a feature store, ``scenes``; a mapping from image id
             to picture; or a list aligned with the captions (paths, PIL images, arrays, tensors).
         metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
-            where there are references, clips where there are images, and refclips where there are both.
+            where there are references, clips where there are images, and refclips where there are both (where the
+            weights of these are not on this computer, a note says so and the text metrics are computed).
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
         precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
@@ -149,12 +165,16 @@ def score(
         InputError: anything given that cannot be used, in one sentence.
     """
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
+    notes: list[str] = []
     if metrics is None:
-        metrics = default_metrics(references=samples.references is not None, images=samples.images is not None)
+        scenes = samples.images is not None and shows_scenes(samples)
+        known = {"references": samples.references is not None, "images": samples.images is not None}
+        metrics, notes = usual_metrics(**known, scenes=scenes, download=download)
     encoding = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
     flags = {"skip_broken": skip_broken or None, "download": download or None}
     found = load_list(metrics, tokenizer=tokenizer, **flags, **encoding)
-    return evaluate(found, samples, drop_candidate_from_references=drop_candidate_from_references, progress=progress)
+    drop = drop_candidate_from_references
+    return evaluate(found, samples, drop_candidate_from_references=drop, progress=progress, notes=notes)
 
 
 def evaluate(
@@ -163,6 +183,7 @@ def evaluate(
     *,
     drop_candidate_from_references: bool = False,
     progress: Progress | None = None,
+    notes: Sequence[str] = (),
 ) -> Scores:
     """Judge samples with evaluators, sharing tokenization and n-gram counts among them."""
     if drop_candidate_from_references:
@@ -179,7 +200,7 @@ def evaluate(
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
-    return Scores(done, keys=list(samples.caption_keys), captions=samples.captions)
+    return Scores(done, keys=list(samples.caption_keys), captions=samples.captions, notes=notes)
 
 
 def _within(progress: Progress, index: int, total: int) -> Progress:

@@ -64,7 +64,7 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.common import restricted
     from capreward.reports.results import Bootstrap, Results
 
-    found = evaluators_of(options)
+    found, said = evaluators_of(options)
     references = references_of(options)
     bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
     systems: list[SystemResult] = []
@@ -83,7 +83,7 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
                 samples.share_items(everything[len(systems) - 1])  # these items need no second encoding
             systems.append(judged(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
             notes += [(name, remark) for remark in (*remarks, *systems[-1].scores.notes)]
-    results = Results(systems, bootstrap, merged_notes(notes, len(systems)))
+    results = Results(systems, bootstrap, [*said, *merged_notes(notes, len(systems))])
     if results.footnote is None:
         return results
     return replace(results, notes=["--common scores the images alone that all caption files describe", *results.notes])

@@ -104,7 +104,10 @@ def write_results(results: Results, options: dict[str, Any]) -> None:
 
         if all(s.samples is None or s.samples.images is None for s in results.systems):
             raise InputError("--gallery shows captions with their pictures; give --images FOLDER")
-        shown = write_gallery(options["gallery"], results, pictures_of(results), references_by_key(results))
+        known = [zip(s.samples.key, s.samples.images or [], strict=False) for s in results.systems if s.samples]
+        pictured = {key for system in known for key, image in system if image is not None}
+        texts = references_by_key(results)
+        shown = write_gallery(options["gallery"], results, pictures_of(results), texts, pictured=pictured)
         written.append(f"{shown:,} images shown in {options['gallery']}")
     if not options["quiet"]:
         show_results(results, percent=options["percent"])

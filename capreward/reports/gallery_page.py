@@ -76,6 +76,9 @@ class Page:
         images = len(self.choice.cards)
         captions = sum(len(card.lines) for card in self.choice.cards)
         told = f"{captions:,} caption{'s' * (captions != 1)} of {images:,} image{'s' * (images != 1)}"
+        pictured = len(self.choice.shown)
+        if pictured < images:
+            told += f", {pictured:,} of which {'has a picture' if pictured == 1 else 'have pictures'}"
         return f"{told}, ranked by <strong>{escape(label(self.choice.metric.name))}</strong>."
 
     def _table(self) -> str:
