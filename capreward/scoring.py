@@ -112,6 +112,11 @@ def usual_metrics(*, references: bool, images: bool, scenes: bool, download: boo
     return default_metrics(references=references, images=images and lacking is None), notes
 
 
+def _usual_of(samples: Samples, download: bool) -> tuple[str, list[str]]:
+    known = {"references": samples.references is not None, "images": samples.images is not None}
+    return usual_metrics(**known, scenes=shows_scenes(samples), download=download)
+
+
 def score(
     captions: Captions,
     references: ReferenceData | None = None,
@@ -144,8 +149,8 @@ def score(
         images: a folder, tar shards (``photos-{000..003}.tar``), a feature store, ``scenes``; a mapping from image id
             to picture; or a list aligned with the captions (paths, PIL images, arrays, tensors).
         metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
-            where there are references, clips where there are images, and refclips where there are both (where the
-            weights of these are not on this computer, a note says so and the text metrics are computed).
+            where there are references, clips where there are images, refclips where there are both. Image metrics
+            without weights on this computer are left out beside references, and a note says so.
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
         precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
@@ -165,14 +170,10 @@ def score(
         InputError: anything given that cannot be used, in one sentence.
     """
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
-    notes: list[str] = []
-    if metrics is None:
-        scenes = samples.images is not None and shows_scenes(samples)
-        known = {"references": samples.references is not None, "images": samples.images is not None}
-        metrics, notes = usual_metrics(**known, scenes=scenes, download=download)
+    asked, notes = _usual_of(samples, download) if metrics is None else (metrics, [])
     encoding = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
     flags = {"skip_broken": skip_broken or None, "download": download or None}
-    found = load_list(metrics, tokenizer=tokenizer, **flags, **encoding)
+    found = load_list(asked, tokenizer=tokenizer, **flags, **encoding)
     drop = drop_candidate_from_references
     return evaluate(found, samples, drop_candidate_from_references=drop, progress=progress, notes=notes)
 

@@ -239,6 +239,14 @@ def test_missing_weights_and_frequencies_are_told_together(tmp_path, xe):
         (["--optimizer", "scst", "--reward", "length, cider"], "is a list; join its terms by + or -"),
         (["--optimizer", "scst", "--reward", "bleu + nothing"], "unknown evaluator 'nothing'"),
         (["--optimizer", "scst", "--reward", "cider-d(df=gone.npz)"], "gone.npz"),
+        (
+            ["--reward", "pacs"],
+            "the optimizer xe learns from no reward, and would ignore --reward 'pacs'; give --optimizer scst or dico, or "
+            "leave it out (--set reward.expression=null, if a recipe or file names it)",
+        ),
+        (["--recipe", "dico-coco", "--optimizer", "xe"], "would ignore --reward 'pacs(prompt=none,clamp=false)'"),
+        (["--set", "reward.expression=cider-d"], "would ignore --reward 'cider-d'; give --optimizer scst or dico"),
+        (["--monitor", "length"], "would ignore --monitor 'length'"),
         (["--recipe", "scenes-dicko"], "there is no recipe 'scenes-dicko'"),
         (["--track", "tensorbord"], "there is no tracker 'tensorbord'"),
         (["--best", "cidr"], "evaluation.best is 'cidr', which is none of the metrics; did you mean cider?"),

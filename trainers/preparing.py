@@ -107,6 +107,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     errors = Errors()
     notes: list[str] = []
     errors.attempt(lambda: plugins([Path(p) for p in config.plugins]))
+    errors.attempt(lambda: check_reward_used(config))
     errors.attempt(lambda: check_trackers(config.logging.trackers))
     train = errors.attempt(lambda: open_training(config))
     val = errors.attempt(lambda: open_held_out(config)) if config.data.val else None
@@ -162,6 +163,27 @@ def _judging(
     found = errors.attempt(lambda: load_diagnostics(config, train, folder, shared, pictures))
     diagnostics, told = found or (None, [])
     return rewards, diagnostics, [*notes, *told]
+
+
+def check_reward_used(config: RunConfig) -> None:
+    """Refuse a reward, or monitors beside one, where the optimizer learns from none and would not look at it.
+
+    Raises:
+        InputError: what is named, and which optimizers learn from a reward.
+    """
+    from trainers.optimizers import OPTIMIZERS, find_optimizer
+
+    name, reward = str(config.optimizer["name"]), config.reward
+    given = {"--reward": reward.expression, "--monitor": reward.monitors}
+    option = next((option for option, value in given.items() if value), None)
+    if option is None or find_optimizer(name).needs_reward:
+        return
+    others = " or ".join(n for n in OPTIMIZERS if find_optimizer(n).needs_reward)
+    key = "expression" if option == "--reward" else "monitors"
+    raise InputError(
+        f"the optimizer {name} learns from no reward, and would ignore {option} {given[option]!r}; give --optimizer "
+        f"{others}, or leave it out (--set reward.{key}=null, if a recipe or file names it)"
+    )
 
 
 def check_unbaselined(config: RunConfig, optimizer: Optimizer) -> None:

@@ -84,8 +84,10 @@ def train(**options: Any) -> None:
 
     values, notes = values_of(flag_values(options), options["recipe"], options["config"], options["sets"])
     config = build(values)
+    from trainers.preparing import check_reward_used
     from trainers.training import describe, run_training
 
+    check_reward_used(config)
     folder = options["run"] or Path("runs") / default_name(config.optimizer["name"], config.reward.expression)
     if options["dry_run"]:
         describe(config, notes)
