@@ -185,11 +185,20 @@ class Scores(Mapping[str, Score]):
         keys: the item each caption describes, by name, shape [N].
         captions: the captions, shape [N].
         notes: what a person should know besides the notes of each score.
+        named: the keys are names of images; they are not where a list of captions was numbered.
     """
 
-    def __init__(self, scores: list[Score], *, keys: list[str], captions: list[str], notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        scores: list[Score],
+        *,
+        keys: list[str],
+        captions: list[str],
+        notes: Sequence[str] = (),
+        named: bool = True,
+    ) -> None:
         known = tuple(keys)
-        self._scores = {s.name: s.keyed(known) for s in scores}
+        self._scores = {s.name: s.keyed(known) if named else s for s in scores}
         self.caption_keys = keys
         self.captions = captions
         self._notes = tuple(notes)

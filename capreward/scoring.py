@@ -201,7 +201,8 @@ def evaluate(
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
-    return Scores(done, keys=list(samples.caption_keys), captions=samples.captions, notes=notes)
+    keys = list(samples.caption_keys)
+    return Scores(done, keys=keys, captions=samples.captions, notes=notes, named=samples.named)
 
 
 def _within(progress: Progress, index: int, total: int) -> Progress:

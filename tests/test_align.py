@@ -183,6 +183,9 @@ def test_scores_of_one_evaluator_know_their_images_where_these_have_names():
         first.per_caption - second.per_caption
     bare = load("length").corpus(Samples(["a", "b c"]))
     assert (bare.per_caption - load("length").corpus(Samples(["b c", "a"])).per_caption).tolist() == [-1.0, 1.0]
+    numbered = [score(captions, metrics="length")["length"].per_caption for captions in (["a", "b c"], ["b", "a"])]
+    assert (numbered[0] - numbered[1]).tolist() == [0.0, 1.0]
+    assert (first.per_caption - numbered[0]).tolist() == [0.0, 0.0], "a list is in the order in which it was given"
     taken = load("length").corpus(Samples(["a", "b c"]).take(np.array([1])))
     assert not isinstance(taken.per_caption, PerCaption)
 

@@ -21,6 +21,7 @@ def weights(ctx: click.Context, as_json: bool) -> None:
 
     \b
     capreward weights
+    capreward weights get clips
     capreward weights add Downloads/clip_ViT-B-32.pth
     capreward weights add my-tuned.pth --as pacs
     """
@@ -58,20 +59,23 @@ def add(path: Path, name: str | None) -> None:
 @weights.command()
 @click.argument("name", metavar="EVALUATOR")
 @click.option("--variant", help="B/32 (default) or L/14.")
-@click.option("--download", is_flag=True, help="Really fetch it; without this, only say from where.")
+@click.option("--download", is_flag=True, hidden=True, help="What get does anyway.")
 def get(name: str, variant: str | None, download: bool) -> None:
-    """Fetch an evaluator's weights from their authors, where these publish a plain address."""
+    """Fetch an evaluator's weights from their authors, where these publish a plain address, and keep them."""
     from capreward.encoders import kept
-    from capreward.encoders.catalogue import entry_of
+    from capreward.encoders.catalogue import entry_of, look_for
+    from capreward.evaluators import evaluators
 
-    entry = entry_of(name, variant)
+    entry = entry_of(evaluators.find(name) or name, variant)
     file = entry.files[0]
+    there = look_for(entry)
+    if there is not None:
+        click.echo(f"{entry.title} is here already: {there.path}", err=True)
+        return
     if entry.url is None:
         raise InputError(
             f"{file} has no plain address; open {entry.published} in a browser, then type capreward weights add {file}"
         )
-    if not download:
-        raise InputError(f"{file} would be fetched from {entry.url}; add --download to do it")
     from capreward.commands.progress import Bar
 
     with Bar(1) as bar:

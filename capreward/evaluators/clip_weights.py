@@ -42,7 +42,13 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
         return replace(settings, checkpoint=SCENES[family])
     if settings.download:
         fetch_published(family, variant)
-    return named(settings, find_weights(family, variant))
+    try:
+        return named(settings, find_weights(family, variant))
+    except InputError as error:
+        if variant is not None or family not in ("clips", "pacs"):
+            raise
+        # Pictures that were made from scenes (PIL images, arrays) do not tell what they are.
+        raise InputError(f"{error}; for pictures of scenes write checkpoint={SCENES[family]}") from error
 
 
 def missing_weights(family: str, *, scenes: bool) -> str | None:
