@@ -174,7 +174,7 @@ def test_held_out_pictures_that_cannot_be_read_are_named_once(tmp_path):
 )
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
     """The weights do not fit, or the optimizer's moments do not."""
-    extra = ["--steps", "6", *QUIET, *fields("checkpoint", every=2)]
+    extra = [*QUIET, *fields("checkpoint", every=2)]
     train(tmp_path, *extra, "--steps", "2")
     run = tmp_path / "run"
     size = (run / "checkpoints/step-00000002/model.safetensors").stat().st_size
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * share), resource.RLIM_INFINITY))
 
-    told = only_error(finish(start(tmp_path, *extra, preexec_fn=limit), 2))
+    told = only_error(finish(start(tmp_path, *extra, "--steps", "6", preexec_fn=limit), 2))
     assert f"cannot write {run}/checkpoints/step-00000004: " in told
     assert told.endswith("; nothing before it is lost")
     assert {p: p.read_bytes() for p in before} == before

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Group
 from capreward.errors import InputError
 
 
-@click.group()
+@click.group(cls=Group)
 def df() -> None:
     """Build, convert and show document-frequency files for CIDEr rewards."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.commands.options import encoding, image_options, weights_options
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 from capreward.errors import InputError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from capreward.samples import Samples
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @weights_options
 @click.option("--base", metavar="WEIGHTS", help="The CLIP whose image tower completes weights without one.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from capreward.commands.options import image_options, input_options, plugin_option, plugins
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from capreward.reports.results import Results, SystemResult
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-r",
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Reference file; repeatable. Or scenes, for captions of its pictures.",
 )
-@click.option(
+@joined_option(
     "-m",
     "--metrics",
-    help="Comma-separated metrics or expressions. Default: bleu,rouge,cider with references, clips with images, "
-    "refclips too with both.",
+    help="Comma-separated metrics or expressions; repeatable. coco is bleu,meteor,rouge,cider. Default: "
+    "bleu,rouge,cider with references, clips with images, refclips too with both.",
 )
 @image_options
 @input_options

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Group
 from capreward.errors import InputError
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.pass_context
 def weights(ctx: click.Context, as_json: bool) -> None:
