@@ -163,7 +163,7 @@ def test_adding_under_another_name(tmp_path, empty_home):
     assert run("add", path, "--as", "pacs").exit_code == 0
     assert find_weights("pacs", "L/14").path == empty_home / "openClip_ViT-L-14.pth"
     assert json.loads((empty_home / "openClip_ViT-L-14.pth.json").read_text())["name"] == "mine.pth"
-    message = refused("add", path, "--as", "pacs:B/32")
+    message = refused("add", path, "--as", "PAC-S:B/32")
     assert "has features of 768 numbers and patches of 14 pixels; pacs (B/32) has 512 and 32" in message
 
 

@@ -53,7 +53,11 @@ def weights(ctx: click.Context, as_json: bool) -> None:
 def add(path: Path, name: str | None) -> None:
     """Check a weights file, or a folder of capreward convert, and keep a copy for the evaluators."""
     from capreward.encoders import kept
+    from capreward.evaluators import evaluators
 
+    if name is not None:
+        family, colon, variant = name.partition(":")
+        name = f"{evaluators.find(family) or family}{colon}{variant}"
     _say(kept.add(path, name))
 
 
