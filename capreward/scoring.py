@@ -10,6 +10,7 @@ from capreward.encoders.pool import share
 from capreward.errors import InputError
 from capreward.evaluators import evaluators
 from capreward.evaluators.base import Evaluator
+from capreward.evaluators.clip_weights import missing_weights, shows_scenes
 from capreward.evaluators.combined import combine
 from capreward.expression import canonical, parse, parse_list
 from capreward.samples import Samples
@@ -97,6 +98,25 @@ def default_metrics(*, references: bool, images: bool) -> str:
     return ",".join([*([DEFAULT_METRICS] if references or not images else []), *([more] if images else [])])
 
 
+def usual_metrics(*, references: bool, images: bool, scenes: bool, download: bool = False) -> tuple[str, list[str]]:
+    """The metrics where none are named, and a note where those that look at images are left out for want of weights.
+
+    Args:
+        references: whether there are any.
+        images: whether there are any; without references there is nothing but image metrics, whatever is missing.
+        scenes: whether the images are of the scenes world, whose weights ship.
+        download: whether missing weights may be fetched.
+    """
+    lacking = missing_weights(IMAGE_METRICS, scenes=scenes) if images and references and not download else None
+    notes = [] if lacking is None else [f"{BOTH_METRICS.replace(',', ' and ')} are left out: {lacking}"]
+    return default_metrics(references=references, images=images and lacking is None), notes
+
+
+def _usual_of(samples: Samples, download: bool) -> tuple[str, list[str]]:
+    known = {"references": samples.references is not None, "images": samples.images is not None}
+    return usual_metrics(**known, scenes=shows_scenes(samples), download=download)
+
+
 def score(
     captions: Captions,
     references: ReferenceData | None = None,
@@ -125,11 +145,13 @@ def score(
 
     Args:
         captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.
-        references: a reference file, a list aligned with the captions, or a mapping from image to references.
+        references: a reference file, a list aligned with the captions, or a mapping from image to references; by
+            default the column of references in the caption file, where a metric needs them.
         images: a folder, tar shards (``photos-{000..003}.tar``), a feature store, ``scenes``; a mapping from image id
             to picture; or a list aligned with the captions (paths, PIL images, arrays, tensors).
         metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
-            where there are references, clips where there are images, and refclips where there are both.
+            where there are references, clips where there are images, refclips where there are both. Image metrics
+            without weights on this computer are left out beside references, and a note says so.
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
         precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
@@ -148,13 +170,22 @@ def score(
     Raises:
         InputError: anything given that cannot be used, in one sentence.
     """
+    how = {"tokenizer": tokenizer, "device": device, "precision": precision, "batch_size": batch_size}
+    how |= {"workers": workers, "skip_broken": skip_broken or None, "download": download or None}
+    found = [] if metrics is None else load_list(metrics, **how)
+    if references is None and _may_hold_both(captions, images, found):
+        references = captions  # type: ignore[assignment]  # a path
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
-    if metrics is None:
-        metrics = default_metrics(references=samples.references is not None, images=samples.images is not None)
-    encoding = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
-    flags = {"skip_broken": skip_broken or None, "download": download or None}
-    found = load_list(metrics, tokenizer=tokenizer, **flags, **encoding)
-    return evaluate(found, samples, drop_candidate_from_references=drop_candidate_from_references, progress=progress)
+    usual, notes = _usual_of(samples, download) if metrics is None else ("", [])
+    found = found or load_list(usual, **how)
+    drop = drop_candidate_from_references
+    return evaluate(found, samples, drop_candidate_from_references=drop, progress=progress, notes=notes)
+
+
+def _may_hold_both(captions: Captions, images: Images | None, found: Sequence[Evaluator]) -> bool:
+    """Whether a file of captions has to bring its own references, in another column."""
+    needing = any("references" in evaluator.needs for evaluator in found) or (not found and images is None)
+    return needing and isinstance(captions, (str, Path))
 
 
 def evaluate(
@@ -163,6 +194,7 @@ def evaluate(
     *,
     drop_candidate_from_references: bool = False,
     progress: Progress | None = None,
+    notes: Sequence[str] = (),
 ) -> Scores:
     """Judge samples with evaluators, sharing tokenization and n-gram counts among them."""
     if drop_candidate_from_references:
@@ -179,8 +211,9 @@ def evaluate(
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
-    keys = [samples.key[i] for i in samples.item.tolist()]
-    return Scores(done, keys=keys, captions=samples.captions, files=samples.files, remarks=samples.notes)
+    keys = list(samples.caption_keys)
+    notes = (*samples.notes, *notes)
+    return Scores(done, keys=keys, captions=samples.captions, files=samples.files, notes=notes, named=samples.named)
 
 
 def _within(progress: Progress, index: int, total: int) -> Progress:

@@ -174,7 +174,7 @@ def test_held_out_pictures_that_cannot_be_read_are_named_once(tmp_path):
 )
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
     """The weights do not fit, or the optimizer's moments do not."""
-    extra = ["--steps", "6", *QUIET, *fields("checkpoint", every=2)]
+    extra = [*QUIET, *fields("checkpoint", every=2)]
     train(tmp_path, *extra, "--steps", "2")
     run = tmp_path / "run"
     size = (run / "checkpoints/step-00000002/model.safetensors").stat().st_size
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * share), resource.RLIM_INFINITY))
 
-    told = only_error(finish(start(tmp_path, *extra, preexec_fn=limit), 2))
+    told = only_error(finish(start(tmp_path, *extra, "--steps", "6", preexec_fn=limit), 2))
     assert f"cannot write {run}/checkpoints/step-00000004: " in told
     assert told.endswith("; nothing before it is lost")
     assert {p: p.read_bytes() for p in before} == before
@@ -239,6 +239,14 @@ def test_missing_weights_and_frequencies_are_told_together(tmp_path, xe):
         (["--optimizer", "scst", "--reward", "length, cider"], "is a list; join its terms by + or -"),
         (["--optimizer", "scst", "--reward", "bleu + nothing"], "unknown evaluator 'nothing'"),
         (["--optimizer", "scst", "--reward", "cider-d(df=gone.npz)"], "gone.npz"),
+        (
+            ["--reward", "pacs"],
+            "the optimizer xe learns from no reward, and would ignore --reward 'pacs'; give --optimizer scst or dico, or "
+            "leave it out (--set reward.expression=null, if a recipe or file names it)",
+        ),
+        (["--recipe", "dico-coco", "--optimizer", "xe"], "would ignore --reward 'pacs(prompt=none,clamp=false)'"),
+        (["--set", "reward.expression=cider-d"], "would ignore --reward 'cider-d'; give --optimizer scst or dico"),
+        (["--monitor", "length"], "would ignore --monitor 'length'"),
         (["--recipe", "scenes-dicko"], "there is no recipe 'scenes-dicko'"),
         (["--track", "tensorbord"], "there is no tracker 'tensorbord'"),
         (["--best", "cidr"], "evaluation.best is 'cidr', which is none of the metrics; did you mean cider?"),

@@ -142,9 +142,8 @@ def test_accumulation_learns_the_same(tmp_path, xe, kind):
     """4 micro-batches of 2 or 1 batch of 8: one update is the same update."""
     # With a large eps Adam does not blow up the rounding of gradients that are next to nothing.
     base = ["--steps", "4", *QUIET, *fields("training", clip=0.5, eps=1e-2)]
-    if kind == "dico":
-        base += from_run(xe, "dico", "length")
-    base += ["--optimizer", kind.split(",")[0], *STEPS[kind], *(STILL if kind != "dico" else [])]
+    base += from_run(xe, "dico", "length") if kind == "dico" else ["--optimizer", "xe", *STILL]
+    base += STEPS[kind]
     train(tmp_path, *base, "--batch-size", "2", "--accumulation", "4", run="four")
     train(tmp_path, *base, "--batch-size", "8", run="one")
     for name in ("loss", "logprob", "grad_norm"):

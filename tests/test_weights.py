@@ -87,9 +87,7 @@ def test_what_is_missing_is_said_with_what_to_type(empty_home):
     )
     assert "drive.google.com/file/d/1F-0Pma-vfJPAiDzeyl-iEdSXZIO1cDae" in message
     assert message.endswith("download it, then type capreward weights add clip_ViT-B-32.pth")
-    with pytest.raises(
-        InputError, match="and open_clip's cache.*type capreward weights get clips --download, or download"
-    ):
+    with pytest.raises(InputError, match="and open_clip's cache.*type capreward weights get clips, or download"):
         find_weights("clips")
 
 
@@ -166,7 +164,7 @@ def test_adding_under_another_name(tmp_path, empty_home):
     assert run("add", path, "--as", "pacs").exit_code == 0
     assert find_weights("pacs", "L/14").path == empty_home / "openClip_ViT-L-14.pth"
     assert json.loads((empty_home / "openClip_ViT-L-14.pth.json").read_text())["name"] == "mine.pth"
-    message = refused("add", path, "--as", "pacs:B/32")
+    message = refused("add", path, "--as", "PAC-S:B/32")
     assert "has features of 768 numbers and patches of 14 pixels; pacs (B/32) has 512 and 32" in message
 
 
@@ -283,11 +281,27 @@ def test_fetching(server, empty_home):
         kept.fetch(entry_of("clips"), f"{address}/openai.pt")
 
 
-def test_get_says_from_where_before_it_fetches():
-    assert refused("get", "pacspp").startswith(
-        "PAC++_clip_ViT-B-32.pth would be fetched from https://ailb-web.ing.unimore.it/publicfiles/pac++/"
-    )
-    message = refused("get", "pacs", "--download")
+def test_get_fetches(server, empty_home, monkeypatch):
+    folder, address = server
+    save(folder / "good.pth", {"state_dict": with_factors(small_clip(**B32))})
+    asked = []
+
+    def fetch(entry, url, progress=None, kept_fetch=kept.fetch):
+        asked.append(url)
+        return kept_fetch(entry, f"{address}/good.pth", progress)
+
+    monkeypatch.setattr(kept, "fetch", fetch)
+    done = run("get", "PAC-S++")
+    assert done.exit_code == 0, done.output
+    assert f"kept as {empty_home / 'PAC++_clip_ViT-B-32.pth'}" in done.stderr
+    assert asked == [entry_of("pacspp").url]
+    again = run("get", "refpacspp", "--download")
+    assert f"is here already: {empty_home / 'PAC++_clip_ViT-B-32.pth'}" in again.stderr
+    assert len(asked) == 1
+
+
+def test_get_says_why_it_cannot(empty_home):
+    message = refused("get", "pacs")
     assert message.startswith(
         "clip_ViT-B-32.pth has no plain address; open github.com/aimagelab/pacscore: https://drive"
     )

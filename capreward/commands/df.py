@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Group
 from capreward.commands.options import reading_of_captions, split_option
 from capreward.errors import InputError
 
 
-@click.group()
+@click.group(cls=Group)
 def df() -> None:
     """Build, convert and show document-frequency files for CIDEr rewards."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.commands.options import F, encoder_options, reading, reading_of_captions, weights_options
 from capreward.errors import InputError, shorten
 
@@ -30,7 +31,7 @@ def _with_encoder(command: F) -> F:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("images", required=False)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
 @weights_options

@@ -9,7 +9,7 @@ from functools import cached_property
 from capreward.data.rows import shown
 from capreward.errors import InputError
 
-_ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k heic heif mp4 avi webm mkv mov flv m4v wav mp3 flac ogg
+_ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k jpx jpf heic heif mp4 avi webm mkv mov flv m4v wav mp3 flac ogg
 m4a"""
 MEDIA_ENDINGS = frozenset(_ENDINGS.split())
 IMAGE_ENDINGS = re.compile(rf"\.(?:{'|'.join(sorted(MEDIA_ENDINGS))})$", re.IGNORECASE)

@@ -187,7 +187,7 @@ def find_weights(name: str, variant: str | None = None) -> Found:
         return found
     looked = ", ".join(str(folder) for _, folder in _places())
     more = " and open_clip's cache" if entry.hub else ""
-    get = f"type capreward weights get {entry.family} --download, or " if entry.url else ""
+    get = f"type capreward weights get {entry.family}, or " if entry.url else ""
     raise InputError(
         f"{name} needs {entry.files[0]}, which is not in {looked}{more}; its authors publish it at {entry.published}; "
         f"{get}download it, then type capreward weights add {entry.files[0]}"

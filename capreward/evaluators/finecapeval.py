@@ -63,6 +63,7 @@ class FineCapEval(Evaluator):
     """
 
     applies_to = "captions of images that FineCapEval's file describes"
+    gaps = True  # of images without phrases
 
     def __init__(
         self,

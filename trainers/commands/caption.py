@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError, shorten
 from trainers.commands.decoding_options import decoding_of, decoding_options, running_options
 from trainers.running import autocast, workers_for
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trainers.sources import Source
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True)
 @click.option("-c", "--captioner", help="A run, a captioner's folder, a released checkpoint, or scenes.")
 @click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")

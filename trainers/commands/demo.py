@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ HELD_OUT = 100  # pictures of the curves
 Say = Callable[[str], None]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "-r",
     "--run-folder",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from capreward.commands.options import F, plugin_option, plugins
 from capreward.commands.score_output import check_outputs, output_options, write_results
 from capreward.errors import InputError
@@ -24,7 +25,7 @@ def held_out_options(command: F) -> F:
     """Add the options that say what is captioned, how, and by which metrics it is judged."""
     for option in reversed(
         [
-            click.option("-m", "--metrics", help="Comma-separated metrics or expressions, in place of the usual ones."),
+            joined_option("-m", "--metrics", help="Metrics in place of the usual ones, comma-separated; repeatable."),
             click.option("--data", help="Held-out captions and pictures: shards, a caption file, scenes:test."),
             click.option("-i", "--images", help="Pictures of --data: a folder, shards or a feature store."),
             click.option("--split", help="Of a Karpathy file: test."),
@@ -50,7 +51,7 @@ def held_out_options(command: F) -> F:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, required=True)
 @held_out_options
 @output_options

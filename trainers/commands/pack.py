@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from trainers.data.verifying import Verified
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the shards.")
 @click.option("-i", "--images", help="Folder or tar shards of the pictures, if the captions do not name them.")
