@@ -89,6 +89,16 @@ def test_the_command_says_so_and_flags_win(dico, tmp_path):
         assert words in called("caption", tmp_path, "-c", dico, *flags).stderr
 
 
+def test_evaluate_takes_it_too_and_says_so(dico):
+    asked = ("evaluate", dico, "--data", "scenes:test", "--count", 2, "-m", "length", "--resamples", 0)
+    done = called(*asked)
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stderr.split())
+    assert "(beam search with 5 beams, at most 30 tokens; as its authors do, but for what is asked)" in told
+    told = " ".join(called(*asked, "--beams", 1, "--max-length", 9, "--rules", "clip-reward").stderr.split())
+    assert "(beam search with 1 beam, at most 9 tokens, the rules of clip-reward; as its authors do" in told
+
+
 def test_diverse_search_of_a_captioner_with_rules_of_its_own(clip_reward):
     from trainers.commands.decoding_options import decoding_of
 

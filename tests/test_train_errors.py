@@ -95,7 +95,8 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
     assert all(kept[0]["captions"])
 
 
-def test_poisoned_weights_stop_before_the_first_update(tmp_path, xe):
+def poisoned(tmp_path, xe, value):
+    """A run whose captioner has one weight of this value."""
     import shutil
 
     from safetensors.torch import load_file, save_file
@@ -103,9 +104,20 @@ def test_poisoned_weights_stop_before_the_first_update(tmp_path, xe):
     shutil.copytree(xe, tmp_path / "poisoned")
     path = tmp_path / "poisoned/last/captioner.safetensors"
     tensors = load_file(path)
-    tensors["final_norm.weight"][0] = float("nan")
+    tensors["final_norm.weight"][0] = value
     save_file(tensors, path)
-    told = only_error(train(tmp_path, "--captioner", str(tmp_path / "poisoned"), *QUIET, status=1))
+    return tmp_path / "poisoned"
+
+
+def test_weights_that_are_no_numbers_are_refused_at_load(tmp_path, xe):
+    told = only_error(train(tmp_path, "--captioner", str(poisoned(tmp_path, xe, float("nan"))), *QUIET, status=2))
+    assert "captioner.safetensors: final_norm.weight holds NaN or infinity in 1 of 32 values" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_poisoned_weights_stop_before_the_first_update(tmp_path, xe):
+    """A number so large that the logits are none."""
+    told = only_error(train(tmp_path, "--captioner", str(poisoned(tmp_path, xe, 3e38)), *QUIET, status=1))
     assert "a loss at step 1 is not finite" in told
     assert not list((tmp_path / "run/checkpoints").iterdir())
 
