@@ -112,9 +112,11 @@ def usual_metrics(*, references: bool, images: bool, scenes: bool, download: boo
     return default_metrics(references=references, images=images and lacking is None), notes
 
 
-def _usual_of(samples: Samples, download: bool) -> tuple[str, list[str]]:
+def _usual_of(samples: Samples, how: Mapping[str, Any]) -> tuple[list[Evaluator], list[str]]:
+    """The metrics where none are named, with the options of all, and a note on those that are left out."""
     known = {"references": samples.references is not None, "images": samples.images is not None}
-    return usual_metrics(**known, scenes=shows_scenes(samples), download=download)
+    metrics, notes = usual_metrics(**known, scenes=shows_scenes(samples), download=bool(how["download"]))
+    return load_list(metrics, **how), notes
 
 
 def score(
@@ -150,8 +152,8 @@ def score(
         images: a folder, tar shards (``photos-{000..003}.tar``), a feature store, ``scenes``; a mapping from image id
             to picture; or a list aligned with the captions (paths, PIL images, arrays, tensors).
         metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
-            where there are references, clips where there are images, refclips where there are both. Image metrics
-            without weights on this computer are left out beside references, and a note says so.
+            where there are references, clips where there are images, refclips where there are both. A note says so
+            where image metrics are left out beside references for want of weights.
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
         precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
@@ -173,31 +175,28 @@ def score(
     how = {"tokenizer": tokenizer, "device": device, "precision": precision, "batch_size": batch_size}
     how |= {"workers": workers, "skip_broken": skip_broken or None, "download": download or None}
     found = [] if metrics is None else load_list(metrics, **how)
-    if references is None and _may_hold_both(captions, images, found):
-        references = captions  # type: ignore[assignment]  # a path
+    references = _references_in(captions, images, found) if references is None else references
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
-    usual, notes = _usual_of(samples, download) if metrics is None else ("", [])
-    found = found or load_list(usual, **how)
-    drop = drop_candidate_from_references
-    return evaluate(found, samples, drop_candidate_from_references=drop, progress=progress, notes=notes)
+    found, notes = _usual_of(samples, how) if metrics is None else (found, [])
+    return evaluate(found, samples, drop_candidates=drop_candidate_from_references, progress=progress, notes=notes)
 
 
-def _may_hold_both(captions: Captions, images: Images | None, found: Sequence[Evaluator]) -> bool:
-    """Whether a file of captions has to bring its own references, in another column."""
+def _references_in(captions: Captions, images: Images | None, found: Sequence[Evaluator]) -> str | Path | None:
+    """The file of captions where it has to bring the references as well, in another column."""
     needing = any("references" in evaluator.needs for evaluator in found) or (not found and images is None)
-    return needing and isinstance(captions, (str, Path))
+    return captions if needing and isinstance(captions, (str, Path)) else None
 
 
 def evaluate(
     found: Sequence[Evaluator],
     samples: Samples,
     *,
-    drop_candidate_from_references: bool = False,
+    drop_candidates: bool = False,
     progress: Progress | None = None,
     notes: Sequence[str] = (),
 ) -> Scores:
     """Judge samples with evaluators, sharing tokenization and n-gram counts among them."""
-    if drop_candidate_from_references:
+    if drop_candidates:
         samples = samples.without_candidates_in_references()
     for evaluator in found:
         evaluator.check_needs(samples)

@@ -122,7 +122,7 @@ def judged(
     from capreward.scoring import evaluate
     from capreward.stats.bootstrap import intervals
 
-    scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=progress)
+    scores = evaluate(found, samples, drop_candidates=drop, progress=progress)
     drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
     return SystemResult(name, scores, drawn, len(np.unique(samples.item)), matched, samples)
 
