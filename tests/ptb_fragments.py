@@ -81,7 +81,7 @@ FAMILIES = {
         "a.com #a @a a@ b. The No. <a <!b > </b> A&B 5 a-b a_b d' y'"
     ),
 }
-# What may follow a letter and its dot or not, and hyphens after which nothing comes: two habits of their own.
+# What may follow a letter and its dot, hyphens after which nothing comes, a sigma beside soft hyphens.
 _OPENERS = (
     "Mr. Ms. MR. MS. mr. mS. Mr Mrs. Dr. Mr., Mr.. Mr.' Mr.Smith Additionally ADDITIONALLY additionally Additionally,"
 )
@@ -126,6 +126,7 @@ HABITS = [
             ".\xa0The",
         ]
     ),
+    *("AA\xad\xadΣ", "AA1\xadΣ", "AΣ.\xadA", "AA.\u0300Σ", "AΣ-\xadA", "AΣ\xad中"),
     *("(pro-) x", "pro -x", "pro's", "pro- b. The", "pro- -x"),
 ]
 _GLUE = ("", "", "", " ", " ", "  ", "-", ".", "'", "\u00a0", ", ", ". ", "/")

@@ -12,8 +12,10 @@ from hypothesis import given
 from strategies import corpora
 
 from capreward import InputError, Samples, load
+from capreward.evaluators.cider import squares_of_counts
 from capreward.text.corpus import reference_grams
 from capreward.text.frequencies import DocumentFrequencies
+from capreward.text.ngrams import NgramTable
 from capreward.text.tokenizers import NoTokenizer
 
 TRAIN = [["a dog runs", "the dog"], ["a man on a horse"], ["a man", "two men"], ["the red horse"]]
@@ -223,3 +225,16 @@ def tau_c(values, ratings):
         lower += mine
     m = min(len(np.unique(ratings)), len(lower))
     return 2 * difference / (len(values) ** 2 * (m - 1) / m)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_squares_are_powers(times):
+    """The original squares by ``pow``, which rounds a few of these weights in another way than a product does."""
+    counted = np.arange(5000)
+    table = NgramTable({f"w{i}": i for i in counted.tolist()}, ())
+    frequencies = DocumentFrequencies(table, [counted], 5000, "none", "made up")
+    # The last is the weight of words that occur nowhere.
+    weights = [float(np.log(5000.0) - np.log(max(1.0, df))) for df in (*counted.tolist(), 0)]
+    found = squares_of_counts(np.full(5001, times), frequencies.idf[0].copy(), frequencies.squares[0].copy())
+    assert frequencies.idf[0].tolist() == weights
+    assert found.tolist() == [pow(times * weight, 2) for weight in weights]

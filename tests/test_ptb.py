@@ -49,6 +49,7 @@ def test_habits_of_single_words() -> None:
     """A letter gives its dot away before Mr., Ms. and Additionally; pro- and anti- keep a hyphen that dangles."""
     assert ["Panel b.  Mr. x", "panel b mr. x"] in HABITS
     assert ["pro- and x", "pro- and x"] in HABITS
+    assert ["AA\xad\xadΣ", "aaς"] in HABITS
     assert [(text, expected, tokenize(text)) for text, expected in HABITS if tokenize(text) != expected] == []
     assert PTBTokenizer()([text for text, _ in HABITS]) == [expected for _, expected in HABITS]
 

@@ -220,7 +220,7 @@ def candidate_norms(samples: Samples, references: CiderReferences, counts: list[
         counts = frequencies.table.counts(words)
     sums = []
     for n, c in enumerate(counts):
-        squares = _squares(c.count, frequencies.idf_of(n, c.gram), frequencies.squares_of(n, c.gram))
+        squares = squares_of_counts(c.count, frequencies.idf_of(n, c.gram), frequencies.squares_of(n, c.gram))
         sums.append(np.bincount(c.row, weights=squares, minlength=len(samples)))
     return np.sqrt(np.stack(sums))
 
@@ -233,8 +233,8 @@ def _mean(values: Sequence[Floats] | Floats) -> Floats:
     return total / len(values)
 
 
-def _squares(count: Numbers, weight: Floats, square: Floats) -> Floats:
-    """The squares of count times weight, [E], given those of the weights."""
+def squares_of_counts(count: Numbers, weight: Floats, square: Floats) -> Floats:
+    """The squares of count times weight, [E], given those of the weights, which it overwrites."""
     several = count > 1
     square[several] = squared(count[several] * weight[several])
     return square
@@ -246,7 +246,7 @@ def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None, documents: 
     norms = []
     for n, (weights, squared_weights, postings) in enumerate(zip(idf, squares, grams.postings, strict=True)):
         gram = postings.gram
-        each = _squares(postings.count, weights[gram], squared_weights[gram])
+        each = squares_of_counts(postings.count, weights[gram], squared_weights[gram])
         # Summed in the order in which a reference has its n-grams: every place of one has its own slot.
         lengths = np.maximum(grams.words.lengths - n, 0)
         slots = np.zeros(int(lengths.sum()))
