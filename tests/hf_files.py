@@ -38,8 +38,8 @@ def hf_clip(*, act="quick_gelu", image_heads=2, text_heads=1, seed=0, **vision):
         },
     )
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
         model = transformers.CLIPModel(config)
+        torch.manual_seed(seed)
         with torch.no_grad():
             for name, parameter in sorted(model.named_parameters()):
                 if name != "logit_scale":

@@ -222,7 +222,7 @@ def test_no_steps_evaluate_and_keep_what_there_is(tmp_path, xe):
 
 def test_gradients_are_clipped(tmp_path):
     def moved(*extra, run):
-        train(tmp_path, *QUIET, "--steps", "1", "--lr", "1", *fields("training", eps=1e6), *extra, run=run)
+        train(tmp_path, *QUIET, "--steps", "1", "--lr", "1", *fields("training", eps=1e4), *extra, run=run)
         train(tmp_path, *QUIET, "--steps", "0", run="start")
         start, end = weights(tmp_path / "start"), weights(tmp_path / run)
         return sum(float((end[n] - start[n]).double().square().sum()) for n in start) ** 0.5
@@ -231,9 +231,9 @@ def test_gradients_are_clipped(tmp_path):
     norm = column(tmp_path / "free", "grad_norm")[0]
     clipped = moved(*fields("training", clip=norm / 4), run="clipped")
     assert column(tmp_path / "clipped", "grad_norm")[0] == norm  # told before clipping
-    # With a huge eps the first update of Adam is lr * gradient / eps.
-    assert free * 1e6 == pytest.approx(norm, rel=5e-3)
-    assert clipped / free == pytest.approx(0.25, rel=5e-3)
+    # With a large eps the first update of Adam is lr * gradient / eps; with a huge one it drowns in the weights' rounding.
+    assert free * 1e4 == pytest.approx(norm, rel=5e-4)
+    assert clipped / free == pytest.approx(0.25, rel=5e-4)
 
 
 @pytest.mark.slow
