@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.commands.options import encoding, reading, reading_both
+from capreward.commands.options import encoding, reading, reading_both, showing
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def system_of(
     shown = _shown(met, table, found, options)
     met = met if shown is None else shown.matched
     samples = samples_of(met, None if shown is None else shown.images, notes=() if shown is None else shown.notes)
-    if before is not None and options["images"] is not None:
+    if before is not None and options["images"]:
         samples.share_items(before)
     drop = options["drop_candidate_from_references"]
     reports = [met.report, *([shown.report] if shown else [])]
@@ -212,7 +212,7 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
     from capreward.data.showing import show
 
     try:
-        return show(met, table, options["images"], allow_missing=options["allow_missing"])
+        return show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
     except InputError as error:
         if _shows(options):
             raise
@@ -221,7 +221,7 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
 
 def _shows(options: dict[str, Any]) -> bool:
     """Whether the user says where the images are."""
-    return options["images"] is not None or options["image_column"] is not None
+    return bool(options["images"]) or options["image_column"] is not None
 
 
 def _scene_references(table: CaptionTable) -> References:
