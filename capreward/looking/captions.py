@@ -65,8 +65,9 @@ def _references(path: str, asked: Asked, images: Sequence[str]) -> View:
         ("references", typed("score", "CAPTIONS", "-r", path, *of_references, *_split(asked))),
         ("document frequencies", typed("df", "build", path, *_said(asked), *_split(asked), "-o", "df.npz")),
     ]
-    if not found.aligned and asked.format is None:
-        columns = [word for word in _said(asked) if not word.startswith("--format")]
+    if not found.aligned and asked.format is None and len(asked.caption_column) < 2:
+        named = {"id_column": asked.id_column, "caption_column": next(iter(asked.caption_column), None)}
+        columns = [w for name, value in named.items() if value for w in ("--set", f"data.{name}={value}")]
         uses.append(("train", typed("train", "--data", path, *columns, *_split(asked), *images)))
     return View(REFERENCES, str(found.reports[0]), rows, tuple(uses), found.notes, _facts(found))
 

@@ -46,7 +46,7 @@ def run_view(path: str) -> View:
     table += tuple({"what": key, "value": f"{value:.6g}"} for key, value in figures.items())
     notes = (f"{counted(torn, 'line')} of {folder / METRICS} cannot be read",) if torn else ()
     facts = {"command": command, "name": name, "step": max(steps, default=0), "config": config, "figures": figures}
-    return View("run", line, table, _run_uses(path, command, kept), notes, facts)
+    return View("run", line, table, _run_uses(path, config, command, kept), notes, facts)
 
 
 def configuration_view(path: str, text: str | None = None) -> View:
@@ -184,14 +184,24 @@ def _last(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def _run_uses(path: str, command: str, kept: list[str]) -> tuple[tuple[str, str], ...]:
+def _run_uses(path: str, config: Mapping[str, Any], command: str, kept: list[str]) -> tuple[tuple[str, str], ...]:
     if command == "tune":
-        weights = f"{path.rstrip('/')}/{kept[0]}" if kept else path
-        uses = [("metric", typed("score", "CAPTIONS", "-i", "IMAGES", "-m", f"clips(checkpoint={weights})"))]
-        return (*(uses if kept else []), ("go on", typed("tune", "--run", path)))
+        tuned = _tuned_uses(f"{path.rstrip('/')}/{kept[0]}", config) if kept else ()
+        return (*tuned, ("go on", typed("tune", "--run", path)))
     captioning = ("caption", typed("caption", "IMAGES", "--captioner", path, "-o", "captions.json"))
     return (
         *([captioning, ("evaluate", typed("evaluate", path))] if kept else []),
         ("report", typed("report", path, "-o", "report.html")),
         ("go on", typed("train", "--run", path)),
     )
+
+
+def _tuned_uses(weights: str, config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    from capreward.looking.weights import grammar_uses
+
+    if _name(config, "tune") == "grammar":
+        return grammar_uses(weights)
+    lora = _value(config, "objective.adapt") == "lora"
+    metric = f"{'pacspp' if lora else 'pacs'}(checkpoint={weights})"
+    scored = typed("score", "CAPTIONS", "-i", "IMAGES", "-m", metric)
+    return (("metric", scored), ("reward", typed("train", "--reward", metric)))

@@ -32,8 +32,11 @@ def checkpoint_view(path: str) -> View:
     if os.path.basename(path) == CAPTIONER_WEIGHTS:
         return captioner_view(os.path.dirname(path) or ".")
     from capreward.encoders.checkpoint import read_checkpoint
+    from capreward.encoders.folders import WEIGHT_FILES
     from capreward.encoders.layouts import recognise
 
+    if os.path.basename(path) in WEIGHT_FILES and _configured(os.path.dirname(path)):
+        return clip_folder_view(path)
     found = read_checkpoint(path, drop_unknown=True)
     layout = next((name for anchor, name in _CAPTIONERS.items() if anchor in found.tensors), None)
     if layout is not None:
@@ -47,8 +50,15 @@ def checkpoint_view(path: str) -> View:
     return View("CLIP", line, (), _clip_uses(path, facts), tuple(notes), facts)
 
 
+def _configured(folder: str) -> bool:
+    """Whether a configuration of open_clip or of transformers lies in a folder."""
+    from capreward.encoders.folders import HF_CONFIG, OPEN_CLIP_CONFIG
+
+    return any(os.path.isfile(os.path.join(folder, name)) for name in (OPEN_CLIP_CONFIG, HF_CONFIG))
+
+
 def clip_folder_view(path: str) -> View:
-    """A folder with a CLIP and its configuration.
+    """A folder with a CLIP and its configuration, or the weights file in one.
 
     Raises:
         InputError: it is damaged, or of another model.
@@ -59,7 +69,8 @@ def clip_folder_view(path: str) -> View:
     facts = _facts(found.spec.layout, found.spec.model_cfg, found.tensors)
     facts["grammar head"] = found.head is not None
     facts["pixels"] = str(found.spec.preprocessing)
-    line = f"{path}: CLIP in the layout {found.spec.layout} (folder), {_told(facts)}, pixels {facts['pixels']}"
+    line = f"{path}: CLIP in the layout {found.spec.layout} (with a configuration), {_told(facts)}"
+    line += f", pixels {facts['pixels']}"
     return View("CLIP", line, (), _clip_uses(path, facts), found.spec.notes, facts)
 
 
@@ -162,7 +173,7 @@ def _tower(config: Mapping[str, Any], what: str) -> str:
 
 def _clip_uses(path: str, facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     if facts["grammar head"]:
-        return (("judge grammar", typed("score", "CAPTIONS", "-m", f"grammar(checkpoint={path})")),)
+        return grammar_uses(path)
     name = "pacspp" if facts["layout"] == "pac-s++" else "clips"
     uses = [
         ("metric", typed("score", "CAPTIONS", "-i", "IMAGES", "-m", f"{name}(checkpoint={path})")),
@@ -171,6 +182,16 @@ def _clip_uses(path: str, facts: Mapping[str, Any]) -> tuple[tuple[str, str], ..
         ("tune", typed("tune", "--base", path)),
     ]
     return tuple(uses)
+
+
+def grammar_uses(path: str) -> tuple[tuple[str, str], ...]:
+    """What a CLIP with a grammar head is for."""
+    metric = f"clips-grammar(checkpoint={path})"
+    return (
+        ("judge grammar", typed("score", "CAPTIONS", "-m", f"grammar(checkpoint={path})")),
+        ("metric", typed("score", "CAPTIONS", "-i", "IMAGES", "-m", metric)),
+        ("reward", typed("train", "--reward", metric)),
+    )
 
 
 def _captioner_uses(path: str) -> tuple[tuple[str, str], ...]:
