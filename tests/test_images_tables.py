@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import pickle
+import tarfile
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ from capreward.data.images.own import own_pictures
 from capreward.data.images.tables import PictureTable
 from capreward.data.tables import ArrowTable
 from capreward.errors import InputError
+from trainers.data.opening import open_dataset
 
 KINDS = ["parquet", "arrow", "stream", "csv", "tsv", "jsonl", "json", "csv.gz", "uri.tsv"]
 
@@ -411,6 +413,35 @@ def test_embed_and_caption_and_pack_take_tables(tmp_path):
     packed = run("pack", table, "-o", tmp_path / "shards", "--verify")
     assert packed.exit_code == 0, packed.stderr
     assert "5 pictures and 5 captions are sound" in packed.stderr
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tsv", "jsonl"])
+def test_pack_keeps_the_very_bytes_of_jpegs(tmp_path, kind):
+    noise = np.random.default_rng(3).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    jpegs = [encoded(Image.fromarray(np.roll(noise, n)), "JPEG", quality=71) for n in range(3)]
+    rows = [{"image_id": n, "image": data, "caption": "a dog"} for n, data in enumerate(jpegs)]
+    table = table_of(tmp_path / f"d.{kind}", kind, rows)
+    packed = run("pack", table, "-o", tmp_path / "shards")
+    assert packed.exit_code == 0, packed.stderr
+    found = {}
+    for shard in (tmp_path / "shards").glob("*.tar"):
+        with tarfile.open(shard) as archive:
+            found |= {m.name: archive.extractfile(m).read() for m in archive if m.name.endswith(("jpg", "jpeg"))}
+    assert [found[name] for name in sorted(found)] == jpegs
+
+
+def test_train_takes_a_table_with_its_pictures(tmp_path):
+    rows = [{"image_id": key, "image": data, "caption": said} for key, (said, data) in scenes_of(tmp_path, 8).items()]
+    table = table_of(tmp_path / "d.parquet", "parquet", [{**row, "image_id": f"x{n}"} for n, row in enumerate(rows)])
+    data = open_dataset(str(table))
+    assert data.keys == [f"x{n}" for n in range(8)]
+    assert [data.picture(n).open().tobytes() for n in (7, 0)] == [
+        Image.open(io.BytesIO(rows[n]["image"])).tobytes() for n in (7, 0)
+    ]
+    captions = tmp_path / "c.json"
+    captions.write_text(json.dumps({f"x{n}": [row["caption"]] for n, row in enumerate(rows)}))
+    other = open_dataset(str(captions), images=str(table), image_column="image")
+    assert other.picture(3).key == data.picture(3).key
 
 
 def test_hugging_face_s_exports():

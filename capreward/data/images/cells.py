@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import os
 import re
 from collections.abc import Hashable, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capreward.data.images.arrow_cells import ArrowCells
-from capreward.data.images.opening import BrokenImage, opened
+from capreward.data.images.opening import BrokenImage
 from capreward.data.images.pictures import BytesPicture, FilePicture, Picture
 from capreward.data.roles import is_media_name, is_picture
 from capreward.data.rows import describe, shown
@@ -56,13 +55,21 @@ class TextPicture:
         Raises:
             BrokenImage: no base64, no picture, or the file has changed.
         """
+        return self.held().open()
+
+    def held(self) -> Picture:
+        """The picture as its encoded bytes.
+
+        Raises:
+            BrokenImage: no base64, or the file has changed.
+        """
         try:
             with open(self.path, "rb") as stream:
                 stream.seek(self.offset)
                 data = stream.read(self.size)
         except OSError as error:
             raise BrokenImage(f"{self} cannot be read: {error.strerror or error}") from error
-        return opened(io.BytesIO(decoded(data.decode("latin-1"), self.name)), self.name)
+        return BytesPicture(decoded(data.decode("latin-1"), self.name), self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +102,15 @@ class ArrowPicture:
         Raises:
             BrokenImage: an empty cell, no picture, or the file is damaged.
         """
-        return cell_picture(self.cells.at(self.row), self.name, self.starts).open()
+        return self.held().open()
+
+    def held(self) -> Picture:
+        """The picture as its encoded bytes, or as the file that the cell names.
+
+        Raises:
+            BrokenImage: the file is damaged.
+        """
+        return cell_picture(self.cells.at(self.row), self.name, self.starts)
 
 
 @dataclass(frozen=True)
