@@ -149,8 +149,8 @@ def score(
         captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.
         references: a reference file, a list aligned with the captions, or a mapping from image to references; by
             default the column of references in the caption file, where a metric needs them.
-        images: a folder, tar shards (``photos-{000..003}.tar``), a feature store, ``scenes``; a mapping from image id
-            to picture; or a list aligned with the captions (paths, PIL images, arrays, tensors).
+        images: a folder, tar shards (``photos-{000..003}.tar``), a table with pictures, a feature store, ``scenes``, or
+            a tuple of several such sources; a mapping from image id to picture; or a list aligned with the captions.
         metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
             where there are references, clips where there are images, refclips where there are both. A note says so
             where image metrics are left out beside references for want of weights.
@@ -238,9 +238,17 @@ def to_samples(
         if isinstance(images, (str, Path, Mapping)):
             raise InputError("images by name need captions by name; give captions={id: caption} or a list of images")
         return Samples(captions, references=references, images=images)  # type: ignore[arg-type]
-    if images is not None and not isinstance(images, (str, Path, Mapping)):
-        raise InputError("images=[...] goes with a list of captions; give images={id: picture}, a folder or shards")
+    if images is not None and not (isinstance(images, (str, Path, Mapping)) or _are_sources(images)):
+        raise InputError(
+            "images=[...] goes with a list of captions; give images={id: picture}, a folder or shards, "
+            "or a tuple of several"
+        )
     return _matched(captions, references, images, allow_missing=allow_missing, multiple=multiple)
+
+
+def _are_sources(images: Any) -> bool:
+    """Whether images are several places that are searched together: a tuple of names."""
+    return isinstance(images, tuple) and bool(images) and all(isinstance(one, (str, Path)) for one in images)
 
 
 def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:

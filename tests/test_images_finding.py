@@ -178,7 +178,7 @@ def test_sources_that_are_none(tmp_path):
         find_images("gone", ["1"])
     with pytest.raises(InputError, match=rf"1\.png is a file; give its folder: {tmp_path}/photos$"):
         find_images(tmp_path / "photos" / "1.png", ["1"])
-    with pytest.raises(InputError, match=r"notes\.txt is a file; give a folder or a \.tar$"):
+    with pytest.raises(InputError, match=r"notes\.txt is a PNG picture, not a caption file$"):
         find_images(tmp_path / "notes.txt", ["1"])
 
 

@@ -13,6 +13,7 @@ from capreward.errors import InputError, ProgramError
 
 COMMANDS = {
     "score": ("capreward.commands.score:score", "Score caption files against references and images."),
+    "look": ("capreward.commands.look:look", "Show how a file is understood, and what it can be used for."),
     "finecapeval": (
         "capreward.commands.finecapeval:finecapeval",
         "Score captions on FineCapEval: overall and aspect recall.",

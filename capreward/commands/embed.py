@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.command import Command
-from capreward.commands.options import F, encoder_options, reading, reading_of_captions, weights_options
+from capreward.commands.options import F, encoder_options, reading, reading_of_captions, showing, weights_options
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from capreward.commands.progress import Bar
     from capreward.data import CaptionTable
     from capreward.encoders.embedding import Embedded
@@ -32,7 +34,7 @@ def _with_encoder(command: F) -> F:
 
 
 @click.command(cls=Command)
-@click.argument("images", required=False)
+@click.argument("images", nargs=-1)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
 @weights_options
 @click.option("--quick-gelu/--gelu", default=None, help="Activation, where the weights do not say.")
@@ -41,7 +43,8 @@ def _with_encoder(command: F) -> F:
 @click.option("--lora-mlp", is_flag=True, help="Fold PAC-S++'s MLP factors as well.")
 @click.option("--captions", type=click.Path(path_type=Path), help="Embed the images of this caption file alone.")
 @reading_of_captions
-@click.option("--image-column", help="Its column of picture files.")
+@click.option("--image-column", help="Column of pictures or picture files, in a table.")
+@click.option("--images-id-column", help="Column of image ids in a table of IMAGES; row for its rows.")
 @click.option("--text", is_flag=True, help="Embed the captions themselves, as ID#0, ID#1, ...")
 @click.option("--prompt", help='Put before captions; "none" for none.  [default: A photo depicts]')
 @click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")
@@ -66,11 +69,12 @@ def _with_encoder(command: F) -> F:
 @click.option("--published", is_flag=True, help="IMAGES is a folder of grids from elsewhere: ID.npz (feat), ID.npy.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
-def embed(images: str | None, **options: Any) -> None:
+def embed(images: tuple[str, ...], **options: Any) -> None:
     """Encode IMAGES once and keep their features in a folder, which evaluators take in place of the pictures.
 
-    IMAGES is a folder, a tar file or a brace pattern of tars, or scenes:test. A run that was stopped goes on when it
-    is started again, new pictures are added, and several machines can share the work by --shard.
+    IMAGES are folders, tar files or brace patterns of tars, tables with pictures, or scenes:test. A run that was
+    stopped goes on when it is started again, new pictures are added, and several machines can share the work by
+    --shard.
 
     \b
     capreward embed photos/ -o photos.features
@@ -83,6 +87,7 @@ def embed(images: str | None, **options: Any) -> None:
     """
     from capreward.commands.progress import Bar
 
+    options["images"] = images
     with Bar(1, hidden=options["quiet"]) as bar:
         bar.start("")
         if options["published"]:
@@ -95,20 +100,20 @@ def embed(images: str | None, **options: Any) -> None:
         click.echo(line, err=True)
 
 
-def _published(images: str | None, options: dict[str, Any], bar: Bar) -> Embedded:
+def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> Embedded:
     from capreward.encoders.published import import_features
 
     others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize", "cropping")
     given = next((name for name in others if options[name]), "shard" if options["shard"] != "0/1" else None)
     if given is not None:
         raise InputError(f"--published takes features as they are; leave --{given} out")
-    if images is None:
+    if len(images) != 1:
         raise InputError("--published needs the folder of features; write capreward embed FOLDER -o STORE --published")
     how = {"half": options["half"], "part_size": options["part_size"]}
-    return import_features(images, options["output"], **how, progress=bar.step)
+    return import_features(images[0], options["output"], **how, progress=bar.step)
 
 
-def _images(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
+def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
     from capreward.encoders.embedding import embed_images
 
     if options["prompt"] is not None:
@@ -153,11 +158,11 @@ def _grid(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
+def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
     from capreward.encoders.embedding import PART, embed_texts
     from capreward.evaluators.clip_texts import PROMPT
 
-    if images is not None or options["captions"] is None:
+    if images or options["captions"] is None:
         raise InputError("--text embeds the captions of a file; write capreward embed --text --captions FILE -o FOLDER")
     if options["tokens"] or any(options[n] for n in _OF_TOKENS):
         raise InputError("--tokens, --side, --resize and --cropping are for pictures; leave them or --text out")
@@ -187,21 +192,35 @@ def _texts(images: str | None, options: dict[str, Any], bar: Bar) -> tuple[Encod
     return encoder, done
 
 
-def _pictures(images: str | None, options: dict[str, Any]) -> tuple[list[str], list[Any]]:
+def _pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str], list[Any]]:
     if options["captions"] is None:
-        if images is None:
-            raise InputError("nothing to embed; name a folder of pictures, a .tar or scenes:test")
-        from capreward.data.images.listing import list_pictures
-
-        return list_pictures(images, options["count"])
+        return _all_pictures(images, options)
     from capreward.data.images.finding import find_images
+    from capreward.data.images.own import own_pictures
 
     table = _table(options)
     keys = list(dict.fromkeys(table.keys))[: options["count"]]
-    found = find_images(images, keys, aliases=table.aliases, base=Path(table.source).parent)
-    if found.source == "features":
-        raise InputError(f"{images} is a feature store already; give the pictures")
+    source = images or own_pictures(table, keys, options["image_column"])
+    columns = showing(options) if images else {}
+    found = find_images(source, keys, aliases=table.aliases, base=Path(table.source).parent, **columns)
+    if "features" in found.source:
+        raise InputError(f"{shorten(list(images))} is a feature store already; give the pictures")
     return keys, found.images
+
+
+def _all_pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    """The pictures of all places, whose keys must differ."""
+    from capreward.data.images.listing import list_pictures
+
+    if not images:
+        raise InputError("nothing to embed; name a folder of pictures, a .tar, a table or scenes:test")
+    found: dict[str, Any] = {}
+    for place in images:
+        for key, picture in zip(*list_pictures(place, options["count"], **showing(options)), strict=True):
+            if found.setdefault(key, picture) is not picture and found[key].key != picture.key:
+                raise InputError(f'two pictures have the key "{key}": {found[key]} and {picture}; embed them apart')
+    keys = list(found)[: options["count"]]
+    return keys, [found[key] for key in keys]
 
 
 def _table(options: dict[str, Any]) -> CaptionTable:

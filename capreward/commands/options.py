@@ -78,9 +78,14 @@ def image_options(command: F) -> F:
     for option in reversed(
         [
             click.option(
-                "-i", "--images", help="Folder, tar shards (a-{00..07}.tar), feature store, or scenes[:SPLIT]."
+                "-i",
+                "--images",
+                multiple=True,
+                help="Folder, tar shards (a-{00..07}.tar), table with pictures, feature store, or scenes[:SPLIT]; "
+                "repeat it to search several.",
             ),
-            click.option("--image-column", help="Column of picture files in a table of captions."),
+            click.option("--image-column", help="Column of pictures or picture files, in a table."),
+            click.option("--images-id-column", help="Column of image ids in a table of --images; row for its rows."),
             click.option("--skip-broken", is_flag=True, help="Leave out images that cannot be read."),
             *encoder_options(),
         ]
@@ -150,8 +155,23 @@ def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
         "format": options["format_"],
         "id_column": options["id_column"],
         "caption_column": options["caption_column"],
-        "image_column": options["image_column"],
+        "image_column": image_column_of_captions(options),
     }
+
+
+def image_column_of_captions(options: dict[str, Any]) -> str | None:
+    """The column of picture files that the user names in the captions, and not in a table given as ``--images``."""
+    from capreward.data.images.tables import names_table
+
+    named: str | None = options["image_column"]
+    images = options.get("images") or ()
+    elsewhere = any(names_table(source) for source in ([images] if isinstance(images, str) else images))
+    return None if named is None or elsewhere else named
+
+
+def showing(options: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``show`` that say how pictures are read out of tables."""
+    return {"image_column": options["image_column"], "id_column": options["images_id_column"]}
 
 
 def reading_both(options: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +197,7 @@ def reading_both(options: dict[str, Any]) -> dict[str, Any]:
         "split": options["split"],
         "caption_column": options["caption_column"],
         "references_column": options["references_caption_column"],
-        "image_column": options["image_column"],
+        "image_column": image_column_of_captions(options),
     }
 
 

@@ -14,6 +14,7 @@ from capreward.commands.options import (
     image_options,
     reading,
     reading_of_captions,
+    showing,
     split_option,
     weights_options,
 )
@@ -110,9 +111,9 @@ def _system(
     table = _first(table) if options["first"] else table
     met = match(table, None, multiple=True)
     try:
-        shown = show(met, table, options["images"], allow_missing=options["allow_missing"])
+        shown = show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
     except InputError as error:
-        if options["images"] is not None or options["image_column"] is not None:
+        if options["images"] or options["image_column"] is not None:
             raise
         raise InputError(f"{path}: the images are needed; give --images FOLDER ({error})") from error
     samples = samples_of(shown.matched, shown.images, notes=shown.notes)

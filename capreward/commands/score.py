@@ -80,7 +80,7 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     with Bar(len(captions), hidden=options["quiet"]) as bar:
         for name, samples, (_, matched) in zip(names, everything, read, strict=True):
             bar.start(name)
-            if systems and options["images"] is not None:
+            if systems and options["images"]:
                 samples.share_items(everything[len(systems) - 1])  # these items need no second encoding
             systems.append(judged(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
             notes += [(name, remark) for remark in systems[-1].scores.notes]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.commands.options import encoding, reading, reading_both
+from capreward.commands.options import encoding, reading, reading_both, showing
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def evaluators_of(options: dict[str, Any]) -> tuple[list[Evaluator], list[str]]:
     notes: list[str] = []
     if metrics is None:
         known = {"references": bool(options["references"]), "images": _shows(options)}
-        scenes = options["images"] is not None and names_scene_images(options["images"])
+        scenes = bool(options["images"]) and all(map(names_scene_images, options["images"]))
         metrics, notes = usual_metrics(**known, scenes=scenes, download=options["download"])
     return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options)), notes
 
@@ -207,7 +207,7 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
     if not needing:
         return _for_gallery(met, table, options)
     try:
-        return show(met, table, options["images"], allow_missing=options["allow_missing"])
+        return show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
     except InputError as error:
         if _shows(options):
             raise
@@ -218,7 +218,7 @@ def _for_gallery(met: Matched, table: CaptionTable, options: dict[str, Any]) -> 
     """All captions, with the pictures that are there: no metric looks at them, so none is left out of the numbers."""
     from capreward.data.showing import Shown, show
 
-    shown = show(met, table, options["images"], allow_missing=True)
+    shown = show(met, table, options["images"], allow_missing=True, **showing(options))
     pictures = dict(zip(shown.matched.keys, shown.images, strict=True))
     missing = len(met.keys) - len(pictures)
     told = f"{missing:,} of {len(met.keys):,} images have no picture there; they are scored, and not in the gallery"
@@ -227,7 +227,7 @@ def _for_gallery(met: Matched, table: CaptionTable, options: dict[str, Any]) -> 
 
 def _shows(options: dict[str, Any]) -> bool:
     """Whether the user says where the images are."""
-    return options["images"] is not None or options["image_column"] is not None
+    return bool(options["images"]) or options["image_column"] is not None
 
 
 def _scene_references(table: CaptionTable) -> References:

@@ -50,11 +50,9 @@ def choose(table: Table, options: Options) -> Columns:
     Raises:
         InputError: If a column is missing, or if two could play one role, or one two roles.
     """
-    if twice := next((name for name in table.names if table.names.count(name) > 1), None):
-        raise InputError(f'{table.source} has two columns named "{twice}"; rename one')
+    _refuse_twice(table)
     values, optional = caption_columns(table.names, options, table.source)
-    identity = _Identity(table, options, values)
-    chosen, names, remark = identity.choose()
+    chosen, names, remark = _Identity(table, options, values).choose()
     if chosen in values:
         raise InputError(
             f'{table.source}: the column "{chosen}" cannot be both ids and captions; '
@@ -64,6 +62,29 @@ def choose(table: Table, options: Options) -> Columns:
     rejected = tuple(name for name in table.names if role_of(name) is Role.REJECTED)
     remarks = (remark,) if remark else ()
     return Columns(chosen, values, names, split, rejected, optional, options.id_column is not None, remarks)
+
+
+def choose_identity(table: Table, options: Options) -> tuple[str | None, tuple[str, ...]]:
+    """Choose the columns that say which image a row of a table without captions (of pictures) is about.
+
+    Args:
+        table: What the file holds.
+        options: The user's own name of the column of ids, which always wins.
+
+    Returns:
+        The column of ids, None where the number of the row is the id; and the columns of other names of the image.
+
+    Raises:
+        InputError: If there is none, or if two could be meant.
+    """
+    _refuse_twice(table)
+    chosen, names, _ = _Identity(table, options, ()).choose()
+    return chosen, names
+
+
+def _refuse_twice(table: Table) -> None:
+    if twice := next((name for name in table.names if table.names.count(name) > 1), None):
+        raise InputError(f'{table.source} has two columns named "{twice}"; rename one')
 
 
 def caption_columns(names: Sequence[str], options: Options, source: str) -> tuple[tuple[str, ...], bool]:

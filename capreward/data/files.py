@@ -53,7 +53,8 @@ class Content:
         paths: The file, or every shard of a brace pattern.
         kind: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
         text: The decoded text; empty for the other kinds.
-        data: The bytes of a parquet, Arrow or Excel file; empty for the other kinds.
+        data: The bytes of an Excel file, or of a parquet or Arrow file that cannot be mapped (it is compressed); else
+            empty.
         bare: A table has no header row: its first row is an id and a caption.
     """
 
@@ -136,11 +137,12 @@ def _load_one(path: Path, source: str) -> Content:
             head = stream.read(1024)
             if head[257:262] == b"ustar":
                 return Content(source, [path], "tar")
+            kind = "parquet" if head.startswith(b"PAR1") else "arrow" if head.startswith(ARROW_STARTS) else None
+            if kind is not None:
+                # Such a file may hold thousands of pictures; one that lies on the disk as it is can be mapped.
+                mapped = not zipped and path.is_file()
+                return Content(source, [path], kind, data=b"" if mapped else head + stream.read())
             data = head + stream.read()
-    if head.startswith(b"PAR1"):
-        return Content(source, [path], "parquet", data=data)
-    if head.startswith(ARROW_STARTS):
-        return Content(source, [path], "arrow", data=data)
     if head.startswith(b"PK\x03\x04") and b"xl/workbook.xml" in data:
         return Content(source, [path], "excel", data=data)
     text = decode(data, source)

@@ -154,4 +154,4 @@ def _is_json_lines(text: str) -> bool:
 def _is_finecapeval(header: str, options: Options) -> bool:
     """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
     named = (options.id_column, options.caption_column, options.image_column, options.split)
-    return named == (None,) * 4 and is_finecapeval_header(cells_of(header, ","))
+    return not any(named) and is_finecapeval_header(cells_of(header, ","))

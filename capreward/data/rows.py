@@ -35,6 +35,7 @@ class Options:
         paired: The file holds candidates and references (or nothing has to be matched), so that the number of the row
             can be the id where there is none.
         taken: Columns that are read as candidates already, which therefore are no references.
+        pictures: The file is read for the pictures that it holds.
     """
 
     references: bool = False
@@ -44,6 +45,7 @@ class Options:
     image_column: str | None = None
     paired: bool = False
     taken: tuple[str, ...] = ()
+    pictures: bool = False
 
     @property
     def caption_columns(self) -> tuple[str, ...]:
@@ -54,7 +56,8 @@ class Options:
 
     def flag(self, name: str) -> str:
         """The command-line option that says this for the file at hand, for messages."""
-        return f"--references-{name}" if self.references else f"--{name}"
+        prefix = "references-" if self.references else "images-" if self.pictures else ""
+        return f"--{prefix}{name}"
 
 
 @dataclass(frozen=True)

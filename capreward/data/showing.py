@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,22 @@ class Shown:
 def show(
     matched: Matched,
     table: CaptionTable,
-    images: str | Path | Mapping[str, Any] | None,
+    images: str | Path | Sequence[str | Path] | Mapping[str, Any] | None,
     *,
     allow_missing: bool = False,
+    image_column: str | None = None,
+    id_column: str | None = None,
 ) -> Shown:
     """Find the picture of each image that has a caption.
 
     Args:
         matched: what ``match`` gave.
         table: the captions' file: its other names of the ids and its folder help to find pictures.
-        images: a folder, shards, a feature store, ``scenes``, a mapping from id to picture; None to take the pictures
-            that the caption file itself names or holds.
+        images: a folder, shards, a table, a feature store, ``scenes``, or several of these; a mapping from id to
+            picture; None (or none) to take the pictures that the caption file itself names or holds.
         allow_missing: leave out the captions whose picture is not found.
+        image_column: of a table of pictures, if it is not a usual one.
+        id_column: of a table of pictures, if it is not a usual one.
 
     Raises:
         InputError: pictures that are not found, counted and named.
@@ -51,20 +55,13 @@ def show(
     if isinstance(images, Mapping):
         return _mapped(matched, images, allow_missing)
     from capreward.data.images.finding import find_images
+    from capreward.data.images.own import own_pictures
 
-    source = _own_source(matched, table) if images is None else images
+    source = images or own_pictures(table, matched.keys, image_column)
     base = Path(table.source).parent if table.format != "webdataset" else None
-    found = find_images(source, matched.keys, aliases=table.aliases, base=base, allow_missing=allow_missing)
+    columns = {"image_column": image_column, "id_column": id_column} if images else {}
+    found = find_images(source, matched.keys, aliases=table.aliases, base=base, allow_missing=allow_missing, **columns)
     return _without_missing(Shown(matched, found.images, found.report, found.notes))
-
-
-def _own_source(matched: Matched, table: CaptionTable) -> str | None:
-    """Shards hold their own pictures, and the keys of scenes name theirs; else None: keys or names are paths."""
-    if table.format == "webdataset":
-        return table.source
-    from capreward.data.scenes import picture_of
-
-    return "scenes" if matched.keys and picture_of(matched.keys[0]) is not None else None
 
 
 def _mapped(matched: Matched, images: Mapping[str, Any], allow_missing: bool) -> Shown:

@@ -14,6 +14,7 @@ from capreward.data.rows import describe
 from capreward.errors import InputError
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 32 << 20  # of a batch of rows, of which one alone may hold a picture
 HEAD_ROWS = 50  # rows that show what a column holds
 MOST_COLUMNS = 10_000
 
@@ -282,25 +283,43 @@ class ArrowTable(Table):
 
     def _batches(self, names: list[str]) -> Iterator[Any]:
         if self._is_parquet:
-            # A column may hold pictures: 65,536 of them at once do not fit.
-            yield from self._file.iter_batches(batch_size=1024 if len(names) == 1 else BATCH_ROWS, columns=names)
+            size = _batch_rows(_parquet_bytes(self._file.metadata, names), self._file.metadata.num_rows)
+            yield from self._file.iter_batches(batch_size=size, columns=names)
         else:
-            yield from self._file.select(names).to_batches(max_chunksize=BATCH_ROWS)
+            chosen = self._file.select(names)
+            yield from chosen.to_batches(max_chunksize=_batch_rows(chosen.nbytes, chosen.num_rows))
 
     def _damaged(self, error: Exception) -> InputError:
         kind = "parquet" if self._is_parquet else "Arrow"
         return InputError(f"{self.source} is a damaged {kind} file ({cause(error)}); write it again")
 
 
+def _batch_rows(size: int, rows: int) -> int:
+    """How many rows are read at a time: a column may hold pictures, and 65,536 of them at once do not fit."""
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
+
+
+def _parquet_bytes(metadata: Any, names: Sequence[str]) -> int:
+    """The bytes of some columns before compression."""
+    wanted, size = set(names), 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = map(group.column, range(group.num_columns))
+        size += sum(c.total_uncompressed_size for c in columns if c.path_in_schema.partition(".")[0] in wanted)
+    return size
+
+
 def _open_arrow(content: Content) -> Any:
     import pyarrow as pa
 
+    buffer = pa.BufferReader(content.data) if content.data else pa.memory_map(str(content.paths[0]))
     if content.kind == "parquet":
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(pa.BufferReader(content.data))
-    buffer = pa.BufferReader(content.data)
-    opened = pa.ipc.open_file(buffer) if content.data.startswith(b"ARROW1") else pa.ipc.open_stream(buffer)
+        return pq.ParquetFile(buffer)
+    begins = buffer.read(6)
+    buffer.seek(0)
+    opened = pa.ipc.open_file(buffer) if begins == b"ARROW1" else pa.ipc.open_stream(buffer)
     table = opened.read_all()
     table.validate()
     return table

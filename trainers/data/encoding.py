@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capreward.data.ids import IMAGE_ENDINGS
+from capreward.data.images.cells import ArrowPicture, TextPicture
 from capreward.data.images.decoding import decode
 from capreward.data.images.opening import BrokenImage, opened, told
 from capreward.data.images.pictures import BytesPicture, FilePicture, ShardPicture
@@ -66,6 +67,8 @@ class Encoding:
 
 def _bytes_of(picture: Any) -> bytes | None:
     """The encoded picture as it lies there; None for one that is drawn or in an array."""
+    if isinstance(picture, (TextPicture, ArrowPicture)):
+        picture = picture.held()
     if isinstance(picture, BytesPicture):
         return picture.data
     try:

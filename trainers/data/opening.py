@@ -6,15 +6,12 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capreward.errors import InputError
 from trainers.data.dataset import Dataset, without_blanks
 from trainers.data.named import names_set, places_of
 from trainers.data.texts import PackedCaptions
-
-if TYPE_CHECKING:
-    from capreward.data.captions import References
 
 TRAIN = 20_000  # pictures of scenes:train where no number is given
 HELD_OUT = 1_000  # pictures of scenes:val and scenes:test
@@ -165,8 +162,11 @@ def _captions(
     """A caption file, or the captions of shards, with pictures that are elsewhere."""
     from capreward.data.captions import read_references
     from capreward.data.images.finding import find_images
+    from capreward.data.images.own import own_pictures
+    from capreward.data.images.tables import names_table
 
-    found = read_references(list(paths) or source, split=split, **columns)
+    elsewhere = {"image_column": None} if images is not None and names_table(images) else {}
+    found = read_references(list(paths) or source, split=split, **{**columns, **elsewhere})
     if found.aligned:
         raise InputError(
             f"{source} is {found.format} without ids, so that its captions belong to no picture; "
@@ -175,9 +175,14 @@ def _captions(
     kept, notes = without_blanks(found.references, source)
     captions = dict(itertools.islice(kept.items(), count))
     keys = list(captions)
-    place = images if images is not None else _own_place(found, keys)
+    place = images if images is not None else own_pictures(found, keys, columns["image_column"])
     shown = find_images(
-        place, keys, aliases=found.aliases, base=Path(os.path.dirname(source)), allow_missing=allow_missing
+        place,
+        keys,
+        aliases=found.aliases,
+        base=Path(os.path.dirname(source)),
+        allow_missing=allow_missing,
+        image_column=columns["image_column"],
     )
     there = [i for i, image in enumerate(shown.images) if image is not None]
     keys = [keys[i] for i in there]
@@ -188,10 +193,3 @@ def _captions(
         PackedCaptions.of(captions[key] for key in keys),
         (*map(str, found.reports), *found.notes, *notes, *shown.notes),
     )
-
-
-def _own_place(found: References, keys: Sequence[str]) -> str | None:
-    """Where the pictures are that a caption file names by itself: scenes by their keys, others at their paths."""
-    from capreward.data.scenes import picture_of
-
-    return "scenes" if keys and picture_of(keys[0]) is not None else None

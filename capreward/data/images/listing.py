@@ -15,7 +15,9 @@ _LIST = '{"images": [{"id": 42, "file_path": "val2014/42.jpg"}]}'
 SCENES = 1000  # pictures of the scenes world, which never ends, where no number is given
 
 
-def list_pictures(source: str | Path, count: int | None = None) -> tuple[list[str], list[Any]]:
+def list_pictures(
+    source: str | Path, count: int | None = None, *, image_column: str | None = None, id_column: str | None = None
+) -> tuple[list[str], list[Any]]:
     """List pictures in a fixed order.
 
     Args:
@@ -24,8 +26,11 @@ def list_pictures(source: str | Path, count: int | None = None) -> tuple[list[st
             ``scenes``, ``scenes:SPLIT``, ``scenes:SPLIT:SEED`` (split ``test`` by default): keys such as
             ``scenes-test-000123``; or a JSON file ``{"images": [{"id", "file_path"}]}`` as CLIP-Caption-Reward's
             ``FineCapEval.json`` and ``cocotalk.json``: keys are the ids, paths begin in its folder or the working
-            directory.
+            directory; or a table with pictures, or paths of pictures, in a column: keys are its ids, or the numbers of
+            its rows where it has none.
         count: the first so many; all by default, and 1,000 of ``scenes``.
+        image_column: of a table, if it is not a usual one.
+        id_column: of a table, if it is not a usual one; ``"row"`` for the number of the row.
 
     Returns:
         Keys and pictures.
@@ -38,25 +43,32 @@ def list_pictures(source: str | Path, count: int | None = None) -> tuple[list[st
         raise InputError(f"count must be 1 or more; found {count}")
     from capreward.data.images.scene_keys import names_scenes
 
-    pairs = itertools.islice(_pairs(name), SCENES if count is None and names_scenes(name) else count)
+    found = _pairs(name, {"image_column": image_column, "id_column": id_column})
+    pairs = itertools.islice(found, SCENES if count is None and names_scenes(name) else count)
     keys, pictures = zip(*pairs, strict=True)
     return list(keys), list(pictures)
 
 
-def _pairs(source: str) -> Iterator[tuple[str, Any]]:
-    from capreward.data.images.folder import PictureFolder
+def _pairs(source: str, columns: dict[str, str | None]) -> Iterator[tuple[str, Any]]:
+    from capreward.data.images.folder import PictureFolder, is_picture_name
     from capreward.data.images.scene_keys import names_scenes
     from capreward.data.images.shards import ShardIndex, names_shards
+    from capreward.data.images.tables import PictureTable, names_table
 
     if names_scenes(source):
         return _scenes(source)
     if names_shards(source):
         shards = ShardIndex(source)
         return ((name, shards.picture(name)) for name in shards.names)
-    if source.endswith(".json") and os.path.isfile(source):
-        return iter(_listed(Path(source)))
+    if names_table(source):
+        listed = _listed(Path(source)) if source.endswith(".json") else None
+        if listed is not None:
+            return iter(listed)
+        table = PictureTable(source, numbered=True, **columns)
+        return ((name, table.picture(name)) for name in table.names)
     if not os.path.isdir(source):
-        wrong = "is a file" if os.path.exists(source) else "does not exist"
+        single = is_picture_name(os.path.basename(source)) and os.path.exists(source)
+        wrong = "is a file" if single else "does not exist"
         raise InputError(f"{source} {wrong}; give a folder of pictures, a .tar or scenes:test")
     folder = PictureFolder(source)
     bare = [name.rpartition(".")[0] for name in folder.names]
@@ -67,13 +79,16 @@ def _pairs(source: str) -> Iterator[tuple[str, Any]]:
     )
 
 
-def _listed(path: Path) -> list[tuple[str, Any]]:
+def _listed(path: Path) -> list[tuple[str, Any]] | None:
+    """The pictures of a list of them; None for JSON of other kinds."""
     from capreward.data.files import load
     from capreward.data.images.finding import find_images
     from capreward.data.rows import id_text
 
     value = load(path).json()
     images = value.get("images") if isinstance(value, dict) else None
+    if images is None or (isinstance(value, dict) and "annotations" in value):
+        return None
     if not isinstance(images, list) or not images:
         raise InputError(f"{path} lists no pictures; a list looks like {_LIST}")
     names: dict[str, str] = {}

@@ -1,0 +1,131 @@
+"""``capreward look``: how a file is understood, and what it can be used for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capreward.commands.command import Command
+from capreward.commands.options import reading_of_captions, split_option
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from capreward.looking.views import Seen, View
+
+
+@click.command(cls=Command)
+@click.argument("file")
+@click.option("-n", "--rows", default=5, show_default=True, type=click.IntRange(0), help="Show the first so many.")
+@reading_of_captions
+@click.option("--image-column", help="The column of pictures or picture files, in a table.")
+@split_option("captions")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+def look(file: str, as_json: bool, **options: Any) -> None:
+    """Show how FILE is understood and what it can be used for: each use with the command to type.
+
+    FILE is whatever a command takes: captions and references, tables with pictures, tar shards, folders of pictures,
+    feature stores, document frequencies, checkpoints, runs, configurations, recipes, vocabularies, scenes:test. Nothing
+    in it is run. Where one reading is refused, the reason is told; the exit status is 2 where all are.
+
+    \b
+    capreward look captions.json
+    capreward look data.parquet --rows 3
+    capreward look "train-{000..007}.tar"
+    capreward look runs/dico-pacs --json
+    """
+    from capreward.looking.kinds import look_at
+    from capreward.looking.views import Asked
+
+    names = ("rows", "id_column", "caption_column", "image_column", "split")
+    seen = look_at(file, Asked(format=options["format_"], **{name: options[name] for name in names}))
+    if as_json:
+        click.echo(json.dumps(seen.to_dict(), indent=2, ensure_ascii=False, default=str))
+    else:
+        _show(seen)
+    if not seen.views:
+        _refuse(seen)
+
+
+def _refuse(seen: Seen) -> None:
+    """Why no reading works, on standard error; the exit status of bad input.
+
+    Raises:
+        InputError: the one sentence, where all readings are refused by it.
+    """
+    refusals = _grouped(seen.refusals)
+    if len(refusals) == 1:
+        raise InputError(next(iter(refusals.values())))
+    click.echo(f"Error: {seen.file} is understood in none of {len(refusals)} ways", err=True)
+    for role, sentence in refusals.items():
+        click.echo(f"  not {role}: {sentence}", err=True)
+    sys.exit(2)
+
+
+def _show(seen: Seen) -> None:
+    """Views, one below the other, on standard output."""
+    from rich.console import Console
+    from rich.text import Text
+
+    wide = None if sys.stdout.isatty() else 1000  # a file has no width to fit into
+    console = Console(highlight=False, width=wide, soft_wrap=True)
+    shown: list[list[list[str]]] = []
+    for view in seen.views:
+        console.print(Text(f"{view.role}: {view.line}", style="bold"))
+        texts = _texts(view)
+        if texts not in shown:
+            _table(view, console)
+        shown.append(texts)
+        for note in view.notes:
+            console.print(Text(f"  note: {note}", style="yellow"))
+        width = max((len(purpose) for purpose, _ in view.uses), default=0)
+        for purpose, command in view.uses:
+            console.print(Text(f"  {purpose:<{width}}  ", style="dim").append(command, style="not dim"))
+    if seen.views:
+        for role, sentence in _grouped(seen.refusals).items():
+            console.print(Text(f"not {role}: {sentence}", style="dim"))
+
+
+def _texts(view: View) -> list[list[str]]:
+    """The rows as bare texts: the same of captions and of references that are one each."""
+    return [
+        [t for value in row.values() for t in (value if isinstance(value, list) else [str(value)])] for row in view.rows
+    ]
+
+
+def _table(view: View, console: Console) -> None:
+    """The first rows; a list stands one below the other."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not view.rows:
+        return
+    table = Table(box=None, pad_edge=True, header_style="dim")
+    for name in view.rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in view.rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    console.print(table, soft_wrap=False)
+
+
+def _cell(value: Any) -> str:
+    lines = value if isinstance(value, list) else [value]
+    return "\n".join(_plain(str(line)) for line in lines)
+
+
+def _plain(text: str) -> str:
+    """A text on one line of a terminal, the long ones cut."""
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _grouped(refusals: dict[str, str]) -> dict[str, str]:
+    """The sentences, each once, under the roles that it refuses."""
+    roles: dict[str, list[str]] = {}
+    for role, sentence in refusals.items():
+        roles.setdefault(sentence, []).append(role)
+    return {" or ".join(names): sentence for sentence, names in roles.items()}

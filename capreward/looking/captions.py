@@ -1,0 +1,120 @@
+"""A file as captions, as references, and as both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+from capreward.looking.views import Asked, Seen, View, counted, typed
+
+if TYPE_CHECKING:
+    from capreward.data.captions import CaptionTable, References
+
+CAPTIONS, REFERENCES, BOTH = "captions", "references", "captions and references"
+_MOST = 5  # captions of one image that are shown
+
+
+def view_captions(path: str, asked: Asked, seen: Seen, *, own_images: bool) -> None:
+    """Read a file in every role that captions have, and keep what each reading gives or why it is refused.
+
+    Args:
+        path: the file.
+        asked: what the user says about it.
+        seen: where the views go.
+        own_images: it has pictures as well, so that none need be named.
+    """
+    images = () if own_images else ("-i", "IMAGES")
+    captions = seen.attempt(CAPTIONS, lambda: _captions(path, asked, images))
+    references = seen.attempt(REFERENCES, lambda: _references(path, asked, images))
+    try:
+        seen.views.append(_both(path, asked))
+    except InputError as error:
+        if captions is None and references is None and len(set(seen.refusals.values())) > 1:
+            seen.refusals[BOTH] = str(error)
+
+
+def _captions(path: str, asked: Asked, images: Sequence[str]) -> View:
+    from capreward.data.captions import read_captions
+
+    table = read_captions(path, **asked.reading())
+    said = _said(asked)
+    several = ["--multiple"] if len(set(table.keys)) < len(table) else []
+    uses = []
+    if asked.split is None:  # commands that score take all of a file of captions
+        uses.append(("score", typed("score", path, *said, "-r", "REFERENCES", *several)))
+        uses.append(("score with images", typed("score", path, *said, *images, "-m", "clips", *several)))
+        if table.format == "finecapeval":
+            uses.append(("annotations", typed("finecapeval", "CAPTIONS", "--data", path)))
+        if _are_scenes(table.keys):
+            uses.append(("score against scenes", typed("score", path, "-i", "scenes", "-r", "scenes", *several)))
+    uses.append(("retrieve", typed("retrieve", path, *said, *_split(asked), *images)))
+    return View(CAPTIONS, str(table.reports[0]), _rows(table, asked.rows), tuple(uses), table.notes, _facts(table))
+
+
+def _references(path: str, asked: Asked, images: Sequence[str]) -> View:
+    from capreward.data.captions import read_references
+
+    found = read_references(path, **asked.reading())
+    rows = tuple(
+        {"id": key, "captions": _shortened(texts)} for key, texts in list(found.references.items())[: asked.rows]
+    )
+    of_references = _said(asked, "references-")
+    uses = [
+        ("references", typed("score", "CAPTIONS", "-r", path, *of_references, *_split(asked))),
+        ("document frequencies", typed("df", "build", path, *_said(asked), *_split(asked), "-o", "df.npz")),
+    ]
+    if not found.aligned and asked.format is None and len(asked.caption_column) < 2:
+        named = {"id_column": asked.id_column, "caption_column": next(iter(asked.caption_column), None)}
+        columns = [w for name, value in named.items() if value for w in ("--set", f"data.{name}={value}")]
+        uses.append(("train", typed("train", "--data", path, *columns, *_split(asked), *images)))
+    return View(REFERENCES, str(found.reports[0]), rows, tuple(uses), found.notes, _facts(found))
+
+
+def _both(path: str, asked: Asked) -> View:
+    from capreward.data.captions import read_captions_with_references
+
+    table, references = read_captions_with_references(path, **asked.reading())
+    rows = tuple(
+        {**row, "references": _shortened(references.references.get(row["id"], []))} for row in _rows(table, asked.rows)
+    )
+    several = ["--multiple"] if len(set(table.keys)) < len(table) else []
+    words = ("score", path, *_said(asked), *_split(asked), "-m", "bleu,rouge,cider", *several)
+    line = f"{table.reports[0]}; {counted(sum(map(len, references.references.values())), 'reference')} "
+    line += f"from {references.reports[0].column}"
+    facts = {"captions": table.reports[0].to_dict(), "references": references.reports[0].to_dict()}
+    return View(BOTH, line, rows, (("score by its own references", typed(*words)),), (), facts)
+
+
+def _rows(table: CaptionTable, count: int) -> tuple[Mapping[str, Any], ...]:
+    pairs = zip(table.keys[:count], table.captions[:count], strict=True)
+    return tuple({"id": key, "caption": caption} for key, caption in pairs)
+
+
+def _facts(found: CaptionTable | References) -> dict[str, Any]:
+    return found.reports[0].to_dict()
+
+
+def _shortened(texts: Sequence[str]) -> list[str]:
+    return [*texts[:_MOST], f"... {len(texts) - _MOST:,} more"] if len(texts) > _MOST else list(texts)
+
+
+def _said(asked: Asked, prefix: str = "") -> list[str]:
+    """The user's own options for the commands."""
+    words = []
+    for name, value in (("format", asked.format), ("id-column", asked.id_column)):
+        words += [] if value is None else [f"--{prefix}{name}", value]
+    for column in asked.caption_column:
+        words += [f"--{prefix}caption-column", column]
+    return words
+
+
+def _split(asked: Asked) -> list[str]:
+    return [] if asked.split is None else ["--split", asked.split]
+
+
+def _are_scenes(keys: Sequence[str]) -> bool:
+    from capreward.data.images.scene_keys import names_scenes
+
+    return names_scenes(Path(keys[0]).name.replace("-", ":", 1))

@@ -1,0 +1,119 @@
+"""Tables that are made of captions: document frequencies, vocabularies, labels, and sets of shards by name."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from capreward.errors import InputError
+from capreward.looking.views import Asked, View, counted, typed
+
+LABELS = frozenset({"labels", "label_start_ix", "label_end_ix", "label_length"})
+
+
+def members_of(path: str) -> frozenset[str]:
+    """The arrays of a NumPy archive, or the members of another zip file; none of what is no zip file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return frozenset()
+
+
+def frequency_view(path: str) -> View:
+    """A file that ``capreward df build`` wrote.
+
+    Raises:
+        InputError: it is none, or damaged.
+    """
+    from capreward.text.frequencies import DocumentFrequencies
+
+    found = DocumentFrequencies.load(path)
+    rows = _orders(found)
+    line = f"{path}: document frequencies of {counted(found.n_images, 'image')}, tokenizer {found.tokenizer}"
+    uses = (
+        ("metric", typed("score", "CAPTIONS", "-r", "REFERENCES", "-m", f"cider-d(df={path})")),
+        ("reward", typed("train", "--reward", f"cider-d(df={path})")),
+    )
+    facts = {"images": found.n_images, "tokenizer": found.tokenizer, "digest": found.digest}
+    return View("document frequencies", line, rows, uses, facts=facts)
+
+
+def pickle_view(path: str) -> View:
+    """Document frequencies in a pickle; nothing in it is run.
+
+    Raises:
+        InputError: it is another pickle.
+    """
+    from capreward.text.frequencies_legacy import read_frequency_pickle
+
+    found = read_frequency_pickle(path)
+    line = (
+        f"{path}: pickle of document frequencies of {counted(found.n_images, 'image')}, counted over {found.tokenizer}"
+    )
+    target = str(Path(path).with_suffix(".npz"))
+    words = () if found.tokenizer == "words" else ("-v", "VOCABULARY")
+    uses = (("convert it first", typed("df", "convert", path, target, *words)),)
+    return View("document frequencies", line, _orders(found), uses, facts={"images": found.n_images})
+
+
+def vocabulary_view(path: str, value: Mapping[str, Any], asked: Asked) -> View:
+    """A vocabulary of whole words.
+
+    Raises:
+        InputError: its numbers have gaps.
+    """
+    from capreward.text.vocabulary import words_of_file
+
+    words = words_of_file(path)
+    source = "ix_to_word" if "ix_to_word" in value else "words"
+    rows = tuple({"number": number, "word": word} for number, word in enumerate(words[: asked.rows], 1))
+    unknown = f", the last {words[-1]}" if words[-1] == "UNK" else ""
+    line = f"{path}: vocabulary of {counted(len(words), 'word')} ({source}){unknown}"
+    uses = (
+        ("captions as ids", typed("vocabulary", "labels", "CAPTIONS", "-v", path, "-o", "labels.npz")),
+        ("document frequencies", typed("df", "build", "REFERENCES", "-v", path, "--ids", "-o", "df.npz")),
+    )
+    return View("vocabulary", line, rows, uses, facts={"words": len(words)})
+
+
+def label_view(path: str) -> View:
+    """Captions as rows of word ids, which ``capreward vocabulary labels`` wrote.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows, longest = file["labels"].shape
+            images = len(file["label_start_ix"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}); write it again") from error
+    line = f"{path}: {counted(rows, 'caption')} of {counted(images, 'image')} as word ids, {longest} each"
+    return View("labels", line, facts={"captions": int(rows), "images": images})
+
+
+def set_view(path: str, value: Mapping[str, Any], asked: Asked) -> View:
+    """Sets of shards by name, as ``capreward pack`` writes them; none is opened."""
+    rows = tuple({"set": name, "shards": shards} for name, shards in list(value.items())[: asked.rows])
+    uses = tuple(("train", typed("train", "--data", f"{path}:{name}")) for name in list(value)[:3])
+    return View(
+        "sets of shards", f"{path}: {counted(len(value), 'set')} of shards", rows, uses, facts={"sets": [*value]}
+    )
+
+
+def are_sets(value: Mapping[str, Any]) -> bool:
+    """Whether an object maps names to patterns of tar shards."""
+    patterns = [one for item in value.values() for one in (item if isinstance(item, list) else [item])]
+    return bool(patterns) and all(isinstance(one, str) and one.lower().endswith(".tar") for one in patterns)
+
+
+def _orders(found: Any) -> tuple[dict[str, str], ...]:
+    return tuple(
+        {"n-grams of": f"{n} words" if n > 1 else "1 word", "kinds": f"{size:,}"}
+        for n, size in enumerate(found.table.sizes, 1)
+    )
