@@ -7,14 +7,17 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from capreward.data.json_text import JsonParser
 from capreward.data.shards import expand_braces
 from capreward.errors import InputError, shorten
+
+T = TypeVar("T")
 
 # What people give by mistake, told by its first bytes.
 BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
@@ -64,13 +67,18 @@ class Content:
     text: str = ""
     data: bytes = field(default=b"", repr=False)
     bare: bool = False
-    _parsed: list[object] = field(default_factory=list, repr=False)
+    _made: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def json(self) -> object:
         """Parse the text as one JSON value, once."""
-        if not self._parsed:
-            self._parsed.append(JsonParser(self.source).parse(self.text))
-        return self._parsed[0]
+        return self.once("json", lambda: JsonParser(self.source).parse(self.text))
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What is made of the content, made once: a file that holds captions and references is read as both."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
 
 
 def cause(error: Exception) -> str:

@@ -38,7 +38,7 @@ def read_json_lines(content: Content, options: Options) -> Parsed:
 
 
 def lines_table(content: Content) -> RecordTable:
-    """The records of JSON lines."""
+    """The records of JSON lines, parsed once."""
 
     def records() -> Iterator[tuple[int, object]]:
         parser = JsonParser(content.source)
@@ -46,7 +46,7 @@ def lines_table(content: Content) -> RecordTable:
             if line and not line.isspace():
                 yield number, parser.parse(line, f"line {number}")
 
-    return RecordTable(records(), "line", content.source)
+    return content.once("lines", lambda: RecordTable(records(), "line", content.source))
 
 
 def read_columns(content: Content, options: Options) -> Parsed:
