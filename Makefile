@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+OLDEST := .venv-oldest
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all test-oldest lint bench clean
 
 demo: $(READY)  ## train a captioner against a reward in two ways, compare them, and write runs/demo/report.html
 	$(BIN)/capreward demo
@@ -14,6 +15,9 @@ test: $(READY)  ## the test suite, without what is slow
 
 test-all: $(READY)  ## everything
 	$(BIN)/python -m pytest
+
+test-oldest: $(OLDEST)/.ready  ## `make test` with the oldest version of each dependency that pyproject.toml admits
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -m "not slow" -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,5 +38,11 @@ $(READY): pyproject.toml capreward/_version.py
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(READY)
 
+$(OLDEST)/.ready: pyproject.toml capreward/_version.py tests/constraints-oldest.txt
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev,java]' --constraint tests/constraints-oldest.txt
+	touch $(OLDEST)/.ready
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .mypy_cache .ruff_cache

@@ -7,7 +7,8 @@
     option      = word "=" (number | true | false | none | "quoted" | bare text up to "," or ")")
 
 A name may contain hyphens (``cider-d``) and dots with a colon (``my_pkg.mod:brevity``); a minus sign after a name needs
-a space before it. Text is parsed, never evaluated.
+a space before it. Names may be spelt as papers print them (``BLEU-4``, ``PAC-S++``, see :mod:`capreward.spelling`);
+what is parsed has the registered name, so that spellings make no difference. Text is parsed, never evaluated.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from capreward.errors import InputError
+from capreward.evaluators import evaluators
 
-NAME = re.compile(r"[A-Za-z_][\w.]*(?:-[A-Za-z0-9_]+)*(?::[A-Za-z_][\w.]*)?")
+NAME = re.compile(r"[A-Za-z_][\w.]*(?:[-@][A-Za-z0-9_]+)*(?:\+\+|:[A-Za-z_][\w.]*)?")
 NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 OPTION = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
@@ -60,7 +62,7 @@ Node = Number | Metric | Operation
 
 def is_name(text: str) -> bool:
     """Whether ``text`` can name an evaluator in an expression (dots and colons aside)."""
-    return NAME.fullmatch(text) is not None and not set(text) & {".", ":"}
+    return NAME.fullmatch(text) is not None and not set(text) & set(".:@+")
 
 
 def parse(text: str) -> Node:
@@ -76,7 +78,7 @@ def parse(text: str) -> Node:
 
 
 def parse_list(text: str) -> list[Node]:
-    """Parse expressions separated by commas, ``"bleu,cider,cider-d(df=coco.npz)"``."""
+    """Parse expressions separated by commas, ``"bleu,cider,cider-d(df=coco.npz)"``; ``coco`` stands for its metrics."""
     parser = _Parser(text)
     try:
         nodes = [parser.expression()]
@@ -85,7 +87,13 @@ def parse_list(text: str) -> list[Node]:
     except RecursionError as error:
         raise InputError("the metric expression is nested too deeply") from error
     parser.end()
-    return nodes
+    return [n for node in nodes for n in _listed(node)]
+
+
+def _listed(node: Node) -> list[Node]:
+    """The metrics of a name that stands for several (``coco``); any other node is itself."""
+    names = evaluators.listed(node.name) if isinstance(node, Metric) and not node.options else ()
+    return [Metric(name) for name in names] or [node]
 
 
 def metrics_in(node: Node) -> list[Metric]:
@@ -178,7 +186,8 @@ class _Parser:
         if name is None:
             raise self.fail("a metric's name, a number or '('")
         self.at = name.end()
-        return Metric(name.group(), tuple(self.options()) if self.text.startswith("(", self.at) else ())
+        known = None if ":" in name.group() else evaluators.find(name.group())
+        return Metric(known or name.group(), tuple(self.options()) if self.text.startswith("(", self.at) else ())
 
     def options(self) -> list[tuple[str, Any]]:
         self.take("(")

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
+from capreward.spelling import fold, known_as
 
 if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
@@ -38,11 +39,22 @@ class Entry:
 
 
 class Registry:
-    """Names to evaluators; nothing is imported before its name is asked for."""
+    """Names to evaluators; nothing is imported before its name is asked for.
 
-    def __init__(self, entries: Mapping[str, Entry], *, group: str = GROUP) -> None:
+    A name may be spelt as papers print it (``BLEU-4``, ``PAC-S++``; see :mod:`capreward.spelling`).
+
+    Args:
+        entries: by name.
+        group: of entry points that add to them.
+        lists: names that stand for several others, in a list of metrics.
+    """
+
+    def __init__(
+        self, entries: Mapping[str, Entry], *, group: str = GROUP, lists: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         self._entries = dict(entries)
         self._group = group
+        self._lists = dict(lists or {})
         self._discovered = False
 
     def __iter__(self) -> Iterator[str]:
@@ -50,16 +62,28 @@ class Registry:
         return iter(self._entries)
 
     def __getitem__(self, name: str) -> Entry:
-        if name not in self._entries:
-            self._discover()
-        if name not in self._entries:
+        found = self.find(name)
+        if found is None:
             raise InputError(self._unknown(name))
-        return self._entries[name]
+        return self._entries[found]
 
     def __contains__(self, name: object) -> bool:
-        if name not in self._entries:
-            self._discover()
-        return name in self._entries
+        return isinstance(name, str) and self.find(name) is not None
+
+    def find(self, name: str) -> str | None:
+        """The registered name that a spelling stands for; None where there is none.
+
+        Raises:
+            InputError: the spelling stands for several registered names.
+        """
+        if name in self._entries:
+            return name
+        self._discover()
+        return known_as(name, self._entries)
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """The names that ``name`` stands for in a list of metrics; none where it is no list."""
+        return () if self.find(name) is not None else self._lists.get(fold(name), ())
 
     def add(self, name: str, entry: Entry) -> None:
         """Register ``entry`` under ``name``.
@@ -78,7 +102,9 @@ class Registry:
         Raises:
             InputError: an unknown name (with suggestions), an option it does not have, or a target that is none.
         """
-        entry = _dotted(name) if ":" in name and name not in self._entries else self[name]
+        dotted = ":" in name and name not in self._entries
+        entry = _dotted(name) if dotted else self[name]
+        name = name if dotted else self.find(name) or name
         target = _resolve(entry.target, name)
         return _make(target, name, dict(options or {}), fixed=entry.options)
 
@@ -99,11 +125,15 @@ class Registry:
             self.add(point.name, Entry(point.value, summary=f"from {origin}", origin=origin))
 
     def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(name, list(self._entries), n=3, cutoff=0.5)
-        near += [n for n in self._entries if name and n.startswith(name) and n not in near][: 3 - len(near)]
+        if self.listed(name):
+            return f"{name} is the list {','.join(self.listed(name))}; it cannot be a part of an expression"
+        folded = {fold(n): n for n in reversed(self._entries)}
+        near = [folded[n] for n in difflib.get_close_matches(fold(name), list(folded), n=3, cutoff=0.5)]
+        near += [n for n in self._entries if name and n.startswith(fold(name)) and n not in near][: 3 - len(near)]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self._entries)}"
-        if "-" in name and any(name.startswith(f"{n}-") for n in self._entries):
+        if any(mark == "-" and self.find(name[:i]) is not None for i, mark in enumerate(name)):
             hint += " (a minus sign needs a space before it)"
+        hint += "".join(f"; {short} is the list {','.join(names)}" for short, names in self._lists.items() if not near)
         return f"unknown evaluator {name!r}; {hint}; `capreward ls evaluators` shows all"
 
 

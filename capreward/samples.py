@@ -56,6 +56,7 @@ class Samples:
         n_items = _count_items(len(self.captions), self.references, self.images, key, item)
         self.item = _item_indices(item, len(self.captions), n_items)
         self.key = [str(i) for i in range(n_items)] if key is None else [str(k) for k in key]
+        self.named = key is not None
         self._memo: dict[tuple[Hashable, int], tuple[Any, object]] = {}
 
     def __len__(self) -> int:
@@ -72,6 +73,15 @@ class Samples:
     def n_items(self) -> int:
         """The number of items M."""
         return len(self.key)
+
+    @property
+    def caption_keys(self) -> tuple[str, ...]:
+        """For each caption the key of its item, N of them."""
+
+        def build() -> tuple[str, ...]:
+            return tuple(self.key[i] for i in self.item.tolist())
+
+        return self.memo("caption-keys", build)
 
     @property
     def has_references(self) -> npt.NDArray[np.bool_]:
@@ -103,15 +113,7 @@ class Samples:
 
     def take(self, rows: npt.NDArray[np.int64]) -> Samples:
         """Return the captions ``rows`` with all items kept, so that what was prepared for the items stays valid."""
-        return Samples(
-            [self.captions[i] for i in rows],
-            references=self.references,
-            images=self.images,
-            item=self.item[rows],
-            key=self.key,
-            files=self.files,
-            notes=self.notes,
-        )
+        return self._like([self.captions[i] for i in rows], self.references, self.item[rows])
 
     def without_candidates_in_references(self) -> Samples:
         """Remove from each item's references those equal to one of its candidates (surrounding blanks ignored).
@@ -125,15 +127,14 @@ class Samples:
         for caption, item in zip(self.captions, self.item.tolist(), strict=True):
             own[item].add(caption.strip())
         kept = [[r for r in refs if r.strip() not in mine] for refs, mine in zip(self.references, own, strict=True)]
-        return Samples(
-            self.captions,
-            references=kept,
-            images=self.images,
-            item=self.item,
-            key=self.key,
-            files=self.files,
-            notes=self.notes,
-        )
+        return self._like(self.captions, kept, self.item)
+
+    def _like(self, captions: list[str], references: list[list[str]] | None, item: npt.NDArray[np.int64]) -> Samples:
+        """Other captions of the same items."""
+        made = Samples(captions, references=references, images=self.images, item=item, key=self.key)
+        made.files, made.notes = self.files, self.notes
+        made.named = self.named
+        return made
 
 
 def _strings(values: Sequence[str], what: str) -> list[str]:

@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
+from capreward.pairing import Pairing
+from capreward.per_caption import PerCaption
+from capreward.spelling import known_as
 
 if TYPE_CHECKING:
     from capreward.data.file_report import FileReport
@@ -90,8 +93,10 @@ class Score:
     Attributes:
         name: the evaluator's (or its part's) name.
         value: the corpus value.
-        per_caption: float64 [N]; NaN where the evaluator does not apply; None for corpus-only evaluators.
+        per_caption: float64 [N]; NaN where the evaluator does not apply; None for corpus-only evaluators. An array that
+            knows its images and refuses arithmetic with values in another order (see :class:`PerCaption`).
         statistics: float64 [M, S], the summable statistics of each item that has captions; None if there are none.
+        items: the key of the item of each row of ``statistics``.
         finish: ``finish(statistics.sum(0))[column]`` is ``value``.
         column: which of the values of ``finish`` this score is.
         signature: what the number depends on.
@@ -107,6 +112,7 @@ class Score:
     signature: Signature
     per_caption: Floats | None = None
     statistics: Floats | None = field(default=None, repr=False)
+    items: tuple[str, ...] | None = field(default=None, repr=False)
     finish: Finish | None = field(default=None, repr=False)
     column: int = 0
     higher_is_better: bool | None = True
@@ -155,26 +161,35 @@ class Score:
         if self.statistics is None or other.statistics is None or self.finish is None:
             raise InputError(f"cannot merge {self.name}: it has no summable statistics")
         statistics = np.concatenate([self.statistics, other.statistics])
-        both = (self.per_caption, other.per_caption)
         return replace(
             self,
             value=float(self.finish(statistics.sum(0))[self.column]),
             signature=signature,
             statistics=statistics,
-            per_caption=None if both[0] is None or both[1] is None else np.concatenate([both[0], both[1]]),
+            items=None if self.items is None or other.items is None else self.items + other.items,
+            per_caption=_joined(self.per_caption, other.per_caption),
             parts={n: part.merge(other.parts[n]) for n, part in self.parts.items()},
         )
 
+    def keyed(self, keys: tuple[str, ...]) -> Score:
+        """The same score, whose values per caption know the image of each."""
+        parts = {name: part.keyed(keys) for name, part in self.parts.items()}
+        known = isinstance(self.per_caption, PerCaption) and self.per_caption.keys is not None
+        if self.per_caption is None or known or len(self.per_caption) != len(keys):
+            return replace(self, parts=parts)
+        return replace(self, per_caption=PerCaption(self.per_caption, keys), parts=parts)
+
 
 class Scores(Mapping[str, Score]):
-    """The scores of one system: a mapping from a metric's name to its Score.
+    """The scores of one system: a mapping from a metric's name to its Score; ``scores["BLEU-4"]`` is that of bleu4.
 
     Args:
         scores: in the order they were asked for.
         keys: the item each caption describes, by name, shape [N].
         captions: the captions, shape [N].
         files: what was read as what, file by file.
-        remarks: what a user should know about the files, one sentence each.
+        notes: what a person should know besides the notes of each score.
+        named: the keys are names of images; they are not where a list of captions was numbered.
     """
 
     def __init__(
@@ -184,21 +199,25 @@ class Scores(Mapping[str, Score]):
         keys: list[str],
         captions: list[str],
         files: Sequence[FileReport] = (),
-        remarks: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        named: bool = True,
     ) -> None:
         self.files = tuple(files)
-        self._remarks = tuple(remarks)
-        self._scores = {s.name: s for s in scores}
+        known = tuple(keys)
+        self._scores = {s.name: s.keyed(known) if named else s for s in scores}
         self.caption_keys = keys
         self.captions = captions
+        self._notes = tuple(notes)
 
     def __getitem__(self, name: str) -> Score:
-        if name in self._scores:
-            return self._scores[name]
+        known = dict(self._scores)
         for score in self._scores.values():
-            if name in score.parts:
-                return score.parts[name]
-        raise KeyError(name)
+            for part in score.parts:
+                known.setdefault(part, score.parts[part])
+        found = known_as(name, known)  # as papers print it, too
+        if found is None:
+            raise KeyError(name)
+        return known[found]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._scores)
@@ -219,9 +238,51 @@ class Scores(Mapping[str, Score]):
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know about the files and the numbers, each sentence once."""
-        said = (note for score in self._scores.values() for note in score.notes)
-        return list(dict.fromkeys([*self._remarks, *said]))
+        """What a person should know of the files and the numbers, each sentence once."""
+        return list(dict.fromkeys([*self._notes, *(n for score in self._scores.values() for n in score.notes)]))
+
+    def align(self, other: Scores) -> tuple[Scores, Scores]:
+        """Both systems over the images that both have captions of, in one order: caption n of each is of one image.
+
+        Values per caption and statistics follow the file that they were read from, and two files may have different
+        orders. Differences, paired tests and correlations need both in one order.
+
+        Example:
+            >>> import capreward
+            >>> references = {"7": ["a dog runs"], "9": ["a red car"]}
+            >>> xe = capreward.score({"7": "a dog", "9": "a car"}, references, metrics="rouge")
+            >>> rl = capreward.score({"9": "a red car", "7": "a dog"}, references, metrics="rouge")
+            >>> xe, rl = xe.align(rl)
+            >>> (rl["rouge"].per_caption - xe["rouge"].per_caption).round(2).tolist()
+            [0.0, 0.23]
+
+        Args:
+            other: the scores of another system; ids match as between captions and references.
+
+        Returns:
+            This system and the other, in the order of this one and with its ids. Corpus values are those of the shared
+            images, from their statistics: all that the numbers hang on besides, such as document frequencies that were
+            counted over more images, stays as it was, and a note says so. A number that is no function of statistics
+            (a vocabulary's size) is left out where captions are.
+
+        Raises:
+            InputError: the two share no image, or have unequally many captions of one.
+        """
+        pairing = Pairing.of(self.caption_keys, other.caption_keys)
+        names = tuple(self.caption_keys[row] for row in pairing.rows)
+        return (
+            self._taken(pairing.rows, pairing.keys, names, pairing.keys),
+            other._taken(pairing.other_rows, pairing.others, names, pairing.keys),
+        )
+
+    def _taken(self, rows: Sequence[int], items: Sequence[str], names: tuple[str, ...], keys: Sequence[str]) -> Scores:
+        """The captions ``rows`` of ``items`` alone, under other names: of the captions and of the items."""
+        left = len(self.captions) - len(rows)
+        tables: dict[int, Floats] = {}  # a family's members share one table
+        found = [_taken(score, rows, items, names, keys, left, tables) for score in self._scores.values()]
+        kept = [score for score in found if score is not None]
+        captions = [self.captions[row] for row in rows]
+        return Scores(kept, keys=list(names), captions=captions, files=self.files, notes=self._notes)
 
     def to_dict(self, *, intervals: Mapping[str, tuple[float, float] | None] | None = None) -> dict[str, Any]:
         """Plain values for JSON: per metric its value, interval and signature."""
@@ -241,6 +302,61 @@ class Scores(Mapping[str, Score]):
             {"image_id": k, "caption": c, **{name: values[i] for name, values in lists}}
             for i, (k, c) in enumerate(rows)
         ]
+
+
+def _taken(
+    score: Score,
+    rows: Sequence[int],
+    items: Sequence[str],
+    names: tuple[str, ...],
+    keys: Sequence[str],
+    left: int,
+    tables: dict[int, Floats],
+) -> Score | None:
+    """See ``Scores._taken``; None for a number that the captions that are left cannot give."""
+    parts = {name: _taken(part, rows, items, names, keys, left, tables) for name, part in score.parts.items()}
+    known = {name: part for name, part in parts.items() if part is not None}
+    values = score.per_caption
+    chosen = None if values is None else PerCaption(np.asarray(values)[list(rows)], names)
+    if score.statistics is None or score.finish is None or score.items is None:
+        return replace(score, per_caption=chosen, parts=known) if not left else None
+    if id(score.statistics) not in tables:
+        place = {key: n for n, key in enumerate(score.items)}
+        table = np.zeros((len(items), score.statistics.shape[1]))  # an image that it does not apply to adds nothing
+        there = [n for n, key in enumerate(items) if key in place]
+        table[there] = score.statistics[[place[items[n]] for n in there]]
+        tables[id(score.statistics)] = table
+    table = tables[id(score.statistics)]
+    return replace(
+        score,
+        value=float(score.finish(table.sum(0))[score.column]),
+        per_caption=chosen,
+        statistics=table,
+        items=tuple(keys),
+        parts=known,
+        notes=(*score.notes, *_left_out(score, left)),
+    )
+
+
+def _left_out(score: Score, left: int) -> list[str]:
+    if not left:
+        return []
+    notes = [f"{left:,} caption{'s' * (left != 1)} of images that the other system lacks left out"]
+    counted = dict(score.signature.fields).get("df", "")
+    if counted.startswith("references("):
+        notes.append(
+            f"{score.name} keeps its document frequencies, {counted}; score the shared images alone for theirs"
+        )
+    return notes
+
+
+def _joined(one: Floats | None, other: Floats | None) -> Floats | None:
+    """Values of two halves, which know their images where both do."""
+    if one is None or other is None:
+        return None
+    both = np.concatenate([np.asarray(one), np.asarray(other)])
+    first, second = getattr(one, "keys", None), getattr(other, "keys", None)
+    return both if first is None or second is None else PerCaption(both, first + second)
 
 
 def _plain(value: float) -> float | None:

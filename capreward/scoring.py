@@ -10,6 +10,7 @@ from capreward.encoders.pool import share
 from capreward.errors import InputError
 from capreward.evaluators import evaluators
 from capreward.evaluators.base import Evaluator
+from capreward.evaluators.clip_weights import missing_weights, shows_scenes
 from capreward.evaluators.combined import combine
 from capreward.expression import canonical, parse, parse_list
 from capreward.samples import Samples
@@ -97,6 +98,27 @@ def default_metrics(*, references: bool, images: bool) -> str:
     return ",".join([*([DEFAULT_METRICS] if references or not images else []), *([more] if images else [])])
 
 
+def usual_metrics(*, references: bool, images: bool, scenes: bool, download: bool = False) -> tuple[str, list[str]]:
+    """The metrics where none are named, and a note where those that look at images are left out for want of weights.
+
+    Args:
+        references: whether there are any.
+        images: whether there are any; without references there is nothing but image metrics, whatever is missing.
+        scenes: whether the images are of the scenes world, whose weights ship.
+        download: whether missing weights may be fetched.
+    """
+    lacking = missing_weights(IMAGE_METRICS, scenes=scenes) if images and references and not download else None
+    notes = [] if lacking is None else [f"{BOTH_METRICS.replace(',', ' and ')} are left out: {lacking}"]
+    return default_metrics(references=references, images=images and lacking is None), notes
+
+
+def _usual_of(samples: Samples, how: Mapping[str, Any]) -> tuple[list[Evaluator], list[str]]:
+    """The metrics where none are named, with the options of all, and a note on those that are left out."""
+    known = {"references": samples.references is not None, "images": samples.images is not None}
+    metrics, notes = usual_metrics(**known, scenes=shows_scenes(samples), download=bool(how["download"]))
+    return load_list(metrics, **how), notes
+
+
 def score(
     captions: Captions,
     references: ReferenceData | None = None,
@@ -125,12 +147,13 @@ def score(
 
     Args:
         captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.
-        references: a reference file, a list aligned with the captions, or a mapping from image to references.
+        references: a reference file, a list aligned with the captions, or a mapping from image to references; by
+            default the column of references in the caption file, where a metric needs them.
         images: a folder, tar shards (``photos-{000..003}.tar``), a table with pictures, a feature store, ``scenes``, or
-            a tuple of several such sources that are searched together; a mapping from image id to picture; or a list
-            aligned with the captions (paths, PIL images, arrays, tensors).
+            a tuple of several such sources; a mapping from image id to picture; or a list aligned with the captions.
         metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
-            where there are references, clips where there are images, and refclips where there are both.
+            where there are references, clips where there are images, refclips where there are both. A note says so
+            where image metrics are left out beside references for want of weights.
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
         precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
@@ -149,24 +172,31 @@ def score(
     Raises:
         InputError: anything given that cannot be used, in one sentence.
     """
+    how = {"tokenizer": tokenizer, "device": device, "precision": precision, "batch_size": batch_size}
+    how |= {"workers": workers, "skip_broken": skip_broken or None, "download": download or None}
+    found = [] if metrics is None else load_list(metrics, **how)
+    references = _references_in(captions, images, found) if references is None else references
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
-    if metrics is None:
-        metrics = default_metrics(references=samples.references is not None, images=samples.images is not None)
-    encoding = {"device": device, "precision": precision, "batch_size": batch_size, "workers": workers}
-    flags = {"skip_broken": skip_broken or None, "download": download or None}
-    found = load_list(metrics, tokenizer=tokenizer, **flags, **encoding)
-    return evaluate(found, samples, drop_candidate_from_references=drop_candidate_from_references, progress=progress)
+    found, notes = _usual_of(samples, how) if metrics is None else (found, [])
+    return evaluate(found, samples, drop_candidates=drop_candidate_from_references, progress=progress, notes=notes)
+
+
+def _references_in(captions: Captions, images: Images | None, found: Sequence[Evaluator]) -> str | Path | None:
+    """The file of captions where it has to bring the references as well, in another column."""
+    needing = any("references" in evaluator.needs for evaluator in found) or (not found and images is None)
+    return captions if needing and isinstance(captions, (str, Path)) else None
 
 
 def evaluate(
     found: Sequence[Evaluator],
     samples: Samples,
     *,
-    drop_candidate_from_references: bool = False,
+    drop_candidates: bool = False,
     progress: Progress | None = None,
+    notes: Sequence[str] = (),
 ) -> Scores:
     """Judge samples with evaluators, sharing tokenization and n-gram counts among them."""
-    if drop_candidate_from_references:
+    if drop_candidates:
         samples = samples.without_candidates_in_references()
     for evaluator in found:
         evaluator.check_needs(samples)
@@ -180,8 +210,9 @@ def evaluate(
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
         finally:
             evaluator.watch(None)
-    keys = [samples.key[i] for i in samples.item.tolist()]
-    return Scores(done, keys=keys, captions=samples.captions, files=samples.files, remarks=samples.notes)
+    keys = list(samples.caption_keys)
+    notes = (*samples.notes, *notes)
+    return Scores(done, keys=keys, captions=samples.captions, files=samples.files, notes=notes, named=samples.named)
 
 
 def _within(progress: Progress, index: int, total: int) -> Progress:

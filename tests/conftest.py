@@ -18,7 +18,7 @@ settings.load_profile("capreward")
 @pytest.fixture(scope="session")
 def golden():
     """Outputs of pycocoevalcap 1.2 on captions written for the purpose."""
-    return json.loads((ROOT / "tests/fixtures/golden_text.json").read_text())
+    return json.loads((ROOT / "tests/fixtures/golden_text.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers")
 
 
 def hf_clip(*, act="quick_gelu", image_heads=2, text_heads=1, seed=0, **vision):
+    """A random CLIP, the same with every version of transformers, whose own first weights are not."""
     config = transformers.CLIPConfig(
         projection_dim=32,
         vision_config={
@@ -37,12 +38,13 @@ def hf_clip(*, act="quick_gelu", image_heads=2, text_heads=1, seed=0, **vision):
         },
     )
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
         model = transformers.CLIPModel(config)
+        torch.manual_seed(seed)
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
+            for name, parameter in sorted(model.named_parameters()):
                 if name != "logit_scale":
-                    parameter.add_(torch.randn_like(parameter) * (0.1 if parameter.dim() < 2 else 0.02))
+                    scale = "norm" in name and name.endswith("weight")
+                    parameter.normal_(mean=float(scale), std=0.1 if parameter.dim() < 2 else 0.06)
     return model.eval().requires_grad_(False)
 
 

@@ -56,7 +56,7 @@ def with_orientation(image, orientation, kind="JPEG", **options):
 
 
 def write_tar(path, members, **options):
-    with tarfile.open(path, "w", **options) as archive:
+    with tarfile.open(path, "w", encoding="utf-8", **options) as archive:
         for name, data in members:
             info = tarfile.TarInfo(name)
             info.size = len(data)

@@ -81,6 +81,54 @@ FAMILIES = {
         "a.com #a @a a@ b. The No. <a <!b > </b> A&B 5 a-b a_b d' y'"
     ),
 }
+# What may follow a letter and its dot, hyphens after which nothing comes, a sigma beside soft hyphens.
+_OPENERS = (
+    "Mr. Ms. MR. MS. mr. mS. Mr Mrs. Dr. Mr., Mr.. Mr.' Mr.Smith Additionally ADDITIONALLY additionally Additionally,"
+)
+_DANGLING = (
+    "pro- anti- Pro- ANTI- xpro- x-pro- 1pro- a/pro- l'pro- pro\xad- pro-\xad pro-anti- pre- non- pro_ pro\u2010 pro-x pro-1 "
+    "pro-5.5 pro-b. pro-a.com pro-U.S. anti-U.S., non-u.s."
+)
+HABITS = [
+    *(
+        f"{before}{opener}{after}"
+        for before in ("B. ", "Panel b.  ", "U.S. ", "9B. ", "B.\u00a0")
+        for opener in _OPENERS.split()
+        for after in (" x", "")
+    ),
+    *(f"B. {opener}{after}x" for opener in ("Mr.", "Additionally") for after in ("  ", "\t", "\u00a0", "\x85")),
+    *(f"{word}{after}" for word in _DANGLING.split() for after in (" and x", "")),
+    *(
+        f"pro-{after}"
+        for after in [
+            "-",
+            "-x",
+            "--x",
+            "---x",
+            ".",
+            ",",
+            "x",
+            "!",
+            "?x",
+            ":",
+            ";",
+            "/x",
+            "_x",
+            "'x",
+            "'s",
+            '"x"',
+            "(x)",
+            "$5",
+            "@x",
+            "#x",
+            "&x",
+            "…",
+            ".\xa0The",
+        ]
+    ),
+    *("AA\xad\xadΣ", "AA1\xadΣ", "AΣ.\xadA", "AA.\u0300Σ", "AΣ-\xadA", "AΣ\xad中"),
+    *("(pro-) x", "pro -x", "pro's", "pro- b. The", "pro- -x"),
+]
 _GLUE = ("", "", "", " ", " ", "  ", "-", ".", "'", "\u00a0", ", ", ". ", "/")
 
 

@@ -285,7 +285,8 @@ def test_pictures_bring_the_crops_that_were_asked_for(data, monkeypatch):
             assert np.array_equal(prepare(shown, wanted), prepare(plain, wanted))
         assert np.shares_memory(shown.crop(mean_alone), pixels.numpy())
     assert set(opened.values()) == {1}
-    for changes in ({"size": 9}, {"interpolation": "bilinear"}, {"resize": "squash"}, {"decode": "original"}):
+    others = {"size": 9, "interpolation": "bilinear", "resize": "squash", "decode": "original"}
+    for changes in ({name: value} for name, value in {**others, "cropping": "transformers"}.items()):
         assert batch.pictures[0].crop(Preprocessing(**{"size": 8, **changes})) is None
     assert np.array_equal(
         prepare(batch.pictures[0], Preprocessing(size=9)),

@@ -78,7 +78,7 @@ def test_json_goes_back_into_score(run, expected, tmp_path):
     assert done.exit_code == 0
     assert done.stdout == ""
     assert str(path) in done.stderr
-    rows = json.loads(path.read_text())
+    rows = json.loads(path.read_text(encoding="utf-8"))
     assert rows == [{"image_id": k, "caption": c} for k, c in zip(KEYS, expected, strict=True)]
     printed = called("caption", "scenes:test", "--count", 5, "-c", run, "--json")
     assert json.loads(printed.stdout) == rows
@@ -120,7 +120,7 @@ def test_candidates_come_best_first_with_their_scores(run, tmp_path):
     text = called("caption", "scenes:test", "--count", 1, "-c", run, "--candidates", 2)
     assert [len(line) for line in lines(text)] == [3, 3]  # key, score, caption
     path = tmp_path / "three.json"
-    path.write_text(done.stdout)
+    path.write_text(done.stdout, encoding="utf-8")
     assert called("score", path, "-m", "repetition", "--multiple", "-q", "--json").exit_code == 0
 
 

@@ -75,7 +75,7 @@ def in_every_format(pairs):
 def test_every_format_name_is_listed():
     assert format_names() == [
         "coco-results", "coco", "karpathy", "msrvtt", "dict", "list", "wrapped", "columns", "img-to-eval", "jsonl", "csv",
-        "tsv", "psv", "ssv", "parquet", "arrow", "flickr-token", "id-text", "finecapeval", "text", "webdataset",
+        "tsv", "psv", "ssv", "parquet", "arrow", "excel", "flickr-token", "id-text", "finecapeval", "text", "webdataset",
     ]  # fmt: skip
 
 
@@ -258,6 +258,15 @@ def test_webdataset_members(tmp_path):
     assert table.format == "webdataset"
     assert table.keys == ["0001", "0002", "0002", "0003", "0004"]
     assert table.captions == ["one", "two", "three", "json wins", "metadata only"]
+
+
+def test_samples_without_a_caption_are_left_out_as_in_training(tmp_path):
+    members = [("1.json", b"null"), ("2.txt", b"a dog"), ("3.json", b'["a", null]'), ("4.json", b'{"caption": null}')]
+    path = write(tmp_path, "s.tar", tar_bytes([*members, ("5.json", b"[]")]))
+    for read in (read_captions, read_references):
+        found = read(path)
+        assert found.reports[0].captions == 1
+        assert found.reports[0].dropped == ("4 samples dropped: no caption (1, 3, 4 and 1 more)",)
 
 
 def test_webdataset_shards(tmp_path):

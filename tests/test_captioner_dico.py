@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from captioner_files import PREFIX, Model, crops, saved_clip, write_released
@@ -11,7 +13,7 @@ from capreward import InputError
 from capreward.data.images.preprocessing import normalise
 from trainers.captioners.layouts_dico import is_dico, open_dico, read_dico
 from trainers.captioners.opening import open_captioner
-from trainers.captioners.tower import clip_of_source
+from trainers.captioners.tower import StoredTower, clip_of_source, tower_of
 
 ROWS = 3
 
@@ -95,6 +97,36 @@ def test_dead_weights_are_left_out_and_token_type_is_not(model, state, tmp_path)
     expected = expected + state["encoder.encoder.embeddings.token_type_embeddings.weight"][0]
     assert torch.equal(captioner.image_positions, expected)
     assert not any("tower" in name for name in captioner.state_dict())
+
+
+def test_pictures_are_cut_as_its_authors_did_and_stay_so(model, state, tmp_path):
+    folder = write_released(tmp_path / "dico", state, model.config())
+    captioner = opened(folder)
+    assert str(captioner.preprocessing) == "32-shortest-bicubic-openai-careful-transformers"
+    captioner.save_pretrained(tmp_path / "own")
+    found = open_captioner(tmp_path / "own")
+    assert found.preprocessing == captioner.preprocessing
+    told = json.loads((tmp_path / "own" / "captioner.json").read_text())
+    # As 0.1.0 wrote it: no cropping, which means torchvision's.
+    del told["tower"]["cropping"]
+    told["tower"]["prep"] = told["tower"]["prep"].removesuffix("-transformers")
+    (tmp_path / "own" / "captioner.json").write_text(json.dumps(told))
+    older = open_captioner(tmp_path / "own")
+    assert str(older.preprocessing) == "32-shortest-bicubic-openai-careful"
+    with pytest.raises(InputError, match="cut as torchvision does, not transformers; leave captioner.cropping out"):
+        open_captioner(tmp_path / "own", cropping="transformers")
+    assert opened(folder, cropping="torchvision").preprocessing == older.preprocessing
+
+
+def test_stored_tokens_of_its_tower_are_known_by_their_cropping(model, state, tmp_path):
+    folder = write_released(tmp_path / "dico", state, model.config())
+    captioner = opened(folder)
+    stored = StoredTower(captioner.tower.shape, captioner.tower.encoder)
+    looking = tower_of(stored.configuration(), source=str(folder))
+    assert looking.preprocessing == captioner.preprocessing
+    told = {**captioner.tower.encoder, "prep": "32-shortest-bicubic-openai-careful"}
+    other = tower_of(StoredTower(captioner.tower.shape, told).configuration(), source=str(folder))
+    assert other.preprocessing.cropping == "torchvision"
 
 
 def test_another_file_of_the_same_tower_may_be_named(model, state, tokens, tmp_path):

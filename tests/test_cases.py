@@ -188,7 +188,8 @@ def test_identical_rows_count_once(cases):
 def test_weights_that_are_no_number_are_refused(cases, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(cases / "F8_nan_checkpoint.py"))
-    done = run(cases, "F5b_results.json", "--images", "scenes", "-m", "clips(checkpoint=F8_nan.pt)")
+    (tmp_path / "c.json").write_text('{"scenes-test-000000": "a dog"}')
+    done = run(cases, "c.json", "--images", "scenes", "-m", "clips(checkpoint=F8_nan.pt)")
     assert done.status == 2
     assert "text_projection" in done.err
 

@@ -17,12 +17,12 @@ from clip_files import (
     features,
     folder_of,
     model_cfg,
-    pixels,
     save,
     scripted,
     small_clip,
     with_factors,
 )
+from rounding import check_close
 
 from capreward.encoders.backend import import_open_clip
 from capreward.encoders.checkpoint import sha256_of
@@ -134,7 +134,7 @@ def test_the_grammar_head_travels_along(tmp_path):
     assert clip.spec.layout == "grammar"
     pooled = torch.randn(3, 64)
     wanted = (pooled @ head["grammar_score_head.0.weight"].T).relu() @ head["grammar_score_head.2.weight"].T
-    assert torch.equal(clip.grammar_head(pooled), wanted)
+    check_close(clip.grammar_head(pooled), wanted)
     changed = save(tmp_path / "g.pth", {**state, "grammar_score_head.2.weight": torch.zeros(2, 64)})
     convert(changed, tmp_path / "other")
     assert load_clip(tmp_path / "other").spec.sha256 != clip.spec.sha256  # the head counts
@@ -149,8 +149,8 @@ def test_a_text_tower_needs_its_base(tmp_path):
     base = save(tmp_path / "base.pth", small_clip(seed=5).state_dict())
     assert run(path, tmp_path / "out", "--base", base).exit_code == 0
     theirs, _ = by_open_clip(tmp_path / "out")
-    assert torch.equal(features(theirs)[0], small_clip(seed=5).encode_image(pixels(theirs)))
-    assert torch.equal(features(theirs)[1], features(small_clip())[1])
+    check_close(features(theirs)[0], features(small_clip(seed=5))[0])
+    check_close(features(theirs)[1], features(small_clip())[1])
 
 
 def test_a_vocabulary_travels_along(tmp_path):

@@ -30,7 +30,7 @@ def test_the_demo_trains_compares_and_reports_and_then_reuses(start, tmp_path):
         assert words in told
     assert "held-out judge" in told
     assert "Side by side, " in told
-    page = (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") > 5
     assert "Three captioners on the scenes world" in page
     rewards = [row for name in ("dico", "scst") for row in rows(folder / name) if "reward" in row]

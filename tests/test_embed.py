@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from clip_helpers import small_model, write_folder
 from PIL import Image
+from rounding import check_close
 
 import capreward
 from capreward import InputError, Samples
@@ -247,7 +248,8 @@ def test_a_killed_run_goes_on_where_it_was(clip, tmp_path):
     assert FeatureStore(tmp_path / "killed").keys == FeatureStore(tmp_path / "whole").keys
     killed_features, whole = by_key(tmp_path / "killed"), by_key(tmp_path / "whole")
     assert len(whole) == 300
-    assert all(torch.equal(killed_features[key], value) for key, value in whole.items())
+    for key, value in whole.items():  # a batch begins elsewhere
+        check_close(killed_features[key], value)
 
 
 @pytest.mark.slow

@@ -117,8 +117,9 @@ def test_the_command_stores_tokens_and_goes_on(vit, resnet, photos, tmp_path):
 
 def test_what_the_command_refuses(vit, photos, tmp_path):
     for arguments, message in (
-        (("--side", 64), "--side and --resize belong to tokens; add --tokens"),
-        (("--resize", "squash"), "--side and --resize belong to tokens; add --tokens"),
+        (("--side", 64), "--side belongs to tokens; add --tokens"),
+        (("--resize", "squash"), "--resize belongs to tokens; add --tokens"),
+        (("--cropping", "transformers"), "--cropping belongs to tokens; add --tokens"),
         (("--tokens", "--side", 64), "64"),
     ):
         done = run(photos, "-o", tmp_path / "s", "--model", vit, *arguments)
@@ -126,7 +127,7 @@ def test_what_the_command_refuses(vit, photos, tmp_path):
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
     done = run("--text", "--captions", "x.csv", "-o", tmp_path / "s", "--tokens")
-    assert "--tokens, --side and --resize are for pictures" in done.stderr
+    assert "--tokens, --side, --resize and --cropping are for pictures" in done.stderr
     assert not (tmp_path / "s").exists()
 
 

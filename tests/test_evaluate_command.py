@@ -172,6 +172,6 @@ def test_galleries_and_values_per_caption(runs, tmp_path):
         "evaluate", runs[0], "--count", 3, "-m", "cider", "--gallery", page, "--per-caption", table, "--markdown"
     )
     assert done.exit_code == 0
-    assert page.read_text().count("<img") == 3
+    assert page.read_text(encoding="utf-8").count("<img") == 3
     assert len(table.read_text().splitlines()) == 3
     assert done.stdout.startswith("| system | CIDEr |")

@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 import random
+import re
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ HEADER = ["image", "caption", "background", "object", "relation"]
 WORDS = [
     *("many", "grassy", "beautiful", "scenery", "car", "scarf", "cars", "a", "an", "the", "man's", "can't", "3"),
     *("standing", "running", "buses", "lady", "ladies", "sky", "U.S.", "well-lit", "café", "relational", "happily"),
-    *("dies", "flies", "of", "on", "in", "it's"),
+    *("dies", "flies", "of", "on", "in", "it's", "piñata", "éé", "Ærø", "日本"),
 ]
 
 
@@ -51,19 +52,22 @@ def mended(tmp_path, phrases, caption, **options):
 
 
 def original(rows, captions):
-    """The original's arithmetic, written plainly: [images, 3] means of shares of words that are substrings."""
+    """The original's arithmetic, written plainly: [images, 3] means of shares of words that are substrings.
+
+    Source: tools/eval_finecapeval.py of CLIP-Caption-Reward.
+    """
     table = []
     for image, caption in captions.items():
         scores = []
         for aspect in (2, 3, 4):
             phrases = []
             for row in rows:
-                if row[0] == image and all(isinstance(cell, str) for cell in row[1:]):
+                if row[0].split(".")[0] == image.split(".")[0] and all(isinstance(cell, str) for cell in row[1:]):
                     phrases += [p for p in row[aspect].lower().split("\\;") if len(p) > 1]
             total = 0.0
             for phrase in phrases:
                 stems = [porter_stem(token) for token in word_tokenize(phrase)]
-                words = " ".join("".join(c for c in stem if c.isalnum()) for stem in stems).split()
+                words = " ".join(re.sub("[^a-zA-Z0-9]", "", stem) for stem in stems).split()
                 total += sum(word in caption for word in words) / len(words) if words else 0.0
             scores.append(total / len(phrases) if phrases else 0.0)
         table.append(scores)
@@ -96,11 +100,32 @@ def test_the_notes_vector(tmp_path):
         ("left;right", "left right", 0.5 + 0.5, 1.0),  # a semicolon alone separates nothing
         ("dog", "hot-dog", 1.0, 0.0),
         ("man's hat", "the man wears a hat", 1.0, 1.0),
+        ("café table", "a cafe", 1 / 2, 0.0),  # the original drops the é, and "caf" is in "cafe"
+        ("café table", "a café table", 1.0, 1.0),  # stem tabl
+        ("ñandú", "a ñandú", 1.0, 1.0),  # "and" is left, a substring
+        ("ñandú", "a band", 1.0, 0.0),
+        ("日本", "日本", 0.0, 1.0),  # nothing is left
     ],
 )
 def test_values_by_hand(tmp_path, phrases, caption, old, new):
     assert compat(tmp_path, phrases, caption) == pytest.approx(old, abs=1e-12)
     assert mended(tmp_path, phrases, caption) == pytest.approx(new, abs=1e-12, nan_ok=True)
+
+
+def test_names_end_at_their_first_dot_as_the_original_has_it(tmp_path):
+    """Two images whose names differ behind a dot are one to it; mended they are two."""
+    rows = [["v1.a.jpg", "c", "x", "dog", "x"], ["v1.b.jpg", "c", "x", "cat", "x"], ["w.jpg", "c", "x", "cow", "x"]]
+    path = write(tmp_path / "data.csv", rows)
+    for keys in (["v1", "w"], ["v1.a", "w"], ["v1.b.jpg", "w.jpg"]):
+        samples = Samples(["a dog", "a cow"], key=keys)
+        values = load("finecapeval", data=path, aspect="object")(samples).tolist()
+        assert values == [0.5, 1.0]
+        assert original(rows, dict(zip(keys, samples.captions, strict=True)))[:, 1].tolist() == values
+    evaluator = load("finecapeval", data=path, mode="mended", aspect="object")
+    assert evaluator(Samples(["a dog", "a dog"], key=["v1.a", "v1.b"])).tolist() == [1.0, 0.0]
+    both = Samples(["a dog", "a cat"], key=["v1.a", "v1.b"])
+    assert load("finecapeval", data=path, aspect="object")(both).tolist() == [0.5, 0.5]
+    assert evaluator(both).tolist() == [1.0, 1.0]
 
 
 def test_function_words_may_count(tmp_path):

@@ -12,8 +12,10 @@ from hypothesis import given
 from strategies import corpora
 
 from capreward import InputError, Samples, load
+from capreward.evaluators.cider import squares_of_counts
 from capreward.text.corpus import reference_grams
 from capreward.text.frequencies import DocumentFrequencies
+from capreward.text.ngrams import NgramTable
 from capreward.text.tokenizers import NoTokenizer
 
 TRAIN = [["a dog runs", "the dog"], ["a man on a horse"], ["a man", "two men"], ["the red horse"]]
@@ -114,6 +116,8 @@ def test_files_are_exact_and_signed(df_file):
     assert again.table.vocabulary == first.table.vocabulary
     assert all(np.array_equal(a, b) for a, b in zip(again.counts, first.counts, strict=True))
     assert again.digest == first.digest != count(TRAIN[:3]).digest
+    with np.load(df_file) as file:
+        assert "allow_pickle" not in file  # numpy before 2.2 takes the option for an array
     signature = str(load("cider-d", df=df_file, tokenizer="none").signature())
     assert signature == f"cider-d|df:train.npz(4,{first.digest})|tok:none|v:0.1.0"
 
@@ -142,3 +146,97 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         count(TRAIN).save(tmp_path / "x.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+SHARED = [["a dog runs", "the dog"], ["a man on a horse"], ["the red horse", "a man"]]
+JUDGED = ["a dog", "the dog runs", "a man", "a red horse", "the horse", "a dog on a horse"]
+ITEM = [0, 0, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["cider", "cider-d", "cider-plain"])
+def test_documents_may_be_judged_captions(name):
+    """Per caption the frequencies are those of pycocoevalcap, given each caption with its image's references."""
+    shared = Samples(JUDGED, references=SHARED, item=ITEM)
+    apart = Samples(JUDGED, references=[SHARED[i] for i in ITEM])
+    score = load(name, tokenizer="none", df_per="caption").corpus(shared)
+    np.testing.assert_array_equal(score.per_caption, load(name, tokenizer="none").corpus(apart).per_caption)
+    assert (score.per_caption != load(name, tokenizer="none").corpus(shared).per_caption).any()
+    assert str(score.signature) == f"{name}|df_per:caption|tok:none|refs:1-2|df:references(6)|v:0.1.0"
+    if name != "cider-plain":
+        np.testing.assert_array_equal(score.per_caption, oracle.cider(JUDGED, apart.references)[1])
+
+
+def test_per_image_is_the_default_and_unsigned():
+    shared = Samples(JUDGED, references=SHARED, item=ITEM)
+    named, bare = (load("cider", tokenizer="none", **o).corpus(shared) for o in ({"df_per": "image"}, {}))
+    np.testing.assert_array_equal(named.per_caption, bare.per_caption)
+    assert str(named.signature) == str(bare.signature) == "cider|tok:none|refs:1-2|df:references(3)|v:0.1.0"
+
+
+@given(corpora(min_items=2))
+def test_per_caption_is_per_image_where_all_have_as_many(corpus):
+    """For n-grams that occur in some reference; and an image by which no caption is judged is no document then."""
+    _, references = corpus
+    captions = [refs[0] for refs in references[1:]] + [references[0][0]]
+    twice = Samples(captions * 2, references=references, item=[*range(len(captions))] * 2)
+    one, other = (load("cider", tokenizer="none", df_per=per).corpus(twice).per_caption for per in ("image", "caption"))
+    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    more = Samples(captions, references=[*references, ["an unjudged image"]], item=[*range(len(captions))])
+    alone = load("cider", tokenizer="none").corpus(Samples(captions, references=references)).per_caption
+    np.testing.assert_array_equal(load("cider", tokenizer="none", df_per="caption").corpus(more).per_caption, alone)
+
+
+@pytest.mark.parametrize("per", ["image", "caption"])
+def test_captions_without_references_are_no_documents(per):
+    bare = Samples([*JUDGED, "a cat"], references=[*SHARED, []], item=[*ITEM, 3])
+    full = load("cider", tokenizer="none", df_per=per).corpus(Samples(JUDGED, references=SHARED, item=ITEM))
+    score = load("cider", tokenizer="none", df_per=per).corpus(bare)
+    np.testing.assert_array_equal(score.per_caption[:-1], full.per_caption)
+    assert np.isnan(score.per_caption[-1])
+
+
+def test_documents_per_caption_are_refused_where_they_mean_nothing(df_file):
+    with pytest.raises(InputError, match="df_per is image or caption, found 'judgement'"):
+        load("cider", df_per="judgement")
+    with pytest.raises(InputError, match="df_per=caption counts the references of the call, and df names other"):
+        load("cider", df=df_file, tokenizer="none", df_per="caption")
+    with pytest.raises(InputError, match=r"which are others in every batch; as a reward write cider\(df=FILE\)"):
+        load("cider(df=references,df_per=caption)")(Samples(["a"], references=[["a"]]))
+
+
+def test_a_judged_set_has_its_published_correlation(shared_data):
+    """Flickr8k-Expert: Kendall's tau-c of CIDEr per judgement, as papers print it, and per image."""
+    images = json.loads((shared_data / "flickr8k" / "flickr8k.json").read_text())
+    rows = [(i, j["caption"], j["rating"]) for i, im in enumerate(images.values()) for j in im["human_judgement"]]
+    references = [im["ground_truth"] for im in images.values()]
+    samples = Samples([c for _, c, _ in rows], references=references, item=[i for i, *_ in rows])
+    ratings = np.array([rating for *_, rating in rows])
+    found = [tau_c(load("cider", df_per=per).corpus(samples).per_caption, ratings) for per in ("caption", "image")]
+    assert [round(100 * tau, 3) for tau in found] == [43.891, 43.829]
+
+
+def tau_c(values, ratings):
+    """Stuart's tau-c: 2 (concordant - discordant) / (N^2 (m - 1) / m), m the fewer of distinct values and ratings."""
+    level = np.unique(values, return_inverse=True)[1]
+    difference = 0
+    lower = np.zeros(level.max() + 1, dtype=np.int64)
+    for rating in np.unique(ratings):
+        mine = np.bincount(level[ratings == rating], minlength=len(lower))
+        below = np.cumsum(lower)
+        difference += int((mine * (2 * below - lower - below[-1])).sum())
+        lower += mine
+    m = min(len(np.unique(ratings)), len(lower))
+    return 2 * difference / (len(values) ** 2 * (m - 1) / m)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_squares_are_powers(times):
+    """The original squares by ``pow``, which rounds a few of these weights in another way than a product does."""
+    counted = np.arange(5000)
+    table = NgramTable({f"w{i}": i for i in counted.tolist()}, ())
+    frequencies = DocumentFrequencies(table, [counted], 5000, "none", "made up")
+    # The last is the weight of words that occur nowhere.
+    weights = [float(np.log(5000.0) - np.log(max(1.0, df))) for df in (*counted.tolist(), 0)]
+    found = squares_of_counts(np.full(5001, times), frequencies.idf[0].copy(), frequencies.squares[0].copy())
+    assert frequencies.idf[0].tolist() == weights
+    assert found.tolist() == [pow(times * weight, 2) for weight in weights]

@@ -280,7 +280,7 @@ def test_a_picture_that_cannot_be_decoded(tmp_path, one):
         thumbnail(Image.open(io.BytesIO(cut)))
     path = tmp_path / "gallery.html"
     assert write_gallery(path, one, lambda key: Image.open(io.BytesIO(cut))) == 4
-    assert "<img" not in path.read_text()
+    assert "<img" not in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name, sentence", [("a.pdf", "must end in .html"), ("no/a.html", "there is no folder")])

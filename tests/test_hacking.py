@@ -244,7 +244,7 @@ def test_long_runs_are_kept_short(tmp_path):
 
 
 HACKED = [
-    *("--optimizer", "scst", "--captioner", "scenes", "--count", "64", "--batch-size", "8", "--lr", "1e-3"),
+    *("--optimizer", "scst", "--captioner", "scenes", "--count", "64", "--batch-size", "8"),
     *fields("optimizer", max_length=24, candidates=4),
     *fields("diagnostics", every=1, images=8, grammar="scene-grammar", novelty=False),
     *fields("data", val=None),

@@ -168,9 +168,9 @@ def test_a_palette_with_transparency_does_not_warn():
     ],
 )
 def test_the_first_frame_counts(kind, options):
-    frames = [Image.new("RGB", (64, 64), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
-    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 3
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ((255, 0, 0), (0, 255, 0))]  # of three, Pillow
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)  # 11.2 writes a broken MPO
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 2
     found = prepare(BytesPicture(data), CAREFUL)
     assert found.reshape(-1, 3).min(axis=0)[0] >= 253
     assert found.reshape(-1, 3).max(axis=0)[1:].max() <= 2

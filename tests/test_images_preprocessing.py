@@ -1,4 +1,4 @@
-"""The steps from a PIL image to an encoder's input, against torchvision's to the bit."""
+"""The steps from a PIL image to an encoder's input, against torchvision's and transformers' to the bit."""
 
 from __future__ import annotations
 
@@ -75,6 +75,69 @@ def test_real_photos_are_bit_equal_to_torchvision(shared_data):
         assert torch.equal(normalise(torch.from_numpy(found)[None], ORIGINAL)[0], expected)
 
 
+def transformers_processor(side):
+    """transformers' image processor in PIL, the pixels alone: its slow one, by the name of the version that is here."""
+    transformers = pytest.importorskip("transformers")
+    try:
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil as Processor
+    except ImportError:
+        Processor = transformers.CLIPImageProcessor
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    return Processor(**sizes, do_rescale=False, do_normalize=False)
+
+
+def transformers_crop(image, side):
+    found = np.asarray(transformers_processor(side)(image)["pixel_values"][0])
+    assert found.min() >= 0
+    return found.transpose(1, 2, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("side", [224, 33])
+def test_every_shape_is_bit_equal_to_transformers(size, side):
+    image, preprocessing = Image.fromarray(noise(*size)), Preprocessing(size=side, cropping="transformers")
+    assert np.array_equal(crop(image, preprocessing), transformers_crop(image, side))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK"])
+def test_every_mode_is_bit_equal_to_transformers(mode):
+    """RGB comes first, which of alpha drops it; transformers 5 lays it on white, and the one that DiCO used did not."""
+    image = in_mode(mode)
+    steps = Preprocessing(size=32, cropping="transformers")
+    expected = transformers_crop(image.convert("RGB"), 32)
+    assert np.array_equal(crop(image, steps), expected)
+    if "A" not in mode:
+        assert np.array_equal(transformers_crop(image, 32), expected)
+
+
+def test_real_photos_are_bit_equal_to_transformers(shared_data):
+    paths = sorted((shared_data / "coco_photos" / "images").glob("*.jpg"))[::6]
+    steps = Preprocessing(decode="original", cropping="transformers")
+    apart = 0
+    for path in paths:
+        found = prepare(FilePicture(str(path)), steps)
+        assert np.array_equal(found, transformers_crop(Image.open(path), 224))
+        apart += not np.array_equal(found, prepare(FilePicture(str(path)), ORIGINAL))
+    assert 0 < apart < len(paths)
+
+
+@pytest.mark.parametrize(("margin", "even", "floor"), [(1, 0, 0), (2, 1, 1), (3, 2, 1), (5, 2, 2), (7, 4, 3)])
+@pytest.mark.parametrize("upright", [True, False])
+def test_an_odd_margin_by_hand(margin, even, floor, upright):
+    """Half a pixel of margin goes to the even offset or is dropped; nothing is resized, so levels tell the offset."""
+    levels = np.arange(8 + margin, dtype=np.uint8)[None, :, None].repeat(8, axis=0).repeat(3, axis=2)
+    image = Image.fromarray(levels.transpose(1, 0, 2) if upright else levels)
+    for cropping, first in (("torchvision", even), ("transformers", floor)):
+        found = crop(image, Preprocessing(size=8, cropping=cropping))
+        assert found[0, 0].tolist() == [first] * 3
+        assert found[-1, -1].tolist() == [first + 7] * 3
+
+
+def test_the_cropping_stands_in_what_is_told_unless_it_is_the_usual_one():
+    assert str(Preprocessing()) == "224-shortest-bicubic-openai-careful"
+    assert str(Preprocessing(cropping="transformers")) == "224-shortest-bicubic-openai-careful-transformers"
+
+
 @pytest.mark.parametrize("statistics", list(STATISTICS))
 def test_every_level_is_normalised_as_torchvision_does(statistics):
     transforms = pytest.importorskip("torchvision").transforms
@@ -148,7 +211,7 @@ def test_a_strip_that_would_become_a_gigabyte(monkeypatch):
     assert (found[-1] == 125).all()
 
 
-@pytest.mark.parametrize("wrong", [{"resize": "longest"}, {"interpolation": "cubic"}], ids=str)
+@pytest.mark.parametrize("wrong", [{"resize": "longest"}, {"interpolation": "cubic"}, {"cropping": "floor"}], ids=str)
 def test_unknown_ways_are_refused(wrong):
     with pytest.raises(InputError, match="must be"):
         crop(in_mode("RGB"), Preprocessing(**wrong))

@@ -11,9 +11,11 @@ import pytest
 from meteor_golden import GOLDEN
 
 from capreward.errors import InputError
-from capreward.text.meteor import MeteorEngine, corpus_score, score_from_statistics, summable
+from capreward.text.meteor import MeteorEngine, branches, corpus_score, score_from_statistics, search, summable
 
-JAR = json.loads((Path(__file__).parent / "fixtures" / "meteor_jar.json").read_text(encoding="utf-8"))
+FIXTURES = Path(__file__).parent / "fixtures"
+JAR = json.loads((FIXTURES / "meteor_jar.json").read_text(encoding="utf-8"))
+LONG = json.loads((FIXTURES / "meteor_long.json").read_text(encoding="utf-8"))
 
 VALUES = [
     ("a dog runs in the park", ["a dog is running through a park", "the puppy runs in a park"], 0.3196413750944834),
@@ -49,12 +51,62 @@ def test_golden_captions_and_corpus(engine):
 
 
 def test_jar_statistics_and_scores(engine):
-    rows = JAR["rows"]
+    check_jar(engine, JAR)
+
+
+@pytest.fixture
+def pruned(monkeypatch) -> list[int]:
+    """How many states each narrowing at a reference position with many matches had to choose from."""
+    seen: list[int] = []
+    first = branches._first
+
+    def watched(ranking):
+        seen.append(len(ranking))
+        return first(ranking)
+
+    monkeypatch.setattr(branches, "_first", watched)
+    return seen
+
+
+def test_captions_that_go_round_in_a_circle_equal_the_jar(engine, pruned):
+    check_jar(engine, LONG)
+    assert len(pruned) > 500
+    assert max(pruned) > 40 * 400
+
+
+def check_jar(engine: MeteorEngine, jar: dict) -> None:
+    rows = jar["rows"]
     stats = engine.statistics([row["candidate"] for row in rows], [row["references"] for row in rows])
     wrong = [row for row, mine in zip(rows, stats.tolist(), strict=True) if row["statistics"] != mine]
     assert wrong == []
     assert score_from_statistics(stats).tolist() == [row["score"] for row in rows]
-    assert corpus_score(summable(stats).sum(0)) == JAR["corpus"]
+    assert corpus_score(summable(stats).sum(0)) == jar["corpus"]
+
+
+@pytest.mark.parametrize("fixture", [JAR, LONG], ids=["varied", "long"])
+@pytest.mark.parametrize("first", [40, 1024])
+def test_ranking_all_branches_at_once_is_the_same_search(engine, monkeypatch, pruned, fixture, first):
+    """Even where there are few branches, so that every rule of the search is met in both forms."""
+    monkeypatch.setattr(search, "MANY", 0)
+    monkeypatch.setattr(branches, "FIRST", first)
+    check_jar(engine, fixture)
+    assert len(pruned) > 1000
+
+
+def test_costs_beyond_64_bits_are_searched_one_by_one(engine, monkeypatch, pruned):
+    monkeypatch.setattr(branches, "LIMIT", 0)
+    rows = LONG["rows"][1:12]  # without the longest, on which this takes ten seconds
+    stats = engine.statistics([row["candidate"] for row in rows], [row["references"] for row in rows])
+    assert stats.tolist() == [row["statistics"] for row in rows]
+    assert pruned == []
+
+
+def test_hundreds_of_equal_words_are_aligned_with_as_many(engine, pruned):
+    """Ten million branches, of which each place keeps 40; every second word of the reference is matched."""
+    stats = engine.statistics(["a " * 600], [["a dog " * 600]])
+    assert stats[0, :4].tolist() == [600, 1200, 600, 600]
+    assert stats[0, 20:].tolist() == [600, 600, 600]
+    assert len(pruned) > 500
 
 
 def test_statistics_of_one_pair(engine):

@@ -63,6 +63,7 @@ def test_made_up_captions(engine, jar):
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     pairs = maker.make_pairs(3000, seed=2014) + maker.make_repetitive_pairs(1000, seed=2014)
+    pairs += maker.make_long_pairs(200, seed=2014)
     check_equal(engine, jar, [caption for caption, _ in pairs], [references for _, references in pairs])
 
 

@@ -19,11 +19,13 @@ FIXTURES = Path(__file__).resolve().parent / "fixtures"
 GOLDEN = json.loads((FIXTURES / "golden_text.json").read_text(encoding="utf-8"))["tokenizer"]
 HOSTILE = json.loads((FIXTURES / "ptb_hostile.json").read_text(encoding="utf-8"))
 
+HABITS = json.loads((FIXTURES / "ptb_habits.json").read_text(encoding="utf-8"))
+
 # Fragments reach deeper into the rules than arbitrary characters do.
 FRAGMENTS = sorted({fragment for text in FAMILIES.values() for fragment in text.split(" ")})
 # Chunks that mean one thing alone and may mean another beside their neighbours.
 _LINKED = (
-    "K. No. no. fig. b. 5K. isn'tK. c'monK. a.comK. öK. The the 5 555 1234 1/2 (555) ) . .. ... <b < > </b> <! a='x' "
+    "K. No. no. fig. b. 5K. isn'tK. c'monK. a.comK. öK. The the Mr. Additionally pro- 5 555 1234 1/2 (555) ) . .. ... <b < > </b> <! a='x' "
     "U.S. - +1 5) ( ' 'n ö 😀 ;) 8) http://x @ x@ Inc. etc. https:// \u00a0 \u2003 ٣ a\u00a0 No.\u00a0 "
 )
 LINKED = _LINKED.split(" ")
@@ -41,6 +43,15 @@ def test_hostile_texts() -> None:
     different = [(text, expected, tokenize(text)) for text, expected in HOSTILE if tokenize(text) != expected]
     assert different == []
     assert PTBTokenizer()([text for text, _ in HOSTILE]) == [expected for _, expected in HOSTILE]
+
+
+def test_habits_of_single_words() -> None:
+    """A letter gives its dot away before Mr., Ms. and Additionally; pro- and anti- keep a hyphen that dangles."""
+    assert ["Panel b.  Mr. x", "panel b mr. x"] in HABITS
+    assert ["pro- and x", "pro- and x"] in HABITS
+    assert ["AA\xad\xadΣ", "aaς"] in HABITS
+    assert [(text, expected, tokenize(text)) for text, expected in HABITS if tokenize(text) != expected] == []
+    assert PTBTokenizer()([text for text, _ in HABITS]) == [expected for _, expected in HABITS]
 
 
 @given(TEXT)
@@ -114,6 +125,8 @@ def test_joined_captions_see_the_next_one() -> None:
     captions = ["a big letter K.", "The dog", "a big letter K.", "a dog"]
     assert PTBTokenizer()(captions) == ["a big letter k.", "the dog", "a big letter k.", "a dog"]
     assert PTBTokenizer(joined=True)(captions) == ["a big letter k", "the dog", "a big letter k.", "a dog"]
+    titled = ["panel B.", "Mr. Smith", "panel B.", "Dr. Smith"]
+    assert PTBTokenizer(joined=True)(titled) == ["panel b", "mr. smith", "panel b.", "dr. smith"]
 
 
 @pytest.mark.parametrize("joined", [False, True])

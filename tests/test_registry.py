@@ -31,7 +31,7 @@ def undecorated(captions, **context):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("cidr", "cider"), ("cider_d", "cider-d"), ("Blue", "bleu"), ("rougel", "rouge"), ("cider-d-repetition", "space")],
+    [("cidr", "cider"), ("cider_e", "cider-d"), ("Blue", "bleu"), ("rougen", "rouge"), ("cider-d-repetition", "space")],
 )
 def test_unknown_names_get_suggestions(name, near):
     with pytest.raises(InputError, match=near):

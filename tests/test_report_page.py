@@ -199,17 +199,17 @@ def test_the_command_reports_a_run_and_takes_what_is_kept(tmp_path):
     assert done.exit_code == 0, done.output
     assert done.stdout == ""
     assert f"4 pictures shown in {page}" in done.stderr
-    first = page.read_text()
+    first = page.read_text(encoding="utf-8")
     assert first.count("<img") == 4
     assert "tower: scenes-clip" in first  # the configuration
     assert "capreward train --config" in first
     kept = run / "evaluation.json"
-    told = json.loads(kept.read_text())
+    told = json.loads(kept.read_text(encoding="utf-8"))
     told["captions"][0] = "kept, not made anew"
     kept.write_text(json.dumps(told))
     assert called("report", run, "-o", page, *flags, "-q").stderr == ""
-    assert "kept, not made anew" in page.read_text()
+    assert "kept, not made anew" in page.read_text(encoding="utf-8")
     assert called("report", run, "-o", page, "--curves-only").exit_code == 0
-    assert "<img" not in page.read_text()
+    assert "<img" not in page.read_text(encoding="utf-8")
     assert "no captioner" in refused("report", tmp_path / "none", "-o", page)
     assert "there is no folder" in refused("report", run, "-o", tmp_path / "no" / "report.html")

@@ -96,7 +96,7 @@ def test_the_same_scenes_through_a_store_and_from_numbers(tmp_path):
         {str(i): c for i, c in enumerate(captions.values())}, images="scenes:test", metrics="clips"
     )
     np.testing.assert_allclose(kept["clips"].per_caption, drawn["clips"].per_caption, atol=1e-6)
-    np.testing.assert_array_equal(numbered["clips"].per_caption, drawn["clips"].per_caption)
+    np.testing.assert_array_equal(np.asarray(numbered["clips"].per_caption), drawn["clips"].per_caption)
     assert drawn["clips"].signature == kept["clips"].signature
 
 
@@ -126,3 +126,14 @@ def test_rounded_features_are_named_in_the_signature(tmp_path):
     assert "|features:float16|" in str(rounded.signature)
     assert "features" not in str(exact.signature)
     assert 0 < abs(rounded.value - exact.value) < 0.001
+
+
+def test_pictures_that_do_not_say_what_they_are_get_the_name_of_the_weights(tmp_path, monkeypatch):
+    for name in ("CAPREWARD_WEIGHTS", "CAPREWARD_CACHE", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    picture = Image.fromarray(scene("test", 3).draw())
+    for name, weights in (("pacs", "scenes-pacs"), ("refpacs", "scenes-pacs"), ("clips", "scenes-clip")):
+        samples = capreward.Samples(["a red ball"], references=[["a ball"]], images=[picture])
+        with pytest.raises(capreward.InputError, match=f"; for pictures of scenes write checkpoint={weights}$"):
+            capreward.load(name, device="cpu")(samples)
+        assert capreward.load(name, checkpoint=weights, device="cpu")(samples).isfinite().all()

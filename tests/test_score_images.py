@@ -198,7 +198,7 @@ def test_the_gallery_shows_the_pictures(photos, weights):
     done = run("score", photos / "captions.json", "-i", photos / "photos", "-m", metrics, "--gallery", page)
     assert done.exit_code == 0, done.output
     assert f"3 images shown in {page}" in done.stderr
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text.count("data:image/") >= 3
     assert "a green circle" in text
     assert "http" not in text.replace("http-equiv", "")
@@ -213,3 +213,50 @@ def test_a_gallery_needs_pictures(photos):
     sentence = refused(photos / "captions.json", "-m", "length", "--gallery", photos / "page.html")
     assert "--gallery shows captions with their pictures; give --images FOLDER" in sentence
     assert not (photos / "page.html").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--allow-missing"]])
+def test_a_gallery_of_some_pictures_leaves_the_numbers_as_they_are(photos, more):
+    (photos / "photos" / "COCO_val2014_000000000002.jpg").unlink()
+    given = [photos / "captions.json", "-r", photos / "refs.json", "-m", "cider,bleu4"]
+    page = photos / "page.html"
+    expected, _ = values(*given)
+    found, notes = values(*given, "-i", photos / "photos", "--gallery", page, *more)
+    assert found == expected
+    assert notes == ["captions: 1 of 3 images have no picture there; they are scored, and not in the gallery"]
+    text = page.read_text()
+    assert "3 captions of 3 images, 2 of which have pictures, ranked by" in text
+    assert text.count("<article>") == 2, "the best and the worst of those with pictures"
+    assert "a green circle" not in text
+    assert "a red circle" in text
+    assert "no picture</p>" not in text
+    (photos / "photos" / "COCO_val2014_000000000001.jpg").unlink()
+    (photos / "photos" / "COCO_val2014_000000000003.jpg").rename(photos / "photos" / "99.jpg")
+    assert "none of the 3 images is in" in refused(*given, "-i", photos / "photos", "--gallery", page)
+
+
+def test_an_image_metric_still_refuses_missing_pictures_for_the_gallery(photos, weights):
+    (photos / "photos" / "COCO_val2014_000000000002.jpg").unlink()
+    given = [photos / "captions.json", "-i", photos / "photos", "-m", f"clips(checkpoint='{weights}')"]
+    assert "--allow-missing" in refused(*given, "--gallery", photos / "page.html")
+
+
+def test_without_weights_the_usual_metrics_are_those_of_text(photos, tmp_path, monkeypatch):
+    for name in ("CAPREWARD_WEIGHTS", "XDG_CACHE_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    given = [photos / "captions.json", "-i", photos / "photos"]
+    found, notes = values(*given, "-r", photos / "refs.json")
+    assert list(found) == ["bleu1", "bleu2", "bleu3", "bleu4", "rouge", "cider"]
+    assert len(notes) == 1
+    assert notes[0].startswith("clips and refclips are left out: clips needs ")
+    assert "clips needs ViT-B-32" in refused(*given), "without references there is nothing else to compute"
+    assert "clips needs ViT-B-32" in refused(*given, "-r", photos / "refs.json", "-m", "clips")
+    python = capreward.score(
+        photos / "captions.json", photos / "refs.json", images=photos / "photos", tokenizer="ptb-joined"
+    )
+    assert python.notes == notes
+    assert {s.name: s.value for s in python.columns()} == found
+    (photos / "scene.json").write_text(json.dumps({"scenes-test-000003": "a red ball"}))
+    found, notes = values(photos / "scene.json", "-i", "scenes", "-r", "scenes")
+    assert list(found)[-2:] == ["clips", "refclips"], "the weights of scenes ship"
+    assert not any("left out" in note for note in notes)

@@ -86,7 +86,7 @@ def test_merging_halves_equals_the_whole(corpus, cut):
         ]
         merged = halves[0].merge(halves[1])
         assert merged.value == pytest.approx(whole.value, rel=1e-12)
-        np.testing.assert_array_equal(merged.per_caption, whole.per_caption)
+        np.testing.assert_allclose(merged.per_caption, whole.per_caption, rtol=1e-12, atol=1e-15)
         for part in whole.parts:
             assert merged.parts[part].value == pytest.approx(whole.parts[part].value, rel=1e-12)
 

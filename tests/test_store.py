@@ -57,6 +57,37 @@ def test_what_goes_in_comes_out(store):
         found.features([5])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_no_numbers_are_refused_when_they_are_read(tmp_path, value):
+    """The writer refuses them; a part of another program, or a damaged one, may hold them all the same."""
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    writer = StoreWriter(tmp_path / "s", header())
+    writer.write(list("abcd"), numbers(4))
+    part = next((tmp_path / "s").glob("*.safetensors"))
+    with safe_open(part, "np") as file:
+        metadata = file.metadata()
+    tensors = load_file(part)
+    name = next(n for n, t in tensors.items() if t.shape == (4, 4))
+    tensors[name] = tensors[name].copy()
+    tensors[name][2, 1] = tensors[name][3, 0] = value
+    save_file(tensors, part, metadata=metadata)
+    found = FeatureStore(tmp_path / "s")
+    assert found.features([1, 0]).tolist() == [[4, 5, 6, 7], [0, 1, 2, 3]]
+    with pytest.raises(InputError, match=r"s holds NaN or infinity in the features of 'd', 'c'; .* embed the pictures"):
+        found.features([0, 3, 2])
+    with pytest.raises(InputError, match="in the features of 'c'"):
+        found.stored("c").feature()
+
+
+def test_large_features_are_numbers(tmp_path):
+    """Their sum is infinite, they are not."""
+    writer = StoreWriter(tmp_path / "s", header())
+    writer.write(["a"], torch.full((1, 4), 3e38))
+    assert FeatureStore(tmp_path / "s").features([0]).tolist() == torch.full((1, 4), 3e38).tolist()
+
+
 def test_a_part_is_a_safetensors_file_like_any_other(store):
     assert np.array_equal(load_file(store / "part-00001.safetensors")["features"], numbers(2, start=3).numpy())
     assert sorted(p.name for p in store.iterdir()) == ["part-00000.safetensors", "part-00001.safetensors", "store.json"]

@@ -10,6 +10,7 @@ from strategies import corpora
 
 from capreward import Samples, load
 from capreward.scoring import load_list
+from capreward.text.ngrams import distinct
 
 TIGHT = {"rtol": 0, "atol": 1e-12}
 
@@ -48,16 +49,17 @@ def test_bleu_equals_pycocoevalcap(corpus):
     score = load("bleu", tokenizer="none").corpus(Samples(candidates, references=references))
     for n in range(4):
         part = score.parts[f"bleu{n + 1}"]
-        np.testing.assert_allclose(part.per_caption, each[n], rtol=1e-12, atol=1e-15)
-        assert part.value == pytest.approx(whole[n], rel=1e-12, abs=1e-15)
+        np.testing.assert_array_equal(part.per_caption, each[n])
+        assert part.value == whole[n]
 
 
 @given(corpora())
 def test_rouge_equals_pycocoevalcap(corpus):
     candidates, references = corpus
-    _, each = oracle.rouge(candidates, references)
-    found = per_caption("rouge", Samples(candidates, references=references))
-    np.testing.assert_array_equal(found, each)
+    whole, each = oracle.rouge(candidates, references)
+    score = load("rouge", tokenizer="none").corpus(Samples(candidates, references=references))
+    np.testing.assert_array_equal(score.per_caption, each)
+    assert score.value == whole
 
 
 @given(corpora())
@@ -66,8 +68,20 @@ def test_cider_equals_pycocoevalcap(corpus):
     assume(any(r for refs in references for r in refs))  # the original fails where no reference has a word
     whole, each = oracle.cider(candidates, references)
     score = load("cider", tokenizer="none").corpus(Samples(candidates, references=references))
-    np.testing.assert_allclose(score.per_caption, each, **TIGHT)
-    assert score.value == pytest.approx(whole, abs=1e-12)
+    np.testing.assert_array_equal(score.per_caption, each)
+    assert score.value == whole
+
+
+def test_cider_of_captions_that_repeat_themselves_equals_pycocoevalcap():
+    """Counts above one, n-grams that come again after others, and weights whose square ``pow`` rounds otherwise."""
+    generator = np.random.default_rng(3)
+    make = lambda: " ".join(f"w{i}" for i in generator.zipf(1.5, 40) % 60)  # noqa: E731
+    references = [[make() for _ in range(3)] for _ in range(400)]
+    candidates = [refs[0][:60] + " " + make() for refs in references]
+    whole, each = oracle.cider(candidates, references)
+    score = load("cider", tokenizer="none").corpus(Samples(candidates, references=references))
+    np.testing.assert_array_equal(score.per_caption, each)
+    assert score.value == whole
 
 
 @given(corpora())
@@ -110,9 +124,28 @@ def test_bleu_takes_the_shorter_of_two_equally_close_references():
     assert statistics[0, 8:].tolist() == [4, 2]
 
 
-def test_one_image_has_no_cider():
-    """ln(1) = 0: with one image every weight is 0."""
-    assert per_caption("cider", Samples(["a dog"], references=[["a dog"]])).tolist() == [0.0]
+@pytest.mark.parametrize("name", ["cider", "cider-d", "cider(df_per=caption)"])
+def test_one_image_has_no_cider(name):
+    """ln(1) = 0: with one image every weight is 0, however many captions it has; a note says so."""
+    samples = Samples(["a dog", "a cat"], references=[["a dog"]], item=[0, 0])
+    score = load(name, **({} if "(" in name else {"tokenizer": "none"})).corpus(samples)
+    assert score.per_caption.tolist() == [0.0, 0.0]
+    plain = name.partition("(")[0]
+    assert score.notes == (
+        f"{plain}: its document frequencies are of 1 image, with which every value is 0 by definition; give "
+        f"frequencies of a larger set: {plain}(df=FILE) (capreward df build)",
+    )
+
+
+def test_two_images_have_a_note_and_three_have_none():
+    references = [["a dog"], ["a cat"], ["a man"]]
+    two = load("cider").corpus(Samples(["a dog", "a cat"], references=references[:2]))
+    assert two.per_caption.min() > 0
+    assert len(two.notes) == 1
+    assert "are of 2 images" in two.notes[0]
+    assert load("cider").corpus(Samples(["a dog", "a cat", "a man"], references=references)).notes == ()
+    bare = Samples(["a dog", "a cat"], references=[["a dog"], ["a cat"], []], item=[0, 1])
+    assert "are of 2 images" in load("cider").corpus(bare).notes[0]
 
 
 def test_several_candidates_share_an_item():
@@ -139,7 +172,17 @@ def test_real_outputs_equal_pycocoevalcap(shared_data):
     bleu, rouge, cider = (e.corpus(samples) for e in load_list("bleu,rouge,cider", tokenizer="none"))
     expected = oracle.bleu(candidates, theirs)
     for n in range(4):
-        np.testing.assert_allclose(bleu.parts[f"bleu{n + 1}"].per_caption, expected[1][n], rtol=0, atol=1e-15)
-        assert bleu.parts[f"bleu{n + 1}"].value == pytest.approx(expected[0][n], abs=1e-15)
+        np.testing.assert_array_equal(bleu.parts[f"bleu{n + 1}"].per_caption, expected[1][n])
+        assert bleu.parts[f"bleu{n + 1}"].value == expected[0][n]
     np.testing.assert_array_equal(rouge.per_caption, oracle.rouge(candidates, theirs)[1])
-    np.testing.assert_allclose(cider.per_caption, oracle.cider(candidates, theirs)[1], rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(cider.per_caption, oracle.cider(candidates, theirs)[1])
+
+
+def test_distinct_keys_are_the_same_where_key_and_place_do_not_fit_in_one_number():
+    keys = np.array([7, 3, 7, 3, 3, 9], dtype=np.int64)
+    place = np.array([4, 0, 6, 1, 2, 5], dtype=np.int64)
+    expected = [[3, 7, 9], [0, 4, 5], [3, 2, 1]]
+    assert [a.tolist() for a in distinct(keys, place)] == expected
+    far = [a.tolist() for a in distinct(keys + (1 << 61), place)]
+    assert far == [[k + (1 << 61) for k in expected[0]], *expected[1:]]
+    assert [len(a) for a in distinct(keys[:0], place[:0])] == [0, 0, 0]

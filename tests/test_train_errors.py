@@ -76,7 +76,7 @@ def test_a_reward_that_is_no_number_stops_with_its_batch_kept(tmp_path, xe):
     told = only_error(train(tmp_path, *extra, status=1))
     path = tmp_path / "run/nonfinite-step-00000003-0.json"
     assert told == f"Error: a reward at step 3 is not finite; its batch is kept in {path}: mend the reward"
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding="utf-8"))
     assert len(kept) == 2
     assert all(row["key"].startswith("scenes") or row["key"] for row in kept)
     assert [len(row["captions"]) for row in kept] == [6, 6]  # five samples and the greedy caption
@@ -95,7 +95,8 @@ def test_a_loss_that_is_no_number_stops(tmp_path):
     assert all(kept[0]["captions"])
 
 
-def test_poisoned_weights_stop_before_the_first_update(tmp_path, xe):
+def poisoned(tmp_path, xe, value):
+    """A run whose captioner has one weight of this value."""
     import shutil
 
     from safetensors.torch import load_file, save_file
@@ -103,9 +104,20 @@ def test_poisoned_weights_stop_before_the_first_update(tmp_path, xe):
     shutil.copytree(xe, tmp_path / "poisoned")
     path = tmp_path / "poisoned/last/captioner.safetensors"
     tensors = load_file(path)
-    tensors["final_norm.weight"][0] = float("nan")
+    tensors["final_norm.weight"][0] = value
     save_file(tensors, path)
-    told = only_error(train(tmp_path, "--captioner", str(tmp_path / "poisoned"), *QUIET, status=1))
+    return tmp_path / "poisoned"
+
+
+def test_weights_that_are_no_numbers_are_refused_at_load(tmp_path, xe):
+    told = only_error(train(tmp_path, "--captioner", str(poisoned(tmp_path, xe, float("nan"))), *QUIET, status=2))
+    assert "captioner.safetensors: final_norm.weight holds NaN or infinity in 1 of 32 values" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_poisoned_weights_stop_before_the_first_update(tmp_path, xe):
+    """A number so large that the logits are none."""
+    told = only_error(train(tmp_path, "--captioner", str(poisoned(tmp_path, xe, 3e38)), *QUIET, status=1))
     assert "a loss at step 1 is not finite" in told
     assert not list((tmp_path / "run/checkpoints").iterdir())
 
@@ -163,7 +175,7 @@ def test_held_out_pictures_that_cannot_be_read_are_named_once(tmp_path):
     held_out = fields("data", val=data[1], val_images=data[3], val_count=None)
     told = train(tmp_path, *held_out, "--eval-every", "1", "--steps", "2")
     assert told.count("not evaluated: ") == 1
-    lines = (tmp_path / "run/samples/step-00000002.jsonl").read_text().splitlines()
+    lines = (tmp_path / "run/samples/step-00000002.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4
 
 
@@ -174,7 +186,7 @@ def test_held_out_pictures_that_cannot_be_read_are_named_once(tmp_path):
 )
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
     """The weights do not fit, or the optimizer's moments do not."""
-    extra = ["--steps", "6", *QUIET, *fields("checkpoint", every=2)]
+    extra = [*QUIET, *fields("checkpoint", every=2)]
     train(tmp_path, *extra, "--steps", "2")
     run = tmp_path / "run"
     size = (run / "checkpoints/step-00000002/model.safetensors").stat().st_size
@@ -183,7 +195,7 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, share):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(size * share), resource.RLIM_INFINITY))
 
-    told = only_error(finish(start(tmp_path, *extra, preexec_fn=limit), 2))
+    told = only_error(finish(start(tmp_path, *extra, "--steps", "6", preexec_fn=limit), 2))
     assert f"cannot write {run}/checkpoints/step-00000004: " in told
     assert told.endswith("; nothing before it is lost")
     assert {p: p.read_bytes() for p in before} == before
@@ -239,6 +251,14 @@ def test_missing_weights_and_frequencies_are_told_together(tmp_path, xe):
         (["--optimizer", "scst", "--reward", "length, cider"], "is a list; join its terms by + or -"),
         (["--optimizer", "scst", "--reward", "bleu + nothing"], "unknown evaluator 'nothing'"),
         (["--optimizer", "scst", "--reward", "cider-d(df=gone.npz)"], "gone.npz"),
+        (
+            ["--reward", "pacs"],
+            "the optimizer xe learns from no reward, and would ignore --reward 'pacs'; give --optimizer scst or dico, or "
+            "leave it out (--set reward.expression=null, if a recipe or file names it)",
+        ),
+        (["--recipe", "dico-coco", "--optimizer", "xe"], "would ignore --reward 'pacs(prompt=none,clamp=false)'"),
+        (["--set", "reward.expression=cider-d"], "would ignore --reward 'cider-d'; give --optimizer scst or dico"),
+        (["--monitor", "length"], "would ignore --monitor 'length'"),
         (["--recipe", "scenes-dicko"], "there is no recipe 'scenes-dicko'"),
         (["--track", "tensorbord"], "there is no tracker 'tensorbord'"),
         (["--best", "cidr"], "evaluation.best is 'cidr', which is none of the metrics; did you mean cider?"),

@@ -78,7 +78,7 @@ def test_the_best_and_the_last_captioner_are_kept(tmp_path):
     best = max(found, key=found.get)
     kept = json.loads((run / "checkpoints/step-00000030/progress.json").read_text())
     assert (kept["best_step"], kept["best"]) == (best, found[best])
-    again = json.loads((run / f"samples/step-{best:08d}.jsonl").read_text().splitlines()[0])
+    again = json.loads((run / f"samples/step-{best:08d}.jsonl").read_text(encoding="utf-8").splitlines()[0])
     captioner = load(run / "best")
     item = scene("train", 0)
     assert again["key"] == item.key
@@ -142,9 +142,8 @@ def test_accumulation_learns_the_same(tmp_path, xe, kind):
     """4 micro-batches of 2 or 1 batch of 8: one update is the same update."""
     # With a large eps Adam does not blow up the rounding of gradients that are next to nothing.
     base = ["--steps", "4", *QUIET, *fields("training", clip=0.5, eps=1e-2)]
-    if kind == "dico":
-        base += from_run(xe, "dico", "length")
-    base += ["--optimizer", kind.split(",")[0], *STEPS[kind], *(STILL if kind != "dico" else [])]
+    base += from_run(xe, "dico", "length") if kind == "dico" else ["--optimizer", "xe", *STILL]
+    base += STEPS[kind]
     train(tmp_path, *base, "--batch-size", "2", "--accumulation", "4", run="four")
     train(tmp_path, *base, "--batch-size", "8", run="one")
     for name in ("loss", "logprob", "grad_norm"):
@@ -207,7 +206,7 @@ def test_tensorboard_gets_every_row(tmp_path):
 def test_samples_hold_captions_and_references(tmp_path):
     train(tmp_path, "--steps", "2", *fields("evaluation", samples=4))
     for step in (0, 2):
-        lines = (tmp_path / f"run/samples/step-{step:08d}.jsonl").read_text().splitlines()
+        lines = (tmp_path / f"run/samples/step-{step:08d}.jsonl").read_text(encoding="utf-8").splitlines()
         found = [json.loads(line) for line in lines]
         assert [row["key"] for row in found] == [scene("val", i).key for i in range(4)]
         assert all(isinstance(row["caption"], str) and len(row["references"]) == 5 for row in found)
@@ -223,7 +222,7 @@ def test_no_steps_evaluate_and_keep_what_there_is(tmp_path, xe):
 
 def test_gradients_are_clipped(tmp_path):
     def moved(*extra, run):
-        train(tmp_path, *QUIET, "--steps", "1", "--lr", "1", *fields("training", eps=1e6), *extra, run=run)
+        train(tmp_path, *QUIET, "--steps", "1", "--lr", "1", *fields("training", eps=1e4), *extra, run=run)
         train(tmp_path, *QUIET, "--steps", "0", run="start")
         start, end = weights(tmp_path / "start"), weights(tmp_path / run)
         return sum(float((end[n] - start[n]).double().square().sum()) for n in start) ** 0.5
@@ -232,9 +231,9 @@ def test_gradients_are_clipped(tmp_path):
     norm = column(tmp_path / "free", "grad_norm")[0]
     clipped = moved(*fields("training", clip=norm / 4), run="clipped")
     assert column(tmp_path / "clipped", "grad_norm")[0] == norm  # told before clipping
-    # With a huge eps the first update of Adam is lr * gradient / eps.
-    assert free * 1e6 == pytest.approx(norm, rel=5e-3)
-    assert clipped / free == pytest.approx(0.25, rel=5e-3)
+    # With a large eps the first update of Adam is lr * gradient / eps; with a huge one it drowns in the weights' rounding.
+    assert free * 1e4 == pytest.approx(norm, rel=5e-4)
+    assert clipped / free == pytest.approx(0.25, rel=5e-4)
 
 
 @pytest.mark.slow

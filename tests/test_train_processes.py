@@ -31,7 +31,9 @@ def check_same(folder, extra):
     for name in ("cider", "length", "unfinished"):
         assert [row[name] for row in two] == pytest.approx([row[name] for row in one], abs=1e-9)
     for step in (row["step"] for row in one):
-        texts = [(folder / run / f"samples/step-{step:08d}.jsonl").read_text() for run in ("two", "one")]
+        texts = [
+            (folder / run / f"samples/step-{step:08d}.jsonl").read_text(encoding="utf-8") for run in ("two", "one")
+        ]
         assert texts[0] == texts[1]
 
 

@@ -10,6 +10,7 @@ import signal
 import time
 
 import pytest
+import yaml
 from train_helpers import column, farthest, fields, finish, rows, same_weights, start, train, untimed
 
 KEPT = fields("checkpoint", every=2)
@@ -121,6 +122,30 @@ def test_free_settings_may_change(tmp_path):
     shorten_to(tmp_path / "run", 4)
     extra = ["--workers", "1", "--eval-every", "3", "--metrics", "length, cider", *fields("logging", every=2)]
     assert "going on from step 4" in train(tmp_path, *KEPT, *extra)
+
+
+def test_a_run_from_before_there_was_a_cropping_goes_on_with_its_pixels(tmp_path):
+    """0.1.0 wrote no ``captioner.cropping``; a recipe or a checkpoint that says transformers since changes nothing."""
+    extra = [*KEPT, *fields("checkpoint", keep=9)]
+    train(tmp_path, *extra)
+    config = tmp_path / "run" / "config.yaml"
+    for _ in range(2):  # the second time the file tells what the first one took
+        shorten_to(tmp_path / "run", 4)
+        older = yaml.safe_load(config.read_text())
+        older["captioner"].pop("cropping", None)
+        config.write_text(yaml.safe_dump(older))
+        told = train(tmp_path, *extra, *fields("captioner", cropping="transformers"))
+        assert "going on from step 4" in told
+        assert "the pictures of this run stay cut as they were, captioner.cropping torchvision" in told
+        assert yaml.safe_load(config.read_text())["captioner"]["cropping"] == "torchvision"
+        kept = json.loads((tmp_path / "run" / "last" / "captioner.json").read_text())["tower"]
+        assert kept["prep"].endswith("-careful")
+    shorten_to(tmp_path / "run", 4)
+    assert "cropping" not in train(tmp_path, *extra)  # as it was asked for
+    new = train(tmp_path, *extra, *fields("captioner", cropping="transformers"), run="new")
+    assert "going on" not in new
+    kept = json.loads((tmp_path / "new" / "last" / "captioner.json").read_text())["tower"]
+    assert kept["prep"].endswith("-careful-transformers")
 
 
 def test_another_captioner_cannot_be_the_reference(tmp_path, xe):

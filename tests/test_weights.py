@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import http.server
 import json
@@ -86,9 +87,7 @@ def test_what_is_missing_is_said_with_what_to_type(empty_home):
     )
     assert "drive.google.com/file/d/1F-0Pma-vfJPAiDzeyl-iEdSXZIO1cDae" in message
     assert message.endswith("download it, then type capreward weights add clip_ViT-B-32.pth")
-    with pytest.raises(
-        InputError, match="and open_clip's cache.*type capreward weights get clips --download, or download"
-    ):
+    with pytest.raises(InputError, match="and open_clip's cache.*type capreward weights get clips, or download"):
         find_weights("clips")
 
 
@@ -165,7 +164,7 @@ def test_adding_under_another_name(tmp_path, empty_home):
     assert run("add", path, "--as", "pacs").exit_code == 0
     assert find_weights("pacs", "L/14").path == empty_home / "openClip_ViT-L-14.pth"
     assert json.loads((empty_home / "openClip_ViT-L-14.pth.json").read_text())["name"] == "mine.pth"
-    message = refused("add", path, "--as", "pacs:B/32")
+    message = refused("add", path, "--as", "PAC-S:B/32")
     assert "has features of 768 numbers and patches of 14 pixels; pacs (B/32) has 512 and 32" in message
 
 
@@ -282,11 +281,27 @@ def test_fetching(server, empty_home):
         kept.fetch(entry_of("clips"), f"{address}/openai.pt")
 
 
-def test_get_says_from_where_before_it_fetches():
-    assert refused("get", "pacspp").startswith(
-        "PAC++_clip_ViT-B-32.pth would be fetched from https://ailb-web.ing.unimore.it/publicfiles/pac++/"
-    )
-    message = refused("get", "pacs", "--download")
+def test_get_fetches(server, empty_home, monkeypatch):
+    folder, address = server
+    save(folder / "good.pth", {"state_dict": with_factors(small_clip(**B32))})
+    asked = []
+
+    def fetch(entry, url, progress=None, kept_fetch=kept.fetch):
+        asked.append(url)
+        return kept_fetch(entry, f"{address}/good.pth", progress)
+
+    monkeypatch.setattr(kept, "fetch", fetch)
+    done = run("get", "PAC-S++")
+    assert done.exit_code == 0, done.output
+    assert f"kept as {empty_home / 'PAC++_clip_ViT-B-32.pth'}" in done.stderr
+    assert asked == [entry_of("pacspp").url]
+    again = run("get", "refpacspp", "--download")
+    assert f"is here already: {empty_home / 'PAC++_clip_ViT-B-32.pth'}" in again.stderr
+    assert len(asked) == 1
+
+
+def test_get_says_why_it_cannot(empty_home):
+    message = refused("get", "pacs")
     assert message.startswith(
         "clip_ViT-B-32.pth has no plain address; open github.com/aimagelab/pacscore: https://drive"
     )
@@ -329,3 +344,27 @@ def test_a_checkpoint_of_the_users_own_gets_what_its_evaluator_was_published_wit
     assert settings(patchless) == (None, None)
     odd = save(tmp_path / "odd.pth", small_clip(vision=VIT, text=TEXT).state_dict())
     assert settings(odd) == (None, None)
+
+
+def test_a_file_with_other_objects_is_kept_without_them_where_asked(tmp_path, empty_home):
+    """As a folder of convert, so that evaluators load it without being asked again."""
+    state = {"state_dict": small_clip(**B32).state_dict(), "hparams": argparse.Namespace(lr=1)}
+    path = save(tmp_path / "clip_ViT-B-32.pth", state)
+    for options in ((), ("--as", "pacs")):
+        told = refused("add", path, *options)
+        assert "argparse.Namespace; type capreward convert FILE OUT_DIR --drop-unknown" in told
+    assert not empty_home.exists()
+    for options in ((), ("--as", "pacs:B/32")):
+        done = run("add", path, "--drop-unknown", *options)
+        assert done.exit_code == 0, done.output
+    assert "is already kept as" in done.stderr
+    found = find_weights("pacs")
+    assert found.path == empty_home / "clip_ViT-B-32"
+    clip = load_clip(found.path, quick_gelu=found.quick_gelu, statistics=found.statistics)
+    check_features(clip.model, small_clip(**B32))
+    assert clip.spec.quick_gelu
+    assert [p.name for p in empty_home.iterdir() if p.name.startswith(".")] == []
+    nan = {**small_clip(**B32).state_dict(), "ln_final.bias": torch.full((64,), float("nan"))}
+    assert "ln_final.bias holds NaN or infinity in 64 of 64" in refused(
+        "add", save(tmp_path / "n.pth", nan), "--as=pacs"
+    )

@@ -28,7 +28,7 @@ class SourcesConfig:
         val_split: of a Karpathy file.
         val_count: the first so many items.
         id_column: of tables.
-        caption_column: of tables.
+        caption_column: of tables; several columns are several captions of an image.
         image_column: of tables.
         allow_missing: leave out captions whose picture is not found, instead of refusing them.
         workers: processes that decode pictures; 0 decodes in the training process.
@@ -44,7 +44,7 @@ class SourcesConfig:
     val_split: str | None = None
     val_count: int | None = 500
     id_column: str | None = None
-    caption_column: str | None = None
+    caption_column: tuple[str, ...] | None = None
     image_column: str | None = None
     allow_missing: bool = False
     workers: int = 0
@@ -89,6 +89,8 @@ class CaptionerConfig:
             :class:`trainers.captioners.transformer.TransformerSizes`.
         side: of the pictures that a ``patch`` tower looks at, or a ResNet tower other than its own, in pixels.
         resize: ``shortest`` or ``squash``, of a ResNet tower, where it is not its own.
+        cropping: of the pictures that a CLIP's tower looks at: ``torchvision`` or ``transformers`` (DiCO's); by default
+            that of ``init``, else torchvision's.
     """
 
     init: str | None = None
@@ -100,6 +102,7 @@ class CaptionerConfig:
     sizes: dict[str, Any] = field(default_factory=dict)
     side: int | None = None
     resize: str | None = None
+    cropping: str | None = None
 
     def check(self) -> None:
         """Refuse sizes that no captioner can have."""
@@ -118,8 +121,8 @@ class CaptionerConfig:
         check_range("least", self.least, 1, whole=True)
         if self.side is not None:
             check_range("side", self.side, 32, whole=True)
-        if self.resize is not None:
-            check_choice("resize", self.resize, ("shortest", "squash"))
+        check_choice("resize", self.resize or "shortest", ("shortest", "squash"))
+        check_choice("cropping", self.cropping or "torchvision", ("torchvision", "transformers"))
 
     def default_sizes(self) -> Any:
         """Those of the kind."""
@@ -195,8 +198,7 @@ class DiagnosticsConfig:
         """Refuse values out of range."""
         check_range("every", self.every, 1, whole=True)
         check_range("images", self.images, 1, whole=True)
-        if self.novelty_items is not None:
-            check_range("novelty_items", self.novelty_items, 1, whole=True)
+        check_range("novelty_items", 1 if self.novelty_items is None else self.novelty_items, 1, whole=True)
 
 
 @dataclass(frozen=True)
@@ -233,10 +235,8 @@ class UpdatesConfig:
         """Refuse values out of range."""
         if (self.steps is None) == (self.epochs is None):
             raise InputError("give either steps or epochs")
-        if self.steps is not None:
-            check_range("steps", self.steps, 0, whole=True)
-        if self.epochs is not None:
-            check_range("epochs", self.epochs, 1e-6)
+        check_range("steps", 0 if self.steps is None else self.steps, 0, whole=True)
+        check_range("epochs", 1 if self.epochs is None else self.epochs, 1e-6)
         check_range("batch_size", self.batch_size, 1, whole=True)
         check_range("lr", self.lr, 0)
         check_range("warmup", self.warmup, 0)
@@ -289,8 +289,7 @@ class JudgingConfig:
         """Refuse values out of range."""
         for name in ("every", "batch_size"):
             check_range(name, getattr(self, name), 1, whole=True)
-        if self.patience is not None:
-            check_range("patience", self.patience, 1, whole=True)
+        check_range("patience", 1 if self.patience is None else self.patience, 1, whole=True)
 
 
 @dataclass(frozen=True)
@@ -300,21 +299,23 @@ class EvaluationConfig(JudgingConfig):
     Attributes:
         metrics: comma-separated expressions; by default ``cider`` and the reward.
         samples: captions shown and kept of each evaluation.
-        beams: of the beam search.
-        max_length: tokens of a caption at most, the begin token included.
+        beams: of the beam search; by default as a released captioner's authors have it, else 5.
+        max_length: tokens of a caption at most, the begin token included; likewise, else 30.
+        decoding: further settings of :class:`trainers.decoding.Decoding`, such as ``length_penalty``; likewise.
     """
 
     metrics: str | None = None
     samples: int = 20
-    beams: int = 5
-    max_length: int = 30
+    beams: int | None = None
+    max_length: int | None = None
+    decoding: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Refuse values out of range."""
         super().check()
-        check_range("beams", self.beams, 1, whole=True)
-        check_range("samples", self.samples, 0, whole=True)
-        check_range("max_length", self.max_length, 2, whole=True)
+        for name, least in (("beams", 1), ("max_length", 2), ("samples", 0)):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), least, whole=True)
 
 
 @dataclass(frozen=True)

@@ -228,20 +228,29 @@ def _fitting(value: Any, hint: Any) -> Any:
         if value is None and type(None) in inner:
             return None
         return _fitting(value, next(t for t in inner if t is not type(None)))
-    if origin is list:
-        listed = value.split(",") if isinstance(value, str) else value
-        if not isinstance(listed, list):
-            raise TypeError
-        return [_fitting(v, inner[0]) for v in listed]
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)) or len(value) != len(inner):
-            raise TypeError
-        return tuple(_fitting(v, t) for v, t in zip(value, inner, strict=True))
+    if origin in (list, tuple):
+        return _fitting_several(value, origin, inner)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise TypeError
         return dict(value)
     return _plain(value, hint)
+
+
+def _fitting_several(value: Any, origin: type, inner: Sequence[Any]) -> Any:
+    if origin is list:
+        listed = value.split(",") if isinstance(value, str) else value
+        if not isinstance(listed, list):
+            raise TypeError
+        return [_fitting(v, inner[0]) for v in listed]
+    if inner[-1] is Ellipsis:  # any number; one alone needs no brackets
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, (list, tuple)):
+            raise TypeError
+        return tuple(_fitting(v, inner[0]) for v in listed)
+    if not isinstance(value, (list, tuple)) or len(value) != len(inner):
+        raise TypeError
+    return tuple(_fitting(v, t) for v, t in zip(value, inner, strict=True))
 
 
 def _plain(value: Any, kind: type) -> Any:

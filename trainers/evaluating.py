@@ -38,7 +38,7 @@ class HeldOut:
     split: str | None = None
     count: int | None = None
     id_column: str | None = None
-    caption_column: str | None = None
+    caption_column: tuple[str, ...] | None = None
     image_column: str | None = None
 
     def open(self) -> Dataset:
@@ -227,7 +227,8 @@ def evaluate_source(
     from capreward.commands.score_inputs import judged
     from trainers.evaluation import caption_items
     from trainers.running import autocast, workers_for
-    from trainers.sources import decoding_for, told
+    from trainers.searches import told
+    from trainers.sources import by_authors, decoding_for
 
     workers = workers_for(running.workers, _size(dataset), drawn=asked.held_out.scenes)
     with autocast(running.device, running.precision):
@@ -238,10 +239,11 @@ def evaluate_source(
             captioner, dataset, settings, batch_size=running.batch_size, workers=workers, progress=done
         )
     _check(found, running)
+    own = "; as its authors do, but for what is asked" if by_authors(sources, captioner) else ""
     samples = found.samples()
     if before is not None:
         samples.share_items(before)
-    matched = f"{len(found.keys):,} pictures of {dataset.source}, captioned by {source.path} ({told(settings)})"
+    matched = f"{len(found.keys):,} pictures of {dataset.source}, captioned by {source.path} ({told(settings)}{own})"
     halved = None if progress is None else lambda what, n, total: progress(what, 1 + n / max(total, 1), 2)
     return judged(source.name, samples, metrics, asked.bootstrap, matched, progress=halved)
 

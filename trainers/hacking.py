@@ -82,6 +82,8 @@ def warnings_of(rows: Sequence[Row]) -> list[Warned]:
         The share of captions without an end token is more than 0.1 above that of the start.
     ``grammar-falls``
         The probability of being grammatical is more than 0.15 below that of the start.
+    ``empty``
+        A candidate says nothing. Rewards that look at the picture alone score it like any other caption.
 
     Returns:
         One warning per rule that applies, in this order.
@@ -90,7 +92,8 @@ def warnings_of(rows: Sequence[Row]) -> list[Warned]:
     held_out = [row for row in rows if row["kind"] == "eval"]
     rules = (_repeats, _length_drifts, _never_ends, _grammar_falls)
     collapsed = [rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions") for rule in rules]
-    return [warning for warning in (judge_parts(training), *collapsed) if warning is not None]
+    found = (judge_parts(training), *collapsed, _empty(training))
+    return [warning for warning in found if warning is not None]
 
 
 def judge_parts(training: Sequence[Row]) -> Warned | None:
@@ -167,6 +170,14 @@ def _grammar_falls(rows: Sequence[Row], newest: int, whose: str) -> Warned | Non
         return None
     start, now, step = found
     return Warned("grammar-falls", f"the grammar of {whose} fell from {start:.2f} to {now:.2f} since step {step:,}")
+
+
+def _empty(rows: Sequence[Row]) -> Warned | None:
+    first = next((row for row in rows if _has(row, "empty") and row["empty"] > 0), None)
+    if first is None:
+        return None
+    told = f"{first['empty']:.1%} of candidates are empty captions at step {first['step']:,}"
+    return Warned("empty", f"{told}, and the reward scores them like any other")
 
 
 def _start_and_now(rows: Sequence[Row], name: str, newest: int) -> tuple[float, float, int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -19,8 +19,37 @@ def option_names(kind: type[Any]) -> list[str]:
 
 
 def options_of(thing: object) -> dict[str, Any]:
-    """The constructor's arguments as they are now; attributes have their names."""
-    return {name: getattr(thing, name) for name in option_names(type(thing))}
+    """The constructor's arguments as they are now; attributes have their names.
+
+    Raises:
+        InputError: an option whose name is a method's, or which is kept under another name: its value cannot be told.
+    """
+    names = option_names(type(thing))
+    hidden = [name for name in names if inspect.ismethod(getattr(thing, name, None))]
+    lost = [name for name in names if not hasattr(thing, name)]
+    if hidden or lost:
+        own = type(thing).__name__
+        told = f"{hidden[0]!r} is a method of {own} as well" if hidden else f"{own} has no attribute {lost[0]!r}"
+        raise InputError(f"the option {(hidden + lost)[0]} cannot be recorded, for {told}; let options() say its value")
+    return {name: getattr(thing, name) for name in names}
+
+
+def check_names(whose: str, names: Iterable[str], reserved: Collection[str]) -> None:
+    """Refuse statistics under names that every run tells something else by, and that would be lost.
+
+    Args:
+        whose: for people, ``the optimizer scst``.
+        names: of the statistics.
+        reserved: names, and beginnings of names that end in ``/``.
+
+    Raises:
+        InputError: the first such name.
+    """
+    starts = tuple(name for name in reserved if name.endswith("/"))
+    for name in names:
+        if name in reserved or name.startswith(starts):
+            own = whose.rpartition(" ")[2]
+            raise InputError(f"{whose} tells {name!r}, which every run tells itself; call it {own}_{name} or otherwise")
 
 
 def find(what: str, name: str, table: Table) -> type[Any]:
@@ -56,4 +85,6 @@ def make(what: str, name: str, table: Table, options: Mapping[str, Any] | None =
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
             raise InputError(f"the {what} {name} has no option {option!r}; {hint}")
-    return kind(**(options or {}))
+    made = kind(**(options or {}))
+    made.options()  # what cannot be recorded is refused before any work
+    return made

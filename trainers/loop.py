@@ -160,10 +160,9 @@ class Loop(Course):
 
     def decoding(self) -> Decoding:
         """How captions are searched in evaluations."""
-        from trainers.decoding import Decoding
+        from trainers.searches import search_of
 
-        config = self.config.evaluation
-        return Decoding(method="beam", beams=config.beams, max_length=config.max_length)
+        return search_of(self.config.evaluation)
 
     def save_checkpoint(self) -> None:
         """Write all that the run needs to go on."""

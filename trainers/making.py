@@ -27,7 +27,7 @@ def make_captioner(config: RunConfig, train: Dataset | None) -> Captioner:
     if asked.init:
         from trainers.captioners.opening import open_captioner
 
-        return open_captioner(asked.init, download=config.download)
+        return open_captioner(asked.init, cropping=asked.cropping, download=config.download)
     import torch
 
     from trainers.captioners.saving import sizes_of
@@ -48,15 +48,19 @@ def make_tower(asked: CaptionerConfig, train: Dataset | None, *, download: bool)
     """The image side of a new captioner.
 
     Raises:
-        InputError: weights that are not found, or pictures where stored features are asked for.
+        InputError: weights that are not found, pictures where stored features are asked for, or steps that the tower
+            does not have.
     """
     from trainers.captioners.tower import PatchTower, StoredTower, tower_of
 
+    if asked.tower in ("patch", "stored") and asked.cropping == "transformers":
+        raise InputError(f"captioner.cropping is of a CLIP's tower, and the tower is {asked.tower}; leave it out")
     if asked.tower == "patch":
         return PatchTower(asked.side or 112)
     if asked.tower == "stored":
         return StoredTower(*stored_features(train))
-    steps = {name: value for name, value in (("side", asked.side), ("resize", asked.resize)) if value is not None}
+    asked_steps = {"side": asked.side, "resize": asked.resize, "cropping": asked.cropping}
+    steps = {name: value for name, value in asked_steps.items() if value is not None}
     return tower_of({"kind": "clip", "source": asked.tower, **steps}, download=download)
 
 

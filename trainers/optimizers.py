@@ -92,7 +92,8 @@ class Optimizer:
             rewards: float32 [B, K], where they are needed.
 
         Returns:
-            A scalar, and detached scalars by name.
+            A scalar, and detached scalars by name. Names that every run tells by itself (``kl``, ``reward``, ...; see
+            ``trainers.stepping.RESERVED``) are refused.
         """
         raise NotImplementedError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,6 +107,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     errors = Errors()
     notes: list[str] = []
     errors.attempt(lambda: plugins([Path(p) for p in config.plugins]))
+    errors.attempt(lambda: check_reward_used(config))
     errors.attempt(lambda: check_trackers(config.logging.trackers))
     train = errors.attempt(lambda: open_training(config))
     val = errors.attempt(lambda: open_held_out(config)) if config.data.val else None
@@ -120,6 +121,8 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     rewards, diagnostics, told = _judging(config, optimizer, train, folder, shared, pictures, errors)
     notes += told
     if captioner is not None:
+        config, told = _searched(config, captioner, errors)
+        notes += told
         for option, most in lengths_of(config, optimizer).items():
             errors.attempt(partial(check_length, option, most, captioner.longest))
     spelt = metrics_of(config, optimizer)
@@ -131,6 +134,18 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     judged = (rewards, metrics or [], best or "", steps)
     crops = image_steps(rewards, train)
     return Prepared(config, captioner, train, val, optimizer, *judged, crops, pictures, notes, diagnostics)
+
+
+def _searched(config: RunConfig, captioner: Captioner, errors: Errors) -> tuple[RunConfig, list[str]]:
+    """The configuration with every setting of the evaluations' search, and a note where authors' are taken."""
+    from trainers.searches import search_of, told, with_search
+
+    found = errors.attempt(lambda: with_search(config.evaluation, captioner))
+    if found is None:
+        return config, []
+    taken = found != config.evaluation and captioner.decoding and config.data.val
+    how = f"evaluations decode as the captioner's authors do, but for what is asked: {told(search_of(found))}"
+    return replace(config, evaluation=found), [how] if taken else []
 
 
 def _judging(
@@ -162,6 +177,27 @@ def _judging(
     found = errors.attempt(lambda: load_diagnostics(config, train, folder, shared, pictures))
     diagnostics, told = found or (None, [])
     return rewards, diagnostics, [*notes, *told]
+
+
+def check_reward_used(config: RunConfig) -> None:
+    """Refuse a reward, or monitors beside one, where the optimizer learns from none and would not look at it.
+
+    Raises:
+        InputError: what is named, and which optimizers learn from a reward.
+    """
+    from trainers.optimizers import OPTIMIZERS, find_optimizer
+
+    name, reward = str(config.optimizer["name"]), config.reward
+    given = {"--reward": reward.expression, "--monitor": reward.monitors}
+    option = next((option for option, value in given.items() if value), None)
+    if option is None or find_optimizer(name).needs_reward:
+        return
+    others = " or ".join(n for n in OPTIMIZERS if find_optimizer(n).needs_reward)
+    key = "expression" if option == "--reward" else "monitors"
+    raise InputError(
+        f"the optimizer {name} learns from no reward, and would ignore {option} {given[option]!r}; give --optimizer "
+        f"{others}, or leave it out (--set reward.{key}=null, if a recipe or file names it)"
+    )
 
 
 def check_unbaselined(config: RunConfig, optimizer: Optimizer) -> None:
@@ -218,8 +254,11 @@ def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
     """The metrics of the evaluations: those asked for, or CIDEr and the reward."""
     if config.evaluation.metrics:
         return config.evaluation.metrics
+    from capreward.spelling import known_as
+
     reward = config.reward.expression if optimizer.needs_reward else None
-    return "cider" if reward is None or reward.strip() in ("cider", "cider-d") else f"cider, {reward}"
+    alone = reward is None or known_as(reward.strip(), ("cider", "cider-d")) is not None
+    return "cider" if alone else f"cider, {reward}"
 
 
 def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
@@ -230,21 +269,26 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
     """
     import difflib
 
+    from capreward.spelling import known_as
+
     names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
     best = config.evaluation.best
     if best is None:
         # The metrics of a run that names none are CIDEr and the reward: what is trained for chooses.
         return names[0] if config.evaluation.metrics else names[-1]
-    if best not in names:
+    found = known_as(best, names)
+    if found is None:
         near = difflib.get_close_matches(best, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"
         raise InputError(f"evaluation.best is {best!r}, which is none of the metrics; {hint}")
-    return best
+    return found
 
 
 def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:
     """The settings that say how long a caption may get, by name."""
-    asked = {"evaluation.max_length": config.evaluation.max_length} if config.data.val else {}
+    from trainers.searches import MAX_LENGTH
+
+    asked = {"evaluation.max_length": config.evaluation.max_length or MAX_LENGTH} if config.data.val else {}
     if optimizer.needs_reward and "max_length" in optimizer.options():
         asked["optimizer.max_length"] = optimizer.options()["max_length"]
     return asked

@@ -203,13 +203,21 @@ def load_rewards(
     named = [metric for text in spelt for node in parse_list(text) for metric in metrics_in(node)]
     unbaselined = unbaselined_terms(config)
     wants = ["self-cider"] if varied else []
-    wants += [m.name for m in named if m.name in NEED_FREQUENCIES and "df" not in dict(m.options)]
-    options, notes = dict(shared), []
+    wants += [m.name for m in named if _needs_frequencies(m)]
+    notes: list[str] = []
     counted = dataset is not None and folder is not None
-    if wants and dataset is not None and folder is not None:
-        path, told = training_frequencies(dataset, folder)
-        options["df"] = str(path)
-        notes.append(told)
+
+    def with_frequencies(expression: str | None) -> dict[str, Any]:
+        """The options of a list's evaluators; those of CIDEr take the training captions' document frequencies."""
+        terms = [metric for node in parse_list(expression or "") for metric in metrics_in(node)]
+        terms = [metric for metric in terms if _needs_frequencies(metric)]
+        if not terms or dataset is None or folder is None:
+            return dict(shared)
+        path, told = training_frequencies(dataset, folder, eos=_ends_captions(terms))
+        notes.extend([told] if told not in notes else [])
+        return {**shared, "df": str(path)}
+
+    options = with_frequencies(config.expression)
     evaluator = load_list(config.expression or "", **options)[0]
     if counted or not wants:
         evaluator.check_reward()
@@ -217,11 +225,11 @@ def load_rewards(
         notes.append(
             f"{evaluator.name} is better when lower, and the reward is maximised; did you mean -{evaluator.name}?"
         )
-    monitors = load_list(config.monitors, **options) if config.monitors else []
+    monitors = load_list(config.monitors, **with_frequencies(config.monitors)) if config.monitors else []
     rewards = Rewards(evaluator, monitors, config, unbaselined=unbaselined)
     if varied:
-        frequencies = {"df": options["df"]} if "df" in options else {}
-        rewards.diversity = load("self-cider", **frequencies)
+        frequencies = with_frequencies("self-cider")
+        rewards.diversity = load("self-cider", **{k: v for k, v in frequencies.items() if k == "df"})
     return rewards, notes
 
 
@@ -283,8 +291,32 @@ def wrong_terms(config: RewardConfig, dataset: Dataset | None, shared: Mapping[s
     return wrong
 
 
-def training_frequencies(dataset: Dataset, folder: Path) -> tuple[Path, str]:
+def _needs_frequencies(metric: Metric) -> bool:
+    return metric.name in NEED_FREQUENCIES and "df" not in dict(metric.options)
+
+
+def _ends_captions(terms: Sequence[Metric]) -> bool:
+    """Whether CIDEr's terms in one list count an end token (``eos=true``).
+
+    Raises:
+        InputError: some do and some do not, for which one file of frequencies is not enough.
+    """
+    ends = [dict(term.options).get("eos", False) is True for term in terms]
+    if any(ends) and not all(ends):
+        with_end, without = terms[ends.index(True)], terms[ends.index(False)]
+        raise InputError(
+            f"{with_end.name}(eos=true) counts an end token, {without} none; give both eos=true, or one of them a df"
+        )
+    return any(ends)
+
+
+def training_frequencies(dataset: Dataset, folder: Path, *, eos: bool = False) -> tuple[Path, str]:
     """Count the n-grams of the training captions, once per run; the file and a sentence about it.
+
+    Args:
+        dataset: the training items.
+        folder: of the run.
+        eos: each caption ends in an end token.
 
     Raises:
         InputError: the file cannot be written.
@@ -293,8 +325,8 @@ def training_frequencies(dataset: Dataset, folder: Path) -> tuple[Path, str]:
     from capreward.text.corpus import reference_grams
     from capreward.text.frequencies import DocumentFrequencies
 
-    path = folder / f"document-frequencies-{dataset.fingerprint()}.npz"
+    path = folder / f"document-frequencies-{dataset.fingerprint()}{'-eos' if eos else ''}.npz"
     if not path.exists():
         samples = Samples([], references=[list(dataset[i].captions) for i in range(len(dataset))], item=[])
-        DocumentFrequencies.of(reference_grams(samples, CiderD().tokenizer), dataset.source).save(path)
+        DocumentFrequencies.of(reference_grams(samples, CiderD(eos=eos).tokenizer), dataset.source).save(path)
     return path, f"CIDEr takes its document frequencies from the training captions ({path})"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SHOWN = ("loss", "clip_loss", "accuracy", "reward", "judge", "kl", "length", "repetition", "tokens/s")
-PERCENT = ("unfinished", "repetition", "novel", "novel_phrases")
+PERCENT = ("unfinished", "empty", "repetition", "novel", "novel_phrases")
 
 
 class RunLog(AbstractContextManager["RunLog"]):

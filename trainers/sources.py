@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +79,6 @@ def sources_of(named: Sequence[str], *, last: bool = False) -> list[Source]:
     Raises:
         InputError: one is named twice, or is none.
     """
-    from dataclasses import replace
-
     found = [source_of(each, last=last) for each in named]
     names = [source.name for source in found]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -121,10 +119,12 @@ def decoding_for(
     max_length: int | None = None,
     **constraints: Any,
 ) -> Decoding:
-    """The beam search of an evaluation: as asked for, else as the first run had it, else 5 beams.
+    """The beam search of an evaluation: as asked for, else as the first run had it, else as the captioner's authors do.
+
+    Where nobody says, 5 beams.
 
     Args:
-        sources: of all captioners that are compared, so that all are searched alike.
+        sources: of all captioners that are compared, so that all are searched as the first run is, if there is one.
         captioner: one of them, which may have fewer places.
         beams: as asked for.
         max_length: as asked for, tokens of a caption with the begin token.
@@ -134,32 +134,23 @@ def decoding_for(
         InputError: settings that cannot be.
     """
     from trainers.decoding import Decoding
+    from trainers.searches import BEAMS, authors_search, search_of
 
+    asked = {name: value for name, value in (("beams", beams), ("max_length", max_length)) if value is not None}
+    asked |= constraints
     known = next((source.config.evaluation for source in sources if source.config is not None), None)
-    usual = LONGEST if known is None else known.max_length
-    return Decoding(
-        method="beam",
-        beams=beams or (5 if known is None else known.beams),
-        max_length=min(usual, captioner.longest) if max_length is None else max_length,
-        **constraints,
-    )
+    if known is None:
+        found = Decoding.from_dict(
+            {"method": "beam", "beams": BEAMS, "max_length": LONGEST, **authors_search(captioner), **asked}
+        )
+    else:
+        found = search_of(known, **asked)
+    return found if max_length is not None else replace(found, max_length=min(found.max_length, captioner.longest))
 
 
-def told(settings: Decoding) -> str:
-    """A decoding in words: ``beam search with 5 beams, at most 30 tokens``."""
-    words = {
-        "greedy": "greedy search",
-        "sample": f"sampling at temperature {settings.temperature:g}",
-        "beam": f"beam search with {settings.beams} beams",
-        "diverse": f"diverse beam search with {settings.beams} beams in {settings.groups} groups",
-    }
-    rules = {
-        "block_trigrams": "trigrams said before made costly",
-        "block_repeats": "no token right after itself",
-        "bad_endings": f"no end after {', '.join(settings.bad_endings)}",
-    }
-    more = [text for name, text in rules.items() if getattr(settings, name)]
-    return ", ".join([words[settings.method], f"at most {settings.max_length} tokens", *more])
+def by_authors(sources: Sequence[Source], captioner: Captioner) -> bool:
+    """Whether a captioner is searched as its authors do, where nothing else is asked for."""
+    return bool(captioner.decoding) and all(source.config is None for source in sources)
 
 
 def _captioner_of(folder: RunFolder, last: bool) -> Path:

@@ -13,6 +13,7 @@ import torch
 from trainers.course import NonFinite
 from trainers.diagnostics import Diagnostics, means
 from trainers.evaluation import images_of
+from trainers.kinds import check_names
 from trainers.optimizers import Candidates, Optimizer
 from trainers.rewards import Rewards
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from trainers.data import Batch
 
 Floats = npt.NDArray[np.float64]
+
+# What a row of training holds whatever the optimizer, besides the loss and the columns of the diagnostics.
+RESERVED = frozenset(
+    {
+        *("step", "kind", "logprob", "tokens", "lr", "grad_norm", "tokens/s", "images", "reward", "length", "kl"),
+        *("unfinished", "empty", "repetition", "reward_spread", "judge_spread", "reward/", "baseline/", "advantage/"),
+    }
+)
 
 
 @dataclass
@@ -241,6 +250,9 @@ class Stepper:
         Returns:
             Statistics of all processes: means over the images of the step (``logprob``: over its tokens, ``loss``: over
             what the optimizer weighs by), and the number of ``tokens``.
+
+        Raises:
+            InputError: the optimizer tells something by a name that every run has.
         """
         weights = torch.stack([self.optimizer.weight(work.candidates) for work in works])
         counted = torch.stack([work.candidates.learned_mask().sum() for work in works])
@@ -256,6 +268,8 @@ class Stepper:
                     found = self.model(work.inputs, rows, self.optimizer.smoothing)
                 policy = found.view(len(work.keys), work.candidates.learned, -1)
                 loss, told = self.optimizer.loss(policy, work.reference, work.candidates, work.rewards)
+                columns = () if self.diagnostics is None else self.diagnostics.columns
+                check_names(f"the optimizer {self.optimizer.name}", told, RESERVED.union(columns))
                 # accelerate divides by the number of micro-batches, and parallel training by that of processes
                 self.accelerator.backward(loss * share * self.accelerator.gradient_accumulation_steps)
             policy = policy.detach()
@@ -277,6 +291,11 @@ def _ended(candidates: Candidates, eos: int) -> Tensor:
     return (candidates.tokens[:, : candidates.learned, 1:] == eos).any(-1)
 
 
+def _empty(texts: Sequence[str]) -> float:
+    """The share of captions that say nothing."""
+    return sum(not text.strip() for text in texts) / max(1, len(texts))
+
+
 def _told(work: Collected, policy: Tensor, eos: int) -> dict[str, Tensor]:
     """What every run logs of its candidates."""
     mask = work.candidates.learned_mask()
@@ -288,6 +307,7 @@ def _told(work: Collected, policy: Tensor, eos: int) -> dict[str, Tensor]:
     if work.raw is not None:
         told["reward"] = work.raw[:, : work.candidates.learned].mean().to(policy.device)
         told["length"] = mask.sum(-1).float().mean()
+        told["empty"] = torch.tensor(_empty(work.learned_texts()), device=device)
         told["unfinished"] = 1 - _ended(work.candidates, eos).float().mean()
     if work.reference is not None:
         told["kl"] = (policy - work.reference).sum() / mask[..., 0].numel()

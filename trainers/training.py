@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,10 @@ def captioner_work() -> Work:
     from trainers.loop import Loop
     from trainers.preparing import prepare
 
-    return Work(build, prepare, Loop, opening_line, closing_line)
+    def kept(values: Mapping[str, Any]) -> RunConfig:
+        return build(with_cropping(values))
+
+    return Work(kept, prepare, Loop, opening_line, closing_line)
 
 
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -76,7 +79,42 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
         InputError: anything that is missing or does not fit, before the first step.
         ProgramError: a loss or reward that is no number.
     """
-    return conduct(captioner_work(), config, path, notes, quiet=quiet)
+    config, told = as_begun(config, RunFolder(path))
+    return conduct(captioner_work(), config, path, [*notes, *told], quiet=quiet)
+
+
+def as_begun(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]]:
+    """The configuration with what newer versions settle otherwise as a run began, and a note where more is asked for.
+
+    Runs of 0.1.0 know no ``captioner.cropping`` and no ``evaluation.decoding``. Their pictures are cut as torchvision
+    does and their evaluations search as they did to their end, even where the recipe or the released checkpoint that
+    they began from says otherwise since.
+
+    Args:
+        config: of now.
+        folder: of the run, which may have begun or not.
+
+    Raises:
+        InputError: a configuration in the folder that cannot be read.
+    """
+    from trainers import searches
+    from trainers.config_reading import read_yaml
+
+    if not folder.config.exists() or not folder.checkpoints():
+        return config, []
+    kept = read_yaml(folder.config)
+    begun, section = with_cropping(kept)["captioner"]["cropping"], kept.get("evaluation")
+    evaluation = searches.as_begun(config.evaluation, section if isinstance(section, Mapping) else {})
+    asked = config.captioner.cropping
+    told = [f"the pictures of this run stay cut as they were, captioner.cropping {begun}"]
+    note = told if asked not in (None, begun) else []
+    return replace(config, captioner=replace(config.captioner, cropping=begun), evaluation=evaluation), note
+
+
+def with_cropping(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration as its folder keeps it, where one without ``captioner.cropping`` means torchvision's."""
+    section = values.get("captioner")
+    return {**values, "captioner": {"cropping": "torchvision", **(section if isinstance(section, Mapping) else {})}}
 
 
 def conduct(work: Work, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -109,7 +147,7 @@ def conduct(work: Work, config: RunSettings, path: Path, notes: list[str], *, qu
         folder.unmake()
         raise
     if accelerator.is_main_process:
-        write_text_beside(folder.config, to_yaml(config))
+        write_text_beside(folder.config, to_yaml(ready.config))
     if config.logging.trackers:
         accelerator.init_trackers(config.logging.project, config=flat(config.to_dict()))
     console = None if quiet else Console(stderr=True)
@@ -259,7 +297,7 @@ def outline(work: Work, config: RunSettings, notes: list[str], table: Callable[[
 
     accelerator = make_accelerator(config, RunFolder("runs"))
     ready = work.prepare(config, None, device=str(accelerator.device), world=accelerator.num_processes)
-    click.echo(to_yaml(config), nl=False)
+    click.echo(to_yaml(ready.config), nl=False)
     console = Console(stderr=True)
     console.print(table(ready, accelerator.num_processes))
     for note in [*notes, *ready.notes]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from trainers.run_folder import RunFolder
     from trainers.run_log import RunLog
 
-COLUMNS = ("reward", "judge", "reward_spread", "judge_spread", "repetition", "length", "unfinished", "grammar")
+COLUMNS = ("reward", "judge", "reward_spread", "judge_spread", "repetition", "length", "unfinished", "grammar", "empty")
 MOST = 512  # rows of a kind; of more, neighbours are averaged
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Group
 from capreward.commands.options import reading_of_captions, split_option
 from capreward.errors import InputError
 
 
-@click.group()
+@click.group(cls=Group)
 def df() -> None:
     """Build, convert and show document-frequency files for CIDEr rewards."""
 
@@ -30,6 +31,7 @@ def df() -> None:
     help="Count words of this vocabulary (with ix_to_word) and <eos>, in place of a tokenizer's.",
 )
 @click.option("--ids", is_flag=True, help="With --vocabulary: count ids in place of words.")
+@click.option("--eos", is_flag=True, help="End every reference in <eos>, for cider-d(eos=true).")
 def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
     """Count in how many images' references each n-gram occurs, and keep it in a file.
 
@@ -47,7 +49,7 @@ def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
         raise InputError("--ids counts the ids of a vocabulary; name it with --vocabulary")
     from capreward.evaluators.cider import frequencies_of_files
 
-    how = {name: options[name] for name in ("split", "id_column", "caption_column")}
+    how = {name: options[name] for name in ("split", "id_column", "caption_column", "eos")}
     how["format"] = options["format_"]
     reports: list[Any] = []
     tokenizer = _tokenizer(options)
@@ -62,17 +64,25 @@ def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
 @click.argument("pickled", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("-v", "--vocabulary", type=click.Path(path_type=Path), help="With ix_to_word, to know its ids by.")
-def convert(pickled: Path, output: Path, vocabulary: Path | None) -> None:
-    """Write CLIP-Caption-Reward's pickle of document frequencies as a file of capreward; nothing in it is run.
+@click.option("--images", type=int, help="How many images a table alone (vrama91's) is of; it does not say.")
+@click.option("--tokenizer", default="ptb", show_default=True, help="What the captions of such a table went through.")
+def convert(pickled: Path, output: Path, vocabulary: Path | None, images: int | None, tokenizer: str) -> None:
+    """Write a pickle of document frequencies as a file of capreward; nothing in it is run.
+
+    Read are those of CLIP-Caption-Reward and ruotianluo's cider (document_frequency and ref_len) and those of vrama91's
+    cider (a table alone).
 
     \b
     capreward df convert coco-train-idxs.p coco-train-idxs.npz --vocabulary cocotalk.json
+    capreward df convert coco-val-df.p coco-val-df.npz --images 40504
     """
     _check(output)
     from capreward.text.frequencies_legacy import read_frequency_pickle
+    from capreward.text.tokenizers import tokenizer_of
     from capreward.text.vocabulary import WordNumbers, words_of_file
 
-    found = read_frequency_pickle(pickled, None if vocabulary is None else WordNumbers(words_of_file(vocabulary)))
+    numbers = None if vocabulary is None else WordNumbers(words_of_file(vocabulary))
+    found = read_frequency_pickle(pickled, numbers, images=images, tokenizer=tokenizer_of(tokenizer).name)
     found.save(output)
     click.echo(_summary(found, output), err=True)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.commands.options import F, encoder_options, reading, reading_of_captions, showing, weights_options
 from capreward.errors import InputError, shorten
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 GRID_MODEL = "RN50:openai"
 GRID_SIDE = 448
+_OF_TOKENS = ("side", "resize", "cropping")
 
 
 def _with_encoder(command: F) -> F:
@@ -31,7 +33,7 @@ def _with_encoder(command: F) -> F:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("images", nargs=-1)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the feature store.")
 @weights_options
@@ -58,6 +60,11 @@ def _with_encoder(command: F) -> F:
 )
 @click.option("--side", type=click.IntRange(1), help="With --tokens, of a ResNet's pixels: 448 for 14 x 14 tokens.")
 @click.option("--resize", type=click.Choice(["shortest", "squash"]), help="With --tokens: crop the centre, or squash.")
+@click.option(
+    "--cropping",
+    type=click.Choice(["torchvision", "transformers"]),
+    help="With --tokens: whose pixels; DiCO's captioners look at those of transformers.",
+)
 @_with_encoder
 @click.option("--published", is_flag=True, help="IMAGES is a folder of grids from elsewhere: ID.npz (feat), ID.npy.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded.")
@@ -96,7 +103,7 @@ def embed(images: tuple[str, ...], **options: Any) -> None:
 def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> Embedded:
     from capreward.encoders.published import import_features
 
-    others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize")
+    others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize", "cropping")
     given = next((name for name in others if options[name]), "shard" if options["shard"] != "0/1" else None)
     if given is not None:
         raise InputError(f"--published takes features as they are; leave --{given} out")
@@ -111,8 +118,9 @@ def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[E
 
     if options["prompt"] is not None:
         raise InputError("--prompt goes before captions; add --text, or leave it out")
-    if not options["tokens"] and (options["side"] or options["resize"]):
-        raise InputError("--side and --resize belong to tokens; add --tokens, or leave them out")
+    stray = next((n for n in _OF_TOKENS if options[n] and not options["tokens"]), None)
+    if stray is not None:
+        raise InputError(f"--{stray} belongs to tokens; add --tokens, or leave it out")
     shard = _shard(options["shard"])
     if options["tokens"] == "grid":
         options = {**options, **_grid(options)}
@@ -124,7 +132,7 @@ def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[E
         layers = encoder.spec.model_cfg["vision_cfg"].get("layers")
         if options["tokens"] == "grid" and not isinstance(layers, (list, tuple)):
             raise InputError(f"--tokens grid is of a ResNet such as {GRID_MODEL}; for a ViT's tokens write --tokens")
-        steps = {name: options[name] for name in ("side", "resize", "batch_size")}
+        steps = {name: options[name] for name in (*_OF_TOKENS, "batch_size")}
         encoder = TokenEncoder(encoder.clip, precision=encoder.precision, **steps)
     done = embed_images(
         encoder,
@@ -156,8 +164,8 @@ def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[En
 
     if images or options["captions"] is None:
         raise InputError("--text embeds the captions of a file; write capreward embed --text --captions FILE -o FOLDER")
-    if options["tokens"] or options["side"] or options["resize"]:
-        raise InputError("--tokens, --side and --resize are for pictures; leave them out, or leave out --text")
+    if options["tokens"] or any(options[n] for n in _OF_TOKENS):
+        raise InputError("--tokens, --side, --resize and --cropping are for pictures; leave them or --text out")
     shard = _shard(options["shard"])
     table = _table(options)
     given = PROMPT if options["prompt"] is None else options["prompt"]

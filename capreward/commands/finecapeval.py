@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from capreward.commands.options import plugin_option, plugins, reading, reading_of_captions
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 from capreward.scoring import DEFAULT_TOKENIZER
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     from capreward.reports.results import Results, SystemResult
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="FineCapEval.csv.")
-@click.option(
+@joined_option(
     "-m",
     "--metrics",
-    default="bleu,meteor,rouge,cider",
+    default=["bleu,meteor,rouge,cider"],
     show_default=True,
-    help="Overall metrics, against the image's five captions; none for none.",
+    help="Overall metrics, against the image's five captions; repeatable; none for none.",
 )
 @click.option("--compat-only", is_flag=True, help="Aspects in the original's way alone.")
 @click.option("--function-words", is_flag=True, help="Count articles and the like in the mended recall too.")

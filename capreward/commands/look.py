@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.commands.options import reading_of_captions, split_option
 from capreward.errors import InputError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from capreward.looking.views import Seen, View
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file")
 @click.option("-n", "--rows", default=5, show_default=True, type=click.IntRange(0), help="Show the first so many.")
 @reading_of_captions

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 
 import click
 
+from capreward.commands.command import Command, import_own
 from capreward.commands.options import plugin_option, plugins
 
 KINDS = ("evaluators", "optimizers", "objectives", "recipes", "tokenizers", "formats")
 TRAINERS = {kind: f"trainers.listing:{kind}" for kind in ("optimizers", "objectives", "recipes")}  # imported when asked
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("kind", type=click.Choice(KINDS), default="evaluators")
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
@@ -45,7 +45,7 @@ def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
 def _rows(kind: str) -> list[dict[str, str]]:
     if kind in TRAINERS:
         module, _, attribute = TRAINERS[kind].partition(":")
-        found: list[dict[str, str]] = getattr(importlib.import_module(module), attribute)()
+        found: list[dict[str, str]] = getattr(import_own(module), attribute)()
         return found
     return {"evaluators": _evaluators, "tokenizers": _tokenizers, "formats": _formats}[kind]()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.commands.options import (
     encoding,
     image_options,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from capreward.samples import Samples
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @weights_options
 @click.option("--base", metavar="WEIGHTS", help="The CLIP whose image tower completes weights without one.")

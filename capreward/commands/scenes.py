@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError
 from capreward.files import write_beside
 
 SHOWN = 8  # pictures on a contact sheet
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("out_dir", type=click.Path(path_type=Path))
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
 @click.option("--count", default=1000, show_default=True, type=click.IntRange(min=1), help="How many pictures.")

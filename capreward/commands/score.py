@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from capreward.commands.options import image_options, input_options, plugin_option, plugins
 from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from capreward.reports.results import Results, SystemResult
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("captions", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-r",
@@ -23,15 +25,16 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Reference file; repeatable. Or scenes, for captions of its pictures.",
 )
-@click.option(
+@joined_option(
     "-m",
     "--metrics",
-    help="Comma-separated metrics or expressions. Default: bleu,rouge,cider with references, clips with images, "
-    "refclips too with both.",
+    help="Comma-separated metrics or expressions; repeatable. coco is bleu,meteor,rouge,cider. Default: "
+    "bleu,rouge,cider with references, clips with images, refclips too with both.",
 )
 @image_options
 @input_options
 @click.option("--allow-missing", is_flag=True, help="Leave out captions without references or images.")
+@click.option("--common", is_flag=True, help="Score the images alone that all caption files describe.")
 @click.option("--multiple", is_flag=True, help="Each image may have several captions (diversity metrics).")
 @click.option(
     "--drop-candidate-from-references", is_flag=True, help="Remove references equal to a candidate of their image."
@@ -58,19 +61,30 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
 
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
-    from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, names_of, system_of
+    from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, judged, names_of, samples_of_file
+    from capreward.common import restricted
     from capreward.reports.results import Bootstrap, Results
 
-    found = evaluators_of(options)
+    found, said = evaluators_of(options)
     references = ReferenceFiles(options)
     bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
     systems: list[SystemResult] = []
     notes: list[tuple[str, str]] = []
+    names = names_of(captions)
+    read = [samples_of_file(path, found, references, options) for path in captions]
+    everything = [samples for samples, _ in read]
+    if options["common"]:
+        everything, left_out = restricted(everything)
+        notes += [(name, note) for name, note in zip(names, left_out, strict=True) if note]
+    drop = options["drop_candidate_from_references"]
     with Bar(len(captions), hidden=options["quiet"]) as bar:
-        for name, path in zip(names_of(captions), captions, strict=True):
+        for name, samples, (_, matched) in zip(names, everything, read, strict=True):
             bar.start(name)
-            before = systems[-1].samples if systems else None
-            system, remarks = system_of(name, path, found, references, bootstrap, options, bar, before)
-            systems.append(system)
-            notes += [(name, remark) for remark in remarks]
-    return Results(systems, bootstrap, merged_notes(notes, len(systems)))
+            if systems and options["images"]:
+                samples.share_items(everything[len(systems) - 1])  # these items need no second encoding
+            systems.append(judged(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
+            notes += [(name, remark) for remark in systems[-1].scores.notes]
+    results = Results(systems, bootstrap, [*said, *merged_notes(notes, len(systems))])
+    if results.footnote is None:
+        return results
+    return replace(results, notes=["--common scores the images alone that all caption files describe", *results.notes])

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 SCENES = Path("scenes")  # in place of a file of references: the captions that belong to the pictures
 
 
-def evaluators_of(options: dict[str, Any]) -> list[Evaluator]:
-    """The evaluators asked for, or those that the references and images given are enough for."""
-    from capreward.scoring import default_metrics, load_list
+def evaluators_of(options: dict[str, Any]) -> tuple[list[Evaluator], list[str]]:
+    """The evaluators asked for, or those that the references and images given are enough for, and notes on these."""
+    from capreward.evaluators.clip_weights import names_scene_images
+    from capreward.scoring import load_list, usual_metrics
 
-    metrics = options["metrics"]
+    metrics: str | None = options["metrics"]
+    notes: list[str] = []
     if metrics is None:
-        metrics = default_metrics(references=bool(options["references"]), images=_shows(options))
-    return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options))
+        known = {"references": bool(options["references"]), "images": _shows(options)}
+        scenes = bool(options["images"]) and all(map(names_scene_images, options["images"]))
+        metrics, notes = usual_metrics(**known, scenes=scenes, download=options["download"])
+    return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options)), notes
 
 
 class ReferenceFiles:
@@ -75,17 +79,10 @@ class ReferenceFiles:
         return read_references(self.paths, **reading(self.options, of_references=True))
 
 
-def system_of(
-    name: str,
-    path: Path,
-    found: Sequence[Evaluator],
-    references: ReferenceFiles,
-    bootstrap: Bootstrap | None,
-    options: dict[str, Any],
-    bar: Any,
-    before: Samples | None = None,
-) -> tuple[SystemResult, list[str]]:
-    """Score one file of captions; the result and the notes on it. The items of ``before`` need no second encoding."""
+def samples_of_file(
+    path: Path, found: Sequence[Evaluator], references: ReferenceFiles, options: dict[str, Any]
+) -> tuple[Samples, str]:
+    """The captions of a file with their references, images and notes, and how they were matched."""
     from capreward.data import match
     from capreward.scoring import samples_of
 
@@ -94,12 +91,8 @@ def system_of(
     shown = _shown(met, table, found, options)
     met = met if shown is None else shown.matched
     samples = samples_of(met, None if shown is None else shown.images, notes=() if shown is None else shown.notes)
-    if before is not None and options["images"]:
-        samples.share_items(before)
-    drop = options["drop_candidate_from_references"]
     reports = [met.report, *([shown.report] if shown else [])]
-    result = judged(name, samples, found, bootstrap, "; ".join(reports), drop=drop, progress=bar.step)
-    return result, result.scores.notes
+    return samples, "; ".join(reports)
 
 
 def judged(
@@ -129,7 +122,7 @@ def judged(
     from capreward.scoring import evaluate
     from capreward.stats.bootstrap import intervals
 
-    scores = evaluate(found, samples, drop_candidate_from_references=drop, progress=progress)
+    scores = evaluate(found, samples, drop_candidates=drop, progress=progress)
     drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
     return SystemResult(name, scores, drawn, len(np.unique(samples.item)), matched, samples)
 
@@ -211,12 +204,25 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
         return None
     from capreward.data.showing import show
 
+    if not needing:
+        return _for_gallery(met, table, options)
     try:
         return show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
     except InputError as error:
         if _shows(options):
             raise
         raise InputError(f"{needing[0]} needs images; give --images FOLDER ({error})") from error
+
+
+def _for_gallery(met: Matched, table: CaptionTable, options: dict[str, Any]) -> Shown:
+    """All captions, with the pictures that are there: no metric looks at them, so none is left out of the numbers."""
+    from capreward.data.showing import Shown, show
+
+    shown = show(met, table, options["images"], allow_missing=True, **showing(options))
+    pictures = dict(zip(shown.matched.keys, shown.images, strict=True))
+    missing = len(met.keys) - len(pictures)
+    told = f"{missing:,} of {len(met.keys):,} images have no picture there; they are scored, and not in the gallery"
+    return Shown(met, [pictures.get(key) for key in met.keys], shown.report, (told,) if missing else ())
 
 
 def _shows(options: dict[str, Any]) -> bool:

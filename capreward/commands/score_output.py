@@ -104,7 +104,10 @@ def write_results(results: Results, options: dict[str, Any]) -> None:
 
         if all(s.samples is None or s.samples.images is None for s in results.systems):
             raise InputError("--gallery shows captions with their pictures; give --images FOLDER")
-        shown = write_gallery(options["gallery"], results, pictures_of(results), references_by_key(results))
+        known = [zip(s.samples.key, s.samples.images or [], strict=False) for s in results.systems if s.samples]
+        pictured = {key for system in known for key, image in system if image is not None}
+        texts = references_by_key(results)
+        shown = write_gallery(options["gallery"], results, pictures_of(results), texts, pictured=pictured)
         written.append(f"{shown:,} images shown in {options['gallery']}")
     if not options["quiet"]:
         show_results(results, percent=options["percent"])
@@ -136,7 +139,7 @@ def show_results(results: Results, *, percent: bool) -> None:
     for system in results.systems:
         if system.matched:
             console.print(Text(f"{system.name}: {system.matched}", style="dim"))
-    for note in results.notes:
+    for note in results.said:
         console.print(Text(f"note: {note}", style="yellow"))
     if results.bootstrap is not None:
         console.print(Text(f"[low, high]: {results.bootstrap}", style="dim"))

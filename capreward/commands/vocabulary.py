@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Group
 from capreward.commands.options import reading_of_captions
 from capreward.errors import InputError
 
 _SPLIT = "Split of a Karpathy file, such as train+restval; all of it by default, as published."
 
 
-@click.group()
+@click.group(cls=Group)
 def vocabulary() -> None:
     """Build vocabularies of whole words, and captions as rows of their ids."""
 

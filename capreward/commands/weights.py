@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Group
 from capreward.errors import InputError
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.pass_context
 def weights(ctx: click.Context, as_json: bool) -> None:
@@ -21,6 +22,7 @@ def weights(ctx: click.Context, as_json: bool) -> None:
 
     \b
     capreward weights
+    capreward weights get clips
     capreward weights add Downloads/clip_ViT-B-32.pth
     capreward weights add my-tuned.pth --as pacs
     """
@@ -48,30 +50,41 @@ def weights(ctx: click.Context, as_json: bool) -> None:
 @weights.command()
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--as", "name", metavar="EVALUATOR", help="What it is for, if its name does not tell: pacs, pacs:L/14.")
-def add(path: Path, name: str | None) -> None:
-    """Check a weights file, or a folder of capreward convert, and keep a copy for the evaluators."""
-    from capreward.encoders import kept
+@click.option("--drop-unknown", is_flag=True, help="Leave out objects that are neither tensors nor plain containers.")
+def add(path: Path, name: str | None, drop_unknown: bool) -> None:
+    """Check a weights file, or a folder of capreward convert, and keep a copy for the evaluators.
 
-    _say(kept.add(path, name))
+    With --drop-unknown a file is kept as the folder that capreward convert --drop-unknown makes of it.
+    """
+    from capreward.encoders import kept
+    from capreward.evaluators import evaluators
+
+    if name is not None:
+        family, colon, variant = name.partition(":")
+        name = f"{evaluators.find(family) or family}{colon}{variant}"
+    _say(kept.add(path, name, drop_unknown=drop_unknown))
 
 
 @weights.command()
 @click.argument("name", metavar="EVALUATOR")
 @click.option("--variant", help="B/32 (default) or L/14.")
-@click.option("--download", is_flag=True, help="Really fetch it; without this, only say from where.")
+@click.option("--download", is_flag=True, hidden=True, help="What get does anyway.")
 def get(name: str, variant: str | None, download: bool) -> None:
-    """Fetch an evaluator's weights from their authors, where these publish a plain address."""
+    """Fetch an evaluator's weights from their authors, where these publish a plain address, and keep them."""
     from capreward.encoders import kept
-    from capreward.encoders.catalogue import entry_of
+    from capreward.encoders.catalogue import entry_of, look_for
+    from capreward.evaluators import evaluators
 
-    entry = entry_of(name, variant)
+    entry = entry_of(evaluators.find(name) or name, variant)
     file = entry.files[0]
+    there = look_for(entry)
+    if there is not None:
+        click.echo(f"{entry.title} is here already: {there.path}", err=True)
+        return
     if entry.url is None:
         raise InputError(
             f"{file} has no plain address; open {entry.published} in a browser, then type capreward weights add {file}"
         )
-    if not download:
-        raise InputError(f"{file} would be fetched from {entry.url}; add --download to do it")
     from capreward.commands.progress import Bar
 
     with Bar(1) as bar:

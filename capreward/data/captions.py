@@ -229,7 +229,9 @@ def _read_references(content: Content, format: str | None, options: Options) -> 
     name, parsed = _parse(content, format, options)
     references = collect_references(parsed, content.source)
     texts = [text for listed in references.values() for text in listed]
-    report = report_of(content.source, name, "references", len(references), len(texts), parsed.findings)
+    report = report_of(
+        content.source, name, "references", len([v for v in references.values() if v]), len(texts), parsed.findings
+    )
     found = References(
         content.source,
         name,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
-import tokenize
 
 from capreward.errors import InputError
 
@@ -81,6 +79,9 @@ def _python_list(text: str, cell: str, where: str) -> tuple[object, str | None]:
 
 def _strings(text: str) -> int:
     """How many string literals the text holds; Python joins two that stand side by side."""
+    import io
+    import tokenize
+
     tokens = tokenize.generate_tokens(io.StringIO(f"({text})").readline)
     return sum(token.type == tokenize.STRING for token in tokens)
 

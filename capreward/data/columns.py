@@ -103,6 +103,8 @@ def caption_columns(names: Sequence[str], options: Options, source: str) -> tupl
     own = Role.REFERENCE if options.references else Role.PREDICTION
     for role in (own, Role.CAPTION):
         found = [group for kind, group in groups if kind is role]
+        if options.references and role is own and len(found) == 1 and not options.paired:
+            found += [group for kind, group in groups if kind is Role.CAPTION and len(group) > 1]
         if len(found) > 1:
             raise InputError(_two(source, "references" if options.references else "captions", found, flag))
         if found:
@@ -128,7 +130,10 @@ def named(name: str, names: Sequence[str], source: str, flag: str) -> str:
 
 def absent(source: str, what: str, names: Sequence[str], flag: str) -> str:
     """The sentence on a column that is not there."""
-    return f"{source} has no column for {what}; its columns are {listed(names)}: name one with {flag}"
+    known = any(role_of(name) is not None for name in names)
+    other = flag.replace("caption-column", "id-column")
+    advice = f"name one with {flag}" if known or other == flag else f"name them with {other} and {flag}"
+    return f"{source} has no column for {what}; its columns are {listed(names)}: {advice}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -217,7 +222,7 @@ class _Identity:
         self.items += [name for name in free if name == KeyedTable.KEY]
         files = [name for name in free if role_of(name) is Role.FILE]
         head = table.head(files) if files else []
-        self.files = [name for name, seen in zip(files, zip(*head, strict=True), strict=True) if _names_images(seen)]
+        self.files = [name for place, name in enumerate(files) if _names_images([row[place] for row in head])]
         self.pictures = [name for name in files if name not in self.files]
 
     def choose(self) -> tuple[str | None, tuple[str, ...], str | None]:

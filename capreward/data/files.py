@@ -22,7 +22,7 @@ BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG picture"),
     (b"GIF89a", "a GIF picture"),
     (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a zip archive (unpack it first)"),
+    (b"PK\x03\x04", "a zip archive and no Excel workbook (unpack it first)"),
     (b"\x28\xb5\x2f\xfd", "a zstd archive (unpack it first)"),
     (b"\xfd7zXZ", "an xz archive (unpack it first)"),
     (b"BZh91AY", "a bzip2 archive (unpack it first)"),
@@ -51,9 +51,10 @@ class Content:
     Attributes:
         source: The path as the user gave it; messages name it so.
         paths: The file, or every shard of a brace pattern.
-        kind: ``"text"``, ``"tar"``, ``"parquet"`` or ``"arrow"``.
+        kind: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
         text: The decoded text; empty for the other kinds.
-        data: The bytes of a parquet or Arrow file that cannot be mapped (it is compressed); else empty.
+        data: The bytes of an Excel file, or of a parquet or Arrow file that cannot be mapped (it is compressed); else
+            empty.
         bare: A table has no header row: its first row is an id and a caption.
     """
 
@@ -142,6 +143,8 @@ def _load_one(path: Path, source: str) -> Content:
                 mapped = not zipped and path.is_file()
                 return Content(source, [path], kind, data=b"" if mapped else head + stream.read())
             data = head + stream.read()
+    if head.startswith(b"PK\x03\x04") and b"xl/workbook.xml" in data:
+        return Content(source, [path], "excel", data=data)
     text = decode(data, source)
     if not text.strip():
         raise InputError(f"{source} is empty; it should hold captions")

@@ -79,6 +79,14 @@ class FineCapEvalData:
         return found
 
     @cached_property
+    def dotless(self) -> dict[str, list[Annotation]]:
+        """The rows by the image's name up to its first dot, which is all that the original sees of it."""
+        found: dict[str, list[Annotation]] = {}
+        for row in self.rows:
+            found.setdefault(row.image.partition(".")[0], []).append(row)
+        return found
+
+    @cached_property
     def stemmer(self) -> Stemmer:
         """Of phrases and captions: one for all evaluators of these rows, so that each text is tokenized once."""
         return Stemmer()

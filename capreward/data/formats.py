@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 from collections.abc import Callable
@@ -22,11 +21,11 @@ from capreward.data.formats_json import (
     read_msrvtt,
     read_wrapped,
 )
-from capreward.data.formats_table import delimited, read_arrow, read_id_text
+from capreward.data.formats_table import delimited, read_arrow, read_excel, read_id_text
 from capreward.data.formats_tar import read_tar
 from capreward.data.formats_text import each_line, read_flickr_token, read_text
 from capreward.data.json_layouts import json_layout
-from capreward.data.recognition import recognise_text
+from capreward.data.recognition import cells_of, recognise_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 
@@ -36,7 +35,7 @@ class Format:
     """One caption file format.
 
     Attributes:
-        kind: The kind of content it needs: ``"text"``, ``"tar"``, ``"parquet"`` or ``"arrow"``.
+        kind: The kind of content it needs: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
         summary: What it looks like, in a few words.
         read: The reader.
         options: Which of ``split``, ``id_column``, ``caption_column`` and ``image_column`` it heeds.
@@ -85,6 +84,7 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
         "ssv": Format("text", "table with a header row, separated by semicolons", delimited("ssv"), TABLE),
         "parquet": Format("parquet", "Parquet table with named columns", read_arrow, TABLE),
         "arrow": Format("arrow", "Arrow file or stream with named columns (Hugging Face's cache)", read_arrow, TABLE),
+        "excel": Format("excel", "Excel workbook (.xlsx), its first sheet with a header row", read_excel, TABLE),
         "flickr-token": Format("text", "image.jpg#0, a tab, a caption", read_flickr_token),
         "id-text": Format("text", "an id, a blank or a colon, a caption", read_id_text),
         "finecapeval": Format(
@@ -154,4 +154,4 @@ def _is_json_lines(text: str) -> bool:
 def _is_finecapeval(header: str, options: Options) -> bool:
     """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
     named = (options.id_column, options.caption_column, options.image_column, options.split)
-    return not any(named) and is_finecapeval_header(next(csv.reader([header])))
+    return not any(named) and is_finecapeval_header(cells_of(header, ","))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from capreward.data.excel import ExcelTable
 from capreward.data.file_report import Findings
 from capreward.data.files import Content
 from capreward.data.formats_text import each_line
@@ -42,6 +43,15 @@ def read_arrow(content: Content, options: Options) -> Parsed:
         InputError: If pyarrow is not installed or the file is damaged.
     """
     return parse_table(ArrowTable(content), options)
+
+
+def read_excel(content: Content, options: Options) -> Parsed:
+    """Read the first sheet of an Excel workbook, as VLMEvalKit writes its results.
+
+    Raises:
+        InputError: If openpyxl is not installed or the file is damaged.
+    """
+    return parse_table(ExcelTable(content), options)
 
 
 def read_id_text(content: Content, options: Options) -> Parsed:

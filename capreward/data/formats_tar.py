@@ -12,7 +12,7 @@ from capreward.data.file_report import Findings
 from capreward.data.files import Content, cause, decode, readable
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import CAPTION_ROLES, role_of
-from capreward.data.rows import Options, Parsed
+from capreward.data.rows import NOTHING, Options, Parsed
 from capreward.errors import InputError, shorten
 
 
@@ -20,10 +20,13 @@ def read_tar(content: Content, options: Options) -> Parsed:
     """Read the captions of one or several shards; other members (pictures) are passed over without being read.
 
     A sample's ``.json`` wins over its ``.txt`` if it holds captions. The key is the member's name up to the first dot.
+    A sample without a caption (null, an empty list, facts alone) is left out and named, as training leaves it out.
     """
+    found = Findings(id="the members' names", captions="the .json and .txt members")
 
     def rows() -> Iterator[tuple[int, object, object]]:
         place = 0
+        mute: list[str] = []
         seen: dict[str, str] = {}
         for path in content.paths:
             for key, value in _shard(path, options):
@@ -33,10 +36,21 @@ def read_tar(content: Content, options: Options) -> Parsed:
                         f"{path}: the sample {key} is also in {seen[key]}; keys must differ across shards and folders"
                     )
                 seen[key] = str(path)
-                yield place, key, value
+                if _is_mute(value):
+                    mute.append(key)
+                yield place, key, NOTHING if _is_mute(value) else value
+        if mute and len(mute) == place:
+            raise InputError(f"{content.source} has no sample with a caption")
+        if mute:
+            samples = "1 sample" if len(mute) == 1 else f"{len(mute):,} samples"
+            found.rows_dropped.append(f"{samples} dropped: no caption ({shorten(mute)})")
 
-    found = Findings(id="the members' names", captions="the .json and .txt members")
     return Parsed(rows(), "sample", uniform=False, findings=found)
+
+
+def _is_mute(value: object) -> bool:
+    """Whether a sample has no caption: null, no list of any, or null in a list."""
+    return value is None or (isinstance(value, list) and (not value or None in value))
 
 
 def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:

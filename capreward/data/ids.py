@@ -9,8 +9,8 @@ from functools import cached_property
 from capreward.data.rows import shown
 from capreward.errors import InputError
 
-_ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k heic heif mp4 avi webm mkv mov flv m4v wav mp3 flac ogg
-m4a"""
+_ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k jpx jpf heic heif mp4 avi webm mkv mov flv m4v wav mp3
+flac ogg m4a"""
 MEDIA_ENDINGS = frozenset(_ENDINGS.split())
 IMAGE_ENDINGS = re.compile(rf"\.(?:{'|'.join(sorted(MEDIA_ENDINGS))})$", re.IGNORECASE)
 COCO_NAME = re.compile(r"(?:^|_)COCO_(?:train|val|test)20\d\d_(\d{12})$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from capreward.data.columns import listed
@@ -11,6 +12,7 @@ from capreward.data.rows import describe
 from capreward.errors import InputError, shorten
 
 # Keys under which people put their records, beside facts about the whole.
+MOST_NAMES = 200  # keys of an object that are looked at: a record has no more columns, a mapping has no column early
 _WRAPPERS = """data results predictions outputs items records rows samples captions instances examples generations
 responses answers list dataset references val test train"""
 WRAPPERS = frozenset(_WRAPPERS.split())
@@ -55,7 +57,8 @@ def _object_layout(value: Mapping[str, Any], source: str) -> str:
         return "columns"
     if _record_lists(value):
         return "wrapped"
-    if any(role_of(name) in CAPTION_ROLES or is_known(name) for name in value) and not _all_lists(value):
+    names = list(islice(value, MOST_NAMES))
+    if any(role_of(name) in CAPTION_ROLES or is_known(name) for name in names) and not _all_lists(value):
         return "jsonl"  # one record on its own
     if _could_be_record(value):
         raise InputError(
@@ -71,7 +74,7 @@ def _all_lists(value: Mapping[str, Any]) -> bool:
 
 def _are_columns(value: Mapping[str, Any]) -> bool:
     """Whether an object holds columns: lists of one length, or pandas' objects of one set of keys, by known names."""
-    names = [role_of(name) for name in value]
+    names = [role_of(name) for name in islice(value, MOST_NAMES)]
     if not any(role in CAPTION_ROLES for role in names) or (len(value) == 1 and not _all_lists(value)):
         return False
     if _all_lists(value):

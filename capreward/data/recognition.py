@@ -80,7 +80,8 @@ def _suffix(source: str) -> str:
     return PurePath(source.removesuffix(".gz")).suffix.lower()
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def cells_of(line: str, separator: str) -> list[str]:
+    """The cells of one line."""
     if separator == "|":
         return line.split("|")
     try:
@@ -90,7 +91,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _is_header(lines: Sequence[str], name: str, separator: str, options: Options) -> bool:
-    cells = _cells(lines[0], separator)
+    cells = cells_of(lines[0], separator)
     given = {name for name in (options.id_column, *options.caption_columns, options.image_column) if name}
     if given & {cell.strip() for cell in cells}:
         return True
@@ -100,7 +101,7 @@ def _is_header(lines: Sequence[str], name: str, separator: str, options: Options
     if known >= 2 or (known and separator != ","):
         return True
     # One known word among commas: "a man, image" is a caption. The other lines tell.
-    return bool(known) and (len(lines) == 1 or len(_cells(lines[1], separator)) == len(cells))
+    return bool(known) and (len(lines) == 1 or len(cells_of(lines[1], separator)) == len(cells))
 
 
 def _structure(lines: Sequence[str], content: Content, suffix: str | None) -> str | None:
@@ -143,14 +144,14 @@ def _bare(split: _Split, content: Content, suffix: str | None) -> str:
 def _split(lines: Sequence[str], name: str, separator: str) -> _Split:
     if separator not in lines[0]:
         return _Split(name, 1, 1.0, [])
-    rows = [_cells(line, separator) for line in lines]
+    rows = [cells_of(line, separator) for line in lines]
     width, count = Counter(map(len, rows)).most_common(1)[0]
     return _Split(name, width, count / len(rows), rows)
 
 
 def _by_suffix(lines: Sequence[str], suffix: str, source: str) -> str:
     """A file that is called a table: what its first line names are columns."""
-    cells = _cells(lines[0], SEPARATORS[suffix])
+    cells = cells_of(lines[0], SEPARATORS[suffix])
     if len(cells) == 1 and not is_known(cells[0]):
         raise InputError(
             f"{source} is called a table, but its first line names no column that is known; add a header row such as "

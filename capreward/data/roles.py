@@ -100,8 +100,13 @@ def role_of(name: str) -> Role | None:
 
 
 def is_known(name: str) -> bool:
-    """Whether the name plays a role that tells a header or a record from other words."""
-    return role_of(name) not in (None, Role.RATING)
+    """Whether the name plays a role that tells a header or a record from other words.
+
+    "a caption" is no name of a column, as "blip2_caption" is: of words with blanks between them only usual names count.
+    """
+    role = role_of(name)
+    usual = plain(name) in _NAMES or " " not in name.strip() or role is not Role.CAPTION
+    return role not in (None, Role.RATING) and (usual or numbered(name)[0] in _NAMES)
 
 
 def is_picture(value: object) -> bool:

@@ -93,7 +93,8 @@ class _Rows:
         first = self.columns.id == names[0]
         for position, (one, two) in self.table.rows(names):
             raw, value = (one, two) if first else (two, one)
-            yield position, self._id(raw, position), value if value is not ABSENT else self._one(value, position, 0)
+            plain = isinstance(value, str) and not value.startswith(("[", "(", "array("))
+            yield position, self._id(raw, position), value if plain else self._one(value, position, 0)
 
     def _in_split(self, value: object, wanted: set[str]) -> bool:
         split = str(value)
@@ -145,12 +146,12 @@ class _Rows:
             if self.columns.optional:
                 return []
             raise InputError(self._lacking(position, name))
-        if not table.textual or not isinstance(value, str):
+        if not isinstance(value, str):
             return value
-        if value == "" and self.options.references:
+        if table.textual and value == "" and self.options.references:
             self.findings.dropped["empty cell"] += 1
             return NOTHING
-        if value in MISSING_CELLS:
+        if table.textual and value in MISSING_CELLS:
             raise InputError(self._missing_cell(position, name, value))
         if not value.lstrip().startswith(("[", "(", "array(")):
             return value

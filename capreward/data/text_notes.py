@@ -6,11 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-# Tokens that models write and decoders should take out.
-_TOKENS = re.compile(
-    r"</?s>|<\|[a-z_ ]{2,30}\|>|<(?:start|end|pad|unk|bos|eos|sos|cls|sep|mask|image|im_start|im_end|start_of_turn|"
-    r"end_of_turn|startseq|endseq|startoftext|endoftext|begin_of_text|end_of_text|[a-z]+_id)>|"
-    r"\[(?:PAD|CLS|SEP|UNK|MASK|BOS|EOS|INST|/INST|unused\d+)\]|\b(?:startseq|endseq)\b",
+# Tokens that models write and decoders should take out: first what could be one, which is quick to find.
+_MARKED = re.compile(r"[<\[][^<>\[\]\s]{1,30}[>\]]")
+_UNMARKED = ("startseq", "endseq")
+_TOKEN = re.compile(
+    r"</?s>|<\|\w{2,30}\|>|<(?:start|end|pad|unk|bos|eos|sos|cls|sep|mask|image|im_start|im_end|start_of_turn|"
+    r"end_of_turn|startseq|endseq|startoftext|endoftext|begin_of_text|end_of_text|\w+_id)>|"
+    r"\[(?:PAD|CLS|SEP|UNK|MASK|BOS|EOS|INST|/INST|unused\d+)\]",
     re.IGNORECASE,
 )
 # Scripts that put no blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan.
@@ -29,7 +31,7 @@ def notes_on(captions: Sequence[str], what: str, source: str) -> tuple[str, ...]
     """
     joined = "\n".join(captions)
     notes = []
-    if _TOKENS.search(joined):
+    if _tokens_in(joined):
         notes.append(_tokens_note(captions, what, source))
     if not joined.isascii() and _UNSPACED.search(joined):
         unspaced = sum(any(_is_run(run) for run in _RUN.findall(caption)) for caption in captions)
@@ -41,12 +43,17 @@ def notes_on(captions: Sequence[str], what: str, source: str) -> tuple[str, ...]
     return tuple(notes)
 
 
+def _tokens_in(text: str) -> list[str]:
+    found = [token for token in _MARKED.findall(text) if _TOKEN.fullmatch(token)]
+    return found + [token for token in _UNMARKED if token in text]
+
+
 def _is_run(run: str) -> bool:
     return len(_UNSPACED.findall(run)) >= _LONG_RUN
 
 
 def _tokens_note(captions: Sequence[str], what: str, source: str) -> str:
-    found = [(caption, _TOKENS.findall(caption)) for caption in captions]
+    found = [(caption, _tokens_in(caption)) for caption in captions]
     having = sum(bool(tokens) for _, tokens in found)
     common = Counter(token for _, tokens in found for token in tokens).most_common(3)
     named = ", ".join(token for token, _ in common)

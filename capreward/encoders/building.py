@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.backend import import_open_clip
+from capreward.encoders.checkpoint_values import refuse_unfinite
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+SCALE = "logit_scale"
 _STAND_IN = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}  # where there is no image tower
 _MASKS = frozenset(("attn_mask", "text.attn_mask"))  # the only values of the native towers that no file holds
 
@@ -22,7 +24,8 @@ def build_model(
 ) -> Any:
     """Build open_clip's model of an architecture and fill it.
 
-    The global random generator is left alone: a native model is never initialised, only filled.
+    The global random generator is left alone: a native model is never initialised, only filled. Where ``tensors`` have
+    no ``logit_scale``, which no feature depends on, the model's is NaN, and so is all that is computed with it.
 
     Args:
         model_cfg: open_clip's, ``quick_gelu`` included; without an image tower where ``vision_cfg`` is empty.
@@ -35,7 +38,8 @@ def build_model(
         ``open_clip.CLIP``, ``CustomTextCLIP`` or ``CoCa`` on the CPU, in evaluation mode, without gradients.
 
     Raises:
-        InputError: tensors that do not fit the architecture, or an architecture that open_clip does not build.
+        InputError: tensors that do not fit the architecture or hold values that are no numbers, or an architecture that
+            open_clip does not build.
     """
     import torch
 
@@ -43,7 +47,10 @@ def build_model(
         raise InputError(f"precision={precision!r} is none of {', '.join(PRECISIONS)}")
     cast = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     model = _unfilled(model_cfg, where, cast)
-    model.load_state_dict(_fitting(model, tensors, where))
+    state = _fitting(model, tensors, where)
+    if SCALE in model.state_dict() and SCALE not in state:
+        state[SCALE] = torch.full_like(model.state_dict()[SCALE], torch.nan)
+    model.load_state_dict(state)
     if cast is not None:
         _cast(model, cast, timm=bool(model_cfg["vision_cfg"].get("timm_model_name")))
     return model.eval().requires_grad_(False)
@@ -52,10 +59,25 @@ def build_model(
 def fitting_tensors(model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """The tensors by the names and in the shapes that open_clip's model of the architecture has, in their own dtype.
 
+    ``logit_scale`` may be missing, as for :func:`build_model`; see :func:`check_scale`.
+
     Raises:
         InputError: as :func:`build_model`.
     """
     return _fitting(_unfilled(model_cfg, where, None), tensors, where)
+
+
+def check_scale(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights without ``logit_scale`` where they are to be tuned, or written for others to load.
+
+    Raises:
+        InputError: it is missing.
+    """
+    if SCALE not in tensors:
+        raise InputError(
+            f"{where} has no {SCALE}; features do not need it, to tune or convert these weights does: take weights "
+            "that have it"
+        )
 
 
 def _unfilled(model_cfg: Mapping[str, Any], where: str, cast: Any) -> Any:
@@ -75,15 +97,16 @@ def _unfilled(model_cfg: Mapping[str, Any], where: str, cast: Any) -> Any:
 def _fitting(model: Any, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     wanted: dict[str, Tensor] = model.state_dict()
     state = _adapted(tensors, model, wanted)
-    missing = [n for n in wanted if n not in state]
+    missing = [n for n in wanted if n not in state and n != SCALE]
     extra = [n for n in state if n not in wanted]
     if missing or extra:
         parts = [f"it lacks {shorten(missing)}"] * bool(missing) + [f"it has {shorten(extra)}"] * bool(extra)
         raise InputError(f"{where} does not fit its architecture: {'; '.join(parts)}")
-    wrong = next((n for n, t in wanted.items() if state[n].shape != t.shape), None)
+    wrong = next((n for n, t in state.items() if wanted[n].shape != t.shape), None)
     if wrong is not None:
         found, needed = tuple(state[wrong].shape), tuple(wanted[wrong].shape)
         raise InputError(f"{where} does not fit its architecture: {wrong} is {found} and should be {needed}")
+    refuse_unfinite(state, where)
     return state
 
 

@@ -187,7 +187,7 @@ def find_weights(name: str, variant: str | None = None) -> Found:
         return found
     looked = ", ".join(str(folder) for _, folder in _places())
     more = " and open_clip's cache" if entry.hub else ""
-    get = f"type capreward weights get {entry.family} --download, or " if entry.url else ""
+    get = f"type capreward weights get {entry.family}, or " if entry.url else ""
     raise InputError(
         f"{name} needs {entry.files[0]}, which is not in {looked}{more}; its authors publish it at {entry.published}; "
         f"{get}download it, then type capreward weights add {entry.files[0]}"
@@ -288,5 +288,5 @@ def patch_size(path: Path) -> int | None:
         patch = config.get("model_cfg", {}).get("vision_cfg", {}).get("patch_size")
         return int(patch) if patch else None
     names = ("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight")
-    shapes = (tuple(t.shape) for n, t in read_checkpoint(path).tensors.items() if n.endswith(names))
+    shapes = (tuple(t.shape) for n, t in read_checkpoint(path, drop_unknown=True).tensors.items() if n.endswith(names))
     return next((int(shape[-1]) for shape in shapes if len(shape) == 4), None)

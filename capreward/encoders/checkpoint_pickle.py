@@ -125,14 +125,15 @@ class RestrictedUnpickler(pickle.Unpickler):
     Args:
         file: positioned at the pickle.
         load_storage: from torch's persistent id, a tuple, to a :class:`Storage`.
+        encoding: of strings that Python 2 wrote as bytes; ``latin1`` keeps the bytes of arrays.
 
     Attributes:
         code: names met that act on the machine, such as ``posix.system``; none was called.
         unknown: names met of other classes and functions, such as ``argparse.Namespace``; none was called.
     """
 
-    def __init__(self, file: BinaryIO, load_storage: Callable[[Any], Storage]) -> None:
-        super().__init__(file, encoding="latin1")
+    def __init__(self, file: BinaryIO, load_storage: Callable[[Any], Storage], *, encoding: str = "latin1") -> None:
+        super().__init__(file, encoding=encoding)
         self.code: list[str] = []
         self.unknown: list[str] = []
         self._load_storage = load_storage

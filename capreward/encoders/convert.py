@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward._version import __version__
-from capreward.encoders.building import fitting_tensors
+from capreward.encoders.building import check_scale, fitting_tensors
 from capreward.encoders.checkpoint import sha256_of
 from capreward.encoders.folders import HEAD_FILE, OPEN_CLIP_CONFIG, RECORD, WEIGHT_FILES
 from capreward.encoders.tokenizers import tokenizer_of
@@ -80,6 +80,7 @@ def convert(source: str | Path, out: str | Path, asked: Asked | None = None, *, 
             f"{source} has no image tower, which open_clip needs; give the CLIP that it was tuned from by --base"
         )
     tensors = fitting_tensors(weights.spec.model_cfg, weights.tensors, str(source))
+    check_scale(tensors, str(source))
     tokenizer = tokenizer_of(weights.spec.model_cfg, weights.folder, str(source), download=asked.download)
     beside = _fresh_folder(out)
     try:

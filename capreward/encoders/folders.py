@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from capreward.encoders import layouts_hf
 from capreward.encoders.checkpoint import Checkpoint, read_checkpoint, sha256_of
 from capreward.encoders.slim import base_in, completed, joined_digest
 from capreward.encoders.spec import EncoderSpec
-from capreward.encoders.weights import Asked, Weights, from_checkpoint, preprocessing_of
+from capreward.encoders.weights import Asked, Weights, from_checkpoint, preprocessing_of, unscaled
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def configured(
         notes=tuple(notes),
     )
     bare = {n.removeprefix("module."): t for n, t in tensors.items()}
-    return Weights(spec, bare, head, folder)
+    return Weights(replace(spec, notes=(*spec.notes, *unscaled(bare, name))), bare, head, folder)
 
 
 def _refuse_unseen_tower(model_cfg: Mapping[str, Any], asked: Asked, name: str) -> None:

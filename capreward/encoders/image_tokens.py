@@ -64,20 +64,27 @@ def tokens_shape(spec: EncoderSpec) -> tuple[int, int]:
     return (side // patch) ** 2 + 1, int(vision["width"])
 
 
-def token_spec(spec: EncoderSpec, side: int | None = None, resize: str | None = None) -> EncoderSpec:
+def token_spec(
+    spec: EncoderSpec, side: int | None = None, resize: str | None = None, cropping: str | None = None
+) -> EncoderSpec:
     """The encoder with the image steps that its tokens are made with.
 
     Args:
         spec: of the encoder.
         side: of the pixels, where it is not the encoder's own: a multiple of 32, for ResNets alone.
         resize: ``shortest`` or ``squash``, where it is not the encoder's own.
+        cropping: ``torchvision`` or ``transformers``, where it is not the encoder's own.
 
     Raises:
-        InputError: a side that the tower cannot take, or an unknown way to resize.
+        InputError: a side that the tower cannot take, or an unknown way to resize or to crop.
     """
+    from capreward.data.images.preprocessing import CROPPINGS
+
     steps = spec.preprocessing
     if resize not in (None, "shortest", "squash"):
         raise InputError(f"resize is {resize!r}; it must be shortest or squash")
+    if cropping not in (None, *CROPPINGS):
+        raise InputError(f"cropping is {cropping!r}; it must be {' or '.join(CROPPINGS)}")
     if side not in (None, steps.size):
         if not isinstance(spec.model_cfg["vision_cfg"].get("layers", 12), (list, tuple)):
             raise InputError(
@@ -85,7 +92,8 @@ def token_spec(spec: EncoderSpec, side: int | None = None, resize: str | None = 
             )
         if side < 32 or side % 32:
             raise InputError(f"a ResNet's side must be a multiple of 32; found {side}")
-    return replace(spec, preprocessing=replace(steps, size=side or steps.size, resize=resize or steps.resize))
+    taken = replace(steps, size=side or steps.size, resize=resize or steps.resize, cropping=cropping or steps.cropping)
+    return replace(spec, preprocessing=taken)
 
 
 def tokens_digest(model: Any) -> str:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +63,14 @@ def status() -> list[dict[str, Any]]:
     return rows
 
 
-def add(path: Path, name: str | None = None) -> Kept:
+def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> Kept:
     """Check a weights file or converted folder and copy it into the store.
 
     Args:
         path: the file or folder.
         name: the evaluator it is for, ``pacs`` or ``pacs:L/14``; by default the one whose file has this name.
+        drop_unknown: leave out objects that are neither tensors nor plain containers. The store then keeps the file as
+            a converted folder, which has none of them, so that evaluators load it without being asked again.
 
     Raises:
         InputError: weights that are unusable or of another kind, an unknown name, or other weights already there.
@@ -76,8 +78,23 @@ def add(path: Path, name: str | None = None) -> Kept:
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
     entry = _entry(path, name)
+    if drop_unknown and path.is_file():
+        return _add_converted(path, entry)
     weights = checked(path, entry)
     return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
+
+
+def _add_converted(path: Path, entry: Entry) -> Kept:
+    """Keep a file as the folder that ``capreward convert --drop-unknown`` makes of it."""
+    from capreward.encoders.convert import convert
+    from capreward.encoders.weights import Asked
+
+    checked(path, entry, drop_unknown=True)
+    with tempfile.TemporaryDirectory(prefix="capreward-") as home:
+        folder = Path(home) / Path(entry.files[0]).stem
+        convert(path, folder, Asked(quick_gelu=entry.quick_gelu, statistics=entry.statistics, drop_unknown=True))
+        weights = checked(folder, entry)
+        return _keep(folder, entry, weights.spec.sha256, weights.spec.layout)
 
 
 def fetch(entry: Entry, url: str, progress: Progress | None = None) -> Kept:
@@ -114,16 +131,19 @@ def fetch(entry: Entry, url: str, progress: Progress | None = None) -> Kept:
         return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
 
 
-def checked(path: Path, entry: Entry) -> Weights:
-    """Read weights and refuse those that are not of the entry's kind.
+def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
+    """Read weights and refuse those that are not of the entry's kind, or whose values are no numbers.
 
     Raises:
         InputError: what was found instead.
     """
     from capreward.encoders.building import fitting_tensors
+    from capreward.encoders.checkpoint_values import refuse_unfinite
     from capreward.encoders.weights import Asked, read_weights
 
-    asked = Asked() if path.is_dir() else Asked(quick_gelu=entry.quick_gelu, statistics=entry.statistics)
+    asked = Asked(drop_unknown=drop_unknown)
+    if path.is_file():
+        asked = replace(asked, quick_gelu=entry.quick_gelu, statistics=entry.statistics)
     weights = read_weights(path, asked)
     spec = weights.spec
     if path.name in entry.files and entry.sha256 not in (None, spec.sha256):
@@ -137,6 +157,7 @@ def checked(path: Path, entry: Entry) -> Weights:
             f"{entry.embed_dim} and {entry.patch}"
         )
     fitting_tensors(spec.model_cfg, weights.tensors, str(path))
+    refuse_unfinite(weights.head or {}, f"{path}, grammar head")
     return weights
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capreward.encoders.checkpoint_values import refuse_unfinite
 from capreward.encoders.spec import EncoderSpec
 from capreward.encoders.weights import Asked, Weights, read_weights
 
@@ -83,14 +84,19 @@ def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu", d
     spec = weights.spec
     model = build_model(spec.model_cfg, weights.tensors, spec.name, precision)
     tokenizer = tokenizer_of(spec.model_cfg, weights.folder, spec.name, download=download)
-    head = None if weights.head is None else _head(weights.head).to(device)
+    head = None if weights.head is None else _head(weights.head, f"{spec.name}, grammar head").to(device)
     return Clip(model.to(device), tokenizer, spec, head)
 
 
-def _head(tensors: Mapping[str, Tensor]) -> nn.Module:
-    """``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias."""
+def _head(tensors: Mapping[str, Tensor], where: str) -> nn.Module:
+    """``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias.
+
+    Raises:
+        InputError: a value that is no number.
+    """
     from torch import nn
 
+    refuse_unfinite(tensors, where)
     width = tensors["0.weight"].shape[0]
     head = nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU(), nn.Linear(width, 2, bias=False))
     head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

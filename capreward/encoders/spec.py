@@ -27,6 +27,9 @@ class Preprocessing:
         resize: ``shortest`` (shorter side to ``size``, then centre crop) or ``squash`` (both sides to ``size``).
         decode: ``careful`` turns images upright by their EXIF tag and brings 16-bit and float images to 8 bits;
             ``original`` does neither, as the original scripts.
+        cropping: whose order and rounding: ``torchvision`` (openai/CLIP: colours become RGB last, half a pixel of
+            margin is rounded to even) or ``transformers`` (its image processor in PIL, which DiCO used: RGB first, half
+            a pixel is dropped).
     """
 
     size: int = 224
@@ -35,6 +38,7 @@ class Preprocessing:
     interpolation: str = "bicubic"
     resize: str = "shortest"
     decode: str = "careful"
+    cropping: str = "torchvision"
 
     @property
     def statistics(self) -> str:
@@ -43,7 +47,9 @@ class Preprocessing:
         return known.get((self.mean, self.std)) or ",".join(f"{v:g}" for v in (*self.mean, *self.std))
 
     def __str__(self) -> str:
-        return f"{self.size}-{self.resize}-{self.interpolation}-{self.statistics}-{self.decode}"
+        # The usual cropping goes unsaid, so that signatures and stored features from before there were two still hold.
+        other = "" if self.cropping == "torchvision" else f"-{self.cropping}"
+        return f"{self.size}-{self.resize}-{self.interpolation}-{self.statistics}-{self.decode}{other}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from capreward.encoders.store_header import NAME, StoreHeader, plain, told
 from capreward.encoders.store_parts import PATTERN, Part, read_part
-from capreward.errors import InputError
+from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -130,6 +131,7 @@ class FeatureStore:
 
         Raises:
             IndexError: a row outside 0..N-1.
+            InputError: a feature with values that are no numbers.
         """
         import torch
 
@@ -141,7 +143,22 @@ class FeatureStore:
         for number in np.unique(owner).tolist():
             here = np.flatnonzero(owner == number)
             found[here] = self._parts[number].features[index[here]]
+        self._check_numbers(found, wanted)
         return torch.from_numpy(found)
+
+    def _check_numbers(self, found: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> None:
+        """Refuse features that are NaN or infinite, which would make of every score no number; one sum tells."""
+        with np.errstate(all="ignore"):
+            total = float(found.sum())
+        if math.isfinite(total):
+            return
+        broken = rows[~np.isfinite(found.reshape(len(rows), -1)).all(1)]
+        if len(broken):
+            named = shorten([repr(self.keys[row]) for row in broken.tolist()])
+            raise InputError(
+                f"{self.path} holds NaN or infinity in the features of {named}; the weights or the precision that made "
+                "them were wrong: embed the pictures anew into another folder"
+            )
 
     def stored(self, key: str) -> StoredFeature:
         """What stands for the picture of ``key`` in ``Samples.images``.

@@ -21,6 +21,7 @@ class TokenEncoder(Encoder):
         clip: the loaded model.
         side: of the pixels, where it is not the model's own; for ResNets alone.
         resize: ``shortest`` or ``squash``, where it is not the model's own.
+        cropping: ``torchvision`` or ``transformers``, where it is not the model's own.
         precision: ``fp32``, ``bf16`` or ``fp16``, in which it was loaded.
         batch_size: images per batch; found by trial where None.
 
@@ -34,10 +35,11 @@ class TokenEncoder(Encoder):
         *,
         side: int | None = None,
         resize: str | None = None,
+        cropping: str | None = None,
         precision: str = "fp32",
         batch_size: int | None = None,
     ) -> None:
-        whole = replace(clip, spec=replace(token_spec(clip.spec, side, resize), images=None))
+        whole = replace(clip, spec=replace(token_spec(clip.spec, side, resize, cropping), images=None))
         super().__init__(whole, precision=precision, batch_size=batch_size)
         self._shape = tokens_shape(self.spec)
         self._digest = tokens_digest(clip.model)

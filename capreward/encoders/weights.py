@@ -162,6 +162,7 @@ def _settled(layout: Layout, paths: list[Path], name: str, asked: Asked, known: 
     """Decide activation and image steps, and say what was assumed."""
     own = layout.model_cfg.get("quick_gelu")
     notes = [*layout.notes, *_assumed(name, asked, activation=own is not None, statistics="mean" in known)]
+    notes += unscaled(layout.tensors, name)
     quick_gelu = asked.quick_gelu if asked.quick_gelu is not None else own is not False
     spec = EncoderSpec(
         name=name,
@@ -172,6 +173,13 @@ def _settled(layout: Layout, paths: list[Path], name: str, asked: Asked, known: 
         notes=tuple(notes),
     )
     return Weights(spec, layout.tensors, layout.head, paths[0].parent)
+
+
+def unscaled(tensors: Mapping[str, Tensor], name: str) -> list[str]:
+    """A sentence about weights without the scale of their logits."""
+    if "logit_scale" in tensors:
+        return []
+    return [f"{name} has no logit_scale: no feature depends on it, but these weights cannot be tuned or converted"]
 
 
 def _completed(weights: Weights, base: Weights, where: str) -> Weights:

@@ -11,8 +11,8 @@ def _text(module: str, attribute: str, summary: str, **options: object) -> Entry
     return Entry(f"capreward.evaluators.{module}:{attribute}", summary, options, _REFERENCES)
 
 
-def _alone(module: str, attribute: str, summary: str) -> Entry:
-    return Entry(f"capreward.evaluators.{module}:{attribute}", summary)
+def _alone(module: str, attribute: str, summary: str, **options: object) -> Entry:
+    return Entry(f"capreward.evaluators.{module}:{attribute}", summary, options)
 
 
 def _clip(attribute: str, summary: str) -> Entry:
@@ -71,8 +71,10 @@ evaluators = Registry(
         "vocabulary": _alone("diversity", "VocabularySize", "distinct words over all captions"),
         "distinct": _alone("diversity", "Distinct", "distinct-1 and distinct-2 (Li et al. 2016)"),
         "mbleu": _alone("diversity", "MutualBleu", "mBLEU-1..4 among the captions of an image; lower is more diverse"),
+        **{f"mbleu{n}": _alone("diversity", "MutualBleu", f"mBLEU-{n} alone", only=n) for n in range(1, 5)},
         "self-cider": _alone(
             "diversity", "SelfCider", "Self-CIDEr diversity of an image's captions (Wang and Chan 2019)"
         ),
-    }
+    },
+    lists={"coco": ("bleu", "meteor", "rouge", "cider")},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from capreward._version import __version__
 from capreward.errors import InputError, shorten
+from capreward.evaluators.unscored import empty_note, unscored_warning, value_notes
 from capreward.samples import Samples
 from capreward.scores import Score, Signature
 
@@ -39,6 +41,8 @@ class Evaluator:
         main: which column is the reward.
         corpus_only: there is no value per caption, only one for all of them.
         applies_to: for messages, which captions have a value.
+        gaps: captions that it applies to may lack a value all the same, as it documents.
+        no_number: for messages, what stands for a value that is none.
     """
 
     name: str = ""
@@ -50,6 +54,9 @@ class Evaluator:
     main: int = 0
     corpus_only: bool = False
     applies_to: str = "captions of images that have references"
+    gaps: bool = False
+    no_number: str = "NaN"
+    _warned: bool = False
 
     def prepare(self, samples: Samples) -> Any:
         """Compute all that depends on the items alone; pass the result to later calls over the same items."""
@@ -111,7 +118,8 @@ class Evaluator:
             prepared: what ``prepare`` gave for the same items.
 
         Returns:
-            float64 tensor [N]; NaN only where the evaluator does not apply (an item without references, say).
+            float64 tensor [N]; NaN where the evaluator does not apply (an item without references, say). Where it does,
+            and gives no finite number, that is warned of (``RuntimeWarning``, once per evaluator).
 
         Raises:
             InputError: the samples lack what the evaluator needs.
@@ -122,7 +130,12 @@ class Evaluator:
         if prepared is None:
             self.check_needs(samples)
             prepared = self.prepare(samples)
-        return torch.from_numpy(self.per_caption(samples, prepared)[:, self.main].copy())
+        values = self.per_caption(samples, prepared)[:, self.main]
+        told = unscored_warning(self.name, values, self.expected(samples), samples, self.no_number)
+        if told is not None and not self._warned:
+            self._warned = True
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
+        return torch.from_numpy(values.copy())
 
     def corpus(self, samples: Samples, prepared: Any = None) -> Score:
         """Judge the captions as a whole.
@@ -154,11 +167,13 @@ class Evaluator:
         """The score of the statistics [N', S] of the captions ``rows``."""
         per_caption = self._spread(self.finish_rows(statistics), rows, len(samples))
         item = samples.item if rows is None else samples.item[rows]
-        per_item = sum_by_item(statistics, item, samples)
+        # Columns lie contiguous, so that their sums have the last bit of numpy's mean, which the originals take.
+        per_item = np.asfortranarray(sum_by_item(statistics, item, samples))
         value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
         signature = self.signature().extended(**self.data_signature(samples, prepared))
         names = self.columns or (self.name,)
-        notes = tuple(self.remarks(samples, prepared))
+        items = tuple(samples.key[i] for i in np.unique(item).tolist())
+        notes = tuple([*self.remarks(samples, prepared), *self.notes_on(per_caption, value, samples)])
         scores = [
             Score(
                 name=name,
@@ -166,6 +181,7 @@ class Evaluator:
                 signature=signature,
                 per_caption=per_caption[:, c],
                 statistics=per_item,
+                items=items,
                 finish=self.finish,
                 column=c,
                 higher_is_better=self.higher_is_better,
@@ -174,7 +190,21 @@ class Evaluator:
             )
             for c, name in enumerate(names)
         ]
-        return self.gather(scores)
+        whole = self.gather(scores)
+        return whole.keyed(samples.caption_keys) if samples.named else whole
+
+    def notes_on(self, per_caption: Floats, value: Floats, samples: Samples) -> list[str]:
+        """What a person should know of values [N, C] and of the corpus values [C]: what is no number, what is empty."""
+        main, whole = per_caption[:, self.main], float(value[self.main])
+        notes = value_notes(self.name, main, self.expected(samples), whole, samples, self.no_number)
+        return notes + (empty_note(self.name, main, samples) if self.higher_is_better else [])
+
+    def expected(self, samples: Samples) -> npt.NDArray[np.bool_]:
+        """Which captions must have a number, bool [N]: those that it applies to, unless it has gaps."""
+        rows = self.applicable(samples)
+        found = np.full(len(samples), rows is None)
+        found[rows if rows is not None else []] = True
+        return found & (not self.gaps)
 
     def per_caption(self, samples: Samples, prepared: Any) -> Floats:
         """Values [N, C] with NaN for captions of items that lack what the evaluator needs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,12 @@ def bleu_from_statistics(sums: Floats) -> Floats:
     """
     correct, guess = sums[..., 0:ORDER], sums[..., ORDER : 2 * ORDER]
     product = np.cumprod((correct + TINY) / (guess + SMALL), axis=-1)
-    value = product ** (1.0 / np.arange(1, ORDER + 1))
     ratio = (sums[..., 8] + TINY) / (sums[..., 9] + SMALL)
-    with np.errstate(over="ignore"):
-        penalty = np.where(ratio < 1, np.exp(np.minimum(1 - 1 / ratio, 0.0)), 1.0)
-    return np.asarray(value * penalty[..., None])
+    exponents = np.broadcast_to(1.0 / np.arange(1, ORDER + 1), product.shape)
+    # Python's own power and exponential: numpy's have another last bit in one of twenty values.
+    value = np.reshape(list(map(pow, product.ravel().tolist(), exponents.ravel().tolist())), product.shape)
+    penalty = [math.exp(1 - 1 / r) if r < 1 else 1.0 for r in ratio.ravel().tolist()]
+    return np.asarray(value * np.reshape(penalty, ratio.shape)[..., None])
 
 
 def _statistics(samples: Samples, references: ReferenceGrams) -> Floats:

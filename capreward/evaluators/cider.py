@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
-from capreward.text.frequencies import DocumentFrequencies, is_frequency_file
-from capreward.text.ngrams import Counts, Ints, Words
-from capreward.text.tokenizers import Tokenizer, same_words, tokenized_captions, tokenizer_of
+from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squared
+from capreward.text.ngrams import Counts, Ints, Numbers, Words
+from capreward.text.tokenizers import ENDED, EndTokenizer, Tokenizer, same_words, tokenized_captions, tokenizer_of
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 REFERENCES = "references"
+IMAGE, CAPTION = "image", "caption"
+FEW = 2  # images, whose document frequencies tell n-grams apart hardly or not at all
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class CiderReferences:
         idf: per order the weight of each n-gram of the references' table, [G].
         norms: [4, R] lengths of the references' vectors.
         lengths: [R] bigrams per reference, what the length penalty compares.
+        images: how many images the document frequencies are of.
     """
 
     grams: ReferenceGrams
@@ -44,6 +48,7 @@ class CiderReferences:
     idf: list[Floats]
     norms: Floats
     lengths: Ints
+    images: int
 
 
 class CiderD(Evaluator):
@@ -56,6 +61,14 @@ class CiderD(Evaluator):
         df: where document frequencies come from: a file of ``capreward df build``, any reference file, or
             ``"references"``, the references of the call. Without it ``corpus`` takes the call's references and the
             use as a reward is refused.
+        df_per: what is one document of ``df="references"``: ``"image"``, or ``"caption"``, each judged caption with its
+            image's references. pycocoevalcap counts by entry, so that tables of human judgements are per caption:
+            Kendall's tau-c of Flickr8k-Expert, times 100, is 43.891 by its 16,992 judgements, 43.829 by its 1,000
+            images. Where every image has as many captions only n-grams that no reference has weigh differently.
+        eos: each caption and each reference ends in one more word, ``<eos>``, as self-critical training on COCO counts
+            it (ruotianluo's ``cider``): without it a policy that leaves the end of a caption out ("a man with a") loses
+            little. A file of document frequencies has to be counted so too, by ``capreward df build --eos``. Every
+            caption is taken for a whole one, one that was cut at the longest length as well.
         sigma: width of the Gaussian length penalty, in words.
         tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
         vocabulary: a JSON file with ``ix_to_word``, in place of a tokenizer: captions are compared as
@@ -73,29 +86,56 @@ class CiderD(Evaluator):
         sigma: float = 6.0,
         tokenizer: str | Tokenizer = "ptb",
         vocabulary: str | Path | None = None,
+        df_per: str = IMAGE,
+        eos: bool = False,
     ) -> None:
         if isinstance(df, (str, Path)) and is_frequency_file(df):
             df = DocumentFrequencies.load(df)
         self.tokenizer = tokenizer_of(tokenizer) if vocabulary is None else _tokenizer_of_vocabulary(vocabulary, df)
+        _check_options(self.name, df, df_per, eos, vocabulary)
+        if eos:
+            self.tokenizer = EndTokenizer(self.tokenizer)
+        self.df_per = df_per
         self.sigma = float(sigma)
         self.given = df is not None
         self.frequencies = None if df in (None, REFERENCES) else _frequencies(df, self.tokenizer, self.name)
 
     def parameters(self) -> dict[str, object]:
-        """Fixed document frequencies, sigma where it is not the usual one, tokenizer."""
+        """Fixed document frequencies, what is not the usual, tokenizer (``ptb+eos`` with an end token)."""
         fixed = self.frequencies
-        df = None if fixed is None else f"{fixed.source}({fixed.n_images},{fixed.digest})"
-        return {"df": df, "sigma": None if self.sigma == 6 else f"{self.sigma:g}", "tok": self.tokenizer.name}
+        return {
+            "df": None if fixed is None else f"{fixed.source}({fixed.n_images},{fixed.digest})",
+            "df_per": None if self.df_per == IMAGE else self.df_per,
+            "sigma": None if self.sigma == 6 else f"{self.sigma:g}",
+            "tok": self.tokenizer.name,
+        }
 
     def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
-        """The number of images that document frequencies were counted over, where they are the references'."""
+        """The number of documents that were counted over, where they are the references."""
         fields = super().data_signature(samples, prepared)
         if self.frequencies is None:
             fields["df"] = f"{REFERENCES}({prepared.frequencies.n_images})"
         return fields
 
+    def remarks(self, samples: Samples, prepared: Any) -> list[str]:
+        """That document frequencies of one image or two weigh n-grams by 0 or not at all."""
+        if prepared.images > FEW:
+            return []
+        what = "1 image, with which every value is 0 by definition"
+        if prepared.images == 2:
+            what = "2 images, with which an n-gram that both have counts for nothing and any other as much as the next"
+        return [
+            f"{self.name}: its document frequencies are of {what}; give frequencies of a larger set: "
+            f"{self.name}(df=FILE) (capreward df build)"
+        ]
+
     def check_reward(self) -> None:
         """Refuse document frequencies that change with the batch."""
+        if self.df_per != IMAGE:
+            raise InputError(
+                f"{self.name}(df_per={self.df_per}) counts the captions that are judged, which are others in every "
+                f"batch; as a reward write {self.name}(df=FILE)"
+            )
         if not self.given:
             raise InputError(
                 f"{self.name} as a reward needs fixed document frequencies: counted on each batch, the same caption "
@@ -107,15 +147,20 @@ class CiderD(Evaluator):
         """Weigh the references' n-grams."""
         grams = reference_grams(samples, self.tokenizer)
         fixed = self.frequencies
-        return samples.memo(("cider", self.tokenizer.name), lambda: _weigh(grams, fixed), given=fixed)
+        per = None if self.df_per == IMAGE else np.bincount(samples.item, minlength=samples.n_items)
+        key = ("cider", self.tokenizer.name, self.df_per)
+        return samples.memo(key, lambda: _weigh(grams, fixed, per), given=fixed)
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """Ten times the mean similarity over n-gram orders and references, [N]."""
         if not len(samples):
             return np.zeros(0)
         pairs = Pairs.of(samples.item, prepared.grams.offsets)
-        similarity = self.similarities(samples, prepared, pairs)
-        return np.asarray(np.add.reduceat(similarity, pairs.starts) / pairs.counts * 10.0)
+        # In the original's order: sums over references, the mean over orders, the division by references, the ten.
+        sums = np.zeros((ORDER, len(samples)))
+        for n, similarity in enumerate(self.by_order(samples, prepared, pairs)):
+            sums[n] = np.bincount(pairs.row, similarity, minlength=len(samples))
+        return np.asarray(_mean(sums) / pairs.counts * 10.0)
 
     def similarities(self, samples: Samples, references: CiderReferences, pairs: Pairs) -> Floats:
         """The similarity of each candidate with each reference of its item, mean over n-gram orders.
@@ -128,22 +173,30 @@ class CiderD(Evaluator):
         Returns:
             float64 [P], range [0, 1].
         """
+        return _mean(list(self.by_order(samples, references, pairs)))
+
+    def by_order(self, samples: Samples, references: CiderReferences, pairs: Pairs) -> Iterator[Floats]:
+        """The similarities of one n-gram order after the other, each [P]."""
         candidates = candidate_grams(samples, references.grams)
         norms = candidate_norms(samples, references, candidates.counts)
         shift = pairs.starts - references.grams.offsets[:-1][samples.item]  # from a reference to its pair
-        similarity = np.zeros(len(pairs.row))
+        difference = np.maximum(candidates.words.lengths - 1, 0)[pairs.row] - references.lengths[pairs.reference]
+        penalty = self._penalty(np.abs(difference)) if self.clip else 1.0
         for n, (counts, matches) in enumerate(zip(candidates.counts, candidates.matches, strict=True)):
             postings = references.grams.postings[n]
             row, idf = counts.row[matches.entry], references.idf[n][counts.gram[matches.entry]]
             mine, theirs = counts.count[matches.entry] * idf, postings.count[matches.posting] * idf
             product = (np.minimum(mine, theirs) if self.clip else mine) * theirs
-            dot = np.bincount(postings.reference[matches.posting] + shift[row], product, minlength=len(similarity))
+            dot = np.bincount(postings.reference[matches.posting] + shift[row], product, minlength=len(pairs.row))
             length = norms[n][pairs.row] * references.norms[n][pairs.reference]
-            similarity += np.divide(dot, length, out=np.zeros_like(similarity), where=length != 0)
-        if self.clip:
-            difference = np.maximum(candidates.words.lengths - 1, 0)[pairs.row] - references.lengths[pairs.reference]
-            similarity *= np.exp(-(difference.astype(np.float64) ** 2) / (2 * self.sigma**2))
-        return similarity / ORDER
+            yield np.divide(dot, length, out=np.zeros(len(pairs.row)), where=length != 0) * penalty
+
+    def _penalty(self, difference: Ints) -> Floats:
+        """The Gaussian of differences of length [P], as the power of e that the original takes."""
+        values = np.flatnonzero(np.bincount(difference))
+        table = np.zeros(int(values.max(initial=0)) + 1)
+        table[values] = [math.e ** (-(float(value) ** 2) / (2 * self.sigma**2)) for value in values.tolist()]
+        return table[difference]
 
 
 class Cider(CiderD):
@@ -165,49 +218,96 @@ def candidate_norms(samples: Samples, references: CiderReferences, counts: list[
     if frequencies.table is not references.grams.table:
         words = frequencies.table.encode(tokenized_captions(samples, references.grams.tokenizer))
         counts = frequencies.table.counts(words)
-    return _norms(counts, [frequencies.idf_of(n, c.gram) for n, c in enumerate(counts)], len(samples))
-
-
-def _norms(counts: list[Counts], idf: list[Floats], n_rows: int) -> Floats:
-    squares = [(c.count * w) ** 2 for c, w in zip(counts, idf, strict=True)]
-    sums = [np.bincount(c.row, weights=s, minlength=n_rows) for c, s in zip(counts, squares, strict=True)]
+    sums = []
+    for n, c in enumerate(counts):
+        squares = squares_of_counts(c.count, frequencies.idf_of(n, c.gram), frequencies.squares_of(n, c.gram))
+        sums.append(np.bincount(c.row, weights=squares, minlength=len(samples)))
     return np.sqrt(np.stack(sums))
 
 
-def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None) -> CiderReferences:
-    frequencies = fixed or DocumentFrequencies.of(grams)
-    idf = _table_weights(grams, frequencies)
+def _mean(values: Sequence[Floats] | Floats) -> Floats:
+    """The mean of arrays, added up from the first to the last."""
+    total = np.zeros_like(values[0])
+    for value in values:
+        total += value
+    return total / len(values)
+
+
+def squares_of_counts(count: Numbers, weight: Floats, square: Floats) -> Floats:
+    """The squares of count times weight, [E], given those of the weights, which it overwrites."""
+    several = count > 1
+    square[several] = squared(count[several] * weight[several])
+    return square
+
+
+def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None, documents: Ints | None) -> CiderReferences:
+    frequencies = fixed or DocumentFrequencies.of(grams, documents=documents)
+    idf, squares = _table_weights(grams, frequencies)
     norms = []
-    for weights, postings in zip(idf, grams.postings, strict=True):
-        squares = (postings.count * weights[postings.gram]) ** 2
-        norms.append(np.sqrt(np.bincount(postings.reference, weights=squares, minlength=len(grams.words))))
-    return CiderReferences(grams, frequencies, idf, np.stack(norms), np.maximum(grams.words.lengths - 1, 0))
+    for n, (weights, squared_weights, postings) in enumerate(zip(idf, squares, grams.postings, strict=True)):
+        gram = postings.gram
+        each = squares_of_counts(postings.count, weights[gram], squared_weights[gram])
+        # Summed in the order in which a reference has its n-grams: every place of one has its own slot.
+        lengths = np.maximum(grams.words.lengths - n, 0)
+        slots = np.zeros(int(lengths.sum()))
+        slots[(np.cumsum(lengths) - lengths)[postings.reference] + postings.first] = each
+        owner = np.repeat(np.arange(len(grams.words)), lengths)
+        norms.append(np.sqrt(np.bincount(owner, weights=slots, minlength=len(grams.words))))
+    known = np.diff(grams.offsets) > 0
+    images = int((known if documents is None else known & (documents > 0)).sum()) if fixed is None else fixed.n_images
+    lengths = np.maximum(grams.words.lengths - 1, 0)
+    return CiderReferences(grams, frequencies, idf, np.stack(norms), lengths, images)
 
 
-def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> list[Floats]:
-    """The idf weight of each n-gram of the references' table, per order."""
+def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> tuple[list[Floats], list[Floats]]:
+    """The idf weight of each n-gram of the references' table and its square, per order."""
     if frequencies.table is grams.table:
-        return [idf[:-1] for idf in frequencies.idf]
+        return [idf[:-1] for idf in frequencies.idf], [squares[:-1] for squares in frequencies.squares]
     known = frequencies.table.vocabulary
     unknown = len(known)  # one number for all unknown words will do: their n-grams occur in no image
     number = np.array([known.get(word, unknown) for word in grams.table.vocabulary], dtype=np.int32)
     theirs = frequencies.table.grams(Words(number[grams.words.ids], grams.words.offsets))
-    weights = []
+    weights, squares = [], []
     for n, (mine, other) in enumerate(zip(grams.table.grams(grams.words), theirs, strict=True)):
-        idf = np.zeros(mine.size)
+        idf, square = np.zeros((2, mine.size))
         idf[mine.gram] = frequencies.idf_of(n, other.gram)
+        square[mine.gram] = frequencies.squares_of(n, other.gram)
         weights.append(idf)
-    return weights
+        squares.append(square)
+    return weights, squares
+
+
+def _check_options(name: str, df: Any, df_per: str, eos: bool, vocabulary: Any) -> None:
+    if df_per not in (IMAGE, CAPTION):
+        raise InputError(f"{name}: df_per is image or caption, found {df_per!r}")
+    if df_per == CAPTION and df not in (None, REFERENCES):
+        raise InputError(
+            f"{name}: df_per={CAPTION} counts the references of the call, and df names other frequencies; leave one out"
+        )
+    if not isinstance(eos, bool):
+        raise InputError(f"{name}: eos is true or false, found {eos!r}")
+    if eos and vocabulary is not None:
+        raise InputError(f"{name}: captions end in an end token with vocabulary=FILE already; leave eos out")
 
 
 def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokenizer, name: str) -> DocumentFrequencies:
     if isinstance(df, DocumentFrequencies):
         found = df
     elif isinstance(df, (str, Path)):
+        refuse_pickle(df)
         found = frequencies_of_files([df], tokenizer, source=Path(df).name)
     else:
         raise InputError(f"{name}: df must be a path or 'references', found {df!r}")
     if not same_words(found.tokenizer, tokenizer.name):
+        ended = found.tokenizer.endswith(ENDED)
+        if same_words(found.tokenizer.removesuffix(ENDED), tokenizer.name.removesuffix(ENDED)):
+            counted = "with an end token in every caption" if ended else "without end tokens"
+            write = f"{name}(df=...,eos=true)" if ended else f"{name}(df=...)"
+            again = "without --eos" if ended else "with --eos"
+            raise InputError(
+                f"{name}: the document frequencies {found.source} were counted {counted}; write {write}, or count them "
+                f"{again} by `capreward df build`"
+            )
         if found.tokenizer.partition("-")[0] in (IDS, WORDS):
             other = "another vocabulary's" if isinstance(tokenizer, VocabularyTokenizer) else "a vocabulary's"
             raise InputError(
@@ -232,6 +332,7 @@ def frequencies_of_files(
     tokenizer: str | Tokenizer,
     *,
     source: str,
+    eos: bool = False,
     reports: list[FileReport] | None = None,
     **options: Any,
 ) -> DocumentFrequencies:
@@ -241,10 +342,13 @@ def frequencies_of_files(
         paths: the files.
         tokenizer: as for the evaluators.
         source: the name that signatures give them.
+        eos: every reference ends in the end token, for ``cider-d(eos=true)``.
         reports: a list that gets what each file was read as.
         options: as for ``capreward.data.read_references``.
     """
     if isinstance(tokenizer, VocabularyTokenizer):
+        if eos:
+            raise InputError("frequencies over a vocabulary have end tokens already; leave --eos (eos=True) out")
         from capreward.text.frequencies_legacy import frequencies_of_vocabulary
 
         return frequencies_of_vocabulary(paths, tokenizer, source=source, **options)
@@ -254,4 +358,5 @@ def frequencies_of_files(
     if reports is not None:
         reports += read.reports
     samples = Samples([], references=list(read.references.values()), item=[])
-    return DocumentFrequencies.of(reference_grams(samples, tokenizer_of(tokenizer)), source=source)
+    found = tokenizer_of(tokenizer)
+    return DocumentFrequencies.of(reference_grams(samples, EndTokenizer(found) if eos else found), source=source)

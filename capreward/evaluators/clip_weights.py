@@ -42,7 +42,42 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
         return replace(settings, checkpoint=SCENES[family])
     if settings.download:
         fetch_published(family, variant)
-    return named(settings, find_weights(family, variant))
+    try:
+        return named(settings, find_weights(family, variant))
+    except InputError as error:
+        if variant is not None or family not in ("clips", "pacs"):
+            raise
+        # Pictures that were made from scenes (PIL images, arrays) do not tell what they are.
+        raise InputError(f"{error}; for pictures of scenes write checkpoint={SCENES[family]}") from error
+
+
+def missing_weights(family: str, *, scenes: bool) -> str | None:
+    """What an evaluator's default weights lack on this computer, as ``find_weights`` says it; None where they are here.
+
+    Args:
+        family: as for ``choose_settings``.
+        scenes: whether pictures of the scenes world are judged, by weights that ship.
+    """
+    from capreward.encoders.catalogue import entry_of, find_weights, look_for
+
+    if (scenes and family in SCENES) or look_for(entry_of(family)) is not None:
+        return None
+    try:
+        find_weights(family)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def names_scene_images(source: object) -> bool:
+    """Whether a source of images is the scenes world, or a store of features by one of its encoders."""
+    from capreward.data.images.scene_keys import names_scenes
+    from capreward.encoders.store import FeatureStore, is_store
+
+    name = str(source)
+    if names_scenes(name):
+        return True
+    return is_store(name) and str(FeatureStore(name).fields.get("model", "")).startswith("scenes-")
 
 
 def fetch_published(family: str, variant: str | None) -> None:

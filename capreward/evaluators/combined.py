@@ -61,6 +61,13 @@ class Combined(Evaluator):
         for term in self.terms.values():
             term.check_needs(samples)
 
+    def expected(self, samples: Samples) -> npt.NDArray[np.bool_]:
+        """Captions that every term must have a number for."""
+        found = np.ones(len(samples), dtype=bool)
+        for term in self.terms.values():
+            found &= term.expected(samples)
+        return found
+
     def remarks(self, samples: Samples, prepared: Any) -> list[str]:
         """What the terms remark."""
         each = zip(self.terms.values(), prepared, strict=True)
@@ -98,7 +105,8 @@ class Combined(Evaluator):
         known = {m: s.per_caption for m, s in scores.items() if s.per_caption is not None}
         values = self.combined(known, len(samples))
         whole = self.judged(samples, prepared, rows, summable(values if rows is None else values[rows]))
-        return replace(whole, parts={str(m): replace(s, name=str(m), parts={}) for m, s in scores.items()})
+        notes = tuple(dict.fromkeys(note for s in (*scores.values(), whole) for note in s.notes))
+        return replace(whole, notes=notes, parts={str(m): replace(s, name=str(m), parts={}) for m, s in scores.items()})
 
     def combined(self, known: Mapping[Metric, Floats], n: int) -> Floats:
         """The expression of the values [N] of its terms."""

@@ -86,6 +86,7 @@ class MutualBleu(Bleu):
     Range [0, 1); lower is more diverse. NaN for images with one caption.
 
     Args:
+        only: give mBLEU of this order alone (1 to 4) instead of all four.
         tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
     """
 
@@ -93,10 +94,10 @@ class MutualBleu(Bleu):
     higher_is_better = False
     applies_to = SEVERAL
 
-    def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
-        super().__init__(tokenizer=tokenizer)
-        self.name = "mbleu"
-        self.columns = tuple(f"mbleu{n}" for n in range(1, 5))
+    def __init__(self, only: int | None = None, tokenizer: str | Tokenizer = "ptb") -> None:
+        super().__init__(only, tokenizer)
+        self.name = f"m{self.name}"
+        self.columns = tuple(f"m{column}" for column in self.columns)
 
     def prepare(self, samples: Samples) -> None:  # type: ignore[override]
         """Nothing: the references are the candidates themselves."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capreward.data.finecapeval import ASPECTS, SEPARATOR, FineCapEvalData, load_finecapeval
+from capreward.data.finecapeval import ASPECTS, SEPARATOR, Annotation, FineCapEvalData, load_finecapeval
 from capreward.data.ids import IdIndex
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
@@ -39,10 +39,12 @@ class FineCapEval(Evaluator):
     r"""Share of the words that people wrote of an image's background, objects and relations that a caption has.
 
     In mode ``compat`` exactly as the original computes it: a field in lower case is cut into phrases at ``\;``, phrases
-    of one character are dropped, the others tokenized (NLTK), stemmed (Porter) and rid of what is no letter or digit.
+    of one character are dropped, the others tokenized (NLTK), stemmed (Porter) and rid of what is no ASCII letter or
+    digit, and images are told apart by their names up to the first dot.
     A caption's value is the mean, over the phrases of all people, of the share of a phrase's words that are a
     *substring* of the caption as it stands; a phrase without words and an image without phrases count 0. So "a" is
-    always found, "car" is found in "scarf", and "grassi", the stem of "grassy", never is.
+    always found, "car" is found in "scarf", "grassi", the stem of "grassy", never is, and of an accented word what is
+    left is looked for.
 
     In mode ``mended`` the caption is tokenized and stemmed as the phrases are, and whole words are compared. Each word
     of a phrase counts for itself and is found if the caption has it, however often: people repeat each other, so to
@@ -61,6 +63,7 @@ class FineCapEval(Evaluator):
     """
 
     applies_to = "captions of images that FineCapEval's file describes"
+    gaps = True  # of images without phrases
 
     def __init__(
         self,
@@ -132,9 +135,9 @@ class FineCapEval(Evaluator):
         present = np.zeros(samples.n_items, dtype=bool)
         present[samples.item] = True
         described = sum(bool(there) and asked is not None for there, asked in zip(present, prepared, strict=True))
-        if described < len(data.images):
-            left = len(data.images) - described
-            notes.append(f"{left:,} of {len(data.images):,} images of {data.source} have no caption")
+        if described < len(self._rows):
+            left = len(self._rows) - described
+            notes.append(f"{left:,} of {len(self._rows):,} images of {data.source} have no caption")
         return notes
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
@@ -158,15 +161,23 @@ class FineCapEval(Evaluator):
         """The image of each item as the annotations name it; None where they do not describe it."""
 
         def find() -> list[str | None]:
-            index = IdIndex(self.known.images, {}, self.known.source)
+            dotted = (
+                {} if self.mode == "mended" else {row.image: row.image.partition(".")[0] for row in self.known.rows}
+            )
+            index = IdIndex(self._rows, dotted, self.known.source)
             hits = [index.find(key) for key in samples.key]
             return [None if hit is None else hit[0] for hit in hits]
 
-        return samples.memo((ITEMS, "finecapeval"), find, given=self.data)
+        return samples.memo((ITEMS, self.name), find, given=self.data)
+
+    @property
+    def _rows(self) -> dict[str, list[Annotation]]:
+        """The annotations of each image."""
+        return self.known.images if self.mode == "mended" else self.known.dotless
 
     def _of_image(self, image: str) -> Asked:
         if image not in self._asked:
-            each = [[row.aspects[n] for row in self.known.images[image]] for n in range(len(ASPECTS))]
+            each = [[row.aspects[n] for row in self._rows[image]] for n in range(len(ASPECTS))]
             phrases = tuple(self._phrases(cells) for cells in each)
             known = frozenset(word for listed in phrases for phrase in listed for word in phrase)
             self._asked[image] = Asked(phrases, known)
@@ -174,8 +185,10 @@ class FineCapEval(Evaluator):
 
     def _phrases(self, cells: Sequence[str]) -> list[Words]:
         texts = [text for cell in cells for text in cell.lower().split(SEPARATOR) if len(text) > 1]
-        found = [self.known.stemmer.words(text, function_words=self.function_words) for text in texts]
-        return found if self.mode == "compat" else [words for words in found if words]
+        compat = self.mode == "compat"
+        how = {"function_words": self.function_words, "ascii_only": compat}
+        found = [self.known.stemmer.words(text, **how) for text in texts]
+        return found if compat else [words for words in found if words]
 
 
 def _mean_share(phrases: Sequence[Words], found: dict[str, bool]) -> float:

@@ -34,7 +34,8 @@ def reward(name: str, *, needs: Iterable[str] = (), higher_is_better: bool = Tru
 
     The function gets the captions (list of N strings) and, as keyword arguments, ``references`` (per caption a list)
     and ``images`` (per caption, or None), ``keys`` (the image's name per caption), ``item`` (int64 [N]) and the options
-    given where it is named, ``brevity(target=8)``. It returns N numbers; None or NaN where it does not apply.
+    given where it is named, ``brevity(target=8)``. It returns N numbers. None (or NaN) is no reward: such captions are
+    left out of the mean, and the notes of the score, or a ``RuntimeWarning`` of the call, say how many they are.
 
     Example:
         >>> import capreward
@@ -83,6 +84,7 @@ class FunctionEvaluator(Evaluator):
     """
 
     is_share = False
+    no_number = "None or NaN"
 
     def __init__(
         self, function: Callable[..., Any], declaration: Declaration, options: Mapping[str, Any] | None = None

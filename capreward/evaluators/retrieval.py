@@ -63,6 +63,7 @@ class Retrieval(ClipScore):
     """
 
     name = "retrieval"
+    gaps = True  # of images that could not be read
     columns = tuple(f"retrieval-{way}-{part}" for way in WAYS for part in PARTS)
 
     def __init__(

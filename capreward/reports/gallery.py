@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ def write_gallery(
     *,
     metric: str | None = None,
     count: int = 12,
+    pictured: Container[str] | None = None,
 ) -> int:
     """Write the gallery of one or several systems: one HTML file that loads nothing.
 
@@ -52,6 +53,7 @@ def write_gallery(
         references: reference captions by key.
         metric: that ranks; by default the first one asked for that has a value per caption and a direction.
         count: images per section, at most.
+        pictured: the images that may be shown; all by default. The others count in the table and in every rank.
 
     Returns:
         How many different images the page shows.
@@ -62,7 +64,7 @@ def write_gallery(
     check_gallery_path(path)
     if count < 1:
         raise InputError(f"a gallery needs count of 1 or more; found {count}")
-    choice = Choice(results, metric)
+    choice = Choice(results, metric, pictured=pictured)
     sections = _sections(choice, count)
     keys = dict.fromkeys(card.key for _, _, _, cards in sections for card in cards)
     pictures = {key: _thumbnail(picture_of, key) for key in keys}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from capreward.errors import InputError, shorten
 from capreward.reports.results import Results, label
 from capreward.scores import Score
+from capreward.spelling import known_as
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,16 +67,18 @@ class Choice:
     Args:
         results: of one or several systems on the same metrics.
         metric: that ranks; by default the first one asked for that has a value per caption and a direction.
+        pictured: the images that may be shown; all by default. The others count in every rank all the same.
 
     Raises:
         InputError: no such metric, or none with a value per caption.
     """
 
-    def __init__(self, results: Results, metric: str | None = None) -> None:
+    def __init__(self, results: Results, metric: str | None = None, *, pictured: Container[str] | None = None) -> None:
         self.results = results
         self.columns = [c for c in results.columns if c.per_caption is not None]
         self.metric = _ranking(results, self.columns, metric)
         self.cards = _cards(results, self.columns)
+        self.shown = [card for card in self.cards if pictured is None or card.key in pictured]
         self.several = len(results.systems) > 1
 
     @property
@@ -86,7 +89,7 @@ class Choice:
     @cached_property
     def ranked(self) -> list[Card]:
         """Images with a value, best first; equal ones in the order of the captions."""
-        known = [(v, card) for card in self.cards if (v := _mean(list(self.per_system(card).values()))) == v]
+        known = [(v, card) for card in self.shown if (v := _mean(list(self.per_system(card).values()))) == v]
         sign = 1 if self.metric.higher_is_better is False else -1
         return [card for _, card in sorted(known, key=lambda pair: sign * pair[0])]
 
@@ -101,7 +104,7 @@ class Choice:
     def disputed_by_metrics(self, count: int) -> list[Card]:
         """Images with the captions whose ranks by two metrics differ most, largest difference first."""
         found = []
-        for card in self.cards:
+        for card in self.shown:
             line = max(card.lines, key=lambda line: line.dispute)
             if line.dispute > 0:
                 found.append((line.dispute, Card(card.key, card.lines, _metric_note(line), line)))
@@ -110,7 +113,7 @@ class Choice:
     def disputed_by_systems(self, count: int) -> list[Card]:
         """Images on which the systems' values of the ranking metric differ most, largest difference first."""
         found = []
-        for card in self.cards:
+        for card in self.shown:
             values = {name: v for name, v in self.per_system(card).items() if v == v}
             if len(values) > 1 and (spread := max(values.values()) - min(values.values())) > 0:
                 high, low = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
@@ -155,11 +158,11 @@ def percent(share: float) -> str:
 
 def _ranking(results: Results, columns: Sequence[Score], metric: str | None) -> Score:
     if metric is not None:
-        found = next((c for c in columns if c.name == metric), None)
-        if found is None:
-            known = shorten([c.name for c in columns], 20) or "none"
-            raise InputError(f"no metric {metric!r} with a value per caption; there are {known}")
-        return found
+        names = [c.name for c in columns]
+        name = known_as(metric, names)
+        if name is None:
+            raise InputError(f"no metric {metric!r} with a value per caption; there are {shorten(names, 20) or 'none'}")
+        return columns[names.index(name)]
     for score in results.systems[0].scores.values():
         if score.per_caption is not None and score.higher_is_better is not None:
             name = list(score.parts)[score.column] if score.family else score.name  # a family stands for one member

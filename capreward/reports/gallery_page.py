@@ -76,6 +76,9 @@ class Page:
         images = len(self.choice.cards)
         captions = sum(len(card.lines) for card in self.choice.cards)
         told = f"{captions:,} caption{'s' * (captions != 1)} of {images:,} image{'s' * (images != 1)}"
+        pictured = len(self.choice.shown)
+        if pictured < images:
+            told += f", {pictured:,} of which {'has a picture' if pictured == 1 else 'have pictures'}"
         return f"{told}, ranked by <strong>{escape(label(self.choice.metric.name))}</strong>."
 
     def _table(self) -> str:
@@ -143,7 +146,7 @@ class Page:
 
     def _footer(self) -> str:
         signatures = "".join(f"<li><code>{escape(s)}</code></li>" for s in self.choice.results.signatures())
-        notes = "".join(f"<li>{escape(n)}</li>" for n in self.choice.results.notes)
+        notes = "".join(f"<li>{escape(n)}</li>" for n in self.choice.results.said)
         return (
             "<footer>\n<p>A bar is the share of the other captions on this page’s systems that a caption beats by that "
             "metric, ties counted half; ↓ marks metrics where less is better.</p>\n"

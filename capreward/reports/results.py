@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from capreward._version import __version__
+from capreward.common import told_apart
 from capreward.data.file_report import FileReport
 from capreward.samples import Samples
 from capreward.scores import Score, Scores
@@ -50,7 +52,13 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Results:
-    """Several systems on the same metrics."""
+    """Several systems on the same metrics.
+
+    Attributes:
+        systems: in the order of the table.
+        bootstrap: how intervals were drawn, if they were.
+        notes: what a person should know of the numbers.
+    """
 
     systems: Sequence[SystemResult]
     bootstrap: Bootstrap | None = None
@@ -60,6 +68,21 @@ class Results:
     def columns(self) -> list[Score]:
         """The first system's scores: names and directions of the columns."""
         return self.systems[0].scores.columns()
+
+    @cached_property
+    def footnote(self) -> str | None:
+        """That the systems were scored on different images, which makes no value the best; None where they were not."""
+        keys = [system.scores.caption_keys for system in self.systems]
+        shared = told_apart(keys)
+        if shared is None:
+            return None
+        counts = ", ".join(f"{s.name} {len(set(k)):,}" for s, k in zip(self.systems, keys, strict=True))
+        return f"The systems are scored on different images ({counts}; {shared:,} shared): values do not compare."
+
+    @property
+    def said(self) -> list[str]:
+        """The footnote and the notes."""
+        return [*([] if self.footnote is None else [self.footnote]), *self.notes]
 
     def signatures(self) -> list[str]:
         """The distinct signatures, a family's members sharing one."""
@@ -75,7 +98,7 @@ class Results:
         drawn = None if self.bootstrap is None else asdict(self.bootstrap)
         files = [report.to_dict() for report in self.files()]
         head = {"capreward": __version__, "bootstrap": drawn, "files": files}
-        return {**head, "systems": systems, "notes": list(self.notes)}
+        return {**head, "systems": systems, "notes": self.said}
 
     def files(self) -> list[FileReport]:
         """What was read as what, each file and role once."""

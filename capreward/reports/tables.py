@@ -45,6 +45,7 @@ def markdown(results: Results, *, percent: bool = False) -> str:
             value = format_value(system.scores[column.name].value, column, percent=percent)
             cells.append(f"{value} {_interval(bounds, column, percent)}" if bounds else value)
         lines.append("| " + " | ".join([system.name.replace("|", "\\|"), *cells]) + " |")
+    lines += [] if results.footnote is None else ["", results.footnote]
     lines += ["", *(f"`{s}`" + "  " for s in results.signatures())]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -68,11 +69,16 @@ def latex(results: Results, *, percent: bool = False) -> str:
             several = len(results.systems) > 1
             cells.append(rf"\textbf{{{text}}}" if several and value == best_value(results, column) else text)
         lines.append(" & ".join([_escape(system.name), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if results.footnote is not None:
+        lines.append(rf"\par\smallskip{{\footnotesize {_escape(results.footnote)}}}")
+    return "\n".join(lines) + "\n"
 
 
 def best_value(results: Results, column: Score) -> float | None:
-    """The best value of a column; None for one system alone, or where neither direction is better."""
+    """The best value of a column; None for one system, systems on different images, or where no direction is better."""
+    if results.footnote is not None:
+        return None
     values = [s.scores[column.name].value for s in results.systems]
     known = [v for v in values if v == v]
     if len(results.systems) < 2 or not known or column.higher_is_better is None:

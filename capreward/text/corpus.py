@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.samples import Samples
-from capreward.text.ngrams import Counts, Grams, Ints, NgramTable, Numbers, Words
+from capreward.text.ngrams import Counts, Grams, Ints, NgramTable, Numbers, Words, distinct, places
 from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references
 
 ORDER = 4
@@ -22,18 +22,25 @@ class Postings:
         key: int64 [E], item times ``size`` plus n-gram.
         reference: int32 [E], the reference.
         count: int32 [E], how often it occurs there.
+        first: int32 [E], the place of the first of them.
         size: all n-gram numbers are below it.
     """
 
     key: Ints
     reference: Numbers
     count: Numbers
+    first: Numbers
     size: int
 
     @property
     def gram(self) -> Ints:
         """The n-gram of each posting."""
         return self.key % max(self.size, 1)
+
+    @property
+    def item(self) -> Ints:
+        """The item of each posting."""
+        return self.key // max(self.size, 1)
 
     @classmethod
     def of(cls, grams: Grams, offsets: Ints) -> Postings:
@@ -42,10 +49,10 @@ class Postings:
         most = max(1, int(np.diff(offsets).max(initial=0)))
         place = np.arange(len(item)) - offsets[:-1][item]  # of a reference among its item's
         row_key = item * max(grams.size, 1) * most + place
-        pairs, count = np.unique(row_key[grams.row] + grams.gram * np.int64(most), return_counts=True)
+        pairs, first, count = distinct(row_key[grams.row] + grams.gram * np.int64(most), places(grams.row))
         key, place = np.divmod(pairs, most)
         reference = offsets[:-1][key // max(grams.size, 1)] + place
-        return cls(key, reference.astype(np.int32), count.astype(np.int32), grams.size)
+        return cls(key, reference.astype(np.int32), count.astype(np.int32), first.astype(np.int32), grams.size)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from capreward.text.ngrams import Ints, NgramTable, Numbers
 Floats = npt.NDArray[np.float64]
 
 LAYOUT = 1  # of the file
+PICKLES = (".p", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class DocumentFrequencies:
 
     Attributes:
         table: the n-grams.
-        counts: per order int64 [G], the number of images.
-        n_images: the number of images counted over.
+        counts: per order int64 [G], the number of images (of documents, where these are captions).
+        n_images: the number of images (documents) counted over.
         tokenizer: the name of the tokenizer the references went through.
         source: a name for signatures.
     """
@@ -40,24 +41,60 @@ class DocumentFrequencies:
     source: str
 
     @classmethod
-    def of(cls, references: ReferenceGrams, source: str = "references") -> DocumentFrequencies:
-        """Count over items with at least one reference; several references of one image count once."""
+    def of(
+        cls, references: ReferenceGrams, source: str = "references", documents: Ints | None = None
+    ) -> DocumentFrequencies:
+        """Count over items with at least one reference; several references of one image count once.
+
+        Args:
+            references: of M items.
+            source: the name that signatures give them.
+            documents: for how many documents each item stands, [M]; by default for one.
+        """
+        if documents is None:
+            documents = np.ones(len(references.offsets) - 1, dtype=np.int64)
         counts = []
         for postings in references.postings:
             first = np.diff(postings.key, prepend=-1) != 0  # sorted: an n-gram of an item starts a run
-            counts.append(np.bincount(postings.gram[first], minlength=postings.size))
-        n_images = int((np.diff(references.offsets) > 0).sum())
+            weights = documents[postings.item[first]]
+            counted = np.bincount(postings.gram[first], weights=weights, minlength=postings.size)
+            counts.append(counted.astype(np.int64))
+        n_images = int(documents[np.diff(references.offsets) > 0].sum())
         return cls(references.table, counts, n_images, references.tokenizer.name, source)
 
     @cached_property
     def idf(self) -> list[Floats]:
         """Per order ln(images) - ln(max(1, df)), with one more entry at the end for n-grams that occur in none."""
+        return [idf for idf, _ in self._weights]
+
+    @cached_property
+    def squares(self) -> list[Floats]:
+        """The squares of ``idf``, as Python's ``pow`` has them: it differs from a product in one of a thousand."""
+        return [squares for _, squares in self._weights]
+
+    @cached_property
+    def _weights(self) -> list[tuple[Floats, Floats]]:
         log_images = np.log(max(self.n_images, 1))
-        return [log_images - np.log(np.maximum(1.0, np.append(c, 0))) for c in self.counts]
+        weights = []
+        for counted in self.counts:
+            frequency = np.maximum(np.append(counted, 0), 1)
+            values = np.flatnonzero(np.bincount(frequency))
+            idf, squares = np.zeros((2, values[-1] + 1))
+            idf[values] = log_images - np.log(values.astype(np.float64))
+            squares[values] = squared(idf[values])
+            weights.append((idf[frequency], squares[frequency]))
+        return weights
 
     def idf_of(self, order: int, gram: Numbers) -> Floats:
         """The weights of n-grams numbered by ``table``; numbers beyond it are n-grams that occur in none."""
-        return self.idf[order][np.minimum(gram, len(self.counts[order]))]
+        return self.idf[order][self._place(order, gram)]
+
+    def squares_of(self, order: int, gram: Numbers) -> Floats:
+        """The squares of these weights."""
+        return self.squares[order][self._place(order, gram)]
+
+    def _place(self, order: int, gram: Numbers) -> Numbers:
+        return np.minimum(gram, len(self.counts[order]))
 
     @cached_property
     def digest(self) -> str:
@@ -80,7 +117,7 @@ class DocumentFrequencies:
 
         def write(beside: Path) -> None:
             with beside.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
 
         write_beside(path, write)
 
@@ -109,9 +146,32 @@ class DocumentFrequencies:
         except (KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
             if isinstance(error, InputError):
                 raise
+            refuse_pickle(path)
             raise InputError(wrong) from error
         vocabulary = {w: i for i, w in enumerate(words.split("\n"))} if words else {}
         return cls(NgramTable(vocabulary, keys), counts, n_images, tokenizer, Path(path).name)
+
+
+def squared(values: Floats) -> Floats:
+    """The squares of a few numbers, [N], each by ``pow``."""
+    return np.array([pow(value, 2) for value in values.tolist()], dtype=np.float64)
+
+
+def refuse_pickle(path: str | Path) -> None:
+    """Refuse a pickle, by its name or the first byte of protocols 2 and up, with the command that converts it.
+
+    Raises:
+        InputError: it is one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        pickled = file.read(1) == b"\x80"
+    if pickled or path.suffix in PICKLES:
+        raise InputError(
+            f"{path} is a pickle; convert it first: capreward df convert {path} {path.with_suffix('.npz')}"
+        )
 
 
 def is_frequency_file(path: str | Path) -> bool:

@@ -14,7 +14,7 @@ from capreward.samples import Samples
 from capreward.text.corpus import ORDER, reference_grams
 from capreward.text.frequencies import DocumentFrequencies
 from capreward.text.ngrams import BASE, Ints, NgramTable
-from capreward.text.tokenizers import NoTokenizer
+from capreward.text.tokenizers import ENDED, NoTokenizer
 from capreward.text.vocabulary import END, IDS, WORDS, VocabularyTokenizer, WordNumbers
 
 Grams = dict[tuple[str, ...], int]
@@ -48,38 +48,76 @@ def frequencies_of_vocabulary(
     return replace(DocumentFrequencies.of(reference_grams(samples, NoTokenizer()), source), tokenizer=tokenizer.name)
 
 
-def read_frequency_pickle(path: str | Path, vocabulary: WordNumbers | None = None) -> DocumentFrequencies:
-    """Read ``coco-train-idxs.p`` or ``coco-train-words.p``; nothing in the file is run.
+def read_frequency_pickle(
+    path: str | Path, vocabulary: WordNumbers | None = None, *, images: int | None = None, tokenizer: str = "ptb"
+) -> DocumentFrequencies:
+    """Read ``coco-train-idxs.p``, ``coco-train-words.p`` or ``coco-val-df.p``; nothing in the file is run.
 
-    Such a file holds ``{document_frequency: {n-gram: images}, ref_len: images}``.
+    CLIP-Caption-Reward's (ruotianluo's) hold ``{document_frequency: {n-gram: images}, ref_len: images}``, vrama91's the
+    table alone: how many images it is of stands in that program (40,504 for ``coco-val-df.p``).
 
     Args:
         path: the pickle.
         vocabulary: that its ids are of, to be known by.
+        images: the number of images, where the file does not say it.
+        tokenizer: what the captions of a table alone went through.
 
     Raises:
-        InputError: no such file, a pickle that names code or other classes, or no such table.
+        InputError: no such file, a pickle that names code or other classes, no such table, or a number of images that
+            is missing, given twice or too small.
     """
-    table = _unpickled(Path(path))
-    grams = _grams(table.get("document_frequency"), str(path))
-    images = table.get("ref_len")
-    if not isinstance(images, (int, float)) or isinstance(images, bool) or images < 1 or images != int(images):
-        raise InputError(f"{path}: ref_len is {images!r}; it must be the number of images")
+    content = _unpickled(Path(path))
+    plain = "document_frequency" not in content
+    grams = _grams(content if plain else content["document_frequency"], str(path))
+    count = _images(images if plain else content["ref_len"], grams, str(path), plain=plain)
+    if not plain and images is not None:
+        raise InputError(f"{path} says itself that it is of {count:,} images; leave --images out")
     words = [gram[0] for gram in grams if len(gram) == 1]
+    if plain:
+        grams = _with_parts(grams)
     kind = IDS if all(word.isdigit() for word in words) else WORDS
-    _check_vocabulary(words, kind, vocabulary, str(path))
+    if plain and kind == WORDS and vocabulary is None:
+        name = f"{tokenizer}{ENDED}" if (END,) in grams else tokenizer
+    else:
+        _check_vocabulary(words, kind, vocabulary, str(path))
+        name = kind if vocabulary is None else VocabularyTokenizer(vocabulary, kind).name
     numbered, counts = _numbered(grams, str(path))
-    name = kind if vocabulary is None else VocabularyTokenizer(vocabulary, kind).name
-    return DocumentFrequencies(numbered, counts, int(images), name, Path(path).name)
+    return DocumentFrequencies(numbered, counts, count, name, Path(path).name)
 
 
-def _unpickled(path: Path) -> dict[str, Any]:
+def _images(images: Any, grams: Grams, where: str, *, plain: bool) -> int:
+    """The number of images, checked."""
+    if plain and images is None:
+        raise InputError(
+            f"{where} is a table of n-grams that does not say how many images it is of; give --images N "
+            "(40504 for vrama91's coco-val-df.p)"
+        )
+    name = "--images" if plain else "ref_len"
+    if not isinstance(images, (int, float)) or isinstance(images, bool) or images < 1 or images != int(images):
+        raise InputError(f"{where}: {name} is {images!r}; it must be the number of images")
+    gram, most = max(grams.items(), key=lambda entry: entry[1])
+    if plain and most > images:
+        raise InputError(f"{where} counts {' '.join(gram)!r} in {most:,} images, and --images says {int(images):,}")
+    return int(images)
+
+
+def _with_parts(grams: Grams) -> Grams:
+    """Each n-gram's first n-1 words and its last word as well, which occur in no image where the table lacks them."""
+    found = dict(grams)
+    for gram in grams:
+        for n in range(1, len(gram)):
+            found.setdefault(gram[:n], 0)
+            found.setdefault(gram[n : n + 1], 0)
+    return found
+
+
+def _unpickled(path: Path) -> dict[Any, Any]:
     from capreward.encoders.checkpoint_pickle import RestrictedUnpickler
 
     reason = ""
     try:
         with path.open("rb") as file:
-            reader = RestrictedUnpickler(file, _no_storage)
+            reader = RestrictedUnpickler(file, _no_storage, encoding="utf-8")
             try:
                 found = reader.load()
             except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
@@ -89,9 +127,11 @@ def _unpickled(path: Path) -> dict[str, Any]:
     if reader.code or reader.unknown:
         names = shorten(list(dict.fromkeys([*reader.code, *reader.unknown])))
         raise InputError(f"{path} is a pickle that names {names}; nothing was run, and the file is not to be trusted")
-    if not isinstance(found, dict) or not {"document_frequency", "ref_len"} <= set(found):
-        raise InputError(f"{path} is no pickle of document_frequency and ref_len{reason}")
-    return found
+    if isinstance(found, dict) and found:
+        table: dict[Any, Any] = found
+        if {"document_frequency", "ref_len"} <= set(table) or all(isinstance(gram, tuple) for gram in table):
+            return table
+    raise InputError(f"{path} is no pickle of document_frequency and ref_len, nor of a table of n-grams{reason}")
 
 
 def _no_storage(pid: Any) -> NoReturn:

@@ -73,6 +73,6 @@ class Labels:
 
         def write(beside: Path) -> None:
             with beside.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
 
         write_beside(path, write)

@@ -19,27 +19,31 @@ class Stemmer:
     """Texts to stemmed words; each distinct text is tokenized once, and each distinct word stemmed once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-        self._texts: dict[str, tuple[tuple[str, bool], ...]] = {}  # stems that are not empty, and function words
+        self._known: dict[str, tuple[str, str]] = {}  # both forms of a token's stem
+        self._texts: dict[str, tuple[tuple[str, str, bool], ...]] = {}  # both forms, and whether it is a function word
 
-    def words(self, text: str, *, function_words: bool = True) -> tuple[str, ...]:
+    def words(self, text: str, *, function_words: bool = True, ascii_only: bool = False) -> tuple[str, ...]:
         """The words of a text: tokens, stemmed, without characters that are no letters or digits, none empty.
 
         Args:
             text: in the case in which it is to be tokenized; stems are in lower case.
             function_words: keep articles, pronouns, forms of be, have and do, and conjunctions.
+            ascii_only: a to z and digits alone are letters, as the original has it: "cafe" with an accent becomes
+                "caf".
         """
         found = self._texts.get(text)
         if found is None:
-            each = [(self._stem(token), _bare(token) in FUNCTION_WORDS) for token in word_tokenize(text)]
-            found = self._texts[text] = tuple((stem, function) for stem, function in each if stem)
-        return tuple(stem for stem, function in found if function_words or not function)
+            each = [(*self._stem(token), _bare(token) in FUNCTION_WORDS) for token in word_tokenize(text)]
+            found = self._texts[text] = tuple(each)
+        forms = ((plain if ascii_only else stem, function) for stem, plain, function in found)
+        return tuple(form for form, function in forms if form and (function_words or not function))
 
-    def _stem(self, token: str) -> str:
-        stem = self._known.get(token)
-        if stem is None:
-            stem = self._known[token] = _bare(porter_stem(token))
-        return stem
+    def _stem(self, token: str) -> tuple[str, str]:
+        known = self._known.get(token)
+        if known is None:
+            stem = porter_stem(token)
+            known = self._known[token] = (_bare(stem), "".join(c for c in stem if c.isascii() and c.isalnum()))
+        return known
 
 
 def _bare(token: str) -> str:

@@ -3,8 +3,10 @@
 BLEU, METEOR, ROUGE-L, CIDEr and SPICE are published on captions that went through Stanford's PTBTokenizer 3.4.1 as
 ``pycocoevalcap`` runs it: ``-preserveLines -lowerCase``, then most punctuation is dropped (Chen et al., "Microsoft COCO
 Captions: Data Collection and Evaluation Server", 2015). This module gives the same strings. Its rules are its own: they
-were found by giving texts to the original and looking at what came back. One difference is known, which is Java's:
-version 17 does not know the capital U+2C2F and leaves it as it is in a web address.
+were found by giving texts to the original and looking at what came back. Two differences are known. One is Java's:
+version 17 does not know the capital U+2C2F and leaves it as it is in a web address. The other is that a tag whose
+attribute's quotation ends in the next caption (``<a b="x`` before ``y">``) is one token over the end of the line in the
+original; here a tag ends where its caption does, even where captions see the next one.
 
 Two habits of the original that one might take for mistakes of this one:
 

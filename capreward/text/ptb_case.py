@@ -9,19 +9,21 @@ _IDEOGRAPHS = re.compile("[\u3005\u3041-\u3096\u309b-\u309f\u30a1-\u30fa\u30fb-\
 _BETWEEN_BOTH = frozenset("\"'.")  # may stand between two letters or between two digits of one word
 _BETWEEN_LETTERS = frozenset("_·\u1806\u058a\u05be")  # and so may every dash
 _BETWEEN_DIGITS = frozenset(",٫")
-_WORD = re.compile("(?:LM*(?:[BP](?=L))?|DM*(?:[BN](?=D))?)+")
+_WORD = re.compile("(?:L[MF]*(?:[BP]F*(?=L))?|D[MF]*(?:[BN]F*(?=D))?)+")
 _CATEGORIES = {"L": "L", "N": "D", "M": "M", "C": "M"}
 
 
 def _kind(c: str) -> str:
-    """File a character for the splitting into words: letter, digit, mark, or what may join them."""
+    """File a character for the splitting into words: letter, digit, mark, format (a soft hyphen), or what may join."""
     if c in _BETWEEN_BOTH:
         return "B"
     if c in _BETWEEN_DIGITS:
         return "N"
     category = unicodedata.category(c)
-    if c in _BETWEEN_LETTERS or c == "\u00ad" or category in {"Pd", "Pc"}:
+    if c in _BETWEEN_LETTERS or category in {"Pd", "Pc"}:
         return "P"
+    if category == "Cf":
+        return "F"
     if category == "Cc" or _IDEOGRAPHS.match(c):
         return "O"
     return _CATEGORIES.get(category[0], "O")

@@ -31,7 +31,7 @@ _CURLY = str.maketrans({"’": "'", "\x92": "'", "‘": "`", "‛": "`", "\x91":
 _QUICK = re.compile("([A-Za-zé]+)(,?)(?: (?=[!-~é])|(?=[ \n]))")
 _FUSED = frozenset(first + rest for first, rest in FUSED)
 
-_LOOK_AHEAD = 200  # how much of the following line any rule can see; the longest words it looks for have nine letters
+_LOOK_AHEAD = 200  # how much of the following line any rule can see; the longest word it looks for has twelve letters
 
 
 def _rules_by_start() -> MappingProxyType[str, tuple[Rule, ...]]:

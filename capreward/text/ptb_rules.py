@@ -98,6 +98,7 @@ def _words() -> list[Rule]:
             f"((?:{_one_of(words.CAPITALISED)}|{_one_of(words.NEVER_SHOUTED)}|(?i:{_one_of(words.ABBREVIATIONS)}))\\.)[\\s\\S]{{2}}",
             _LETTERS,
         ),
+        _rule("word", f"(?:{_one_of(words.DANGLING)})-", "aApP", re.I),
         # A dot is kept before a hyphen and before a comma, colon or semicolon: U.S.-based, "dog.,".
         _rule("word", hyphenated, _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
         _rule("word", f"({hyphenated}\\.)[,;:、]", _WORDY, reach="[A-Za-z0-9][A-Za-z0-9\u00ad.,]*"),
@@ -132,7 +133,11 @@ def _abbreviations() -> list[Rule]:
     )
     file_type = _one_of(words.FILE_TYPES)
     dotted = f"[{_ANY}]+(?:\\.[{_ANY}]+)*"
-    starter = "(?:" + "|".join(f"{w[0]}(?i:{w[1:]})" for w in words.SENTENCE_STARTERS) + f"|{_TAG})(?:[{_SPACE}]|$)"
+    starter = (
+        "(?:"
+        + "|".join(f"{w[0]}(?i:{re.escape(w[1:])})" for w in words.SENTENCE_STARTERS)
+        + f"|{_TAG})(?:[{_SPACE}]|$)"
+    )
     return [
         _rule("word", f"(?:{'|'.join(known)})\\.", _LETTERS),
         _rule("word", f"((?:{_one_of(words.NUMBERED)})\\.)[{_SPACE}、]?[{_DIGIT}]", _LETTERS, re.I),

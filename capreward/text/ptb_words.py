@@ -43,9 +43,12 @@ NUMBERED = _list("art ca fig figs no nos op pp prop")
 
 # Capitalised words that open a sentence: before them a single letter gives its dot away.
 SENTENCE_STARTERS = _list("""
-    A About According After An As At But Earlier He Her Here However If In It Last Many More Now Once One Other Our
-    She Since So Some Such That The Their Then There These They This We What When While Yet You
+    A About According Additionally After An As At But Earlier He Her Here However If In It Last Many More Mr. Ms. Now
+    Once One Other Our She Since So Some Such That The Their Then There These They This We What When While Yet You
 """)
+
+# These keep a hyphen after which nothing comes: pro- and anti-war.
+DANGLING = ("anti", "pro")
 
 # Words written with an apostrophe that no other rule would keep whole.
 APOSTROPHE_WORDS = _list("""

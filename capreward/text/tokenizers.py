@@ -8,7 +8,7 @@ from typing import Protocol
 
 from capreward.errors import InputError
 from capreward.samples import Samples
-from capreward.text.vocabulary import IDS, WORDS
+from capreward.text.vocabulary import END, IDS, WORDS
 
 
 class Tokenizer(Protocol):
@@ -35,6 +35,30 @@ class NoTokenizer:
     def __call__(self, captions: Sequence[str]) -> list[str]:
         """Return the captions."""
         return list(captions)
+
+
+ENDED = "+eos"  # in the name of a tokenizer whose captions end in the end token
+
+
+class EndTokenizer:
+    """Another tokenizer's words and, after those of each caption, the end token ``<eos>`` as one more word.
+
+    Args:
+        words: the other tokenizer.
+    """
+
+    def __init__(self, words: Tokenizer) -> None:
+        self.words = words
+        self.name = f"{words.name}{ENDED}"
+
+    def __call__(self, captions: Sequence[str]) -> list[str]:
+        """Tokenize N captions."""
+        return self.ended(self.words(captions))
+
+    @staticmethod
+    def ended(tokenized: Sequence[str]) -> list[str]:
+        """The end token after each of N tokenized captions; an empty one is the end token alone."""
+        return [f"{caption} {END}" if caption else END for caption in tokenized]
 
 
 SUMMARIES = MappingProxyType(
@@ -88,14 +112,22 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
 def same_words(one: str, other: str) -> bool:
     """Whether two tokenizers of these names make the same words of a caption on its own.
 
-    ``ids-1a2b3c4d`` names a vocabulary by its digest, ``ids`` one that is not known.
+    ``ids-1a2b3c4d`` names a vocabulary by its digest, ``ids`` one that is not known; ``ptb+eos`` ends captions in the
+    end token.
     """
+    if one.endswith(ENDED) != other.endswith(ENDED):
+        return False
+    one, other = one.removesuffix(ENDED), other.removesuffix(ENDED)
     (base, _, more), (other_base, _, other_more) = one.partition("-"), other.partition("-")
     return base == other_base and (base not in (IDS, WORDS) or not more or not other_more or more == other_more)
 
 
 def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
     """The N captions, tokenized once per Samples."""
+    if isinstance(tokenizer, EndTokenizer):
+        return samples.memo(
+            ("captions", tokenizer.name), lambda: tokenizer.ended(tokenized_captions(samples, tokenizer.words))
+        )
     return samples.memo(("captions", tokenizer.name), lambda: tokenizer(samples.captions))
 
 
@@ -103,6 +135,8 @@ def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[st
     """The references of each of the M items, tokenized once per Samples (each distinct string once, if it may be)."""
 
     def build() -> list[list[str]]:
+        if isinstance(tokenizer, EndTokenizer):
+            return [tokenizer.ended(refs) for refs in tokenized_references(samples, tokenizer.words)]
         references = samples.references or []
         tokenize = getattr(tokenizer, "references", tokenizer)
         if getattr(tokenizer, "in_order", False):

@@ -146,6 +146,8 @@ class Captioner(nn.Module):
         longest: tokens that a caption may have at most, the begin token included.
         width: d, of its states.
         preprocessing: of the pixels that ``look`` takes; None where it takes stored features alone.
+        decoding: how a released captioner's authors decode it, settings of :class:`trainers.decoding.Decoding`; None
+            where nobody says. It is saved along.
     """
 
     kind: ClassVar[str] = ""
@@ -153,6 +155,7 @@ class Captioner(nn.Module):
     longest: int
     width: int
     preprocessing: Preprocessing | None
+    decoding: dict[str, Any] | None = None
 
     def look(self, images: Tensor) -> Tensor:
         """The frozen part, without gradient.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANCHOR = "model.tgt_embed.0.lut.weight"
 GRID = (196, 2048)  # CLIP RN50 at 448 pixels: 14 x 14 cells
 SIDE = 448
+# How its authors evaluate it (clipreward.md 3): greedily. With more beams, by sums that no length divides.
+DECODING = {"beams": 1, "max_length": 21, "length_penalty": 0.0, "rules": "clip-reward"}
 HEADS = 8  # no tensor tells it; of all published configurations
 _UNUSED = (VOCABULARY, OPTIONS, "model.tgt_embed.1.pe")  # read apart, and a table of sines
 _WHOLE = {
@@ -85,6 +87,7 @@ def open_clipreward(
             raise InputError(f"{where} takes features {width:,} wide, and {tower} gives {frozen.shape[1]:,}; name RN50")
     captioner = TransformerCaptioner(frozen, words, _sizes(named, options_inside(tensors, where), longest, where))
     fill(captioner, named, where)
+    captioner.decoding = dict(DECODING)
     return captioner.eval()
 
 

@@ -23,6 +23,9 @@ ENCODER = "encoder.encoder."
 DECODER = "decoder.transformer."
 ANCHOR = f"{DECODER}wte.weight"
 HEAD = "decoder.lm_head.weight"
+CROPPING = "transformers"  # of the pictures that it was trained on (dico.md 3.3)
+# How its authors evaluate it (dico.md 2.5); nothing keeps their search from begin and padding tokens.
+DECODING = {"beams": 5, "max_length": 30, "length_penalty": 1.0, "rules": "dico", "suppress": False}
 HEAD_WIDTH = 64  # where no configuration says the number of heads
 
 # What the checkpoints carry and nothing uses: causal masks, ranges, BERT's words and its pooler.
@@ -115,15 +118,23 @@ def read_dico(path: Path) -> Released:
 
 
 def open_dico(
-    released: Released, *, tower: str | None = None, longest: int | None = None, **loading: Any
+    released: Released,
+    *,
+    tower: str | None = None,
+    longest: int | None = None,
+    cropping: str | None = None,
+    **loading: Any,
 ) -> GridCaptioner:
     """Build the captioner of a checkpoint, in evaluation mode and in float32.
+
+    It looks at pictures that are cut as its authors' were, by transformers' image processor.
 
     Args:
         released: from ``read_dico``.
         tower: weights that hold the same image tower, in place of the checkpoint's own.
         longest: tokens of a caption at most, the begin token included; by default CLIP's 77. The checkpoint has places
             for more (1,024).
+        cropping: ``torchvision`` to look at pictures as CLIP's own code cuts them.
         loading: ``precision``, ``device`` and the like of the tower.
 
     Raises:
@@ -137,7 +148,7 @@ def open_dico(
     where = str(released.path)
     source = str(released.path.absolute()) if tower is None else tower
     clip = dico_tower(released, **loading) if tower is None else clip_of_source(tower, **loading)
-    frozen = ClipTower(clip, source)
+    frozen = ClipTower(clip, source, cropping=cropping or CROPPING)
     if tower is not None:
         _check_tower(released, frozen, tower)
     table = _Table({n: t for n, t in released.tensors.items() if not n.startswith(TOWER)}, where)
@@ -150,6 +161,7 @@ def open_dico(
     sizes = _sizes(released, table, longest)
     captioner = GridCaptioner(frozen, vocabulary, sizes)
     fill(captioner, _renamed(table, frozen.shape[0], sizes), where)
+    captioner.decoding = dict(DECODING)
     return captioner.eval()
 
 

@@ -22,6 +22,7 @@ def open_captioner(
     tower: str | None = None,
     vocabulary: str | Path | None = None,
     longest: int | None = None,
+    cropping: str | None = None,
     **loading: Any,
 ) -> Captioner:
     """Open a captioner, in evaluation mode; nothing in a file is run.
@@ -34,6 +35,8 @@ def open_captioner(
         vocabulary: a JSON file with ``ix_to_word``, for CLIP-Caption-Reward's checkpoints.
         longest: tokens of a caption at most, the begin token included; for checkpoints of DiCO and
             CLIP-Caption-Reward.
+        cropping: how pictures are cut, ``torchvision`` or ``transformers``; of DiCO's checkpoints it may be another
+            than the authors', all other captioners take what they were trained on alone.
         loading: ``precision``, ``device``, ``download`` and the like of the tower, as ``load_clip`` takes them.
 
     Raises:
@@ -49,12 +52,13 @@ def open_captioner(
         path = path.parent
     if path.is_dir() and saving.holds_captioner(path):
         _refuse(vocabulary=vocabulary, longest=longest, path=path)
-        return saving.load(path, **({} if tower is None else {"source": tower}), **loading)
+        found = saving.load(path, **({} if tower is None else {"source": tower}), **loading)
+        return _cut(found, cropping, path)
     path = _checkpoint(path)
     if is_dico(path):
         _refuse(vocabulary=vocabulary, path=path)
-        return open_dico(read_dico(path), tower=tower, longest=longest, **loading)
-    return _other(path, tower=tower, vocabulary=vocabulary, longest=longest, **loading)
+        return open_dico(read_dico(path), tower=tower, longest=longest, cropping=cropping, **loading)
+    return _other(path, tower=tower, vocabulary=vocabulary, longest=longest, cropping=cropping, **loading)
 
 
 def holds_captioner(source: str | Path) -> bool:
@@ -151,7 +155,8 @@ def _other(path: Path, **options: Any) -> Captioner:
         raise InputError(f"{path} holds another model, no captioner: its config.json is not of DiCO's kind")
     tensors = read_checkpoint(path, drop_unknown=True).tensors
     if ANCHOR in tensors:
-        return open_clipreward(tensors, path, **options)
+        cropping = options.pop("cropping")
+        return _cut(open_clipreward(tensors, path, **options), cropping, path)
     if DICO in tensors:
         _refuse(vocabulary=options.pop("vocabulary"), path=path)
         return open_dico(read_dico(path), **options)
@@ -159,6 +164,20 @@ def _other(path: Path, **options: Any) -> Captioner:
         f"{path} is no captioner: none of its {len(tensors):,} tensors is {DICO} (DiCO) or {ANCHOR} "
         f"(CLIP-Caption-Reward); found {shorten(list(tensors))}"
     )
+
+
+def _cut(captioner: Captioner, cropping: str | None, path: Path) -> Captioner:
+    """The captioner, if it looks at pictures that are cut in this way, or at none.
+
+    Raises:
+        InputError: it was trained on pictures that were cut in the other way.
+    """
+    own = captioner.preprocessing
+    if cropping is not None and own is not None and own.cropping != cropping:
+        raise InputError(
+            f"{path} was trained on pictures cut as {own.cropping} does, not {cropping}; leave captioner.cropping out"
+        )
+    return captioner
 
 
 def _refuse(path: Path, **options: Any) -> None:

@@ -48,6 +48,7 @@ def save(captioner: Captioner, folder: Path) -> None:
         "capreward": __version__,
         "vocabulary": vocabulary,
         **captioner.configuration(),
+        **({} if captioner.decoding is None else {"decoding": captioner.decoding}),
     }
     write_text_beside(folder / CONFIG, json.dumps(told, indent=2) + "\n")
 
@@ -77,6 +78,10 @@ def load(folder: Path, **options: Any) -> Captioner:
         captioner = _class_of(kind).rebuild(told, vocabulary_of(told["vocabulary"], folder), **options)
     except KeyError as error:
         raise InputError(f"{folder / CONFIG} is damaged: it has no {error}") from error
+    decoding = told.get("decoding")
+    if not isinstance(decoding, (dict, type(None))):
+        raise InputError(f"{folder / CONFIG} is damaged: its decoding is {decoding!r}, no table of settings")
+    captioner.decoding = decoding
     fill(captioner, tensors_of(folder / WEIGHTS), str(folder / WEIGHTS))
     return captioner.eval()
 
@@ -139,8 +144,10 @@ def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:
     """Load weights, every one of them and no other.
 
     Raises:
-        InputError: what is missing, unknown or of another shape.
+        InputError: what is missing, unknown, of another shape, or no number.
     """
+    from capreward.encoders.checkpoint_values import refuse_unfinite
+
     wanted = captioner.state_dict()
     missing = [n for n in wanted if n not in tensors]
     unknown = [n for n in tensors if n not in wanted]
@@ -151,6 +158,7 @@ def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:
     if wrong:
         found, need = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
         raise InputError(f"{where}: {wrong[0]} is {found}, and the configuration says {need}")
+    refuse_unfinite(tensors, where)
     captioner.load_state_dict(tensors)
 
 

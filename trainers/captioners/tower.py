@@ -134,6 +134,8 @@ class ClipTower(StoredTower):
         source: what it was loaded from, to find it again.
         side: of the pixels, where it is not the CLIP's own; for ResNets alone.
         resize: ``shortest`` or ``squash``, where it is not the CLIP's own.
+        cropping: ``torchvision`` or ``transformers``, where it is not the CLIP's own; see
+            :class:`~capreward.encoders.spec.Preprocessing`.
 
     Attributes:
         digest: of all that its tokens depend on, the same in every layout of one tower.
@@ -142,16 +144,25 @@ class ClipTower(StoredTower):
         InputError: a tower that has no tokens, or a side that it cannot take.
     """
 
-    def __init__(self, clip: Clip, source: str, *, side: int | None = None, resize: str | None = None) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        source: str,
+        *,
+        side: int | None = None,
+        resize: str | None = None,
+        cropping: str | None = None,
+    ) -> None:
         from capreward.encoders.image_tokens import image_tokens, token_spec, tokens_digest, tokens_shape
 
-        spec = token_spec(clip.spec, side, resize)
+        spec = token_spec(clip.spec, side, resize, cropping)
         self.digest = tokens_digest(clip.model)
         super().__init__(tokens_shape(spec), plain({**spec.fields(), "tokens": self.digest[:12]}))
         self.source = source
         self.sha256 = spec.sha256
         self.preprocessing = spec.preprocessing
-        self._steps = {k: v for k, v in (("side", side), ("resize", resize)) if v is not None}
+        steps = {"side": side, "resize": resize, "cropping": cropping}
+        self._steps = {name: value for name, value in steps.items() if value is not None}
         self._frozen = _Frozen(clip)
         self._tokens = image_tokens
 
@@ -251,6 +262,8 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
         options: of :func:`capreward.encoders.loading.load_clip`; ``source`` in place of the one named, where the
             weights lie elsewhere now, and to look at pictures with a captioner of stored tokens.
 
+    A configuration without ``cropping`` means ``torchvision``, which was the only one when it was written.
+
     Raises:
         InputError: an unknown kind, weights that are not found, or others than those the captioner was trained with.
     """
@@ -269,7 +282,8 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
     source = str(named or given["source"])
     options = {**_loaded_with(given), **options}
-    tower = ClipTower(clip_of_source(source, **options), source, side=given.get("side"), resize=given.get("resize"))
+    steps = {name: given.get(name) for name in ("side", "resize", "cropping")}
+    tower = ClipTower(clip_of_source(source, **options), source, **steps)
     known = [(given[n], full) for n, full in (("tokens", tower.digest), ("sha256", tower.sha256)) if given.get(n)]
     same = not known or any(full.startswith(start) for start, full in known)
     if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
@@ -293,8 +307,9 @@ def _made_features(given: dict[str, Any]) -> dict[str, Any]:
     if not {"model", "sha", "prep", "tokens"} <= set(encoder):
         what = "pooled features" if encoder else "stored features of unknown origin"
         raise InputError(f"this captioner was trained on {what}, which no tower of --tower gives; leave it out")
-    side, resize, *_ = str(encoder["prep"]).split("-")
-    steps = {"side": int(side), "resize": resize, "act": encoder.get("act"), "prep": encoder["prep"]}
+    side, resize, *others = str(encoder["prep"]).split("-")
+    steps = {"side": int(side), "resize": resize, "cropping": others[3] if len(others) > 3 else None}
+    steps |= {"act": encoder.get("act"), "prep": encoder["prep"]}
     found = {"source": encoder["model"], "sha256": encoder["sha"], "tokens": encoder["tokens"], **steps}
     return {"shape": given["shape"], **{name: value for name, value in found.items() if value is not None}}
 
@@ -305,7 +320,7 @@ def _loaded_with(given: dict[str, Any]) -> dict[str, Any]:
     if "act" in given:
         found["quick_gelu"] = given["act"] == "quickgelu"
     steps = str(given.get("prep", "")).split("-")
-    if len(steps) == 5 and steps[3] in STATISTICS:
+    if len(steps) >= 5 and steps[3] in STATISTICS:
         found["statistics"], found["decode"] = steps[3], steps[4]
     return found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError, shorten
 from trainers.commands.decoding_options import decoding_of, decoding_options, running_options
 from trainers.running import autocast, workers_for
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trainers.sources import Source
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True)
 @click.option("-c", "--captioner", help="A run, a captioner's folder, a released checkpoint, or scenes.")
 @click.option("--count", type=click.IntRange(1), help="The first so many pictures; 1,000 of scenes by default.")
@@ -50,6 +51,7 @@ def caption(images: tuple[str, ...], **options: Any) -> None:
     """
     from capreward.encoders.pool import device_of
     from trainers.commands.caption_inputs import pictures_of
+    from trainers.sources import by_authors
 
     _check_output(options["output"])
     dataset = pictures_of(images, options["count"])
@@ -63,7 +65,8 @@ def caption(images: tuple[str, ...], **options: Any) -> None:
     as_json = options["as_json"] or (options["output"] is not None and options["output"].suffix == ".json")
     _write(rows, options["output"], as_json=as_json)
     if not options["quiet"]:
-        for line in _summary(rows, broken, source, settings, options["output"]):
+        own = by_authors([source], captioner)
+        for line in _summary(rows, broken, source, settings, options["output"], own=own):
             click.echo(line, err=True)
 
 
@@ -179,14 +182,24 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _summary(
-    rows: list[dict[str, Any]], broken: list[str], source: Source, settings: Decoding, path: Path | None
+    rows: list[dict[str, Any]],
+    broken: list[str],
+    source: Source,
+    settings: Decoding,
+    path: Path | None,
+    *,
+    own: bool,
 ) -> list[str]:
-    from trainers.sources import told
+    from trainers.searches import told
 
     images = len({row["image_id"] for row in rows})
     each = f"{len(rows):,} captions of {images:,} picture{'s' * (images != 1)}"
     where = "" if path is None else f", written to {path}"
     lines = [f"{each} by {source.name} ({told(settings)}){where}"]
+    if own:
+        lines.append(
+            f"note: {source.name} is decoded as its authors do; --beams, --max-length, --length-penalty and --rules win"
+        )
     if broken:
         plural = "s" * (len(broken) != 1)
         lines.append(f"note: {len(broken):,} broken picture{plural} left out: {shorten(broken)}")

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError
 
 _CLIP_ALONE = ("quick_gelu", "statistics", "lora_mlp", "base", "fp16")
 _CAPTIONER_ALONE = ("tower", "vocabulary", "longest")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="IN")
 @click.argument("out_dir", type=click.Path(path_type=Path))
 @click.option(
@@ -98,6 +99,7 @@ def _captioner(source: str, out: Path, options: dict[str, Any]) -> _Told:
         "parameters": parameters,
         "vocabulary": captioner.vocabulary.size,
         "tower": captioner.configuration()["tower"],
+        "decoding": captioner.decoding,
         "sha256": sha256_of([out / WEIGHTS]),
     }
     looks = "stored features, for its CLIP is not named by --tower" if captioner.preprocessing is None else "pictures"

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from trainers.decoding import Decoding
     from trainers.sources import Source
 
+RULES = ("dico", "transformers", "clip-reward")
 BATCH = 64  # images decoded at a time
 OF_SAMPLING = ("temperature", "top_k", "top_p")
-OF_BEAMS = ("beams", "groups", "length_penalty")
+OF_BEAMS = ("beams", "groups", "length_penalty", "rules")
 
 
 def decoding_options(command: F) -> F:
@@ -24,7 +25,9 @@ def decoding_options(command: F) -> F:
     for option in reversed(
         [
             click.option(
-                "--beams", type=click.IntRange(1), help="Of the beam search.  [default: as the run evaluated, else 5]"
+                "--beams",
+                type=click.IntRange(1),
+                help="Of the beam search.  [default: as the run or its authors, or 5]",
             ),
             click.option("--greedy", is_flag=True, help="The likeliest word at every step."),
             click.option("--sample", is_flag=True, help="Draw words from the captioner's distribution."),
@@ -49,6 +52,11 @@ def constraint_options(command: F) -> F:
     for option in reversed(
         [
             click.option("--length-penalty", help="Power of the length that a beam's score is divided by; or wu_0.9."),
+            click.option(
+                "--rules",
+                type=click.Choice(RULES),
+                help="Whose beam search: DiCO's, transformers' or CLIP-Caption-Reward's.",
+            ),
             click.option("--block-trigrams", is_flag=True, help="Make trigrams that a caption has said before costly."),
             click.option("--block-repeats", is_flag=True, help="No token right after itself."),
             click.option("--bad-endings", help="Words after which no caption ends, comma-separated: a,the,of,with."),
@@ -75,6 +83,8 @@ def constraints_of(options: dict[str, Any]) -> dict[str, Any]:
         found["bad_endings"] = words
     if options["length_penalty"] is not None:
         found["length_penalty"] = _number(options["length_penalty"])
+    if options["rules"] is not None:
+        found["rules"] = options["rules"]
     return found
 
 
@@ -109,7 +119,7 @@ def running_options(command: F) -> F:
 
 
 def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -> Decoding:
-    """The decoding that the flags ask for, the rest as the captioner's run evaluated.
+    """The decoding that the flags ask for, the rest as the captioner's run or its authors evaluated.
 
     Args:
         options: of the command: those of ``decoding_options``, and ``candidates``.
@@ -119,6 +129,8 @@ def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -
     Raises:
         InputError: flags that do not go together, or values that cannot be.
     """
+    from dataclasses import replace
+
     from trainers.decoding import Decoding
     from trainers.sources import decoding_for
 
@@ -129,7 +141,9 @@ def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -
     beams = usual.beams if options["beams"] else max(usual.beams, options["candidates"] or 1)
     if method == "diverse" and not options["beams"]:
         beams = -(-beams // options["groups"]) * options["groups"]
-    return Decoding(method=method, beams=beams, max_length=usual.max_length, **given)
+    if method == "diverse" and "rules" not in given and usual.rules == "clip-reward":
+        given["rules"] = Decoding.rules  # theirs are of the method beam alone
+    return replace(usual, method=method, beams=beams, **given)
 
 
 def _method(options: dict[str, Any]) -> str:

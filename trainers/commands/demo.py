@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ HELD_OUT = 100  # pictures of the curves
 Say = Callable[[str], None]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "-r",
     "--run-folder",
@@ -146,11 +147,11 @@ def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
         InputError: the folder holds a run with other settings.
     """
     from trainers.run_folder import RunFolder
-    from trainers.training import captioner_work, check_same, run_training
+    from trainers.training import as_begun, captioner_work, check_same, run_training
 
     run = RunFolder(folder)
     try:
-        check_same(config, run, captioner_work())
+        check_same(as_begun(config, run)[0], run, captioner_work())
     except InputError as error:
         raise InputError(f"{error.args[0].partition(';')[0]}; give another --run-folder, or remove that one") from error
     if _finished(run, config.training.steps or 0):

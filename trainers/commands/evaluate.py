@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from capreward.commands.options import F, plugin_option, plugins
 from capreward.commands.score_output import check_outputs, output_options, write_results
 from capreward.errors import InputError
@@ -24,16 +25,20 @@ def held_out_options(command: F) -> F:
     """Add the options that say what is captioned, how, and by which metrics it is judged."""
     for option in reversed(
         [
-            click.option("-m", "--metrics", help="Comma-separated metrics or expressions, in place of the usual ones."),
+            joined_option("-m", "--metrics", help="Metrics in place of the usual ones, comma-separated; repeatable."),
             click.option("--data", help="Held-out captions and pictures: shards, a caption file, scenes:test."),
             click.option("-i", "--images", help="Pictures of --data: a folder, shards, a table or a feature store."),
             click.option("--split", help="Of a Karpathy file: test."),
             click.option("--count", type=click.IntRange(1), help="The first so many items alone."),
             click.option("--id-column", help="Of a table, if not recognised."),
-            click.option("--caption-column", help="Likewise."),
+            click.option("--caption-column", multiple=True, help="The column of captions; repeat it for several."),
             click.option("--image-column", help="Likewise."),
             click.option("--last", is_flag=True, help="The last captioner of each run, not the best."),
-            click.option("--beams", type=click.IntRange(1), help="Of the search.  [default: as the first run, else 5]"),
+            click.option(
+                "--beams",
+                type=click.IntRange(1),
+                help="Of the search.  [default: as the first run or its authors, or 5]",
+            ),
             click.option("--max-length", type=click.IntRange(2), help="Tokens of a caption at most; likewise."),
             constraint_options,
             click.option("--tokenizer", default="ptb-joined", show_default=True, help="See capreward ls tokenizers."),
@@ -46,7 +51,7 @@ def held_out_options(command: F) -> F:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, required=True)
 @held_out_options
 @output_options
@@ -91,9 +96,9 @@ def asked_of(sources: Sequence[Source], options: dict[str, Any]) -> Evaluation:
     load_plugins(sources)
     of_data = ("images", "split", "id_column", "caption_column", "image_column")
     if options["data"] is not None:
-        held_out = HeldOut(options["data"], count=options["count"], **{name: options[name] for name in of_data})
+        held_out = HeldOut(options["data"], count=options["count"], **{name: options[name] or None for name in of_data})
     else:
-        given = {name: options[name] for name in of_data if options[name] is not None}
+        given = {name: options[name] for name in of_data if options[name]}
         held_out = replace(held_out_of(sources, count=options["count"]), **given)
         if given and held_out.scenes:
             raise InputError(f"--{next(iter(given)).replace('_', '-')} belongs to --data; name the captions with it")

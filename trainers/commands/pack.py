@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from trainers.data.verifying import Verified
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the shards.")
 @click.option("-i", "--images", help="Folder, tar shards or table of the pictures, if the captions do not name them.")
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of JPEGs written anew.")
 @click.option("--name", default="data", show_default=True, help="Of the set, in the file names and datasets.json.")
 @click.option("--id-column", help="Column of image ids in a table.")
-@click.option("--caption-column", help="Column of captions in a table.")
+@click.option("--caption-column", multiple=True, help="Column of captions in a table; repeat it for several.")
 @click.option("--image-column", help="Column of picture files in a table.")
 @click.option("--allow-missing", is_flag=True, help="Leave out captions whose picture is not found.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be decoded, and name them.")
@@ -94,7 +95,8 @@ def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[Packed, list[
         raise InputError(f"{source} is remote; copy its shards here first")
     bar.start("")
     names = ("images", "split", "count", "id_column", "caption_column", "image_column", "allow_missing")
-    dataset = open_dataset(source, **{name: options[name] for name in names})
+    given = {name: options[name] for name in names}
+    dataset = open_dataset(source, **{**given, "caption_column": options["caption_column"] or None})
     _refuse_features(dataset.picture(0), options["images"])
     plan = Plan(
         options["out"],

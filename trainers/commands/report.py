@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Command
 from capreward.commands.options import F
 from trainers.commands.evaluate import asked_of, held_out_options, running_of, stepping
 
@@ -22,7 +23,7 @@ def _intervals(command: F) -> F:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, required=True)
 @click.option(
     "-o",

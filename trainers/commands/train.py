@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from capreward.errors import InputError
 from trainers.commands.train_values import flag_values, values_of
 
@@ -36,16 +37,16 @@ def _flags(command: Any) -> Any:
             click.option("--lr", type=float, help="Learning rate."),
             click.option("--candidates", type=click.IntRange(1), help="Captions per image that scst or dico compare."),
             click.option("--baseline", help="Of scst: greedy, mean (of the other samples) or none."),
-            click.option("--monitor", help="Rewards that are logged and not learned from, comma-separated."),
+            joined_option("--monitor", help="Rewards that are logged and not learned from, comma-separated."),
             click.option("--reward-every", type=click.IntRange(1), help="Steps between the monitors' values."),
             click.option("--judge", help="An evaluator that watches the reward; of scenes its held-out judge."),
             click.option("--diagnostics/--no-diagnostics", default=None, help="Watch whether the reward is gamed."),
-            click.option("--metrics", help="Of the evaluations; default: cider and the reward."),
+            joined_option("-m", "--metrics", help="Of the evaluations; default: cider and the reward."),
             click.option("--eval-every", type=click.IntRange(1), help="Steps between evaluations."),
             click.option("--best", help="Metric that chooses the best captioner; default: the first, or the reward."),
             click.option("--patience", type=click.IntRange(1), help="Stop after so many evaluations with no new best."),
             click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints."),
-            click.option("--track", help="tensorboard, wandb, trackio: comma-separated; metrics.jsonl comes always."),
+            joined_option("--track", help="tensorboard, wandb, trackio: comma-separated; metrics.jsonl comes always."),
             click.option("--workers", type=click.IntRange(0), help="Processes that decode pictures."),
             click.option("--device", help="auto, cpu, cuda."),
             click.option("--precision", help="fp32, bf16 or fp16."),
@@ -58,7 +59,7 @@ def _flags(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @_flags
 @click.option("-r", "--run", type=click.Path(path_type=Path), help="Folder of the run; default: runs/OPTIMIZER-REWARD.")
 @click.option("--recipe", help="A named set-up (capreward ls recipes); flags win over it.")
@@ -84,8 +85,10 @@ def train(**options: Any) -> None:
 
     values, notes = values_of(flag_values(options), options["recipe"], options["config"], options["sets"])
     config = build(values)
+    from trainers.preparing import check_reward_used
     from trainers.training import describe, run_training
 
+    check_reward_used(config)
     folder = options["run"] or Path("runs") / default_name(config.optimizer["name"], config.reward.expression)
     if options["dry_run"]:
         describe(config, notes)

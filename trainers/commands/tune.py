@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from capreward.commands.command import Command, joined_option
 from trainers.commands.tune_values import FLAGS, values_of
 
 
@@ -39,7 +40,7 @@ def _flags(command: Any) -> Any:
             click.option("--best", help="Figure that chooses the best weights; default: the held-out loss."),
             click.option("--patience", type=click.IntRange(1), help="Stop after so many evaluations with no new best."),
             click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints."),
-            click.option("--track", help="tensorboard, wandb, trackio: comma-separated; metrics.jsonl comes always."),
+            joined_option("--track", help="tensorboard, wandb, trackio: comma-separated; metrics.jsonl comes always."),
             click.option("--workers", type=click.IntRange(0), help="Processes that decode pictures."),
             click.option("--device", help="auto, cpu, cuda."),
             click.option("--precision", help="fp32 or bf16."),
@@ -51,7 +52,7 @@ def _flags(command: Any) -> Any:
     return command
 
 
-@click.command()
+@click.command(cls=Command)
 @_flags
 @click.option("-r", "--run", type=click.Path(path_type=Path), help="Folder of the run; default: runs/tune-RECIPE.")
 @click.option("--recipe", help="A named set-up (capreward ls recipes); flags win over it.")

@@ -76,13 +76,17 @@ class Beams:
             sums, parents, words = (found.gather(1, order) for found in (sums, parents, words))
         scores, sums, parents, words = (found[:, :count] for found in (scores, sums, parents, words))
         ends = words == self.eos
-        going = ends.long().sort(dim=1, stable=True).indices[:, : self.width]  # the best that do not end
+        # The best that do not end; by the rules of CLIP-Caption-Reward the best, of which those that end are over.
+        shared = self.settings.rules == "clip-reward"
+        going = (torch.zeros_like(words) if shared else ends.long()).sort(dim=1, stable=True).indices[:, : self.width]
         tokens = self.tokens[:, group]
         tokens = tokens.gather(1, rows_of(parents, tokens))
         tokens[:, :, at] = words
         self._finish(at, group, scores, sums, tokens, ends, going)
         if self.groups > 1:
             taken.append(words.gather(1, going).masked_fill(self.done[:, group].unsqueeze(1), -1))
+        if shared:
+            scores, sums = (found.masked_fill(ends, -torch.inf) for found in (scores, sums))
         scores, sums, parents = (found.gather(1, going) for found in (scores, sums, parents))
         return scores, sums, tokens.gather(1, rows_of(going, tokens)), parents
 
@@ -93,7 +97,7 @@ class Beams:
         settings, width = self.settings, self.width
         last = at == settings.max_length - 1
         norm = settings.norm(at)
-        cut = last and settings.rules == "transformers"  # its last step ends whatever is among the best k
+        cut = last and settings.rules != "dico"  # their last step ends whatever is among the best k
         open_ = ~self.done[:, group].unsqueeze(1)
         new = open_ & (ends[:, :width] | cut)
         best = scores[:, :width]
@@ -105,11 +109,21 @@ class Beams:
             at,
             ends[:, :width],
         )
-        hope = scores[:, 0] if settings.rules == "dico" else scores.gather(1, going[:, :1]).squeeze(1)
         worst = self.finished.worst(group)
-        self.done[:, group] |= (worst > -torch.inf) & (worst >= hope / norm)
+        self.done[:, group] |= (worst > -torch.inf) & (worst >= self._hope(at, scores, ends, going))
         if last and settings.rules == "dico":
             self._add_unfinished(at, group, scores, sums, tokens, going)
+
+    def _hope(self, at: int, scores: Tensor, ends: Tensor, going: Tensor) -> Tensor:
+        """[B], what a search is given up for: no caption that goes on is taken to score better than this."""
+        norm = self.settings.norm
+        if self.settings.rules == "dico":
+            return scores[:, 0] / norm(at)
+        if self.settings.rules == "transformers":
+            return scores.gather(1, going[:, :1]).squeeze(1) / norm(at)
+        # The original looks for captions to the very end. A sum only falls, so this is the most that can be found.
+        best = scores[:, : self.width].masked_fill(ends[:, : self.width], -torch.inf).amax(1)
+        return best / max(norm(min(at + 1, self.settings.max_length - 1)), norm(self.settings.max_length - 1))
 
     def _add_unfinished(self, at: int, group: int, scores: Tensor, sums: Tensor, tokens: Tensor, going: Tensor) -> None:
         norm = self.settings.norm(at + 1)

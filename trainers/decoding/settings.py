@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METHODS = ("greedy", "sample", "beam", "diverse")
-RULES = ("dico", "transformers")
+RULES = ("dico", "transformers", "clip-reward")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Decoding:
         diversity: what a token loses for every beam of earlier groups that takes it at the same step.
         rules: of beam search: ``dico`` (transformers 4.20, which DiCO used) divides the score of a caption cut at
             ``max_length`` by that length; ``transformers`` (5) does not count the begin token there, and cuts only the
-            best ``beams`` continuations.
+            best ``beams`` continuations. Both go on with ``beams`` captions however many end. In ``clip-reward``
+            (CLIP-Caption-Reward, after ruotianluo's ImageCaptioning.pytorch) a caption that ends takes the place of one
+            that goes on, at that step alone, and the search goes on as long as a longer caption may score better: with
+            a length penalty such as ``wu_0.9`` it finds other captions than the first two. Of the method ``beam``.
         suppress: never write begin or padding tokens.
         suppress_unknown: never write the token for unknown words, of vocabularies that have one. The original forbids
             it in beam search alone, and so its samples may say ``UNK``.
@@ -171,6 +174,8 @@ class Decoding:
             raise InputError(f"decoding: candidates is {self.candidates}, more than the {self.beams} beams")
         if self.method == "diverse" and self.beams % self.groups:
             raise InputError(f"decoding: {self.beams} beams cannot be shared evenly among {self.groups} groups")
+        if self.method == "diverse" and self.rules == "clip-reward":
+            raise InputError("decoding: the rules clip-reward are of the method beam; take dico or transformers")
         if self.method != "diverse" and self.groups != 1:
             raise InputError(f"decoding: the method {self.method} has no groups; take the method diverse")
 

@@ -78,7 +78,7 @@ def evaluate_all(
 def fingerprint(source: Source, sources: Sequence[Source], asked: Evaluation) -> dict[str, Any]:
     """All that an evaluation depends on, ready for JSON."""
     own = next((s.config.evaluation for s in sources if s.config is not None), None)
-    usual = None if own is None else {"beams": own.beams, "max_length": own.max_length}
+    usual = None if own is None else {"beams": own.beams, "max_length": own.max_length, **own.decoding}
     return {"capreward": __version__, "captioner": _digest(source.path), "usual": usual, **asdict(asked)}
 
 

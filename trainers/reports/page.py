@@ -137,7 +137,7 @@ class Report:
             return f"<footer>\n<p>capreward {escape(__version__)}</p>\n</footer>"
         signatures = "".join(f"<li><code>{escape(s)}</code></li>" for s in self.results.signatures())
         matched = [f"{s.name}: {s.matched}" for s in self.results.systems if s.matched]
-        notes = "".join(f"<li>{escape(n)}</li>" for n in [*matched, *self.results.notes])
+        notes = "".join(f"<li>{escape(n)}</li>" for n in [*matched, *self.results.said])
         return (
             "<footer>\n<p>A bar is the share of the other captions on this page’s runs that a caption beats by that "
             "metric, ties counted half; ↓ marks metrics where less is better.</p>\n"

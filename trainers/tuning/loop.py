@@ -15,6 +15,7 @@ from capreward.encoders.text_tower import state_width
 from capreward.errors import InputError
 from trainers.course import Course
 from trainers.gathering import shared
+from trainers.kinds import check_names
 from trainers.run_folder import RunFolder
 from trainers.schedules import adamw, is_matrix, learning_rate
 from trainers.tuning.held_out import figures_of, look_at
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trainers.run_log import RunLog
     from trainers.tuning.objectives import Pairs
 
+RESERVED = frozenset(("step", "kind", "grad_norm", "lr", "pairs", "tokens/s"))  # of a row, whatever the objective
 LARGEST_SCALE = math.log(100)  # of the logit scale, as CLIP was trained
 
 
@@ -90,6 +92,7 @@ class TuneLoop(Course):
         torch.manual_seed((self.config.seed * 1_000_003 + step) * 4099 + self.rank)  # of dropout
         self.towers.train()
         loss, told, tokens = self.loss(pairs, texts)
+        check_names(f"the objective {self.objective.name}", told, RESERVED)
         self.accelerator.backward(loss)
         share_gradients(self.learnt, self.accelerator)
         rows = [{"key": key, "caption": c} for key, c in zip(loaded.batch.keys, pairs.captions, strict=True)]

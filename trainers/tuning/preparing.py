@@ -111,10 +111,12 @@ def trained_names(clip: Clip, extra: nn.ModuleDict) -> Sequence[str]:
 
 
 def _load(config: TuneConfig, device: str) -> tuple[Weights, Clip]:
+    from capreward.encoders.building import check_scale
     from capreward.encoders.loading import clip_of
     from capreward.encoders.weights import Asked, read_weights
 
     base = read_weights(config.base, Asked(download=config.download))
+    check_scale(base.tensors, config.base)
     return base, clip_of(base, device=device, download=config.download)
 
 

@@ -52,7 +52,7 @@ class DecodedPicture:
 def crop_fields(preprocessing: Preprocessing) -> tuple[Hashable, ...]:
     """What a crop depends on: all but the mean and the spread, which come in afterwards."""
     p = preprocessing
-    return p.size, p.interpolation, p.resize, p.decode
+    return p.size, p.interpolation, p.resize, p.decode, p.cropping
 
 
 def bare(image: Any) -> Any:

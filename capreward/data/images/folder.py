@@ -13,7 +13,7 @@ from capreward.data.images.pictures import FilePicture
 from capreward.data.rows import shown
 from capreward.errors import InputError, shorten
 
-ENDINGS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"})
+ENDINGS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "j2k", "jpx", "jpf"})
 
 
 def is_picture_name(name: str) -> bool:

@@ -20,6 +20,14 @@ PAGE_MARKS: tuple[tuple[bytes, str], ...] = (
     (b"<?xml", "an XML text, not a picture"),
     (b"{", "a JSON text, not a picture"),
 )
+# What only some builds of Pillow read: the mark and its place, the format, Pillow's name for it, and what to do.
+OPTIONAL: tuple[tuple[bytes, int, str, str, str], ...] = (
+    (b"ftypavif", 4, "an AVIF picture", "avif", "type pip install 'pillow>=11.3'"),
+    (b"ftypavis", 4, "an AVIF picture", "avif", "type pip install 'pillow>=11.3'"),
+    (b"jP  \r\n\x87\n", 4, "a JPEG 2000 picture", "jpg_2000", "install a Pillow that was built with OpenJPEG"),
+    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000 picture", "jpg_2000", "install a Pillow that was built with OpenJPEG"),
+)
+HEIF_MARKS = (b"ftypheic", b"ftypheix", b"ftypmif1")
 
 
 class BrokenImage(InputError):
@@ -37,7 +45,7 @@ def opened(stream: IO[bytes], name: str) -> Image.Image:
         name: of the picture, for messages.
 
     Raises:
-        BrokenImage: empty, truncated, not a picture, or above PIL's limit of pixels.
+        BrokenImage: empty, truncated, not a picture, of a format that this Pillow lacks, or above its limit of pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -54,6 +62,10 @@ def opened(stream: IO[bytes], name: str) -> Image.Image:
         raise BrokenImage(f"{name} is refused as too large: {_first_lower(cause(error)).rstrip('.')}") from error
     except Exception as error:
         # The decoders are many and raise what they like: OSError, SyntaxError, struct.error, ValueError, IndexError.
+        stream.seek(0)
+        lacking = _lacking(stream.read(HEAD))
+        if lacking:
+            raise BrokenImage(f"{name} is {lacking}") from error
         raise BrokenImage(f"{name} is damaged: {told(error)}") from error
     return image
 
@@ -70,6 +82,8 @@ def _identified(stream: IO[bytes]) -> str:
         return "empty (0 bytes)"
     if not head.strip(b"\0"):
         return "filled with zero bytes; copy or download it again"
+    if lacking := _lacking(head):
+        return lacking
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for mark, what in PAGE_MARKS:
         if text.startswith(mark):
@@ -78,6 +92,23 @@ def _identified(stream: IO[bytes]) -> str:
         if head.startswith(mark):
             return f"damaged: it begins as {what} and does not go on as one" if "picture" in what else what
     return f"no picture that PIL can read (its first bytes are {head[:8].hex(' ')})"
+
+
+def _lacking(head: bytes) -> str:
+    """What a picture is whose format the Pillow that is here does not read, and what to do; empty for any other."""
+    import PIL
+    from PIL import features
+
+    for mark, place, what, feature, instead in OPTIONAL:
+        if head[place:].startswith(mark):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a feature that an older Pillow has not heard of
+                if features.check(feature):
+                    return ""
+            return f"{what}, which the Pillow here ({PIL.__version__}) does not read; {instead}, or save it as PNG"
+    if head[4:12] in HEIF_MARKS:
+        return "a HEIF picture, which PIL does not read; save it as JPEG or PNG"
+    return ""
 
 
 def _first_lower(text: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from capreward.encoders.spec import Preprocessing
 
+CROPPINGS = ("torchvision", "transformers")
 LARGEST = 1 << 24  # pixels of a resized picture that are made in full when but a square of them is wanted: 64 MB
 
 
@@ -48,29 +49,39 @@ def crop(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uin
     """Resize, cut out the centre, and only then convert to RGB: bit for bit what torchvision's transforms do on PIL.
 
     The order matters: PIL resizes palette and one-bit pictures by nearest neighbour, and CMYK and alpha in their own
-    channels. A strip so long that its resized form would exceed 16 megapixels is resized around the centre alone,
-    which moves about one value in 10,000 by one level.
+    channels. The cropping ``transformers`` converts to RGB first. Both resize the longer side to a whole number of
+    pixels that is rounded down; an odd margin leaves half a pixel, which torchvision rounds to the even offset and
+    transformers drops, so that about a quarter of all photographs are cut one pixel apart.
+
+    A strip so long that its resized form would exceed 16 megapixels is resized around the centre alone, which moves
+    about one value in 10,000 by one level.
 
     Args:
         image: in any mode.
-        preprocessing: size, interpolation and resize count.
+        preprocessing: size, interpolation, resize and cropping count.
 
     Returns:
         Uint8 [S, S, 3].
 
     Raises:
-        InputError: an interpolation or a way to resize that is unknown.
+        InputError: an interpolation, a way to resize or a cropping that is unknown.
 
-    Source: the transform of openai/CLIP, as clipscore.py and pacscore use it.
+    Source: the transform of openai/CLIP, as clipscore.py and pacscore use it; transformers' CLIPFeatureExtractor 4.20,
+    which DiCO used, and its CLIPImageProcessor in PIL since.
     """
     import numpy as np
 
     size = preprocessing.size
     resample = _resample(preprocessing)
+    if preprocessing.cropping not in CROPPINGS:
+        raise InputError(f"cropping is {preprocessing.cropping!r}; it must be {' or '.join(CROPPINGS)}")
+    floor = preprocessing.cropping == "transformers"
+    if floor:
+        image = image.convert("RGB")
     if preprocessing.resize == "squash":
         found = image.resize((size, size), resample)
     elif preprocessing.resize == "shortest":
-        found = _centre(image, size, resample)
+        found = _centre(image, size, resample, floor=floor)
     else:
         raise InputError(f"resize is {preprocessing.resize!r}; it must be shortest or squash")
     return np.array(found.convert("RGB"))
@@ -105,12 +116,12 @@ def _resample(preprocessing: Preprocessing) -> Image.Resampling:
     return known[preprocessing.interpolation]
 
 
-def _centre(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+def _centre(image: Image.Image, size: int, resample: Image.Resampling, *, floor: bool) -> Image.Image:
     """The centre square of the image whose shorter side became ``size``."""
     width, height = image.size
     short, long = min(width, height), max(width, height)
     resized = int(size * long / short)
-    start = round((resized - size) / 2.0)
+    start = (resized - size) // 2 if floor else round((resized - size) / 2.0)
     if resized * size > LARGEST and short < size:
         return _centre_alone(image, size, start, long / resized, resample)
     if width <= height:

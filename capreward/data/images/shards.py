@@ -97,7 +97,7 @@ def each_member(shard: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
         raise InputError(f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first")
     last = ""
     try:
-        with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:", encoding="utf-8") as archive:
             for member in archive:
                 if member.isreg() and not PurePosixPath(member.name).name.startswith("."):
                     yield member, stream

@@ -15,9 +15,10 @@ def align(candidate: Candidate, reference: Sentence) -> list[Match | None]:
         Per reference position, the match that starts there.
     """
     lists = possible_matches(candidate, reference)
-    fixed = fix_obvious(lists, len(candidate.sentence.keys))
+    words = len(candidate.sentence.keys)
+    fixed = fix_obvious(lists, words)
     free = any(matches and settled is None for matches, settled in zip(lists, fixed, strict=True))
-    return best_alignment(lists, fixed) if free else fixed
+    return best_alignment(lists, fixed, words) if free else fixed
 
 
 def possible_matches(candidate: Candidate, reference: Sentence) -> list[list[Match]]:
@@ -39,10 +40,13 @@ def possible_matches(candidate: Candidate, reference: Sentence) -> list[list[Mat
         lists[position] = lists[position] + found
     related = [entry for entry in candidate.backward if not reference.nodes.isdisjoint(entry[2])]
     mine = reference.places() if related else {}
+    added: dict[int, list[Match]] = {}
     for start, words, row in related:
         for paraphrase in row:
             for position, length in mine.get(paraphrase, ()):
-                lists[position] = [*lists[position], make(PARAPHRASE, start, words, length)]
+                added.setdefault(position, []).append(make(PARAPHRASE, start, words, length))
+    for position, found in added.items():
+        lists[position] = lists[position] + found
     return lists
 
 

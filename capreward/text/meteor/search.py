@@ -12,13 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
 
+from capreward.text.meteor.branches import BEAM, LONG, MANY, Options, State, best_branches
 from capreward.text.meteor.sentence import Match
-
-BEAM = 40
-
-State = tuple[int, int, int, int, Any]
 
 _cost = itemgetter(0)
 
@@ -27,12 +23,19 @@ def fix_obvious(lists: Sequence[Sequence[Match]], words: int) -> list[Match | No
     """Matches that compete with no other: alone in their list, and on positions that no other match covers.
 
     Args:
-        lists: per reference position, the matches that start there.
+        lists: per reference position, the matches that start there; a list that several positions share holds single
+            words.
         words: length of the candidate.
     """
     size = len(lists)
     reference, candidate = [0] * size, [0] * words
+    seen: set[int] = set()
     for position, matches in enumerate(lists):
+        if len(matches) >= LONG:
+            # Where it competes is known from the first time that it is met.
+            if id(matches) in seen:
+                continue
+            seen.add(id(matches))
         for start, end, _, _, length, _ in matches:
             candidate[start] += 1
             reference[position] += 1
@@ -49,21 +52,23 @@ def fix_obvious(lists: Sequence[Sequence[Match]], words: int) -> list[Match | No
     return fixed
 
 
-def best_alignment(lists: Sequence[Sequence[Match]], fixed: Sequence[Match | None]) -> list[Match | None]:
+def best_alignment(lists: Sequence[Sequence[Match]], fixed: Sequence[Match | None], words: int) -> list[Match | None]:
     """Choose a consistent set of matches.
 
     Args:
         lists: per reference position, the matches that start there, in the order they are tried.
         fixed: the matches already settled.
+        words: length of the candidate.
 
     Returns:
         Per reference position, the match that starts there.
     """
     size = len(lists)
-    farthest = sum(abs(position - match.start) for position, matches in enumerate(lists) for match in matches)
-    chunk = farthest + 1
+    # No state is charged more distance than this, so that none outweighs a chunk, nor all chunks a matched word.
+    chunk = sum(map(len, lists)) * max(size, words) + 1
     gain = chunk * (size + 2)
     states: list[State] = [(0, 0, -1, 0, None)]
+    known: dict[int, Options] = {}  # equal words of the reference share one list
     for position, matches in enumerate(lists):
         if len(states) > 1:
             _narrow(states)
@@ -72,8 +77,12 @@ def best_alignment(lists: Sequence[Sequence[Match]], fixed: Sequence[Match | Non
             states = _take(states, settled, position, chunk, gain)
         elif not matches:
             states = _skip(states, position, chunk)
-        else:
+        elif len(states) * len(matches) < MANY:
             states = _branch(states, matches, position, chunk, gain)
+        else:
+            options = known.get(id(matches)) or known.setdefault(id(matches), Options.of(matches))
+            best = best_branches(states, options, position, chunk, gain)
+            states = _branch(states, matches, position, chunk, gain) if best is None else best
     _narrow(states)
     # Closing the open chunk is part of the last ranking; min, like a stable sort, prefers the earlier of equals.
     chosen = min(states, key=lambda state: state[0] + (chunk if state[2] >= 0 else 0))[4]
