@@ -175,6 +175,27 @@ def test_a_row_may_name_the_row_that_has_the_picture(tmp_path):
     assert [number_of(p) for p in find_images(path, ["6", "7", "5"]).images] == [5, 7, 5]
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_photos_are_longer_than_csv_s_cells(tmp_path, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3)).astype(np.uint8)
+    data = encoded(Image.fromarray(noise))
+    assert len(data) > csv.field_size_limit() == 131_072
+    path = table_of(tmp_path / "t", kind, [{"image_id": 1, "caption": "a dog", "image": data}])
+    assert np.array_equal(np.asarray(find_images(path, ["1"]).images[0].open()), noise)
+    assert read_captions(path).captions == ["a dog"]
+    assert csv.field_size_limit() == 131_072
+
+
+def test_the_same_text_is_the_same_picture_and_the_beginning_of_one_is_not(tmp_path):
+    whole = text64(png(1))
+    path = tmp_path / "t.tsv"
+    path.write_text(f"id\timage\n1\t{whole}\n2\t{whole}\n3\t{whole[:40]}\n")
+    one, two, three = list_pictures(path)[1]
+    assert one.key == two.key != three.key
+    with pytest.raises(BrokenImage, match=r"id 3 \(.*line 4"):
+        three.open()
+
+
 @pytest.mark.parametrize("kind", ["parquet", "tsv"])
 def test_an_id_may_repeat_with_its_picture_and_with_no_other(tmp_path, kind):
     rows = [{"image_id": 1, "image": png(1)}, {"image_id": 2, "image": png(2)}, {"image_id": 1, "image": png(1)}]

@@ -15,6 +15,7 @@ from capreward.errors import InputError
 
 BATCH_ROWS = 65_536
 BATCH_BYTES = 32 << 20  # of a batch of rows, of which one alone may hold a picture
+LONGEST_CELL = 1 << 27  # characters: a picture of 100 MB in base64
 HEAD_ROWS = 50  # rows that show what a column holds
 MOST_COLUMNS = 10_000
 
@@ -218,7 +219,7 @@ class DelimitedTable(Table):
         reader = csv.reader(each_line(self._text, ends=True), delimiter=separator, strict=True)
         line = 1
         try:
-            for cells in reader:
+            for cells in _with_long_cells(reader):
                 # A quote that opens a TSV caption and is closed by another line's would swallow the rows in between.
                 if separator == "\t" and any("\t" in cell for cell in cells):
                     raise InputError(
@@ -330,6 +331,22 @@ def as_record(item: object, position: int, unit: str, source: str) -> Mapping[st
     if not isinstance(item, dict):
         raise InputError(f"{source}, {unit} {position}: this is {describe(item)}; every {unit} must be an object")
     return item
+
+
+def _with_long_cells(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The rows of a csv reader, whose limit for one cell (131,072 characters) a photo in base64 exceeds.
+
+    The limit belongs to the whole process, so that it is put back before anything else runs.
+    """
+    while True:
+        before = csv.field_size_limit(LONGEST_CELL)
+        try:
+            cells = next(reader, None)
+        finally:
+            csv.field_size_limit(before)
+        if cells is None:
+            return
+        yield cells
 
 
 def _count(number: int, noun: str) -> str:

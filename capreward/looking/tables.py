@@ -10,6 +10,7 @@ from typing import Any
 from capreward.errors import InputError
 from capreward.looking.views import Asked, View, counted, typed
 
+_ANY = 1 << 31  # images: more than any table counts, to see whether all else is right
 LABELS = frozenset({"labels", "label_start_ix", "label_end_ix", "label_length"})
 
 
@@ -49,7 +50,10 @@ def pickle_view(path: str) -> View:
     """
     from capreward.text.frequencies_legacy import read_frequency_pickle
 
-    found = read_frequency_pickle(path)
+    try:
+        found = read_frequency_pickle(path)
+    except InputError:
+        return _table_alone(path)
     line = (
         f"{path}: pickle of document frequencies of {counted(found.n_images, 'image')}, counted over {found.tokenizer}"
     )
@@ -57,6 +61,21 @@ def pickle_view(path: str) -> View:
     words = () if found.tokenizer == "words" else ("-v", "VOCABULARY")
     uses = (("convert it first", typed("df", "convert", path, target, *words)),)
     return View("document frequencies", line, _orders(found), uses, facts={"images": found.n_images})
+
+
+def _table_alone(path: str) -> View:
+    """A pickle that does not say how many images its n-grams are of.
+
+    Raises:
+        InputError: it is another pickle.
+    """
+    from capreward.text.frequencies_legacy import read_frequency_pickle
+
+    found = read_frequency_pickle(path, images=_ANY)
+    line = f"{path}: pickle of document frequencies that does not say how many images it is of"
+    command = typed("df", "convert", path, str(Path(path).with_suffix(".npz")), "--images", "N")
+    notes = ("vrama91's coco-val-df.p is of 40504 images",)
+    return View("document frequencies", line, _orders(found), (("convert it first", command),), notes)
 
 
 def vocabulary_view(path: str, value: Mapping[str, Any], asked: Asked) -> View:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @running_options
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors.")
 def caption(images: tuple[str, ...], **options: Any) -> None:
-    """Caption IMAGES: files, folders, tar shards, feature stores, or scenes:test.
+    """Caption IMAGES: files, folders, tar shards, tables with pictures, feature stores, or scenes:test.
 
     One line per image, its key, a tab and the caption, goes to standard output; with --candidates the score, the
     caption's log-probability (of beams divided by the length), stands between them. Pictures of scenes are captioned by

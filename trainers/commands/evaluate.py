@@ -27,7 +27,7 @@ def held_out_options(command: F) -> F:
         [
             joined_option("-m", "--metrics", help="Metrics in place of the usual ones, comma-separated; repeatable."),
             click.option("--data", help="Held-out captions and pictures: shards, a caption file, scenes:test."),
-            click.option("-i", "--images", help="Pictures of --data: a folder, shards or a feature store."),
+            click.option("-i", "--images", help="Pictures of --data: a folder, shards, a table or a feature store."),
             click.option("--split", help="Of a Karpathy file: test."),
             click.option("--count", type=click.IntRange(1), help="The first so many items alone."),
             click.option("--id-column", help="Of a table, if not recognised."),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("source")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the shards.")
-@click.option("-i", "--images", help="Folder or tar shards of the pictures, if the captions do not name them.")
+@click.option("-i", "--images", help="Folder, tar shards or table of the pictures, if the captions do not name them.")
 @click.option("--split", help="Split of a Karpathy file (train+restval joins two) or of scenes.")
 @click.option("--count", type=click.IntRange(1), help="The first so many pictures; all by default.")
 @click.option(

@@ -21,7 +21,7 @@ def _flags(command: Any) -> Any:
             click.option("--captioner", help="Start from: a folder, a run, a released checkpoint, or scenes."),
             click.option("--tower", help="CLIP weights a new captioner looks through; or patch, or stored."),
             click.option("--data", help="Captions and pictures: shards, datasets.json:NAME, a caption file, scenes."),
-            click.option("-i", "--images", help="Pictures of --data: a folder, shards or a feature store."),
+            click.option("-i", "--images", help="Pictures of --data: a folder, shards, a table or a feature store."),
             click.option("--split", help="Of a Karpathy file: train, or train+restval."),
             click.option("--count", type=click.IntRange(1), help="The first so many items alone."),
             click.option("--val", help="Held-out captions and pictures."),

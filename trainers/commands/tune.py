@@ -20,7 +20,9 @@ def _flags(command: Any) -> Any:
             click.option("--slim", is_flag=True, default=None, help="Write no image tower that is the base's."),
             click.option("--fp16", is_flag=True, default=None, help="Write 16-bit numbers; the head keeps its 32."),
             click.option("--data", help="Captions and images: shards, a caption file, a Karpathy file, scenes."),
-            click.option("-i", "--images", help="Images of --data: a folder, shards, a feature store, or none."),
+            click.option(
+                "-i", "--images", help="Images of --data: a folder, shards, a table, a feature store, or none."
+            ),
             click.option("--split", help="Of a Karpathy file: train, or train+restval."),
             click.option("--count", type=click.IntRange(1), help="The first so many items alone."),
             click.option("--val", help="Held-out captions and images."),

@@ -46,7 +46,7 @@ class TextPicture:
 
     @property
     def key(self) -> Hashable:
-        """The file and the place in it."""
+        """The file and the place in it; a broken cell may be the beginning of a whole one."""
         return "text", os.path.realpath(self.path), self.offset, self.size
 
     def open(self) -> Image.Image:

@@ -285,5 +285,5 @@ class _Finder:
         if offset < 0:
             self._plain = False  # a file that spells one otherwise spells all so, and looking takes its whole length
             return None
-        self._next = offset + len(wanted)  # not before: a broken cell may be the beginning of a whole one
+        self._next = offset  # one that follows and is the same has the same place, and is encoded once
         return TextPicture(self._path, offset, len(wanted), name)
