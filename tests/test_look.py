@@ -24,8 +24,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from capreward.commands import main
-from capreward.looking import kinds
-from capreward.looking.views import Asked
+from capreward.inspection import kinds
+from capreward.inspection.views import Asked
 
 SHIPPED = ROOT / "capreward" / "data" / "scenes" / "weights"
 PNG = encoded(Image.new("RGB", (8, 6), (1, 2, 3)))

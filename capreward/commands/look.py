@@ -15,7 +15,7 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from capreward.looking.views import Seen, View
+    from capreward.inspection.views import Seen, View
 
 
 @click.command(cls=Command)
@@ -38,8 +38,8 @@ def look(file: str, as_json: bool, **options: Any) -> None:
     capreward look "train-{000..007}.tar"
     capreward look runs/dico-pacs --json
     """
-    from capreward.looking.kinds import look_at
-    from capreward.looking.views import Asked
+    from capreward.inspection.kinds import look_at
+    from capreward.inspection.views import Asked
 
     names = ("rows", "id_column", "caption_column", "image_column", "split")
     seen = look_at(file, Asked(format=options["format_"], **{name: options[name] for name in names}))

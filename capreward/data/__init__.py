@@ -7,7 +7,7 @@ from capreward.data.captions import (
     read_captions_with_references,
     read_references,
 )
-from capreward.data.formats import format_names, format_summaries
+from capreward.data.formats.registry import format_names, format_summaries
 from capreward.data.mappings import as_references, as_table
 from capreward.data.matching import Matched, match
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capreward.data.file_report import FileReport, report_of
 from capreward.data.files import Content, load
-from capreward.data.formats import find_format, format_names, recognise
+from capreward.data.formats.registry import find_format, format_names, recognise
 from capreward.data.rows import Options, Parsed, collect_captions, collect_references
 from capreward.data.text_notes import notes_on
 from capreward.errors import InputError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from capreward.data.file_report import Findings
 from capreward.data.files import Content, load
-from capreward.data.formats_text import each_line
+from capreward.data.formats.text import each_line
 from capreward.data.roles import plain
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten

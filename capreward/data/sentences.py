@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.data.files import load
-from capreward.data.formats import recognise
+from capreward.data.formats.registry import recognise
 from capreward.data.rows import Options, id_text
 from capreward.data.tables import as_record
 from capreward.errors import InputError

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from capreward.data.files import Content
-from capreward.data.formats import recognise
-from capreward.data.formats_json import lines_table
-from capreward.data.formats_table import delimited_table
-from capreward.data.json_layouts import columns_in, records_in
+from capreward.data.formats.delimited import delimited_table
+from capreward.data.formats.json_files import lines_table
+from capreward.data.formats.json_layouts import columns_in, records_in
+from capreward.data.formats.registry import recognise
 from capreward.data.roles import Role, role_of
 from capreward.data.rows import Options
 from capreward.data.tables import ArrowTable, ColumnTable, KeyedTable, RecordTable, Table

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from capreward.data.files import Content, cause
-from capreward.data.formats_text import each_line
+from capreward.data.formats.text import each_line
 from capreward.data.rows import describe
 from capreward.errors import InputError
 

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from capreward.data.formats_tar import caption_value
+from capreward.data.formats.tar_files import caption_value
 from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import ShardPicture
 from capreward.data.images.shards import each_member

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.looking.views import View, counted, typed
+from capreward.inspection.views import View, counted, typed
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 RECIPES = {"train": "trainers.recipes", "tune": "trainers.tuning.recipes"}
@@ -197,7 +197,7 @@ def _run_uses(path: str, config: Mapping[str, Any], command: str, kept: list[str
 
 
 def _tuned_uses(weights: str, config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    from capreward.looking.weights import grammar_uses
+    from capreward.inspection.weights import grammar_uses
 
     if _name(config, "tune") == "grammar":
         return grammar_uses(weights)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.looking.views import Asked, View, counted, typed
+from capreward.inspection.views import Asked, View, counted, typed
 
 _ANY = 1 << 31  # images: more than any table counts, to see whether all else is right
 LABELS = frozenset({"labels", "label_start_ix", "label_end_ix", "label_length"})

@@ -12,8 +12,8 @@ from capreward.data.images.folder import is_picture_name
 from capreward.data.images.scene_keys import names_scenes
 from capreward.data.images.shards import names_shards
 from capreward.errors import InputError
-from capreward.looking.captions import view_captions
-from capreward.looking.views import Asked, Seen
+from capreward.inspection.captions import view_captions
+from capreward.inspection.views import Asked, Seen
 
 _YAML = (".yaml", ".yml")
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -34,7 +34,7 @@ def look_at(source: str, asked: Asked) -> Seen:
     """
     seen = Seen(source)
     if names_scenes(source):
-        from capreward.looking.pictures import scenes_view
+        from capreward.inspection.pictures import scenes_view
 
         seen.attempt("scenes", lambda: scenes_view(source, asked))
     elif names_shards(source):
@@ -49,7 +49,7 @@ def look_at(source: str, asked: Asked) -> Seen:
 
 
 def _recipe(name: str, seen: Seen) -> None:
-    from capreward.looking.runs import configuration_view, recipe_text
+    from capreward.inspection.runs import configuration_view, recipe_text
 
     text = recipe_text(name)
     if text is not None:
@@ -62,8 +62,8 @@ def _recipe(name: str, seen: Seen) -> None:
 
 
 def _shards(source: str, asked: Asked, seen: Seen) -> None:
-    from capreward.looking.pictures import shard_view
-    from capreward.looking.views import View, typed
+    from capreward.inspection.pictures import shard_view
+    from capreward.inspection.views import View, typed
 
     pictures = seen.attempt("pictures", lambda: shard_view(source, asked))
     before = len(seen.views)
@@ -77,7 +77,7 @@ def _shards(source: str, asked: Asked, seen: Seen) -> None:
 def _folder(source: str, asked: Asked, seen: Seen) -> None:
     from capreward.encoders.folders import HF_CONFIG, OPEN_CLIP_CONFIG
     from capreward.encoders.store_header import NAME
-    from capreward.looking import pictures, runs, weights
+    from capreward.inspection import pictures, runs, weights
 
     folder = Path(source)
     if runs.is_run(folder):
@@ -102,15 +102,15 @@ def _file(source: str, asked: Asked, seen: Seen) -> None:
     elif head[:1] == b"\x80":
         _pickle(source, seen)
     elif head[8:9] == b"{" or name.endswith(_TORCH):
-        from capreward.looking.weights import checkpoint_view
+        from capreward.inspection.weights import checkpoint_view
 
         seen.attempt("weights", lambda: checkpoint_view(source))
     elif is_picture_name(name):
-        from capreward.looking.pictures import picture_view
+        from capreward.inspection.pictures import picture_view
 
         seen.attempt("picture", lambda: picture_view(source, asked))
     elif name.endswith(_YAML):
-        from capreward.looking.runs import configuration_view
+        from capreward.inspection.runs import configuration_view
 
         seen.attempt("configuration", lambda: configuration_view(source))
     else:
@@ -136,8 +136,8 @@ def _head(source: str) -> bytes:
 
 def _archive(source: str, seen: Seen) -> None:
     """A zip file: NumPy's arrays, or torch's tensors."""
-    from capreward.looking import tables
-    from capreward.looking.weights import checkpoint_view
+    from capreward.inspection import tables
+    from capreward.inspection.weights import checkpoint_view
 
     members = tables.members_of(source)
     if {"header", "words"} <= members:
@@ -149,8 +149,8 @@ def _archive(source: str, seen: Seen) -> None:
 
 
 def _pickle(source: str, seen: Seen) -> None:
-    from capreward.looking.tables import pickle_view
-    from capreward.looking.weights import checkpoint_view
+    from capreward.inspection.tables import pickle_view
+    from capreward.inspection.weights import checkpoint_view
 
     if seen.attempt("document frequencies", lambda: pickle_view(source)) is not None:
         return
@@ -160,7 +160,7 @@ def _pickle(source: str, seen: Seen) -> None:
 
 def _text(source: str, head: bytes, asked: Asked, seen: Seen) -> None:
     """Text and tables: captions, pictures in columns, and what is kept as JSON."""
-    from capreward.looking import pictures, tables
+    from capreward.inspection import pictures, tables
 
     value = _object(source) if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else {}
     if isinstance(value.get("ix_to_word"), dict) or ("words" in value and isinstance(value["words"], list)):

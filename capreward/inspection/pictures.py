@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.looking.views import Asked, View, counted, typed
+from capreward.inspection.views import Asked, View, counted, typed
 
 
 def folder_view(path: str, asked: Asked) -> View:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from capreward.data.columns import ROW, listed
 from capreward.data.file_report import Findings
 from capreward.data.files import Content
-from capreward.data.formats_text import each_line
-from capreward.data.json_layouts import columns_in, records_in
+from capreward.data.formats.json_layouts import columns_in, records_in
+from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser
 from capreward.data.rows import Options, Parsed, add_alias, describe, id_text, said
 from capreward.data.table_rows import parse_table

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from capreward.data.excel import ExcelTable
 from capreward.data.file_report import Findings
 from capreward.data.files import Content
-from capreward.data.formats_text import each_line
+from capreward.data.formats.excel import ExcelTable
+from capreward.data.formats.text import each_line
 from capreward.data.roles import CAPTION_ROLES, is_known, role_of
 from capreward.data.rows import Options, Parsed
 from capreward.data.table_rows import parse_table

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from capreward.data.files import Content
 from capreward.data.finecapeval import is_finecapeval_header, read_finecapeval
-from capreward.data.formats_json import (
+from capreward.data.formats.delimited import delimited, read_arrow, read_excel, read_id_text
+from capreward.data.formats.json_files import (
     read_coco,
     read_columns,
     read_dict,
@@ -21,11 +22,10 @@ from capreward.data.formats_json import (
     read_msrvtt,
     read_wrapped,
 )
-from capreward.data.formats_table import delimited, read_arrow, read_excel, read_id_text
-from capreward.data.formats_tar import read_tar
-from capreward.data.formats_text import each_line, read_flickr_token, read_text
-from capreward.data.json_layouts import json_layout
-from capreward.data.recognition import cells_of, recognise_text
+from capreward.data.formats.json_layouts import json_layout
+from capreward.data.formats.recognition import cells_of, recognise_text
+from capreward.data.formats.tar_files import read_tar
+from capreward.data.formats.text import each_line, read_flickr_token, read_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from capreward.looking.views import View, counted, typed
+from capreward.inspection.views import View, counted, typed
 
 if TYPE_CHECKING:
     from torch import Tensor

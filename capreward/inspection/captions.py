@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from capreward.looking.views import Asked, Seen, View, counted, typed
+from capreward.inspection.views import Asked, Seen, View, counted, typed
 
 if TYPE_CHECKING:
     from capreward.data.captions import CaptionTable, References

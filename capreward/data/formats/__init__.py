@@ -1,0 +1,1 @@
+"""The formats of caption files: how each is recognised and read."""
