@@ -159,6 +159,11 @@ REFERENCE_FILES = {
         "r.csv", table([["index", "file_name", "caption"],
                         *((str(n), f"{k}.jpg", t) for n, (k, t) in enumerate(rows_of(REFERENCES), 1))]), REFERENCES,
     ),
+    "a number per row beside a file of an unknown name": (
+        "r.csv",
+        table([["id", "which", "caption"], *((str(n), f"{k}.jpg", t) for n, (k, t) in enumerate(rows_of(REFERENCES)))]),
+        REFERENCES,
+    ),
     "pandas by row": (
         "r.json", json.dumps({str(n): {"image": f"{k}.jpg", "caption": t} for n, (k, t) in enumerate(rows_of(REFERENCES))}),
         REFERENCES,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from capreward.data.roles import CAPTION_ROLES, ROW_NAMES, Role, is_picture, numbered, plain, role_of
+from capreward.data.roles import CAPTION_ROLES, ROW_NAMES, Role, is_media_name, is_picture, numbered, plain, role_of
 from capreward.data.rows import Options, id_text
 from capreward.data.tables import ABSENT, KeyedTable, Table
 from capreward.errors import InputError, shorten
@@ -224,6 +224,14 @@ class _Identity:
         head = table.head(files) if files else []
         self.files = [name for place, name in enumerate(files) if _names_images([row[place] for row in head])]
         self.pictures = [name for name in files if name not in self.files]
+        if not self.files and (self.images or self.items):
+            self.files = self._named_files([name for name in free if role_of(name) is None])
+
+    def _named_files(self, names: Sequence[str]) -> list[str]:
+        """Columns of unknown names that hold names of picture files: they may say that ids only number the rows."""
+        head = self.table.head(names) if names else []
+        columns = ((name, [row[place] for row in head]) for place, name in enumerate(names))
+        return [name for name, seen in columns if seen and all(isinstance(v, str) and is_media_name(v) for v in seen)]
 
     def choose(self) -> tuple[str | None, tuple[str, ...], str | None]:
         """The column of ids (None: the row's number), columns of other names, and a remark."""
