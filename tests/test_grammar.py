@@ -168,7 +168,7 @@ def test_one_pass_of_the_text_tower_serves_all(checkpoint, images):
     clip.model.transformer.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
     first = reward(twice)
     assert seen == [5]
-    torch.testing.assert_close(first[:5], first[5:], rtol=0, atol=1e-6)
+    check_close(first[:5], first[5:])
 
 
 def test_batches_and_order_do_not_matter(checkpoint, images, parts):

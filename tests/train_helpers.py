@@ -92,7 +92,8 @@ def farthest(one, other):
 def environment():
     """For a subprocess: one thread, no colours."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("ACCELERATE_", "TORCHELASTIC_"))}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # MKL heeds its own variable first
+    return {**kept, **one, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
 def start(folder, *extra, run="run", config=TINY, launcher=(), command="train", **options):
