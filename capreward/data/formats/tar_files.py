@@ -58,7 +58,7 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
     others: dict[str, None] = {}
     with readable(str(path)):
         try:
-            with tarfile.open(path) as archive:
+            with tarfile.open(path, encoding="utf-8") as archive:
                 for member in archive:
                     name = PurePosixPath(member.name)
                     base, _, kind = name.name.partition(".")
