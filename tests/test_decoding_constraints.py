@@ -299,7 +299,7 @@ def test_the_commands_have_flags():
     flags = ("--block-trigrams", "--block-repeats", "--bad-endings", "the, a", "--length-penalty", "wu_0.7")
     done = called("caption", "scenes:test", "--count", 2, *flags)
     assert done.exit_code == 0, done.output
-    assert "trigrams said before made costly, no token right after itself, no end after the, a)" in done.stderr
+    assert "trigrams said before made costly, no token right after itself, no end after the, a, length" in done.stderr
     assert called("caption", "scenes:test", "--count", 2, "--greedy", "--block-repeats").exit_code == 0
     assert "length_penalty is 'long'" in refused("caption", "scenes:test", "--count", 1, "--length-penalty", "long")
     assert "--bad-endings names no word" in refused("caption", "scenes:test", "--count", 1, "--bad-endings", " , ")

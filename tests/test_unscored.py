@@ -101,7 +101,8 @@ def test_an_empty_caption_that_counts_like_any_other_is_said():
         "given: 2 of 3 captions are empty and count like any other, 0.6250 on average: images 0, 2"
     ]
     assert notes(0.5, captions=["\n"]) == ["given: 1 of 1 caption is empty and counts like any other, 0.5000: image 0"]
-    assert score(["", "a dog"], [["a cat"], ["a dog"]], metrics="bleu,rouge,cider,repetition,length").notes == []
+    three = ["", "a dog", "a car"], [["a cat"], ["a dog"], ["a red car"]]
+    assert score(*three, metrics="bleu,rouge,cider,repetition,length").notes == []
 
 
 def test_pacs_says_what_an_empty_caption_has():
