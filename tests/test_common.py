@@ -103,6 +103,6 @@ def test_a_gallery_says_it_too(files):
     scores = [capreward.score(c, {k: ["a dog"] for k in c}, metrics="rouge") for c in (XE, {"1": "a dog"})]
     systems = [SystemResult(n, s, {}, len(s.captions)) for n, s in zip(("xe", "one"), scores, strict=True)]
     write_gallery(files / "page.html", Results(systems), lambda key: None)
-    text = (files / "page.html").read_text()
+    text = (files / "page.html").read_text(encoding="utf-8")
     assert "The systems are scored on different images (xe 6, one 1; 1 shared)" in text
     assert np.isfinite(scores[0]["rouge"].value)

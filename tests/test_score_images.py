@@ -61,7 +61,7 @@ def photos(tmp_path):
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_of_the_original_repositories_score_alike_by_every_way_in(example, shared_data, weights, tmp_path):
     folder = shared_data / "photos_examples" / example
-    captions = json.loads((folder / "good_captions.json").read_text())
+    captions = json.loads((folder / "good_captions.json").read_text(encoding="utf-8"))
     metrics = f"clips(checkpoint='{weights}'), refclips(checkpoint='{weights}'), pacs(checkpoint='{weights}')"
     references = ["-r", folder / "refs.json", "-m", metrics]
     by_folder, _ = values(folder / "good_captions.json", "--images", folder / "images", *references)
@@ -93,7 +93,7 @@ def test_the_examples_of_the_original_repositories_score_alike_by_every_way_in(e
     assert by_store == pytest.approx(by_folder, abs=1e-6)
     python = capreward.score(
         list(captions.values()),
-        [json.loads((folder / "refs.json").read_text())[k] for k in captions],
+        [json.loads((folder / "refs.json").read_text(encoding="utf-8"))[k] for k in captions],
         images=[Image.open(pictures[k]) for k in captions],
         metrics=metrics,
     )
@@ -157,8 +157,8 @@ def test_missing_pictures_are_counted_and_only_left_out_when_asked(photos, weigh
 @pytest.mark.parametrize("lost", ["1", "2", "3"])
 def test_captions_whose_picture_is_missing_are_left_out_with_their_references(photos, weights, lost):
     (photos / "photos" / f"COCO_val2014_00000000000{lost}.jpg").unlink()
-    captions = json.loads((photos / "captions.json").read_text())
-    references = json.loads((photos / "refs.json").read_text())
+    captions = json.loads((photos / "captions.json").read_text(encoding="utf-8"))
+    references = json.loads((photos / "refs.json").read_text(encoding="utf-8"))
     metrics = f"refclips(checkpoint='{weights}'),rouge"
     some = capreward.score(captions, references, images=str(photos / "photos"), metrics=metrics, allow_missing=True)
     del captions[lost]
@@ -224,7 +224,7 @@ def test_a_gallery_of_some_pictures_leaves_the_numbers_as_they_are(photos, more)
     found, notes = values(*given, "-i", photos / "photos", "--gallery", page, *more)
     assert found == expected
     assert notes == ["captions: 1 of 3 images have no picture there; they are scored, and not in the gallery"]
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "3 captions of 3 images, 2 of which have pictures, ranked by" in text
     assert text.count("<article>") == 2, "the best and the worst of those with pictures"
     assert "a green circle" not in text
