@@ -9,6 +9,9 @@ import json
 
 import pytest
 from case_files import score
+from click.testing import CliRunner
+
+from capreward.commands import main
 
 CAPTIONS = {"101": "two girls near a fence", "102": "a goat walking on a field"}
 REFERENCES = {
@@ -346,3 +349,29 @@ def test_differing_rows_of_one_image_are_still_refused(tmp_path):
 def test_identical_rows_are_kept_where_an_image_has_several(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps([{"image_id": 1, "caption": "a"}, {"image_id": 1, "caption": "a"}]))
     assert score(tmp_path / "c.json", "-m", "repetition", "--multiple").table["systems"][0]["captions"] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        (["df", "build", "FILE", "-o", "x.npz"], "--caption-column"),
+        (["vocabulary", "build", "FILE", "-o", "x.json"], "--caption-column"),
+        (["retrieve", "FILE", "--images", "scenes"], "--caption-column"),
+        (["embed", "--text", "--captions", "FILE", "-o", "x"], "--caption-column"),
+        (["pack", "FILE", "-i", ".", "-o", "shards"], "--caption-column"),
+        (["score", "FILE", "-m", "repetition"], "--caption-column"),
+        (["score", "c.json", "-r", "FILE"], "--references-caption-column"),
+        (
+            ["train", "--set", "data.train=FILE", "--set", "data.images=.", "--dry-run"],
+            "--set data.caption_column=NAME",
+        ),
+    ],
+)
+def test_a_refusal_names_the_flag_of_its_command(tmp_path, monkeypatch, command, flag):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.json").write_text(json.dumps(CAPTIONS))
+    (tmp_path / "FILE").write_text("image_id,caption,text\n101,a,b\n102,c,d\n")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert f'"caption" or "text"; say which with {flag}\n' in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["FILE", "c.json"]

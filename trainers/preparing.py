@@ -247,7 +247,7 @@ def other_pictures(config: RunConfig, *datasets: Dataset | None) -> dict[str, An
 def reading_of(config: RunConfig) -> dict[str, Any]:
     """How tables and pictures are read."""
     names = ("id_column", "caption_column", "image_column", "allow_missing")
-    return {name: getattr(config.data, name) for name in names}
+    return {**{name: getattr(config.data, name) for name in names}, "flags": "--set data.{key}=NAME"}
 
 
 def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:

@@ -50,7 +50,7 @@ def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
     from capreward.evaluators.cider import frequencies_of_files
 
     how = {name: options[name] for name in ("split", "id_column", "caption_column", "eos")}
-    how["format"] = options["format_"]
+    how |= {"format": options["format_"]}
     reports: list[Any] = []
     tokenizer = _tokenizer(options)
     found = frequencies_of_files(references, tokenizer, source=output.name, reports=reports, **how)

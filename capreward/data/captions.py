@@ -129,6 +129,7 @@ def read_references(
     id_column: str | None = None,
     caption_column: Columns = None,
     image_column: str | None = None,
+    flags: str | None = None,
 ) -> References:
     """Read references from one or several files.
 
@@ -142,6 +143,7 @@ def read_references(
         id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
         caption_column: Name of the column of references, if it is not a usual one; several add up.
         image_column: Name of the column of picture files, if it is not a usual one.
+        flags: How messages spell the options of the command: ``"--{name}"``; ``"--references-{name}"`` by default.
 
     Raises:
         InputError: If a file cannot be used, or files without ids have different numbers of lines.
@@ -153,7 +155,12 @@ def read_references(
     if twice is not None:
         raise InputError(f"{twice} is given twice as references; give each file once")
     options = Options(
-        references=True, split=split, id_column=id_column, caption_column=caption_column, image_column=image_column
+        references=True,
+        split=split,
+        id_column=id_column,
+        caption_column=caption_column,
+        image_column=image_column,
+        flags=flags,
     )
     return _join([_read_references(load(path), format, options)[0] for path in listed])
 

@@ -131,7 +131,7 @@ def named(name: str, names: Sequence[str], source: str, flag: str) -> str:
 def absent(source: str, what: str, names: Sequence[str], flag: str) -> str:
     """The sentence on a column that is not there."""
     known = any(role_of(name) is not None for name in names)
-    other = flag.replace("caption-column", "id-column")
+    other = flag.replace("caption-column", "id-column").replace("caption_column", "id_column")
     advice = f"name one with {flag}" if known or other == flag else f"name them with {other} and {flag}"
     return f"{source} has no column for {what}; its columns are {listed(names)}: {advice}"
 

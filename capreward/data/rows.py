@@ -36,6 +36,7 @@ class Options:
             can be the id where there is none.
         taken: Columns that are read as candidates already, which therefore are no references.
         pictures: The file is read for the pictures that it holds.
+        flags: How the command spells its options for this file, such as ``"--{name}"``, ``"--set data.{key}=NAME"``.
     """
 
     references: bool = False
@@ -46,6 +47,7 @@ class Options:
     paired: bool = False
     taken: tuple[str, ...] = ()
     pictures: bool = False
+    flags: str | None = None
 
     @property
     def caption_columns(self) -> tuple[str, ...]:
@@ -57,7 +59,8 @@ class Options:
     def flag(self, name: str) -> str:
         """The command-line option that says this for the file at hand, for messages."""
         prefix = "references-" if self.references else "images-" if self.pictures else ""
-        return f"--{prefix}{name}"
+        spelling = self.flags or f"--{prefix}{{name}}"
+        return spelling.format(name=name, key=name.replace("-", "_"))
 
 
 @dataclass(frozen=True)

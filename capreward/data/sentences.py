@@ -14,6 +14,8 @@ from capreward.data.tables import as_record
 from capreward.errors import InputError
 from capreward.text.vocabulary import split_words
 
+FLAGS = "--{name}"  # of the commands that read captions as words
+
 
 @dataclass(frozen=True)
 class ImageSentences:
@@ -54,12 +56,13 @@ def read_sentences(
         InputError: a file that cannot be used, or a split that it does not have.
     """
     content = load(path)
-    options = Options(references=True, id_column=id_column, caption_column=caption_column)
+    options = Options(references=True, id_column=id_column, caption_column=caption_column, flags=FLAGS)
     if (format or recognise(content, options)) == "karpathy":
         return _karpathy(content.json(), split, content.source)
     from capreward.data.captions import read_references
 
-    found = read_references(path, format=format, split=split, id_column=id_column, caption_column=caption_column)
+    columns: dict[str, Any] = {"id_column": id_column, "caption_column": caption_column}
+    found = read_references(path, format=format, split=split, flags=FLAGS, **columns)
     names = {key: name for name, key in found.aliases.items()}
     return [
         ImageSentences(key, "", names.get(key, ""), [split_words(caption) for caption in captions])

@@ -354,7 +354,7 @@ def frequencies_of_files(
         return frequencies_of_vocabulary(paths, tokenizer, source=source, **options)
     from capreward.data import read_references
 
-    read = read_references(paths, **options)
+    read = read_references(paths, flags="--{name}", **options)
     if reports is not None:
         reports += read.reports
     samples = Samples([], references=list(read.references.values()), item=[])

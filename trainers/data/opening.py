@@ -27,6 +27,7 @@ def open_dataset(
     caption_column: str | Sequence[str] | None = None,
     image_column: str | None = None,
     allow_missing: bool = False,
+    flags: str = "--{name}",
 ) -> Dataset:
     """Open pictures and captions to train or evaluate on.
 
@@ -41,6 +42,7 @@ def open_dataset(
         caption_column: of a table or of JSON members, if it is not a usual one.
         image_column: of a table: the column of picture files.
         allow_missing: leave out items whose picture is not found, instead of refusing them.
+        flags: how messages spell the options of columns: ``"--{name}"``, ``"--set data.{key}=NAME"``.
 
     Raises:
         InputError: a source that cannot be used, or an option that it does not heed.
@@ -66,7 +68,7 @@ def open_dataset(
         return first_items(open_shards(source, paths, caption_column), count)
     if remote:
         raise InputError(f"{source} is remote and holds its own pictures; leave --images out")
-    return _captions(source, paths, images, split, count, columns, allow_missing)
+    return _captions(source, paths, images, split, count, {**columns, "flags": flags}, allow_missing)
 
 
 def first_items(dataset: Dataset, count: int | None) -> Dataset:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NO_IMAGES = "none"  # as --images: captions alone, also of what has images
 SCENES = "scenes"
+FLAGS = "--set data.{key}=NAME"  # how messages spell the options of columns
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def open_items(data: PairsConfig, objective: Objective, *, held_out: bool = Fals
             caption_column=data.caption_column,
             image_column=data.image_column,
             allow_missing=data.allow_missing,
+            flags=FLAGS,
         )
     if isinstance(found, Stream):
         raise InputError(f"{what} is a stream, whose captions cannot be counted beforehand; copy it to this computer")
@@ -193,7 +195,9 @@ def _is_bare(source: str, split: str | None, data: PairsConfig) -> bool:
 def _read(source: str, split: str | None, data: PairsConfig) -> Any:
     from capreward.data.captions import read_references
 
-    return read_references(source, split=split, id_column=data.id_column, caption_column=data.caption_column)
+    return read_references(
+        source, split=split, id_column=data.id_column, caption_column=data.caption_column, flags=FLAGS
+    )
 
 
 def _texts(source: str, split: str | None, count: int | None, data: PairsConfig) -> Dataset:
