@@ -106,7 +106,7 @@ def test_files_that_hold_no_captions():
     for name, part in (
         ("flickr8k/ExpertAnnotations.txt", "without a header row"),
         ("flickr8k/photos_112/test.tar", "it holds .jpg files"),
-        ("coco_karpathy_test/outputs/showedittell_xe.published_metrics.json", "the number 0.779"),
+        ("coco_karpathy_test/outputs/showedittell_xe.published_metrics.json", "holds numbers"),
     ):
         with pytest.raises(InputError, match=part):
             read_captions(DATA / name)

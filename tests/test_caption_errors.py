@@ -41,7 +41,7 @@ BAD_JSON = {
     "mixed list": (["a", ["b"]], ["row 2 (id 2)", "the caption is a list while the first is text"]),
     "mixed dict": ({"a": "x", "b": ["y"]}, ["entry 2 (id b)", "the caption is a list while the first is text"]),
     "empty candidates": ({"a": ["x"], "b": []}, ["entry 2 (id b)", "the list of captions is empty"]),
-    "number in dict": ({"Bleu_1": 0.5}, ["entry 1 (id Bleu_1)", "the number 0.5"]),
+    "number in dict": ({"Bleu_1": 0.5}, ["holds numbers ('Bleu_1'), no captions", "leave it out"]),
     "no ids": ([{"caption": "a", "score": 1}], ["no column for ids", "'caption', 'score'", "--id-column"]),
     "no captions": ([{"image_id": 1, "score": 1}], ["no column for captions", "'image_id', 'score'", "-column"]),
     "detections": ({"annotations": [{"image_id": 1, "bbox": []}]}, ['no "caption" but', "'bbox'", "captions_*.json"]),
@@ -231,7 +231,12 @@ def test_bad_references(tmp_path):
     rows = [{"id": 1, "caption": "c", "refs": ["a"]}, {"id": 1, "caption": "d", "refs": ["b"]}]
     twice = write(tmp_path, "twice.json", rows)
     check_refused(twice, "row 2: id 1 appears again with other references", read=read_captions_with_references)
-    check_refused(write(tmp_path, "g.json", GOOD), "no other column for references", read=read_captions_with_references)
+    check_refused(
+        write(tmp_path, "g.json", GOOD),
+        "no column of references",
+        "--references FILE",
+        read=read_captions_with_references,
+    )
 
 
 @pytest.mark.parametrize("name", ["coco-results", "coco", "dict", "karpathy"])

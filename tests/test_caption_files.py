@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capreward.data.captions import format_names, read_captions, read_captions_with_references, read_references
+from capreward.data.cells import MISSING_CELLS
 
 CAPTIONS = {"42": "a dog, running", "000000000007.jpg": 'he said "hi"', "x y": "Müller’s 犬 🐕"}
 REFERENCES = {"42": ["a dog", "the dog runs"], "7": ["a man"], "x": ["one", "two", "three"]}
@@ -99,10 +100,10 @@ def test_a_single_json_line_is_recognised_and_a_pretty_object_is_not_lines(tmp_p
 
 
 ids = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8).filter(
-    lambda text: text.strip() and text not in {"nan", "NaN", "None", "null", "NULL", "<NA>"}
+    lambda text: text.strip() == text != "" and text not in MISSING_CELLS
 )
 captions = st.text(st.characters(codec="utf-8", exclude_characters="\x00\t"), min_size=1, max_size=30).filter(
-    lambda text: text not in {"nan", "NaN", "None", "null", "NULL", "<NA>"}
+    lambda text: text not in MISSING_CELLS
 )
 
 
@@ -304,10 +305,14 @@ def test_candidates_and_references_of_one_file(tmp_path):
 
 def test_file_names_beside_the_ids_are_aliases(tmp_path):
     text = table_text(
-        [("7", "x/a.jpg", "a"), ("9", "b.jpg", "b"), ("4", "b.jpg", "c")], ["image_id", "image", "caption"]
+        [("7", "x/a.jpg", "a"), ("9", "b.jpg", "b"), ("9", "b.jpg", "c")], ["image_id", "image", "caption"]
     )
+    assert read_captions(write(tmp_path, "c.csv", text)).aliases == {"x/a.jpg": "7", "b.jpg": "9"}
+    named = [{"id": 7, "file_name": "a.jpg"}, {"id": 9, "file_name": "b.jpg"}, {"id": 4, "file_name": "b.jpg"}]
+    rows = [{"image_id": image["id"], "caption": "a"} for image in named]
     # A name that two ids share tells nothing.
-    assert read_captions(write(tmp_path, "c.csv", text)).aliases == {"x/a.jpg": "7"}
+    found = read_captions(write(tmp_path, "c.json", {"images": named, "annotations": rows}))
+    assert found.aliases == {"a.jpg": "7"}
     data = parquet_bytes({"image_id": [1, 2], "caption": ["a", "b"], "file_name": ["a.jpg", None]})
     assert read_captions(write(tmp_path, "c.parquet", data)).aliases == {"a.jpg": "1"}
 

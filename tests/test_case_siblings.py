@@ -270,7 +270,7 @@ REFUSED = {
     "predictions alone": (table([["image_id", "prediction"], *CAPTIONS.items()]), ["predictions", "never"]),
     "names that nobody knows": ("pic;words\n101.jpg;two girls\n102.jpg;a goat\n", ["'pic', 'words'", "id-column"]),
     "a table by its structure": ("101|two girls|5\n102|a goat|4\n", ["header"]),
-    "numbered lines": ("1, two girls\n2, a goat\n", ["--format text"]),
+    "numbered lines": ("1, two girls\n2, a goat\n", ["--references-format text"]),
     "two languages": (
         json.dumps([{"videoID": "101", "enCap": ["a"], "chCap": ["b"]}]), ['"enCap" or "chCap"', "-caption-column"],
     ),
@@ -285,7 +285,7 @@ REFUSED = {
         table([["image", "file_name", "caption"], ["101.jpg", "7.jpg", "a"], ["102.jpg", "8.jpg", "b"]]),
         ['"image" or "file_name"'],
     ),
-    "one object": (json.dumps({"name": "x", "label": "dog", "said": "a dog runs"}), ["'name', 'label', 'said'", "--format dict"]),
+    "one object": (json.dumps({"name": "x", "label": "dog", "said": "a dog runs"}), ["'name', 'label', 'said'", "--references-format dict"]),
     "columns of two lengths": (json.dumps({"image_id": [101, 102], "caption": ["a"]}), ["different lengths"]),
     "all rejected": (
         json.dumps({"annotations": [{"image_id": 101, "caption": "a", "is_rejected": True}]}), ["is_rejected"],

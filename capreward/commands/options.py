@@ -189,7 +189,7 @@ def reading_both(options: dict[str, Any]) -> dict[str, Any]:
         if len(said) > 1:
             flags = f"--{own.strip('_').replace('_', '-')} and --{other.replace('_', '-')}"
             raise InputError(
-                f"captions and references are one file, but {flags} say {' and '.join(sorted(said))}; give one"
+                f"captions and references are one file, but {flags} say {options[own]} and {options[other]}; give one"
             )
         agreed[name] = next(iter(said), None)
     return {

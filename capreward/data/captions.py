@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from capreward.data.file_report import FileReport, report_of
-from capreward.data.files import Content, load
+from capreward.data.files import Content, load, same_file
 from capreward.data.formats.registry import find_format, format_names, recognise
-from capreward.data.rows import Options, Parsed, collect_captions, collect_references
+from capreward.data.ids import IdIndex
+from capreward.data.roles import Role, role_of
+from capreward.data.rows import Options, Parsed, collect_captions, collect_references, shown
 from capreward.data.text_notes import notes_on
 from capreward.errors import InputError
 
@@ -151,9 +153,9 @@ def read_references(
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     if not listed:
         raise InputError("no references file was given")
-    twice = next((path for path in listed if listed.count(path) > 1), None)
-    if twice is not None:
-        raise InputError(f"{twice} is given twice as references; give each file once")
+    for place, path in enumerate(listed):
+        if any(same_file(path, other) for other in listed[:place]):
+            raise InputError(f"{path} is given twice as references; give each file once")
     options = Options(
         references=True,
         split=split,
@@ -202,12 +204,17 @@ def read_captions_with_references(
             f"{content.source} is read as {table.format}, which has captions of one kind alone: they cannot be "
             "candidates and references at once; give the file of the references with --references FILE"
         )
-    again = replace(options, references=True, caption_column=references_column, taken=taken)
+    by_name = all(role_of(name) is Role.PREDICTION for name in taken)
+    again = replace(options, references=True, caption_column=references_column, taken=taken, sure=by_name)
     references, columns = _read_references(content, format, again)
     if not columns or set(columns) & set(taken):
         raise InputError(
             f"{content.source}: the captions that are scored and the references would be the same "
             f'("{"+".join(taken)}"); give the file of the references with --references FILE'
+        )
+    if table.aligned != references.aligned:
+        raise InputError(
+            f"{content.source}: the ids of captions and references differ; name their column with --id-column"
         )
     return table, references
 
@@ -254,12 +261,19 @@ def _read_references(content: Content, format: str | None, options: Options) -> 
 
 
 def _parse(content: Content, format: str | None, options: Options) -> tuple[str, Parsed]:
-    name = format if format is not None else recognise(content, options)
-    chosen = find_format(name)
-    if chosen.kind != content.kind:
-        raise InputError(f"{content.source} is a {content.kind} file and cannot be read as {name}; leave --format out")
-    chosen.check_options(name, options, content.source)
-    return name, chosen.read(content, options)
+    flag = options.flag("format")
+    try:
+        name = format if format is not None else recognise(content, options)
+        chosen = find_format(name)
+        if chosen.kind != content.kind:
+            raise InputError(
+                f"{content.source} is a {content.kind} file and cannot be read as {name}; leave {flag} out"
+            )
+        chosen.check_options(name, options, content.source)
+        return name, chosen.read(content, options)
+    except InputError as error:
+        # What recognises files does not know whose file it is; of references the option has another name.
+        raise InputError(str(error).replace(" --format ", f" {flag} ")) from error
 
 
 def _known(aliases: dict[str, str | None]) -> dict[str, str]:
@@ -279,6 +293,7 @@ def _join(parts: list[References]) -> References:
         raise InputError(
             f"the reference files have different numbers of lines: {counts}; line n of each must be the same image"
         )
+    _refuse_two_spellings(parts)
     joined: dict[str, list[str]] = {}
     aliases: dict[str, str] = {}
     for part in parts:
@@ -302,6 +317,21 @@ def _join(parts: list[References]) -> References:
         reports=tuple(report for part in parts for report in part.reports),
     )
     return replace(merged, format="+".join(dict.fromkeys(part.format for part in parts)))
+
+
+def _refuse_two_spellings(parts: list[References]) -> None:
+    """Refuse files of which one writes ``42`` where another writes ``000000000042.jpg``: they would be two images."""
+    known: dict[str, None] = {}
+    for part in parts:
+        index = IdIndex(known, {}, "the files of references")
+        for key in part.references if known else ():
+            hit = None if key in known else index.find(key)
+            if hit is not None:
+                raise InputError(
+                    f'{part.source} has the id "{shown(key)}" where another file of references has "{shown(hit[0])}"; '
+                    "write the ids of all files in one way"
+                )
+        known.update(dict.fromkeys(part.references))
 
 
 def _drop_padding(references: dict[str, list[str]]) -> int:

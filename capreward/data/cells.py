@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 
 from capreward.errors import InputError
 
-MISSING_CELLS = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>"})
+MISSING_CELLS = frozenset({"nan", "NaN", "None", "null", "NULL", "<NA>", "NA", "N/A", "#N/A"})
 PYTHON_LISTS = "lists in Python's spelling"
+SENTENCES, WORDS, NO_TEXT, EMPTY = "sentences", "words", "no text", "nothing"
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?|true|false", re.IGNORECASE)
+_PLACE = re.compile(r"\w+://\S+|\S*/\S*\.\w{2,5}|\S+\.(?:jpe?g|png|txt|json)", re.IGNORECASE)
 _LONGEST_LIST = 1_000_000  # characters of a list in Python's spelling; its parser is slow and hungry
 
 
@@ -30,11 +34,9 @@ def list_in(cell: str, where: str) -> tuple[object, str | None]:
     """
     text = cell.strip()
     start = text.lstrip("[( \n\t")[:1]
-    if text.startswith("array("):
+    if text.startswith(("array([", "array(['")) and text.endswith(")"):
         raise InputError(_not_a_list(where, "it is NumPy's"))
     if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))):
-        if text.startswith(('["', "['")):
-            raise InputError(_not_a_list(where, "it does not end"))
         return cell, None
     if text == "[]":
         return [], None
@@ -50,6 +52,28 @@ def list_in(cell: str, where: str) -> tuple[object, str | None]:
     if start == "a" and not text.lstrip("[( \n\t").startswith("array("):
         return cell, None
     return _python_list(text, cell, where)
+
+
+def worth_of(value: object) -> str:
+    """What a cell of captions holds: sentences, words, or no text at all (a number, a mark, an address, a file)."""
+    if isinstance(value, (list, tuple)):
+        kinds = {worth_of(item) for item in value}
+        return next((kind for kind in (SENTENCES, WORDS) if kind in kinds), WORDS)
+    if isinstance(value, dict):
+        return SENTENCES if any(isinstance(v, (str, list)) and len(v) > 0 for v in value.values()) else NO_TEXT
+    if not isinstance(value, str):
+        return NO_TEXT if isinstance(value, (bool, int, float)) and value == value else EMPTY
+    text = value.strip()
+    if not text:
+        return EMPTY
+    if " " in text or not text.isascii():
+        return SENTENCES
+    return NO_TEXT if _NUMBER.fullmatch(text) or is_place(text) else WORDS
+
+
+def is_place(text: str) -> bool:
+    """Whether a text is an address or the name of a file."""
+    return _PLACE.fullmatch(text.strip()) is not None
 
 
 def is_true(value: object) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from capreward.data.cells import NO_TEXT, SENTENCES, WORDS, is_place, worth_of
 from capreward.data.roles import CAPTION_ROLES, ROW_NAMES, Role, is_media_name, is_picture, numbered, plain, role_of
 from capreward.data.rows import Options, id_text
 from capreward.data.tables import ABSENT, KeyedTable, Table
@@ -51,7 +53,7 @@ def choose(table: Table, options: Options) -> Columns:
         InputError: If a column is missing, or if two could play one role, or one two roles.
     """
     _refuse_twice(table)
-    values, optional = caption_columns(table.names, options, table.source)
+    values, optional = caption_columns(table.names, options, table.source, table.head)
     chosen, names, remark = _Identity(table, options, values).choose()
     if chosen in values:
         raise InputError(
@@ -87,8 +89,16 @@ def _refuse_twice(table: Table) -> None:
         raise InputError(f'{table.source} has two columns named "{twice}"; rename one')
 
 
-def caption_columns(names: Sequence[str], options: Options, source: str) -> tuple[tuple[str, ...], bool]:
+def caption_columns(
+    names: Sequence[str], options: Options, source: str, head: Callable[[Sequence[str]], Sequence[Sequence[object]]]
+) -> tuple[tuple[str, ...], bool]:
     """The columns of captions, or of references when those are read, and whether a record may lack them.
+
+    Args:
+        names: The columns there are.
+        options: The user's own names of columns, and the role of the file.
+        source: The file, for messages.
+        head: Gives the first rows of some columns: what they hold can speak against their names.
 
     Raises:
         InputError: If there is none, or if two could be meant.
@@ -103,13 +113,42 @@ def caption_columns(names: Sequence[str], options: Options, source: str) -> tupl
     own = Role.REFERENCE if options.references else Role.PREDICTION
     for role in (own, Role.CAPTION):
         found = [group for kind, group in groups if kind is role]
-        if options.references and role is own and len(found) == 1 and not options.paired:
-            found += [group for kind, group in groups if kind is Role.CAPTION and len(group) > 1]
+        if role is own and len(found) == 1 and not options.taken:
+            rivals = [group for kind, group in groups if kind is Role.CAPTION]
+            found += (
+                _better(found[0], rivals, head)
+                if options.paired or not options.references
+                else [group for group in rivals if len(group) > 1 or group in _better(found[0], rivals, head)]
+            )
+        if role is Role.CAPTION and options.taken and not options.sure:
+            found = []  # which of two columns of captions is the candidates' would be a guess
         if len(found) > 1:
             raise InputError(_two(source, "references" if options.references else "captions", found, flag))
         if found:
+            _refuse_no_text(found[0], head, source, flag)
             return _one(found[0], role, options, source), own is role and options.references
     raise InputError(_no_captions(names, groups, options, source))
+
+
+def _better(group: list[str], rivals: list[list[str]], head: Any) -> list[list[str]]:
+    """Columns of captions that hold sentences, where the one with the better name holds labels, marks or paths."""
+    if _worth(group, head) == SENTENCES:
+        return []
+    return [rival for rival in rivals if _worth(rival, head) == SENTENCES]
+
+
+def _refuse_no_text(group: list[str], head: Any, source: str, flag: str) -> None:
+    """Refuse a column whose cells are all addresses or names of files."""
+    seen = [value for row in head(group) for value in row]
+    if len(seen) > 1 and all(isinstance(value, str) and is_place(value) for value in seen):
+        holds = f'its column "{span(group)}" holds no captions (such as "{str(seen[0])[:40]}")'
+        raise InputError(f"{source}: {holds}; name the column of captions with {flag}")
+
+
+def _worth(group: list[str], head: Any) -> str:
+    """What the first cells of some columns hold."""
+    kinds = {worth_of(value) for row in head(group) for value in row}
+    return next((kind for kind in (SENTENCES, WORDS, NO_TEXT) if kind in kinds), WORDS)
 
 
 def named(name: str, names: Sequence[str], source: str, flag: str) -> str:
@@ -194,10 +233,11 @@ def _no_captions(names: Sequence[str], groups: Sequence[tuple[Role, list[str]]],
 
 
 def _both(column: str, names: Sequence[str], source: str) -> str:
+    others = [name for name in names if name != column and role_of(name) in (None, *CAPTION_ROLES)]
+    own = f", or name a column of this file with --references-caption-column ({listed(others)})" if others else ""
     return (
-        f'{source}: its column "{column}" holds the captions that are scored, and it has no other column for '
-        f"references; its columns are {listed(names)}: name one with --references-caption-column, "
-        "or give the file of the references with --references FILE"
+        f'{source} holds the captions that are scored (column "{column}") and no column of references; '
+        f"give the file of the references with --references FILE{own}"
     )
 
 
@@ -233,6 +273,16 @@ class _Identity:
         columns = ((name, [row[place] for row in head]) for place, name in enumerate(names))
         return [name for name, seen in columns if seen and all(isinstance(v, str) and is_media_name(v) for v in seen)]
 
+    def _paths(self) -> list[str]:
+        """Columns of pictures that say where each came from, as Hugging Face's do: ``{"bytes", "path"}``."""
+        head = self.table.head(self.pictures) if self.pictures else []
+        columns = [(name, [row[place] for row in head]) for place, name in enumerate(self.pictures)]
+        return [
+            n
+            for n, seen in columns
+            if seen and all(isinstance(v, dict) and isinstance(v.get("path"), str) for v in seen)
+        ]
+
     def choose(self) -> tuple[str | None, tuple[str, ...], str | None]:
         """The column of ids (None: the row's number), columns of other names, and a remark."""
         options, table = self.options, self.table
@@ -244,9 +294,10 @@ class _Identity:
         ids = self._image_ids() or self._item_ids()
         if ids:
             return self._against_files(ids)
-        if self.files:
+        named_by = self.files or self._paths()
+        if named_by:
             self._agreeing_files()
-            return self.files[0], self._others(self.files[0]), None
+            return named_by[0], self._others(named_by[0]), None
         if options.paired:
             return None, self._others(None), None
         raise InputError(
@@ -292,15 +343,10 @@ class _Identity:
         distinct, files = len(set(keys)), len({name for _, name in pairs})
         if files >= distinct == len(set(pairs)) or not pairs:
             return chosen, self._others(chosen), None  # each id has one file
-        if distinct == len(pairs) and files < distinct:
-            if weak:
-                remark = f'"{chosen}" numbers the rows'
-                return other, tuple(n for n in self._others(other) if n != chosen), remark
-            if not _counts_up(keys):
-                return chosen, self._others(chosen), None  # several ids of one file: clips of a film
-        if weak or _counts_up(keys):
-            raise InputError(self._either([chosen, other]))
-        return chosen, self._others(chosen), None
+        if weak and distinct == len(pairs) and files < distinct:
+            remark = f'"{chosen}" numbers the rows'
+            return other, tuple(n for n in self._others(other) if n != chosen), remark
+        raise InputError(self._either([chosen, other]))
 
     def _agreeing_files(self) -> None:
         """Refuse two columns of file names that name different files."""
@@ -317,14 +363,10 @@ class _Identity:
         return f"{self.table.source}: the ids could be the column {several}; say which with {flag}"
 
 
+def _path_of(value: object) -> object:
+    return value.get("path") if isinstance(value, dict) else None
+
+
 def _names_images(values: Sequence[object]) -> bool:
     """Whether a column of files holds names, not pictures."""
     return not any(is_picture(value) for value in values)
-
-
-def _counts_up(keys: Sequence[str]) -> bool:
-    """Whether the ids are 0, 1, 2, ... or 1, 2, 3, ..."""
-    if not keys or not keys[0].isdigit():
-        return False
-    start = int(keys[0]) if len(keys[0]) < 3 else -1
-    return start in (0, 1) and all(key == str(place) for place, key in enumerate(keys, start))

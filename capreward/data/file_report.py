@@ -73,8 +73,9 @@ def report_of(source: str, format: str, role: str, images: int, captions: int, f
     """The report of a file that is read to its end."""
     dropped = [f"{count:,} {_rows(count)} dropped: {reason}" for reason, count in findings.dropped.items()]
     remarks = list(findings.remarks)
-    if len(findings.splits) > 1:
-        remarks.append("splits " + ", ".join(f"{name} ({count:,})" for name, count in findings.splits.items()))
+    if findings.splits:
+        many = "splits " if len(findings.splits) > 1 else "split "
+        remarks.append(many + ", ".join(f"{_plain(name)} ({count:,})" for name, count in findings.splits.items()))
     return FileReport(
         source,
         format,
@@ -86,6 +87,11 @@ def report_of(source: str, format: str, role: str, images: int, captions: int, f
         (*dropped, *findings.rows_dropped),
         tuple(remarks),
     )
+
+
+def _plain(name: str) -> str:
+    """A name from a file for a message of one line."""
+    return name if name.isprintable() and len(name) <= 60 else repr(name)[1:57]
 
 
 def _rows(count: int) -> str:

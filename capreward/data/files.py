@@ -102,7 +102,7 @@ def same_file(one: str | Path, other: str | Path) -> bool:
     if str(one) == str(other):
         return True
     try:
-        return os.path.samefile(one, other)
+        return any(os.path.samefile(a, b) for a in expand_braces(str(one)) for b in expand_braces(str(other)))
     except (OSError, ValueError):
         return False
 

@@ -33,6 +33,9 @@ def as_references(references: Any) -> References:
     """
     if not isinstance(references, Mapping):
         raise InputError("captions are named by image, so references must be too: give a mapping {image: [references]}")
+    if len({str(k) for k in references}) < len(references):
+        twice = next(str(k) for k in references if not isinstance(k, str) and str(k) in references)
+        raise InputError(f"references have the image {twice} twice, as a text and as another key; write keys one way")
     known = {str(k): [v] if isinstance(v, str) else _strings(v, f"references[{k!r}]") for k, v in references.items()}
     return References("references", "mapping", known)
 

@@ -105,6 +105,11 @@ def _texts(
         images = f"{_count(len(uncounted), 'image')} of {table.source} left out"
         notes.append(f"{images}, since no reference of {references.source} counts for them: {_listed(uncounted)}")
     notes.extend(references.notes)
+    if len(texts) > 1 and all(c in texts[k] for k, c in zip(table.keys, table.captions, strict=True) if k in texts):
+        notes.append(
+            f"every caption of {table.source} equals one of its references in {references.source}; "
+            "check that this is the file you mean"
+        )
     blank = sum(not text.strip() for listed in texts.values() for text in listed)
     if blank:
         notes.append(f"{_count(blank, 'reference')} of {references.source} {_are(blank)} empty; kept as such")
@@ -232,7 +237,8 @@ def _check_alignment(table: CaptionTable, references: References) -> None:
     elif table.aligned or references.aligned:
         bare, keyed = (table.source, references.source) if table.aligned else (references.source, table.source)
         raise InputError(
-            f"{bare} has no ids, only lines in order, while {keyed} has ids; give both as plain text, or both with ids"
+            f"{bare} has no ids, only lines in order, while {keyed} has ids; give both as plain text, or both with "
+            "ids, or number the rows of both: --id-column row --references-id-column row"
         )
 
 
@@ -240,7 +246,7 @@ def _no_overlap(key: str, source: str, references: References) -> str:
     name = next(iter(references.references))
     return (
         f'none of the ids of {source} is in {references.source}: the first are "{shown(key)}" and "{shown(name)}"; '
-        "check that the files belong together, or choose the column with --id-column"
+        "check that the files belong together, or choose the column with --id-column or --references-id-column"
     )
 
 

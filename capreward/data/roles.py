@@ -28,6 +28,7 @@ class Role(Enum):
 
 
 CAPTION_ROLES = frozenset({Role.PREDICTION, Role.REFERENCE, Role.CAPTION})
+ID_ROLES = frozenset({Role.IMAGE_ID, Role.ITEM_ID, Role.FILE})
 
 _IMAGE_IDS = """image_id imageid imgid img_id cocoid coco_id image_key video_id videoid vid youtube_id clip_id audio_id
 media_id photo_id"""
@@ -37,7 +38,8 @@ media_path file_path path video video_path video_name audio audio_path audio_nam
 _CAPTIONS = """caption captions cap caps text texts sentence sentences comment comments description descriptions
 utterance paragraph report raw answer answers caption_str caption_text sentence_raw sentences_raw"""
 _PREDICTIONS = """prediction predictions predict predicted pred preds generated generation generations hypothesis
-hypotheses hyp hyps candidate candidates cand output outputs response responses mt decoded completion completions"""
+hypotheses hyp hyps candidate candidates cand output outputs response responses resps reply replies mt decoded
+completion completions"""
 _REFERENCES = """reference references ref refs gt gts gold golds groundtruth groundtruths ground_truth ground_truths
 target targets"""
 _SPLITS = "split set_name"
@@ -64,13 +66,18 @@ _NAMES: MappingProxyType[str, Role] = MappingProxyType(
 # Words that may stand beside those of a role: "generated_caption", "caption_gt", "reference_strs", "model_output".
 _LAST = "caption captions cap caps sentence sentences description descriptions"
 _LAST_WORDS = frozenset(_LAST.split())
-_FILLERS = "text texts answer answers comment comments str strs string strings raw"
+_FILLERS = "text texts txt answer answers comment comments str strs string strings raw"
 _CAPTION_WORDS = _LAST_WORDS | frozenset(_FILLERS.split())
 _PREDICTION_WORDS = frozenset(_PREDICTIONS.split()) | {"gen", "model"}
-_REFERENCE_WORDS = frozenset(_REFERENCES.split()) | {"ground", "truth", "truths", "human", "original", "true"}
+_REFERENCE_WORDS = frozenset(_REFERENCES.split()) | {"ground", "truth", "truths", "human"}
+# Words that say something about captions: "caption_id", "n_captions", "response_time", "has_caption" hold none.
+_ABOUT = """id ids number numbers no num n count counts len length lengths index idx token tokens score scores prob
+probs logprob logprobs lang language source type path paths file files url name model format time times has is max
+min"""
+_ABOUT_WORDS = frozenset(_ABOUT.split())
 # Columns that only number the rows: pandas writes its index under these names.
 ROW_NAMES = frozenset({"", "unnamed_0", "level_0", "row", "row_id", "row_number"})
-_NUMBERED = re.compile(r"(.*?[a-z])_?(\d+)(?:_(?:raw|text|caption|str))?")
+_NUMBERED = re.compile(r"(.*?[a-z])_?(\d{1,6})(?:_(?:raw|text|caption|str))?")
 BASE64_STARTS = ("/9j/4", "iVBORw0KGgo", "R0lGOD", "UklGR", "data:image/")
 
 
@@ -129,13 +136,15 @@ def _caption_role(spelt: str) -> Role | None:
         return known
     words = [word for word in spelt.split("_") if word]
     said = [word for word in words if word not in _CAPTION_WORDS and not word.isdigit()]
-    if words[-1:] == ["caption"] and said == ["model"]:
-        return Role.PREDICTION
-    if len(said) < len(words) or "output" in said:
-        if said and said != ["model"] and all(word in _PREDICTION_WORDS for word in said):
-            return Role.PREDICTION
-        if said and all(word in _REFERENCE_WORDS for word in said):
-            return Role.REFERENCE
-    # The last word says what a column is: "enCap" and "blip2_caption" are captions, "caption_id" and "n_captions" not.
-    named = len(words) > 1 and words[-1] in _LAST_WORDS and words[0] not in {"n", "num", "number", "count", "max"}
-    return Role.CAPTION if named else None
+    if not words or (words[-1] in _ABOUT_WORDS and words != ["model"]) or words[0] in _ABOUT_WORDS - {"model"}:
+        return None
+    if said == ["model"] and words[0] == "model" and len(words) > 1:
+        return Role.PREDICTION  # "model_caption", "model_answer"
+    if said and len(said) < len(words) and all(word in _REFERENCE_WORDS for word in said):
+        return Role.REFERENCE
+    if not (_PREDICTION_WORDS - {"model"}).isdisjoint(said):
+        return Role.PREDICTION  # "generated_caption", "llava_response", "model_output"
+    # "enCap", "blip2_caption" and "gpt_answer" are captions, and so is "caption_en".
+    last = len(words) > 1 and (words[-1] in _LAST_WORDS or words[-1] in ("answer", "answers"))
+    first = len(words) == 2 and words[0] in _LAST_WORDS
+    return Role.CAPTION if last or first else None

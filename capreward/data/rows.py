@@ -35,6 +35,7 @@ class Options:
         paired: The file holds candidates and references (or nothing has to be matched), so that the number of the row
             can be the id where there is none.
         taken: Columns that are read as candidates already, which therefore are no references.
+        sure: The column of the candidates is known by its name, or both columns are named by the user.
         pictures: The file is read for the pictures that it holds.
         flags: How the command spells its options for this file, such as ``"--{name}"``, ``"--set data.{key}=NAME"``.
     """
@@ -46,6 +47,7 @@ class Options:
     image_column: str | None = None
     paired: bool = False
     taken: tuple[str, ...] = ()
+    sure: bool = True
     pictures: bool = False
     flags: str | None = None
 

@@ -9,7 +9,7 @@ from capreward.data.cells import MISSING_CELLS, is_true, list_in
 from capreward.data.columns import Columns, choose, listed, span
 from capreward.data.file_report import Findings
 from capreward.data.roles import is_picture
-from capreward.data.rows import NOTHING, REJECTED, Options, Parsed, add_alias, id_text, split_rows
+from capreward.data.rows import NOTHING, REJECTED, Options, Parsed, add_alias, id_text, shown, split_rows
 from capreward.data.tables import ABSENT, KeyedTable, Table
 from capreward.errors import InputError, shorten
 
@@ -72,9 +72,11 @@ class _Rows:
             return
         places = {name: place for place, name in enumerate(unique)}
         wanted = split_rows(options.split)
-        for number, (position, cells) in enumerate(self.table.rows(unique), 1):
+        number = 0
+        for position, cells in self.table.rows(unique):
             if columns.split is not None and not self._in_split(cells[places[columns.split]], wanted):
                 continue
+            number += 1
             raw = self._id(cells[places[columns.id]], position) if columns.id is not None else number
             rejected = next((name for name in columns.rejected if is_true(cells[places[name]])), None)
             self._note_names(cells, places, raw)
@@ -84,9 +86,9 @@ class _Rows:
                 continue
             yield position, raw, self._captions([cells[places[name]] for name in columns.values], position)
         self.findings.rows_dropped += self.table.left_out()
-        if wanted and not self.findings.splits:
-            there = shorten(list(self.other_splits), 8)
-            raise InputError(f"{self.table.source} has no split {options.split}; it has {there}")
+        if lacking := sorted(wanted - self.findings.splits.keys()):
+            there = shorten([shown(name) for name in (*self.findings.splits, *self.other_splits)], 8)
+            raise InputError(f"{self.table.source} has no split {' or '.join(map(shown, lacking))}; it has {there}")
 
     def _plain_rows(self, names: Sequence[str]) -> Iterator[tuple[int, object, object]]:
         """One column of ids, one of captions, and nothing to look at besides: results of COCO's kind."""
@@ -109,8 +111,11 @@ class _Rows:
         table, name = self.table, self.columns.id
         if raw is ABSENT:
             raise InputError(self._lacking(position, str(name)))
+        if isinstance(raw, dict) and isinstance(raw.get("path"), str):
+            raw = raw["path"]  # of a picture object
         if not isinstance(raw, str):
             return raw
+        raw = raw.strip() if table.textual else raw
         if table.textual:
             if raw.strip() == "" or raw in MISSING_CELLS:
                 raise InputError(self._missing_cell(position, str(name), raw))
@@ -133,7 +138,8 @@ class _Rows:
             return self._one(values[0], position, 0)
         found: list[object] = []
         for place, value in enumerate(values):
-            if value is None or value is ABSENT or value == "" or value != value:
+            gap = isinstance(value, str) and self.table.textual and (not value.strip() or value in MISSING_CELLS)
+            if value is None or value is ABSENT or gap or value == "" or value != value:
                 self.findings.dropped["empty cell"] += 1  # an image with fewer captions than columns
                 continue
             one = self._one(value, position, place)
@@ -155,7 +161,12 @@ class _Rows:
             raise InputError(self._missing_cell(position, name, value))
         if not value.lstrip().startswith(("[", "(", "array(")):
             return value
-        found, remark = list_in(value, f'{table.source}, {table.unit} {position}, column "{name}"')
+        try:
+            found, remark = list_in(value, f'{table.source}, {table.unit} {position}, column "{name}"')
+        except InputError:
+            if table.textual:
+                raise
+            return value  # JSON has lists of its own: what only looks like one is what a model said
         if remark and remark not in self.findings.remarks:
             self.findings.remarks.append(remark)
         return found

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from capreward.data.cells import list_in
 from capreward.data.columns import ROW, listed
 from capreward.data.file_report import Findings
 from capreward.data.files import Content
 from capreward.data.formats.json_layouts import columns_in, records_in
 from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser
+from capreward.data.roles import ID_ROLES, is_media_name, role_of
 from capreward.data.rows import Options, Parsed, add_alias, describe, id_text, said
 from capreward.data.table_rows import parse_table
 from capreward.data.tables import ColumnTable, KeyedTable, RecordTable, as_record
 from capreward.errors import InputError
 
+SPLITS = {"train", "val", "test", "dev", "valid", "validation", "restval", "trainval", "minival"}
 Row = tuple[int, object, object]
 
 
@@ -27,9 +30,22 @@ def read_list(content: Content, options: Options) -> Parsed:
     if rows and isinstance(rows[0], str | list):
         _refuse_columns(options, content.source, "a list of bare captions")
         found = Findings(id="the place in the list", captions="the list")
-        places = ((place, place, value) for place, value in enumerate(rows, 1))
+        _refuse_pairs(rows, content.source)
+        places = ((place, place, spelt_list(value, found, content.source)) for place, value in enumerate(rows, 1))
         return Parsed(places, "row", aligned=True, findings=found)
     return parse_table(RecordTable(enumerate(rows, 1), "row", content.source), options)
+
+
+def _refuse_pairs(rows: list[object], source: str) -> None:
+    """Refuse ``[[id, caption], ...]``, which could be two captions each."""
+    pairs = [row for row in rows if isinstance(row, list) and len(row) == 2]
+    if len(pairs) == len(rows) and all(
+        isinstance(row[0], int) or is_media_name(str(row[0])) or str(row[0]).isdigit() for row in pairs
+    ):
+        raise InputError(
+            f"{source} could be pairs of an id and a caption, or two captions per line; write objects such as "
+            '{"image_id": 42, "caption": "a dog"}'
+        )
 
 
 def read_json_lines(content: Content, options: Options) -> Parsed:
@@ -156,7 +172,7 @@ def read_karpathy(content: Content, options: Options) -> Parsed:
 def _refuse_columns(options: Options, source: str, what: str) -> None:
     """Refuse what names a column where there are none."""
     for name in ("id_column", "caption_column", "image_column", "split"):
-        row = name == "id_column" and options.id_column == ROW
+        row = name == "id_column" and options.id_column == ROW and "list" in what
         if getattr(options, name) not in (None, ()) and not row:
             raise InputError(f"{source} is read as {what}; leave {options.flag(name.replace('_', '-'))} out")
 
@@ -187,8 +203,42 @@ def read_dict(content: Content, options: Options) -> Parsed:
     if isinstance(first, dict):
         return parse_table(KeyedTable(value, content.source), options)
     _refuse_columns(options, content.source, "dict, whose entries are captions and no records")
+    _refuse_other_objects(value, content.source)
     found = Findings(id="the keys", captions="the values")
-    return Parsed(((n, key, item) for n, (key, item) in enumerate(value.items(), 1)), "entry", findings=found)
+    rows = ((n, key, spelt_list(item, found, content.source)) for n, (key, item) in enumerate(value.items(), 1))
+    return Parsed(rows, "entry", findings=found)
+
+
+def spelt_list(item: object, findings: Findings, source: str) -> object:
+    """The list that a text spells, as it is where it spells none."""
+    if not isinstance(item, str) or not item.lstrip().startswith("["):
+        return item
+    try:
+        found, remark = list_in(item, source)
+    except InputError:
+        return item
+    if remark and remark not in findings.remarks:
+        findings.remarks.append(remark)
+    return found
+
+
+def _refuse_other_objects(value: dict[str, object], source: str) -> None:
+    """Refuse objects whose keys are splits or categories, or whose values are all numbers."""
+    items = list(value.values())
+    if all(isinstance(item, (int, float)) for item in items):
+        raise InputError(f"{source} holds numbers ({listed(list(value))}), no captions; leave it out")
+    if set(value) <= SPLITS:
+        raise InputError(
+            f"{source} holds the splits {listed(list(value))}, no ids; give the captions of one split alone"
+        )
+    key, item = next(iter(value.items()))
+    records = [record for record in item if isinstance(record, dict)] if isinstance(item, list) else []
+    named = next((name for record in records[:1] for name in record if role_of(name) in ID_ROLES), None)
+    if named is not None and {str(record.get(named)) for record in records} != {key}:
+        raise InputError(
+            f'{source}: the records under "{key}" have ids of their own ("{named}"), so the keys are no ids; '
+            "give one list of all records"
+        )
 
 
 def _read_judgements(value: dict[str, object], options: Options, source: str) -> Parsed:

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any
 
 from capreward.data.columns import listed
-from capreward.data.roles import CAPTION_ROLES, is_known, role_of
+from capreward.data.roles import CAPTION_ROLES, ID_ROLES, is_known, role_of
 from capreward.data.rows import describe
+from capreward.data.tables import KeyedTable
 from capreward.errors import InputError, shorten
 
 # Keys under which people put their records, beside facts about the whole.
@@ -111,7 +112,9 @@ def columns_in(value: object, source: str) -> dict[str, Sequence[object]]:
         return _split_orient(value, source)
     items = list(value.values())
     if all(isinstance(item, dict) for item in items):
-        return {name: list(item.values()) for name, item in value.items()}
+        keys = list(items[0])
+        index = {} if any(role_of(n) in ID_ROLES for n in value) or _counts(keys) else {KeyedTable.KEY: keys}
+        return {**index, **{name: [item[key] for key in keys] for name, item in value.items()}}
     wrong = next((name for name, item in value.items() if not isinstance(item, list)), None)
     if wrong is not None:
         raise InputError(f'{source}: its column "{wrong}" is {describe(value[wrong])}, not a list')
@@ -128,7 +131,19 @@ def _split_orient(value: Mapping[str, Any], source: str) -> dict[str, Sequence[o
     for place, row in enumerate(rows, 1):
         if not isinstance(row, list) or len(row) != len(names):
             raise InputError(f"{source}, row {place} of its data: it needs {len(names)} cells, one per column")
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    index = value.get("index")
+    known = any(role_of(name) in ID_ROLES for name in names)
+    keys = (
+        {}
+        if known or not isinstance(index, list) or len(index) != len(rows) or _counts(index)
+        else {KeyedTable.KEY: index}
+    )
+    return {**keys, **{name: [row[place] for row in rows] for place, name in enumerate(names)}}
+
+
+def _counts(index: Sequence[object]) -> bool:
+    """Whether pandas' index only numbers the rows."""
+    return [str(key) for key in index] == [str(place) for place in range(len(index))]
 
 
 def records_in(value: object, source: str) -> tuple[str, list[object]]:

@@ -50,9 +50,10 @@ class Format:
         """Refuse an option that this format would silently ignore."""
         for option in ("split", "id_column", "caption_column", "image_column"):
             if getattr(options, option) not in (None, ()) and option not in self.options:
+                spelt = option.replace("_", "-")
+                flag = f"--{spelt}" if option == "split" else options.flag(spelt)
                 raise InputError(
-                    f"{source} is read as {name}, which knows no {option.replace('_', ' ')}; "
-                    f"leave --{option.replace('_', '-')} out"
+                    f"{source} is read as {name}, which knows no {spelt.replace('-', ' ')}; leave {flag} out"
                 )
 
 

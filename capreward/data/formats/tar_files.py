@@ -94,6 +94,8 @@ def caption_value(parts: dict[str, bytes], where: str, options: Options) -> obje
         named = [name for name in options.caption_columns if name in value]
         if named or any(role_of(name) in CAPTION_ROLES for name in value) or "txt" not in parts:
             # img2dataset writes a .json of mere metadata beside the .txt; only then is the .txt the caption.
-            columns, _ = caption_columns(list(value), options, f"{where}.json")
+            columns, _ = caption_columns(
+                list(value), options, f"{where}.json", lambda names: [[value[n] for n in names]]
+            )
             return value[columns[0]] if len(columns) == 1 else [value[name] for name in columns]
     return decode(parts["txt"], f"{where}.txt").strip("\r\n")
