@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+EMPTY_CELL = "empty cell"
+
 
 @dataclass
 class Findings:
@@ -71,7 +73,7 @@ class FileReport:
 
 def report_of(source: str, format: str, role: str, images: int, captions: int, findings: Findings) -> FileReport:
     """The report of a file that is read to its end."""
-    dropped = [f"{count:,} {_rows(count)} dropped: {reason}" for reason, count in findings.dropped.items()]
+    dropped = [_dropped(reason, count) for reason, count in findings.dropped.items()]
     remarks = list(findings.remarks)
     if findings.splits:
         many = "splits " if len(findings.splits) > 1 else "split "
@@ -94,5 +96,7 @@ def _plain(name: str) -> str:
     return name if name.isprintable() and len(name) <= 60 else repr(name)[1:57]
 
 
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"
+def _dropped(reason: str, count: int) -> str:
+    if reason == EMPTY_CELL:
+        return f"{count:,} empty cell{'s' * (count != 1)} dropped"
+    return f"{count:,} row{'s' * (count != 1)} dropped: {reason}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from capreward.data.cells import MISSING_CELLS, is_true, list_in
 from capreward.data.columns import Columns, choose, listed, span
-from capreward.data.file_report import Findings
+from capreward.data.file_report import EMPTY_CELL, Findings
 from capreward.data.roles import is_picture
 from capreward.data.rows import NOTHING, REJECTED, Options, Parsed, add_alias, id_text, shown, split_rows
 from capreward.data.tables import ABSENT, KeyedTable, Table
@@ -140,7 +140,7 @@ class _Rows:
         for place, value in enumerate(values):
             gap = isinstance(value, str) and self.table.textual and (not value.strip() or value in MISSING_CELLS)
             if value is None or value is ABSENT or gap or value == "" or value != value:
-                self.findings.dropped["empty cell"] += 1  # an image with fewer captions than columns
+                self.findings.dropped[EMPTY_CELL] += 1  # an image with fewer captions than columns
                 continue
             one = self._one(value, position, place)
             found += one if isinstance(one, list) else [one]
@@ -155,7 +155,7 @@ class _Rows:
         if not isinstance(value, str):
             return value
         if table.textual and value == "" and self.options.references:
-            self.findings.dropped["empty cell"] += 1
+            self.findings.dropped[EMPTY_CELL] += 1
             return NOTHING
         if table.textual and value in MISSING_CELLS:
             raise InputError(self._missing_cell(position, name, value))

@@ -174,7 +174,8 @@ def _refuse_columns(options: Options, source: str, what: str) -> None:
     for name in ("id_column", "caption_column", "image_column", "split"):
         row = name == "id_column" and options.id_column == ROW and "list" in what
         if getattr(options, name) not in (None, ()) and not row:
-            raise InputError(f"{source} is read as {what}; leave {options.flag(name.replace('_', '-'))} out")
+            flag = "--split" if name == "split" else options.flag(name.replace("_", "-"))
+            raise InputError(f"{source} is read as {what}; leave {flag} out")
 
 
 def _wanted_splits(present: list[str], split: str | None, source: str) -> set[str]:

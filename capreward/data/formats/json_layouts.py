@@ -87,7 +87,7 @@ def _are_columns(value: Mapping[str, Any]) -> bool:
 def _record_lists(value: Mapping[str, Any]) -> list[str]:
     """The keys under which lists of records lie, unless all of them are ids."""
     found = [name for name, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)]
-    if len(found) == len(value) and not any(name.lower() in WRAPPERS for name in found):
+    if _all_lists(value) and not any(name.lower() in WRAPPERS for name in found):
         return []  # {id: [{"caption": ...}, ...]}
     return found
 
