@@ -28,7 +28,7 @@ def table(rows, separator=","):
     return stream.getvalue()
 
 
-def refused(read, path, *parts, **options):
+def check_refused(read, path, *parts, **options):
     with pytest.raises(InputError) as caught:
         read(path, **options)
     assert [part for part in parts if part not in str(caught.value)] == [], str(caught.value)
@@ -47,7 +47,7 @@ def test_a_better_name_on_a_worse_column_of_references(tmp_path, name, values):
     path = tmp_path / "r.csv"
     rows = [(key, text, value) for (key, text), value in zip(LONG, values, strict=True)]
     path.write_text(table([["image_id", "caption", name], *rows]))
-    refused(read_references, path, f'"{name}" or "caption"', "--references-caption-column")
+    check_refused(read_references, path, f'"{name}" or "caption"', "--references-caption-column")
     assert read_references(path, caption_column="caption").references == REFERENCES
 
 
@@ -59,7 +59,7 @@ def test_a_better_name_on_a_worse_column_of_references(tmp_path, name, values):
 def test_a_better_name_on_a_worse_column_of_candidates(tmp_path, name, value, spell):
     path = tmp_path / "c"
     path.write_text(spell([{"image_id": key, "caption": text, name: value} for key, text in CAPTIONS.items()]))
-    refused(read_captions, path, f'"{name}" or "caption"', "--caption-column")
+    check_refused(read_captions, path, f'"{name}" or "caption"', "--caption-column")
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_two_columns_that_only_say_caption(tmp_path, name):
     path = tmp_path / "c.json"
     rows = [{"image_id": k, "caption": "people wrote this", name: c} for k, c in CAPTIONS.items()]
     path.write_text(json.dumps(rows))
-    refused(read_captions, path, f'"caption" or "{name}"')
-    refused(read_captions_with_references, path, f'"caption" or "{name}"')
+    check_refused(read_captions, path, f'"caption" or "{name}"')
+    check_refused(read_captions_with_references, path, f'"caption" or "{name}"')
     # Nor is one of them the references because the other is named as the captions.
-    refused(read_captions_with_references, path, "--references FILE", caption_column=name)
+    check_refused(read_captions_with_references, path, "--references FILE", caption_column=name)
     both = read_captions_with_references(path, caption_column=name, references_column="caption")
     assert both[0].captions == list(CAPTIONS.values())
 
@@ -99,7 +99,7 @@ def test_two_columns_that_only_say_caption(tmp_path, name):
 def test_columns_about_captions_are_none(tmp_path, name):
     path = tmp_path / "c.csv"
     path.write_text(table([["image_id", name], ["42", "1"], ["73", "0"]]))
-    refused(read_captions, path, "no column for captions", f"'{name}'")
+    check_refused(read_captions, path, "no column for captions", f"'{name}'")
 
 
 def test_ids_in_two_spellings_across_files_of_references(tmp_path):
@@ -124,7 +124,7 @@ def test_row_numbers_count_within_the_split(tmp_path):
     done = score(tmp_path / "c.txt", "-r", path, *more)
     first = {key: listed[:1] for key, listed in REFERENCES.items()}
     assert done.values["rouge"] == capreward.score(CAPTIONS, first, metrics="rouge")["rouge"].value
-    refused(read_references, path, "no split restvall", "test, train", split="test+restvall")
+    check_refused(read_references, path, "no split restvall", "test, train", split="test+restvall")
 
 
 def test_a_shard_pattern_is_its_own_references(tmp_path):
@@ -167,7 +167,7 @@ def test_lists_spelt_in_text_are_lists_everywhere(tmp_path, spell):
 def test_words_for_missing_values(tmp_path, cell):
     path = tmp_path / "c.csv"
     path.write_text(f"image_id,caption\n42,a dog runs\n73,{cell}\n")
-    refused(read_captions, path, f'"{cell}"', "missing value")
+    check_refused(read_captions, path, f'"{cell}"', "missing value")
     path.write_text(f"image_id,ref_1,ref_2\n42,a dog,the dog\n73,a cat,{cell}\n139,a cow, \n")
     found = read_references(path)
     assert found.references == {"42": ["a dog", "the dog"], "73": ["a cat"], "139": ["a cow"]}
@@ -190,7 +190,7 @@ def test_words_for_missing_values(tmp_path, cell):
 def test_objects_that_are_no_ids_and_captions(tmp_path, value, part):
     path = tmp_path / "r.json"
     path.write_text(json.dumps(value))
-    refused(read_references, path, part)
+    check_refused(read_references, path, part)
 
 
 def test_an_image_without_captions_does_not_hide_the_others(tmp_path):
@@ -221,7 +221,7 @@ def test_several_ids_of_one_file_are_refused(tmp_path):
     path.write_text(
         table([["img_id", "filename", "caption"], ["0", "42.jpg", "a"], ["7", "42.jpg", "b"], ["42", "9.jpg", "c"]])
     )
-    refused(read_references, path, '"img_id" or "filename"', "--references-id-column")
+    check_refused(read_references, path, '"img_id" or "filename"', "--references-id-column")
 
 
 def test_pictures_with_paths_are_ids(tmp_path):

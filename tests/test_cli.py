@@ -222,7 +222,9 @@ def test_refused_before_any_work(tmp_path):
     assert "must end in .jsonl" in refused("score", CAPTIONS, "-r", REFERENCES, "--per-caption", tmp_path / "x.txt")
     assert "there is no folder" in refused("score", CAPTIONS, "-r", REFERENCES, "--per-caption", tmp_path / "no/x.csv")
     assert "there is no such file" in refused("score", CAPTIONS, "--plugin", tmp_path / "no.py")
-    assert "needs references; give --references" in refused("score", CAPTIONS)
+    sentence = refused("score", CAPTIONS)
+    assert "bleu needs references; " in sentence
+    assert "give the file of the references with --references FILE" in sentence
     assert "is given twice" in refused("score", CAPTIONS, CAPTIONS, "-r", REFERENCES)
     assert "must end in .npz" in refused("df", "build", REFERENCES, "-o", tmp_path / "x.pkl")
     broken = tmp_path / "broken.py"

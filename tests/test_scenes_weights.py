@@ -134,6 +134,8 @@ def test_pictures_that_do_not_say_what_they_are_get_the_name_of_the_weights(tmp_
     picture = Image.fromarray(scene("test", 3).draw())
     for name, weights in (("pacs", "scenes-pacs"), ("refpacs", "scenes-pacs"), ("clips", "scenes-clip")):
         samples = capreward.Samples(["a red ball"], references=[["a ball"]], images=[picture])
-        with pytest.raises(capreward.InputError, match=f"; for pictures of scenes write checkpoint={weights}$"):
+        with pytest.raises(
+            capreward.InputError, match=rf"\(checkpoint={weights}\) as a metric, or --checkpoint {weights}$"
+        ):
             capreward.load(name, device="cpu")(samples)
         assert capreward.load(name, checkpoint=weights, device="cpu")(samples).isfinite().all()

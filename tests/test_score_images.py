@@ -206,7 +206,7 @@ def test_the_gallery_shows_the_pictures(photos, weights):
 
 
 def test_a_file_is_never_its_own_reference(photos):
-    assert "give --references FILE" in refused(photos / "captions.json", "-m", "rouge")
+    assert "with --references FILE" in refused(photos / "captions.json", "-m", "rouge")
 
 
 def test_a_gallery_needs_pictures(photos):

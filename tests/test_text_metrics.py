@@ -132,8 +132,8 @@ def test_one_image_has_no_cider(name):
     assert score.per_caption.tolist() == [0.0, 0.0]
     plain = name.partition("(")[0]
     assert score.notes == (
-        f"{plain}: its document frequencies are of 1 image, with which every value is 0 by definition; give "
-        f"frequencies of a larger set: {plain}(df=FILE) (capreward df build)",
+        f"{plain} weighs words by how rare they are, and with 1 image every value is 0 by definition; count a larger set "
+        f"with capreward df build REFS -o df.npz, and give {plain}(df=df.npz)",
     )
 
 
@@ -142,10 +142,10 @@ def test_two_images_have_a_note_and_three_have_none():
     two = load("cider").corpus(Samples(["a dog", "a cat"], references=references[:2]))
     assert two.per_caption.min() > 0
     assert len(two.notes) == 1
-    assert "are of 2 images" in two.notes[0]
+    assert "2 images are too few" in two.notes[0]
     assert load("cider").corpus(Samples(["a dog", "a cat", "a man"], references=references)).notes == ()
     bare = Samples(["a dog", "a cat"], references=[["a dog"], ["a cat"], []], item=[0, 1])
-    assert "are of 2 images" in load("cider").corpus(bare).notes[0]
+    assert "2 images are too few" in load("cider").corpus(bare).notes[0]
 
 
 def test_several_candidates_share_an_item():

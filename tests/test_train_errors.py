@@ -254,7 +254,7 @@ def test_missing_weights_and_frequencies_are_told_together(tmp_path, xe):
         (
             ["--reward", "pacs"],
             "the optimizer xe learns from no reward, and would ignore --reward 'pacs'; give --optimizer scst or dico, or "
-            "leave it out (--set reward.expression=null, if a recipe or file names it)",
+            "leave --reward out (--set reward.expression=null, if a recipe or file names it)",
         ),
         (["--recipe", "dico-coco", "--optimizer", "xe"], "would ignore --reward 'pacs(prompt=none,clamp=false)'"),
         (["--set", "reward.expression=cider-d"], "would ignore --reward 'cider-d'; give --optimizer scst or dico"),

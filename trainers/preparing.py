@@ -196,7 +196,7 @@ def check_reward_used(config: RunConfig) -> None:
     key = "expression" if option == "--reward" else "monitors"
     raise InputError(
         f"the optimizer {name} learns from no reward, and would ignore {option} {given[option]!r}; give --optimizer "
-        f"{others}, or leave it out (--set reward.{key}=null, if a recipe or file names it)"
+        f"{others}, or leave {option} out (--set reward.{key}=null, if a recipe or file names it)"
     )
 
 

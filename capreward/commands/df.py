@@ -33,7 +33,9 @@ def df() -> None:
 @click.option("--ids", is_flag=True, help="With --vocabulary: count ids in place of words.")
 @click.option("--eos", is_flag=True, help="End every reference in <eos>, for cider-d(eos=true).")
 def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
-    """Count in how many images' references each n-gram occurs, and keep it in a file.
+    """Make the file of document frequencies that CIDEr needs as a reward, or where few images are scored.
+
+    For each n-gram it counts the images whose references hold it.
 
     With --vocabulary the counts are those of CLIP-Caption-Reward's prepro_ngrams: Karpathy's tokens, UNK in place of
     other words, and an end token after each caption.

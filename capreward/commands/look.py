@@ -30,7 +30,7 @@ def look(file: str, as_json: bool, **options: Any) -> None:
 
     FILE is whatever a command takes: captions and references, tables with pictures, tar shards, folders of pictures,
     feature stores, document frequencies, checkpoints, runs, configurations, recipes, vocabularies, scenes:test. Nothing
-    in it is run. Where one reading is refused, the reason is told; the exit status is 2 where all are.
+    in it is run. Where FILE cannot be used in one way, the reason is told; the exit status is 2 if it has no use.
 
     \b
     capreward look captions.json

@@ -194,7 +194,7 @@ def _candidates(
         return read_captions_with_references(path, **reading_both(options))
     except InputError as error:
         read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
-        raise InputError(f"{needing[0]} needs references; give --references FILE ({error})") from error
+        raise InputError(f"{needing[0]} needs references; {error}") from error
 
 
 def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]) -> Shown | None:

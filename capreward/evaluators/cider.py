@@ -121,12 +121,12 @@ class CiderD(Evaluator):
         """That document frequencies of one image or two weigh n-grams by 0 or not at all."""
         if prepared.images > FEW:
             return []
-        what = "1 image, with which every value is 0 by definition"
-        if prepared.images == 2:
-            what = "2 images, with which an n-gram that both have counts for nothing and any other as much as the next"
+        few = "2 images are too few to tell which words are rare"
+        if prepared.images == 1:
+            few = "with 1 image every value is 0 by definition"
         return [
-            f"{self.name}: its document frequencies are of {what}; give frequencies of a larger set: "
-            f"{self.name}(df=FILE) (capreward df build)"
+            f"{self.name} weighs words by how rare they are, and {few}; count a larger set with capreward df build "
+            f"REFS -o df.npz, and give {self.name}(df=df.npz)"
         ]
 
     def check_reward(self) -> None:

@@ -48,7 +48,8 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
         if variant is not None or family not in ("clips", "pacs"):
             raise
         # Pictures that were made from scenes (PIL images, arrays) do not tell what they are.
-        raise InputError(f"{error}; for pictures of scenes write checkpoint={SCENES[family]}") from error
+        named_by = f"{family}(checkpoint={SCENES[family]}) as a metric, or --checkpoint {SCENES[family]}"
+        raise InputError(f"{error}; for pictures of scenes write {named_by}") from error
 
 
 def missing_weights(family: str, *, scenes: bool) -> str | None:

@@ -56,7 +56,7 @@ def _captions(path: str, asked: Asked, images: Sequence[str]) -> View:
 def _references(path: str, asked: Asked, images: Sequence[str]) -> View:
     from capreward.data.captions import read_references
 
-    found = read_references(path, **asked.reading())
+    found = read_references(path, flags="--{name}", **asked.reading())
     rows = tuple(
         {"id": key, "captions": _shortened(texts)} for key, texts in list(found.references.items())[: asked.rows]
     )
