@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from capreward.errors import InputError
-from capreward.pairing import shared_names
+from capreward.pairs import shared_names
 from capreward.samples import Samples
 
 

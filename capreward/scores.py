@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.pairing import Pairing
+from capreward.names import known_as
+from capreward.pairs import Pairing
 from capreward.per_caption import PerCaption
-from capreward.spelling import known_as
 
 if TYPE_CHECKING:
     from capreward.data.file_report import FileReport

@@ -254,7 +254,7 @@ def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
     """The metrics of the evaluations: those asked for, or CIDEr and the reward."""
     if config.evaluation.metrics:
         return config.evaluation.metrics
-    from capreward.spelling import known_as
+    from capreward.names import known_as
 
     reward = config.reward.expression if optimizer.needs_reward else None
     alone = reward is None or known_as(reward.strip(), ("cider", "cider-d")) is not None
@@ -269,7 +269,7 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
     """
     import difflib
 
-    from capreward.spelling import known_as
+    from capreward.names import known_as
 
     names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
     best = config.evaluation.best

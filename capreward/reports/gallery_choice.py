@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError, shorten
+from capreward.names import known_as
 from capreward.reports.results import Results, label
 from capreward.scores import Score
-from capreward.spelling import known_as
 
 Floats = npt.NDArray[np.float64]
 

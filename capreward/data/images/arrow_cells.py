@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -80,13 +81,13 @@ class ArrowCells:
         return pa.BufferReader(self._data) if self._data else pa.memory_map(self.path)
 
 
-class _Reader:
-    def __init__(self, source: Any, column: str) -> None:
-        raise NotImplementedError
+class _Reader(ABC):
+    @abstractmethod
+    def __init__(self, source: Any, column: str) -> None: ...
 
+    @abstractmethod
     def at(self, row: int) -> object:
         """The value in a row."""
-        raise NotImplementedError
 
 
 class _ArrowReader(_Reader):

@@ -12,9 +12,9 @@ from capreward import InputError, Samples, load, reward, score
 from capreward.commands import main
 from capreward.evaluators import evaluators
 from capreward.expression import Metric, Number, Operation, canonical, parse, parse_list
+from capreward.names import known_as
 from capreward.registry import Entry, Registry
 from capreward.reports.results import LABELS
-from capreward.spelling import known_as
 
 CAPTIONS, REFERENCES = ROOT / "examples/captions.json", ROOT / "examples/references.json"
 
