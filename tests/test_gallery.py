@@ -92,7 +92,7 @@ def test_metrics_dispute_by_percentile_rank(one):
     found = Choice(one).disputed_by_metrics(9)
     assert keys(found) == ["k2", "k1", "k3", "k4"]
     assert [card.marked.dispute for card in found] == pytest.approx([1.0, 0.75, 1 / 6, 1 / 12], rel=1e-12)
-    assert found[0].note == "CIDEr puts it above 100% of the captions, clips above 0%"
+    assert found[0].note == "CIDEr puts it above 100% of the captions, CLIP-S above 0%"
     assert found[1].note == "clips puts it above 100% of the captions, CIDEr above 25%"
     assert keys(Choice(one).disputed_by_metrics(1)) == ["k2"]
     assert Choice(one).disputed_by_systems(9) == []
@@ -107,7 +107,7 @@ def test_systems_dispute_by_the_difference_on_one_image(two):
     choice = Choice(two)
     found = choice.disputed_by_systems(9)
     assert keys(found) == ["k1", "k2"]  # k3 and k5 have one system each
-    assert found[0].note == "clips: rl 0.9000, xe 0.1000"
+    assert found[0].note == "CLIP-S: rl 0.9000, xe 0.1000"
     assert [(x.system, x.caption) for x in found[0].lines] == [("xe", "xe tells k1"), ("rl", "rl tells k1")]
     assert keys(choice.ranked) == ["k5", "k2", "k1", "k3"]  # means 0.7, 0.55, 0.5 and 0.5
 
@@ -186,7 +186,7 @@ def test_the_page_is_whole(tmp_path, one):
     assert text.count('<div class="picture none">') == 4  # k3 and k4, twice each
     assert [i["alt"] for i in reader.all("img")] == ["image k1", "image k2", "image k2", "image k1"]
     words = " ".join(" ".join(reader.text).split())
-    assert "5 captions of 5 images, ranked by clips ." in words
+    assert "5 captions of 5 images, ranked by CLIP-S ." in words
     assert "2 references a dog the dog" in words
     assert "1 reference one" in words
     assert words.count("clips|w:2.5") == words.count("cider|w:2.5") == 1

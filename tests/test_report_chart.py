@@ -149,7 +149,7 @@ def test_curves_run_over_the_pictures_seen(two):
     assert list(found) == [
         "Reward: pacs",
         "Held out: CIDEr",
-        "Held out: pacs",
+        "Held out: PAC-S",
         "KL from the start",
         "Length",
         "Loss of xe",

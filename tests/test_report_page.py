@@ -123,7 +123,7 @@ def test_the_best_value_of_a_row_is_bold(three):
     told = {re.search(r'<th scope="row">([^<]*)', row)[1]: row for row in rows if 'scope="row"' in row}
     bold = {name: re.findall(r"<b>([^<]*)</b>", row) for name, row in told.items()}
     assert bold["held-out judge"] == ["0.6500"]
-    assert bold["pacs"] == ["0.8500"]
+    assert bold["PAC-S"] == ["0.8500"]
     assert bold["repetition ↓"] == ["0.1000", "0.1000"]
     assert "0.6400 <span>to 0.6600</span>" in told["held-out judge"]
     assert "run2" in headline(three)

@@ -119,6 +119,12 @@ LABELS = {
     "cider": "CIDEr",
     "cider-d": "CIDEr-D",
     "spice": "SPICE",
+    "clips": "CLIP-S",
+    "refclips": "RefCLIP-S",
+    "pacs": "PAC-S",
+    "refpacs": "RefPAC-S",
+    "pacspp": "PAC-S++",
+    "refpacspp": "RefPAC-S++",
     "self-cider": "Self-CIDEr",
     "judge": "held-out judge",
     **{
