@@ -93,7 +93,7 @@ def test_metrics_dispute_by_percentile_rank(one):
     assert keys(found) == ["k2", "k1", "k3", "k4"]
     assert [card.marked.dispute for card in found] == pytest.approx([1.0, 0.75, 1 / 6, 1 / 12], rel=1e-12)
     assert found[0].note == "CIDEr puts it above 100% of the captions, CLIP-S above 0%"
-    assert found[1].note == "clips puts it above 100% of the captions, CIDEr above 25%"
+    assert found[1].note == "CLIP-S puts it above 100% of the captions, CIDEr above 25%"
     assert keys(Choice(one).disputed_by_metrics(1)) == ["k2"]
     assert Choice(one).disputed_by_systems(9) == []
 
@@ -190,7 +190,7 @@ def test_the_page_is_whole(tmp_path, one):
     assert "2 references a dog the dog" in words
     assert "1 reference one" in words
     assert words.count("clips|w:2.5") == words.count("cider|w:2.5") == 1
-    assert "one tells k1 clips 0.9000 CIDEr 0.2000" in words
+    assert "one tells k1 CLIP-S 0.9000 CIDEr 0.2000" in words
     assert 'title="better than 100% of the captions"' in text
     assert 'style="width:25.0%"' in text
 
