@@ -193,6 +193,28 @@ def test_objects_that_are_no_ids_and_captions(tmp_path, value, part):
     check_refused(read_references, path, part)
 
 
+def test_records_by_split_as_r2gen_has_them(tmp_path):
+    path = tmp_path / "annotation.json"
+    splits = {"train": {"42": "a dog"}, "test": {"73": "a bike", "139": "a cat"}}
+    rows = {s: [{"id": k, "report": t, "image_path": [f"{k}/0.png"]} for k, t in v.items()] for s, v in splits.items()}
+    path.write_text(json.dumps(rows))
+    check_refused(read_references, path, "train (1 rows), test (2 rows)", "--split test")
+    assert read_references(path, split="test").references == {"73": ["a bike"], "139": ["a cat"]}
+    check_refused(read_references, path, "no split dev", split="dev")
+
+
+@pytest.mark.parametrize("name", ["captions", "results", "predictions"])
+def test_captions_by_id_beside_facts(tmp_path, name):
+    path = tmp_path / "c.json"
+    for facts in ({}, {"model": "m", "cider": 1.0}):
+        path.write_text(json.dumps({**facts, name: CAPTIONS}))
+        found = read_captions(path)
+        assert dict(zip(found.keys, found.captions, strict=True)) == CAPTIONS
+        assert f'entries from "{name}"' in str(found.reports[0])
+    path.write_text(json.dumps({name: REFERENCES}))
+    assert read_references(path).references == REFERENCES
+
+
 def test_an_image_without_captions_does_not_hide_the_others(tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"42": [{"caption": "a dog"}], "73": []}))

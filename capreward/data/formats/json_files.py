@@ -9,7 +9,7 @@ from capreward.data.cells import list_in
 from capreward.data.columns import ROW, listed
 from capreward.data.file_report import Findings
 from capreward.data.files import Content
-from capreward.data.formats.json_layouts import columns_in, records_in
+from capreward.data.formats.json_layouts import columns_in, json_layout, nested_in, records_in
 from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import ID_ROLES, is_media_name, role_of
@@ -71,11 +71,45 @@ def read_columns(content: Content, options: Options) -> Parsed:
 
 
 def read_wrapped(content: Content, options: Options) -> Parsed:
-    """Read records that lie in a list beside other things: ``{"info": ..., "data": [...]}``."""
-    name, records = records_in(content.json(), content.source)
+    """Read what lies beside other things: ``{"info": ..., "data": [...]}``, or a list of records per split.
+
+    Raises:
+        InputError: Several lists, or several splits without one that is chosen.
+    """
+    value = content.json()
+    inner = nested_in(value) if isinstance(value, dict) else None
+    if isinstance(value, dict) and inner is not None:
+        return _read_nested(content, inner, value[inner], options)
+    if isinstance(value, dict) and set(value) <= SPLITS and all(isinstance(item, list) for item in value.values()):
+        return _read_splits(content.source, value, options)
+    name, records = records_in(value, content.source)
     parsed = parse_table(RecordTable(enumerate(records, 1), "row", content.source), options)
     parsed.findings.remarks.append(f'rows from "{name}"')
     return parsed
+
+
+def _read_nested(content: Content, name: str, value: object, options: Options) -> Parsed:
+    """The object under a key, where it is ``{id: caption}`` or columns."""
+    inside = Content(content.source, content.paths, content.kind)
+    inside.once("json", lambda: value)
+    layout = json_layout(value, content.source)
+    if layout not in ("dict", "columns"):
+        raise InputError(f'{content.source}: its "{name}" is no object of ids and captions; take out what holds them')
+    parsed = read_dict(inside, options) if layout == "dict" else read_columns(inside, options)
+    parsed.findings.remarks.append(f'entries from "{name}"')
+    return parsed
+
+
+def _read_splits(source: str, value: dict[str, list[object]], options: Options) -> Parsed:
+    """Records by split: ``{"train": [...], "test": [...]}``, as R2Gen's annotations have them."""
+    if options.split is None and len(value) > 1:
+        counts = ", ".join(f"{name} ({len(item):,} rows)" for name, item in value.items())
+        raise InputError(f"{source} has several splits: {counts}; choose with --split, for example --split test")
+    rows = [
+        (name, as_record(item, place, "row", source)) for name in value for place, item in enumerate(value[name], 1)
+    ]
+    records = enumerate(({**record, "split": name} for name, record in rows), 1)
+    return parse_table(RecordTable(records, "row", source), options)
 
 
 def read_img_to_eval(content: Content, options: Options) -> Parsed:

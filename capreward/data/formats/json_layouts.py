@@ -56,7 +56,7 @@ def _object_layout(value: Mapping[str, Any], source: str) -> str:
         return "columns"
     if _are_columns(value):
         return "columns"
-    if _record_lists(value):
+    if _record_lists(value) or nested_in(value) is not None:
         return "wrapped"
     names = list(islice(value, MOST_NAMES))
     if any(role_of(name) in CAPTION_ROLES or is_known(name) for name in names) and not _all_lists(value):
@@ -90,6 +90,13 @@ def _record_lists(value: Mapping[str, Any]) -> list[str]:
     if _all_lists(value) and not any(name.lower() in WRAPPERS for name in found):
         return []  # {id: [{"caption": ...}, ...]}
     return found
+
+
+def nested_in(value: Mapping[str, Any]) -> str | None:
+    """The key under which one object of captions lies, beside facts: ``{"model": ..., "results": {id: caption}}``."""
+    found = [name for name, item in value.items() if isinstance(item, dict) and item and name.lower() in WRAPPERS]
+    lists = any(isinstance(item, list) and item for item in value.values())
+    return found[0] if len(found) == 1 and not lists else None
 
 
 def _could_be_record(value: Mapping[str, Any]) -> bool:
