@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -267,13 +268,21 @@ class Scores(Mapping[str, Score]):
 
         Raises:
             InputError: the two share no image, or have unequally many captions of one.
+
+        Warns:
+            RuntimeWarning: numbers of one name whose signatures differ, so that their differences mean little.
         """
         pairing = Pairing.of(self.caption_keys, other.caption_keys)
         names = tuple(self.caption_keys[row] for row in pairing.rows)
-        return (
+        both = (
             self._taken(pairing.rows, pairing.keys, names, pairing.keys),
             other._taken(pairing.other_rows, pairing.others, names, pairing.keys),
         )
+        for said in _unlike(*both):
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
+            for scores in both:
+                scores._notes = (*scores._notes, said)
+        return both
 
     def _taken(self, rows: Sequence[int], items: Sequence[str], names: tuple[str, ...], keys: Sequence[str]) -> Scores:
         """The captions ``rows`` of ``items`` alone, under other names: of the captions and of the items."""
@@ -302,6 +311,18 @@ class Scores(Mapping[str, Score]):
             {"image_id": k, "caption": c, **{name: values[i] for name, values in lists}}
             for i, (k, c) in enumerate(rows)
         ]
+
+
+def _unlike(one: Scores, other: Scores) -> Iterator[str]:
+    """A sentence for each number that the two have by different signatures."""
+    theirs = {score.name: str(score.signature) for score in other.columns()}
+    for score in one.columns():
+        mine, against = str(score.signature), theirs.get(score.name)
+        if against is not None and mine != against:
+            yield (
+                f"{score.name} of the two is not computed alike ({mine} and {against}), so that their difference mixes "
+                "both; score both on the images that they share"
+            )
 
 
 def _taken(

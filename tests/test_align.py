@@ -124,6 +124,7 @@ def test_resampling_aligned_systems_draws_the_same_images():
     np.testing.assert_allclose(paired, resampled_sums(gaps, resamples=50, seed=3)[:, 0] / 6, atol=1e-15)
 
 
+@pytest.mark.filterwarnings("ignore:cider of the two")
 def test_align_restricts_to_shared_images_and_says_so():
     fewer = {key: RL[key] for key in ("e", "a", "c")}
     one, other = systems("bleu,rouge,cider,vocabulary", second=fewer)[0].align(
@@ -137,7 +138,9 @@ def test_align_restricts_to_shared_images_and_says_so():
     assert any("cider keeps its document frequencies, references(6)" in note for note in one.notes)
     assert list(one) == ["bleu", "rouge", "cider"], "a vocabulary is no sum over images"
     assert list(other) == ["bleu", "rouge", "cider", "vocabulary"]
-    assert other.notes == []
+    assert [note.partition(" of the two")[0] for note in other.notes] == ["cider"], (
+        "its frequencies are of other images"
+    )
 
 
 def test_ids_match_as_between_captions_and_references():
@@ -212,3 +215,20 @@ def test_any_order_and_any_overlap(first, second, n, m):
     assert one.caption_keys == other.caption_keys == shared
     assert set((other["length"].per_caption - one["length"].per_caption).tolist()) == {2.0}
     assert one["length"].value == pytest.approx(np.mean([values[key] + 1 for key in shared]))
+
+
+def test_numbers_computed_otherwise_are_told(recwarn):
+    references = {str(n): [f"a dog number {n}", "the dog"] for n in range(6)}
+    few = {key: text for key, text in references.items() if key != "5"}
+    said = {key: "a dog runs" for key in references}
+    one = score(said, references, metrics="cider,rouge")
+    other = score({key: said[key] for key in few}, few, metrics="cider,rouge")
+    with pytest.warns(
+        RuntimeWarning, match=r"cider of the two is not computed alike .*references\(6\).*references\(5\)"
+    ):
+        pair = one.align(other)
+    assert all(any("cider of the two" in note for note in scores.notes) for scores in pair)
+    assert not any("rouge of the two" in note for scores in pair for note in scores.notes)
+    recwarn.clear()
+    one.align(one)
+    assert not recwarn.list
