@@ -87,7 +87,9 @@ def transformers_processor(side):
 
 
 def transformers_crop(image, side):
-    found = np.asarray(transformers_processor(side)(image)["pixel_values"][0])
+    # Its versions 4 take a picture of one pixel for one channel, if they are not told.
+    told = {"input_data_format": "channels_last"}
+    found = np.asarray(transformers_processor(side)(image, **told)["pixel_values"][0])
     assert found.min() >= 0
     return found.transpose(1, 2, 0).astype(np.uint8)
 
