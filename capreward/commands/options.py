@@ -161,12 +161,14 @@ def reading(options: dict[str, Any], *, of_references: bool) -> dict[str, Any]:
 
 def image_column_of_captions(options: dict[str, Any]) -> str | None:
     """The column of picture files that the user names in the captions, and not in a table given as ``--images``."""
+    named: str | None = options["image_column"]
+    if named is None:
+        return None
     from capreward.data.images.tables import names_table
 
-    named: str | None = options["image_column"]
     images = options.get("images") or ()
     elsewhere = any(names_table(source) for source in ([images] if isinstance(images, str) else images))
-    return None if named is None or elsewhere else named
+    return None if elsewhere else named
 
 
 def showing(options: dict[str, Any]) -> dict[str, Any]:

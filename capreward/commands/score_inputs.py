@@ -27,16 +27,23 @@ SCENES = Path("scenes")  # in place of a file of references: the captions that b
 
 def evaluators_of(options: dict[str, Any]) -> tuple[list[Evaluator], list[str]]:
     """The evaluators asked for, or those that the references and images given are enough for, and notes on these."""
-    from capreward.evaluators.clip_weights import names_scene_images
     from capreward.scoring import load_list, usual_metrics
 
     metrics: str | None = options["metrics"]
     notes: list[str] = []
     if metrics is None:
         known = {"references": bool(options["references"]), "images": _shows(options)}
-        scenes = bool(options["images"]) and all(map(names_scene_images, options["images"]))
-        metrics, notes = usual_metrics(**known, scenes=scenes, download=options["download"])
+        metrics, notes = usual_metrics(**known, scenes=_shows_scenes(options), download=options["download"])
     return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options)), notes
+
+
+def _shows_scenes(options: dict[str, Any]) -> bool:
+    """Whether all places of images are the scenes world or features of it."""
+    if not options["images"]:
+        return False
+    from capreward.evaluators.clip_weights import names_scene_images
+
+    return all(map(names_scene_images, options["images"]))
 
 
 class ReferenceFiles:

@@ -44,7 +44,8 @@ def notes_on(captions: Sequence[str], what: str, source: str) -> tuple[str, ...]
 
 
 def _tokens_in(text: str) -> list[str]:
-    found = [token for token in _MARKED.findall(text) if _TOKEN.fullmatch(token)]
+    marked = _MARKED.findall(text) if "<" in text or "[" in text else []
+    found = [token for token in marked if _TOKEN.fullmatch(token)]
     return found + [token for token in _UNMARKED if token in text]
 
 

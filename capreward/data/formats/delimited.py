@@ -78,3 +78,6 @@ def is_id_header(line: str) -> bool:
     """Whether a line names two columns, ids and captions, with a blank between them."""
     words = line.split()
     return len(words) == 2 and is_known(words[0]) and role_of(words[1]) in CAPTION_ROLES
+
+
+read_csv, read_tsv, read_psv, read_ssv = map(delimited, SEPARATORS)

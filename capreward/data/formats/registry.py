@@ -6,26 +6,10 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 
 from capreward.data.files import Content
-from capreward.data.finecapeval import is_finecapeval_header, read_finecapeval
-from capreward.data.formats.delimited import delimited, read_arrow, read_excel, read_id_text
-from capreward.data.formats.json_files import (
-    read_coco,
-    read_columns,
-    read_dict,
-    read_img_to_eval,
-    read_json_lines,
-    read_karpathy,
-    read_list,
-    read_msrvtt,
-    read_wrapped,
-)
-from capreward.data.formats.json_layouts import json_layout
-from capreward.data.formats.recognition import cells_of, recognise_text
-from capreward.data.formats.tar_files import read_tar
-from capreward.data.formats.text import each_line, read_flickr_token, read_text
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 
@@ -37,14 +21,20 @@ class Format:
     Attributes:
         kind: The kind of content it needs: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
         summary: What it looks like, in a few words.
-        read: The reader.
+        reader: Where the reader stands, ``"module:function"``; it is imported when a file of the format is read.
         options: Which of ``split``, ``id_column``, ``caption_column`` and ``image_column`` it heeds.
     """
 
     kind: str
     summary: str
-    read: Callable[[Content, Options], Parsed]
+    reader: str
     options: frozenset[str] = frozenset()
+
+    def read(self, content: Content, options: Options) -> Parsed:
+        """Read a file of this format."""
+        module, _, name = self.reader.partition(":")
+        read: Callable[[Content, Options], Parsed] = getattr(import_module(module), name)
+        return read(content, options)
 
     def check_options(self, name: str, options: Options, source: str) -> None:
         """Refuse an option that this format would silently ignore."""
@@ -57,42 +47,74 @@ class Format:
                 )
 
 
+_JSON = "capreward.data.formats.json_files"
+_TABLES = "capreward.data.formats.delimited"
 NAMED = frozenset({"id_column", "caption_column", "image_column"})
 TABLE = NAMED | {"split"}
 
 FORMATS: MappingProxyType[str, Format] = MappingProxyType(
     {
-        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', read_list, TABLE),
+        "coco-results": Format("text", 'JSON list of {"image_id", "caption"}', f"{_JSON}:read_list", TABLE),
         "coco": Format(
-            "text", 'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}', read_coco, TABLE
+            "text",
+            'COCO annotations: {"images", "annotations": [{"image_id", "caption"}]}',
+            f"{_JSON}:read_coco",
+            TABLE,
         ),
         "karpathy": Format(
             "text",
             'dataset_coco.json: {"images": [{"split", "sentences"}]}, one --split',
-            read_karpathy,
+            f"{_JSON}:read_karpathy",
             frozenset({"split"}),
         ),
-        "msrvtt": Format("text", 'MSR-VTT: {"videos", "sentences": [{"video_id", "caption"}]}', read_msrvtt, TABLE),
-        "dict": Format("text", "JSON object {id: caption}, {id: [captions]} or {id: record}", read_dict, TABLE),
-        "list": Format("text", "JSON list of records with named columns, or of bare captions", read_list, TABLE),
-        "wrapped": Format("text", 'JSON object with one list of records: {"data": [...]}', read_wrapped, TABLE),
-        "columns": Format("text", 'JSON object of columns: {"image_id": [...], "caption": [...]}', read_columns, TABLE),
-        "img-to-eval": Format("text", 'ImageCaptioning.pytorch: {"overall", "imgToEval"}', read_img_to_eval, TABLE),
-        "jsonl": Format("text", "one JSON record per line", read_json_lines, TABLE),
-        "csv": Format("text", "comma-separated table with a header row", delimited("csv"), TABLE),
-        "tsv": Format("text", "tab-separated table with a header row", delimited("tsv"), TABLE),
-        "psv": Format("text", 'table with a header row, separated by "|"', delimited("psv"), TABLE),
-        "ssv": Format("text", "table with a header row, separated by semicolons", delimited("ssv"), TABLE),
-        "parquet": Format("parquet", "Parquet table with named columns", read_arrow, TABLE),
-        "arrow": Format("arrow", "Arrow file or stream with named columns (Hugging Face's cache)", read_arrow, TABLE),
-        "excel": Format("excel", "Excel workbook (.xlsx), its first sheet with a header row", read_excel, TABLE),
-        "flickr-token": Format("text", "image.jpg#0, a tab, a caption", read_flickr_token),
-        "id-text": Format("text", "an id, a blank or a colon, a caption", read_id_text),
-        "finecapeval": Format(
-            "text", "FineCapEval.csv: image, caption, background, object, relation", read_finecapeval
+        "msrvtt": Format(
+            "text", 'MSR-VTT: {"videos", "sentences": [{"video_id", "caption"}]}', f"{_JSON}:read_msrvtt", TABLE
         ),
-        "text": Format("text", "one caption per line; the line number is the id", read_text),
-        "webdataset": Format("tar", "tar shards with .txt or .json members", read_tar, frozenset({"caption_column"})),
+        "dict": Format(
+            "text", "JSON object {id: caption}, {id: [captions]} or {id: record}", f"{_JSON}:read_dict", TABLE
+        ),
+        "list": Format(
+            "text", "JSON list of records with named columns, or of bare captions", f"{_JSON}:read_list", TABLE
+        ),
+        "wrapped": Format(
+            "text", 'JSON object with one list of records: {"data": [...]}', f"{_JSON}:read_wrapped", TABLE
+        ),
+        "columns": Format(
+            "text", 'JSON object of columns: {"image_id": [...], "caption": [...]}', f"{_JSON}:read_columns", TABLE
+        ),
+        "img-to-eval": Format(
+            "text", 'ImageCaptioning.pytorch: {"overall", "imgToEval"}', f"{_JSON}:read_img_to_eval", TABLE
+        ),
+        "jsonl": Format("text", "one JSON record per line", f"{_JSON}:read_json_lines", TABLE),
+        "csv": Format("text", "comma-separated table with a header row", f"{_TABLES}:read_csv", TABLE),
+        "tsv": Format("text", "tab-separated table with a header row", f"{_TABLES}:read_tsv", TABLE),
+        "psv": Format("text", 'table with a header row, separated by "|"', f"{_TABLES}:read_psv", TABLE),
+        "ssv": Format("text", "table with a header row, separated by semicolons", f"{_TABLES}:read_ssv", TABLE),
+        "parquet": Format("parquet", "Parquet table with named columns", f"{_TABLES}:read_arrow", TABLE),
+        "arrow": Format(
+            "arrow", "Arrow file or stream with named columns (Hugging Face's cache)", f"{_TABLES}:read_arrow", TABLE
+        ),
+        "excel": Format(
+            "excel", "Excel workbook (.xlsx), its first sheet with a header row", f"{_TABLES}:read_excel", TABLE
+        ),
+        "flickr-token": Format(
+            "text", "image.jpg#0, a tab, a caption", "capreward.data.formats.text:read_flickr_token"
+        ),
+        "id-text": Format("text", "an id, a blank or a colon, a caption", f"{_TABLES}:read_id_text"),
+        "finecapeval": Format(
+            "text",
+            "FineCapEval.csv: image, caption, background, object, relation",
+            "capreward.data.finecapeval:read_finecapeval",
+        ),
+        "text": Format(
+            "text", "one caption per line; the line number is the id", "capreward.data.formats.text:read_text"
+        ),
+        "webdataset": Format(
+            "tar",
+            "tar shards with .txt or .json members",
+            "capreward.data.formats.tar_files:read_tar",
+            frozenset({"caption_column"}),
+        ),
     }
 )
 
@@ -138,9 +160,13 @@ def recognise(content: Content, options: Options) -> str:
         if text[: len(start)].lower() == start:
             raise InputError(f"{content.source} is {what}, not a caption file; the formats are {', '.join(FORMATS)}")
     if text[0] in "{[":
+        from capreward.data.formats.json_layouts import json_layout
+
         return "jsonl" if _is_json_lines(text) else json_layout(content.json(), content.source)
+    from capreward.data.formats.recognition import recognise_text
+
     name = recognise_text(content, options)
-    return "finecapeval" if name == "csv" and _is_finecapeval(next(each_line(text)), options) else name
+    return "finecapeval" if name == "csv" and _is_finecapeval(text.partition("\n")[0], options) else name
 
 
 def _is_json_lines(text: str) -> bool:
@@ -154,5 +180,8 @@ def _is_json_lines(text: str) -> bool:
 
 def _is_finecapeval(header: str, options: Options) -> bool:
     """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
+    from capreward.data.finecapeval import is_finecapeval_header
+    from capreward.data.formats.recognition import cells_of
+
     named = (options.id_column, options.caption_column, options.image_column, options.split)
     return not any(named) and is_finecapeval_header(cells_of(header, ","))
