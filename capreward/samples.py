@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -83,12 +84,14 @@ class Samples:
 
         return self.memo("caption-keys", build)
 
-    @property
+    @cached_property
     def has_references(self) -> npt.NDArray[np.bool_]:
-        """For each item whether it has at least one reference, shape [M]."""
-        if self.references is None:
-            return np.zeros(self.n_items, dtype=bool)
-        return np.fromiter((bool(r) for r in self.references), dtype=bool, count=self.n_items)
+        """For each item whether it has at least one reference, shape [M]; read-only."""
+        found = np.zeros(self.n_items, dtype=bool)
+        if self.references is not None:
+            found[:] = list(map(bool, self.references))
+        found.flags.writeable = False
+        return found
 
     def memo(self, key: Hashable, build: Callable[[], T], *, given: object = None) -> T:
         """Return what an earlier evaluator already derived from these samples, or derive it now.

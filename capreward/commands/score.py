@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +58,20 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
     """
     check_outputs(options)
     plugins(options["plugin"])
-    results = _results(captions, options)
+    with _few_collections():
+        results = _results(captions, options)
     write_results(results, options)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage seldom: a file is read into many small objects that live to the end, so there is none to find."""
+    usual = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
