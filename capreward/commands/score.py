@@ -65,7 +65,7 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
 
 @contextmanager
 def _few_collections() -> Iterator[None]:
-    """Look for garbage seldom: a file is read into many small objects that live to the end, so there is none to find."""
+    """Look for garbage seldom: a file is read into many small objects that live to the end; among them is none."""
     usual = gc.get_threshold()
     gc.set_threshold(200_000, 50, 50)
     try:
