@@ -34,7 +34,7 @@ def list_in(cell: str, where: str) -> tuple[object, str | None]:
     """
     text = cell.strip()
     start = text.lstrip("[( \n\t")[:1]
-    if text.startswith(("array([", "array(['")) and text.endswith(")"):
+    if text.startswith("array([") and text.endswith(")"):
         raise InputError(_not_a_list(where, "it is NumPy's"))
     if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))):
         return cell, None

@@ -115,11 +115,10 @@ def caption_columns(
         found = [group for kind, group in groups if kind is role]
         if role is own and len(found) == 1 and not options.taken:
             rivals = [group for kind, group in groups if kind is Role.CAPTION]
-            found += (
-                _better(found[0], rivals, head)
-                if options.paired or not options.references
-                else [group for group in rivals if len(group) > 1 or group in _better(found[0], rivals, head)]
-            )
+            better = _better(found[0], rivals, head)
+            # Beside one column of references a numbered family could be the references of the file as well.
+            wide = options.references and not options.paired
+            found += [group for group in rivals if group in better or (wide and len(group) > 1)]
         if role is Role.CAPTION and options.taken and not options.sure:
             found = []  # which of two columns of captions is the candidates' would be a guess
         if len(found) > 1:
@@ -361,10 +360,6 @@ class _Identity:
         several = " or ".join(f'"{name}"' for name in names[:4])
         flag = self.options.flag("id-column")
         return f"{self.table.source}: the ids could be the column {several}; say which with {flag}"
-
-
-def _path_of(value: object) -> object:
-    return value.get("path") if isinstance(value, dict) else None
 
 
 def _names_images(values: Sequence[object]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from capreward.data.files import load
 from capreward.data.formats.registry import recognise
-from capreward.data.rows import Options, id_text
+from capreward.data.rows import Options, id_text, split_rows
 from capreward.data.tables import as_record
 from capreward.errors import InputError
 from capreward.text.vocabulary import split_words
@@ -76,7 +76,7 @@ def _karpathy(value: Any, split: str | None, source: str) -> list[ImageSentences
         raise InputError(f'{source} has no "images" list, as Karpathy\'s dataset files have')
     records = [as_record(image, place, "image", source) for place, image in enumerate(images, 1)]
     present = dict.fromkeys(str(record.get("split")) for record in records)
-    wanted = set(present) if split is None else set(split.split("+"))
+    wanted = set(present) if split is None else split_rows(split)
     if absent := sorted(wanted - set(present)):
         raise InputError(f"{source} has no split {' or '.join(absent)}; it has {', '.join(present)}; join several by +")
     found = []

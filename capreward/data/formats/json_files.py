@@ -13,12 +13,12 @@ from capreward.data.formats.json_layouts import columns_in, json_layout, nested_
 from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import ID_ROLES, is_media_name, role_of
-from capreward.data.rows import Options, Parsed, add_alias, describe, id_text, said
+from capreward.data.rows import Options, Parsed, add_alias, describe, id_text, said, split_rows
 from capreward.data.table_rows import parse_table
 from capreward.data.tables import ColumnTable, KeyedTable, RecordTable, as_record
 from capreward.errors import InputError
 
-SPLITS = {"train", "val", "test", "dev", "valid", "validation", "restval", "trainval", "minival"}
+SPLITS = frozenset({"train", "val", "test", "dev", "valid", "validation", "restval", "trainval", "minival"})
 Row = tuple[int, object, object]
 
 
@@ -219,7 +219,7 @@ def _wanted_splits(present: list[str], split: str | None, source: str) -> set[st
         if len(names) > 1:
             raise InputError(f"{source} has several splits: {there}; choose with --split, for example --split test")
         return set(names)
-    wanted = set(split.split("+"))
+    wanted = split_rows(split)
     absent = sorted(wanted - set(names))
     if absent:
         raise InputError(f"{source} has no split {' or '.join(absent)}; it has {there}; join several with +")
