@@ -25,7 +25,7 @@ from common import ROOT, against, save
 
 from trainers.captioners.base import Memory
 from trainers.captioners.grid import GridCaptioner, GridSizes
-from trainers.captioners.tower import StoredTower
+from trainers.captioners.towers import StoredTower
 from trainers.decoding import Decoding, decode
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -94,7 +94,7 @@ class Shipped:
     def build(self, images: int, device: str, dtype: torch.dtype) -> tuple[GridCaptioner, Memory]:
         """The captioner, and the memory of test pictures."""
         from capreward.data.scenes import scene
-        from trainers.captioners.opening import open_captioner
+        from trainers.captioners.layouts.loading import open_captioner
 
         captioner = open_captioner("scenes")
         pixels = torch.stack([torch.from_numpy(scene("test", index).draw()) for index in range(images)])

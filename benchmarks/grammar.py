@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from common import ROOT, save
 
-from trainers.captioners.words import split_words
-from trainers.tuning.corruption import KINDS, Corruptor
+from trainers.captioners.word_vocabulary import split_words
+from trainers.tuning.corrupted_captions import KINDS, Corruptor
 
 SEED = 0
 SHARES = {"train": 0.8, "val": 0.05, "test": 0.15}
@@ -124,7 +124,7 @@ class Bigrams:
 
 def tune(folder: Path, name: str, prefixes: float, split: dict[str, Any], training: list[str], steps: int) -> float:
     """Write the captions and a tower of random weights, and tune it in a process of its own; all its seconds."""
-    from trainers.tuning.fresh import fresh_folder
+    from trainers.tuning.new_clip import fresh_folder
 
     folder.mkdir(parents=True, exist_ok=True)
     for part in ("train", "val"):
@@ -157,7 +157,7 @@ def judge(folder: Path | str) -> Any:
     import torch
 
     from capreward.encoders.loading import load_clip
-    from capreward.encoders.text_tower import text_states
+    from capreward.encoders.model.text_tower import text_states
 
     clip = load_clip(folder)
 

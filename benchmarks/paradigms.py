@@ -66,10 +66,10 @@ def train(base: Path, optimizer: str, reward: str, seed: int, steps: int) -> Non
 def statistics_of(captioner: str, pictures: int) -> dict[str, np.ndarray[Any, Any]]:
     """Per column the summable statistics [pictures, S] of a captioner's captions of test pictures, and its rewards."""
     from capreward.scoring import evaluate, load_list
-    from trainers.captioners.opening import open_captioner
+    from trainers.captioners.layouts.loading import open_captioner
     from trainers.data import open_dataset
     from trainers.decoding import Decoding
-    from trainers.evaluation import caption_items
+    from trainers.evaluation.captions import caption_items
 
     model = open_captioner(captioner)
     data = open_dataset("scenes:test", count=pictures)

@@ -38,7 +38,7 @@ def features(n: int) -> tuple[Any, Any]:
 
 def ours(texts: Any, images: Any) -> tuple[Any, Any]:
     """Exact ranks in blocks."""
-    from capreward.retrieval import retrieval_ranks
+    from capreward.retrieval_ranks import retrieval_ranks
 
     found = retrieval_ranks(texts, images)
     return found.text_to_image.ranks(), found.image_to_text.ranks()

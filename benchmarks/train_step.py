@@ -30,11 +30,11 @@ import torch
 from common import ROOT, save
 
 from trainers.captioners.grid import GridCaptioner, GridSizes
-from trainers.captioners.tower import StoredTower
+from trainers.captioners.towers import StoredTower
 from trainers.captioners.vocabulary import target_mask
 from trainers.decoding import beam_search
-from trainers.dico import DiCO
-from trainers.optimizers import Candidates
+from trainers.optimizers.base import Candidates
+from trainers.optimizers.dico import DiCO
 
 sys.path.insert(0, str(ROOT / "tests"))
 from decoding_helpers import Words, transformers_decode, transformers_twin

@@ -7,7 +7,7 @@
     option      = word "=" (number | true | false | none | "quoted" | bare text up to "," or ")")
 
 A name may contain hyphens (``cider-d``) and dots with a colon (``my_pkg.mod:brevity``); a minus sign after a name needs
-a space before it. Names may be spelt as papers print them (``BLEU-4``, ``PAC-S++``, see :mod:`capreward.names`);
+a space before it. Names may be spelt as papers print them (``BLEU-4``, ``PAC-S++``, see :mod:`capreward.metric_names`);
 what is parsed has the registered name, so that spellings make no difference. Text is parsed, never evaluated.
 """
 

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from capreward.names import fold, known_as
+from capreward.metric_names import fold, known_as
 
 if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
@@ -41,7 +41,7 @@ class Entry:
 class Registry:
     """Names to evaluators; nothing is imported before its name is asked for.
 
-    A name may be spelt as papers print it (``BLEU-4``, ``PAC-S++``; see :mod:`capreward.names`).
+    A name may be spelt as papers print it (``BLEU-4``, ``PAC-S++``; see :mod:`capreward.metric_names`).
 
     Args:
         entries: by name.

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.names import known_as
-from capreward.pairs import Pairing
+from capreward.metric_names import known_as
+from capreward.paired_captions import Pairing
 from capreward.per_caption import PerCaption
 
 if TYPE_CHECKING:

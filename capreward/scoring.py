@@ -253,7 +253,7 @@ def _are_sources(images: Any) -> bool:
 
 def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
     from capreward.data import match
-    from capreward.data.showing import show
+    from capreward.data.picture_match import show
 
     table, known = _tables(captions, references)
     met = match(table, known, allow_missing=allow_missing, multiple=multiple)
@@ -266,7 +266,7 @@ def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool
 def _tables(captions: Any, references: Any) -> tuple[CaptionTable, References | None]:
     """The captions and the references, from files or from Python."""
     from capreward.data import as_references, as_table, read_captions, read_captions_with_references, read_references
-    from capreward.data.files import same_file
+    from capreward.data.file_content import same_file
 
     is_file = isinstance(references, (str, Path))
     if isinstance(captions, (str, Path)):

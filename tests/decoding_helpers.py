@@ -8,7 +8,7 @@ import torch
 
 from trainers.captioners.base import Captioner, Memory
 from trainers.captioners.grid import GridCaptioner, GridSizes
-from trainers.captioners.tower import StoredTower
+from trainers.captioners.towers import StoredTower
 
 # Our names of a decoder layer's parts and transformers' GPT-2's; its matrices lie transposed.
 LAYER = {

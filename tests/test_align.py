@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capreward import InputError, Samples, load, score
-from capreward.pairs import Pairing
+from capreward.paired_captions import Pairing
 from capreward.per_caption import PerCaption
 from capreward.stats.bootstrap import resampled_sums
 

@@ -17,7 +17,7 @@ from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
 from trainers.data import Batches, open_dataset, ordered
-from trainers.data.order import permutation
+from trainers.data.permutation import permutation
 
 SMALL = Preprocessing(size=8)
 OTHER = Preprocessing(size=12, interpolation="bilinear", resize="squash")

@@ -11,7 +11,7 @@ from image_files import smooth
 from run_helpers import called, captions_by_hand, refused, small_run
 
 from capreward.data.scenes import picture_of
-from trainers.captioners.saving import load
+from trainers.captioners.folder import load
 
 KEYS = [f"scenes-test-{n:06d}" for n in range(5)]
 

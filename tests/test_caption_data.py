@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capreward.data.captions import read_captions, read_captions_with_references, read_references
-from capreward.data.matching import match
+from capreward.data.reference_match import match
 from capreward.errors import InputError
 
 DATA = Path(os.environ.get("CAPREWARD_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))

@@ -328,6 +328,6 @@ def test_one_very_long_line_is_text(tmp_path):
 
 def test_importing_is_light():
     heavy = "('torch', 'pyarrow', 'webdataset', 'numpy')"
-    code = f"import sys, capreward.data.matching; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, capreward.data.reference_match; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -11,9 +11,9 @@ from clip_files import VIT, small_clip
 
 from capreward import InputError
 from capreward.data.images.preprocessing import normalise
-from trainers.captioners.layouts_dico import is_dico, open_dico, read_dico
-from trainers.captioners.opening import open_captioner
-from trainers.captioners.tower import StoredTower, clip_of_source, tower_of
+from trainers.captioners.layouts.dico import is_dico, open_dico, read_dico
+from trainers.captioners.layouts.loading import open_captioner
+from trainers.captioners.towers import StoredTower, clip_of_source, tower_of
 
 ROWS = 3
 
@@ -145,7 +145,7 @@ def test_another_file_of_the_same_tower_may_be_named(model, state, tokens, tmp_p
 
 def clip_with_tower_of(model):
     """open_clip's model whose image tower is transformers' one, with any text tower."""
-    from capreward.encoders.layouts_hf import from_hf
+    from capreward.encoders.layouts.huggingface import from_hf
 
     vision = {**VIT, "width": 64, "head_width": 32, "mlp_ratio": 2.0}
     whole = small_clip(vision=vision)

@@ -7,7 +7,7 @@ import torch
 
 from capreward import InputError
 from trainers.captioners.grid import GridCaptioner, GridSizes
-from trainers.captioners.tower import PatchTower, StoredTower
+from trainers.captioners.towers import PatchTower, StoredTower
 from trainers.captioners.vocabulary import ClipVocabulary, target_mask, token_rows
 
 CAPTIONS = ["a dog on a bench", "two red cats", "a dog on a bench, sitting in the green grass", "a man"]

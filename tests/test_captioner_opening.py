@@ -19,11 +19,11 @@ from safetensors.torch import load_file, save_file
 from capreward import InputError
 from trainers.captioners.base import Captioner
 from trainers.captioners.grid import GridCaptioner, GridSizes
-from trainers.captioners.opening import convert_captioner, open_captioner
-from trainers.captioners.tower import ClipTower, PatchTower, StoredTower, clip_of_source, tower_of
+from trainers.captioners.layouts.loading import convert_captioner, open_captioner
+from trainers.captioners.towers import ClipTower, PatchTower, StoredTower, clip_of_source, tower_of
 from trainers.captioners.transformer import TransformerCaptioner, TransformerSizes
 from trainers.captioners.vocabulary import ClipVocabulary
-from trainers.captioners.words import WordVocabulary
+from trainers.captioners.word_vocabulary import WordVocabulary
 
 SMALL = {"width": 32, "heads": 4, "inner": 64, "encoder_layers": 1, "decoder_layers": 1, "longest": 16}
 WORDS = ["a", "dog", "UNK"]

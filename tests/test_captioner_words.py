@@ -17,12 +17,12 @@ from clipreward_files import IMAGE, WORDS, Plain, lightning, original
 from rounding import check_close
 
 from capreward import InputError
-from trainers.captioners.opening import open_captioner
-from trainers.captioners.tower import ClipTower, StoredTower
+from trainers.captioners.layouts.loading import open_captioner
+from trainers.captioners.towers import ClipTower, StoredTower
 from trainers.captioners.transformer import TransformerCaptioner, TransformerSizes
-from trainers.captioners.transformer_blocks import StdNorm, sinusoids
+from trainers.captioners.transformer_layers import StdNorm, sinusoids
 from trainers.captioners.vocabulary import target_mask
-from trainers.captioners.words import WordVocabulary
+from trainers.captioners.word_vocabulary import WordVocabulary
 
 CAPTIONS = ["a dog on a bench", "the cat", "A zebra, on the bench."]
 

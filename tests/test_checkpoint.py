@@ -10,7 +10,7 @@ import pytest
 import torch
 from clip_files import check_features, save, scripted, small_clip
 
-from capreward.encoders.checkpoint import read_checkpoint, sha256_of
+from capreward.encoders.checkpoints.checkpoint import read_checkpoint, sha256_of
 from capreward.encoders.loading import load_clip
 from capreward.errors import InputError
 

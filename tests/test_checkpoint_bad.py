@@ -15,8 +15,8 @@ import pytest
 import torch
 from clip_files import Acts, plain_pickle, save, scripted, small_clip
 
-from capreward.encoders.checkpoint import read_checkpoint
-from capreward.encoders.checkpoint_pickle import Builder, RestrictedUnpickler
+from capreward.encoders.checkpoints.checkpoint import read_checkpoint
+from capreward.encoders.checkpoints.unpickler import Builder, RestrictedUnpickler
 from capreward.encoders.loading import load_clip
 from capreward.errors import InputError
 

@@ -11,9 +11,9 @@ from hf_files import hf_clip
 from rounding import check_close
 from torch.nn.functional import normalize
 
-from capreward.encoders.backend import import_open_clip
-from capreward.encoders.convert import convert
 from capreward.encoders.loading import load_clip
+from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.weights.conversion import convert
 from capreward.errors import InputError
 
 HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}

@@ -22,11 +22,11 @@ from clip_files import (
 )
 from rounding import check_close
 
-from capreward.encoders.backend import import_open_clip
-from capreward.encoders.layouts import recognise
+from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
+from capreward.encoders.model.backend import import_open_clip
 from capreward.encoders.spec import STATISTICS
-from capreward.encoders.weights import Asked, read_weights
+from capreward.encoders.weights.source import Asked, read_weights
 from capreward.errors import InputError
 
 

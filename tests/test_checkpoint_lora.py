@@ -7,9 +7,9 @@ import torch
 from clip_files import TEXT, VIT, features, pixels, save, small_clip, tokens, with_factors
 from torch.nn import functional as F
 
-from capreward.encoders.backend import import_open_clip
-from capreward.encoders.layouts import recognise
+from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
+from capreward.encoders.model.backend import import_open_clip
 from capreward.errors import InputError
 
 

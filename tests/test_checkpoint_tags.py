@@ -11,9 +11,9 @@ import threading
 import pytest
 from clip_files import check_features, folder_of, model_cfg, save, scripted, small_clip
 
-from capreward.encoders.backend import import_open_clip
 from capreward.encoders.loading import load_clip
-from capreward.encoders.tags import find_tag, names_model
+from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.weights.tags import find_tag, names_model
 from capreward.errors import InputError
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bilinear", "resize_mode": "squash"}

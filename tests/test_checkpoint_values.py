@@ -14,11 +14,11 @@ from hf_files import hf_clip
 from PIL import Image
 
 from capreward.commands import main
-from capreward.encoders.checkpoint_values import refuse_unfinite
-from capreward.encoders.convert import convert
+from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
 from capreward.encoders.loading import load_clip
+from capreward.encoders.weights.conversion import convert
 from capreward.errors import InputError
-from trainers.captioners.opening import convert_captioner, open_captioner
+from trainers.captioners.layouts.loading import convert_captioner, open_captioner
 
 KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64]
 

@@ -15,7 +15,7 @@ from rounding import check_close
 
 import capreward
 from capreward.encoders.encoder import Pixels
-from capreward.encoders.tokens import tokenize
+from capreward.encoders.model.token_rows import tokenize
 from capreward.errors import InputError
 
 CAPTIONS = ["A Dog, sitting on a bench.", "two zebras", "the café is  closed &amp; dark", "", "a red bus"]
@@ -269,7 +269,7 @@ def test_batches_that_do_not_fit_are_halved_until_they_do(folder, images):
 
 def test_the_padding_of_a_text_does_not_count(folder):
     """The tower without its padding gives what the whole context gives, for texts of every length."""
-    from capreward.encoders.text_tower import can_trim, trimmed_text_features
+    from capreward.encoders.model.text_tower import can_trim, trimmed_text_features
 
     model = small_model()
     assert can_trim(model)

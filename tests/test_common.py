@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import capreward
 from capreward import InputError, Samples
 from capreward.commands import main
-from capreward.common import common_images, restricted, told_apart
+from capreward.common_images import common_images, restricted, told_apart
 
 REFERENCES = {str(n): [f"a dog number {n} runs", f"dog {n} is running"] for n in range(6)}
 XE = {str(n): f"a dog {n} runs" for n in range(6)}

@@ -24,11 +24,11 @@ from clip_files import (
 )
 from rounding import check_close
 
-from capreward.encoders.backend import import_open_clip
-from capreward.encoders.checkpoint import sha256_of
-from capreward.encoders.convert import convert
+from capreward.encoders.checkpoints.checkpoint import sha256_of
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights import Asked
+from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.weights.conversion import convert
+from capreward.encoders.weights.source import Asked
 from capreward.errors import InputError
 from trainers.commands.convert import convert as command
 

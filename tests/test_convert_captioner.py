@@ -17,7 +17,7 @@ from clipreward_files import IMAGE, WORDS, Plain, lightning, original
 from capreward import InputError
 from capreward.commands import main
 from capreward.data.images.preprocessing import normalise
-from trainers.captioners.opening import convert_captioner, holds_captioner, open_captioner
+from trainers.captioners.layouts.loading import convert_captioner, holds_captioner, open_captioner
 from trainers.captioners.transformer import TransformerCaptioner
 from trainers.decoding import greedy
 

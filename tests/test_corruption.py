@@ -11,8 +11,8 @@ from collections import Counter
 import pytest
 
 from capreward.errors import InputError
-from trainers.captioners.words import split_words
-from trainers.tuning.corruption import KINDS, Corruptor
+from trainers.captioners.word_vocabulary import split_words
+from trainers.tuning.corrupted_captions import KINDS, Corruptor
 
 
 def far(counts, shares):

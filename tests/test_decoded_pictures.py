@@ -11,7 +11,7 @@ from train_data_files import jpeg
 
 import capreward
 from capreward import Samples
-from capreward.data.images.decoded import bare
+from capreward.data.images.cropped_picture import bare
 from capreward.data.images.loader import Loader
 from capreward.data.images.pictures import BytesPicture, DecodedPicture, as_picture
 from capreward.data.images.preprocessing import prepare

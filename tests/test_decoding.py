@@ -9,7 +9,16 @@ from rounding import check_close
 
 from capreward.errors import InputError
 from trainers.captioners.base import Cache, Memory
-from trainers.decoding import Decoding, beam_search, decode, diverse_beam_search, greedy, rows, sample, search
+from trainers.decoding import (
+    Decoding,
+    beam_search,
+    beams,
+    decode,
+    diverse_beam_search,
+    greedy,
+    independent_rows,
+    sample,
+)
 
 WORDS = Words(60, 57, 58, 59)
 ONE = Words(60, 0, 0, 0)  # one token begins, ends and fills captions
@@ -91,7 +100,7 @@ def test_dropping_changes_nothing(name, worth, monkeypatch):
     captioner, memory = captioner_of(images=12)
     expected = decode(captioner, memory, METHODS[name], generator=seeded(1))
     asked = []
-    for module in (rows, search):
+    for module in (independent_rows, beams):
         monkeypatch.setattr(
             module, "worth_dropping", lambda before, after: asked.append(before - after) or (worth and after < before)
         )
@@ -105,7 +114,7 @@ def test_dropping_changes_nothing(name, worth, monkeypatch):
 def test_looking_seldom_changes_nothing(name, monkeypatch):
     captioner, memory = captioner_of(images=5)
     expected = decode(captioner, memory, METHODS[name], generator=seeded(1))
-    for module in (rows, search):
+    for module in (independent_rows, beams):
         monkeypatch.setattr(module, "worth_looking", lambda step, device: step % 5 == 0)
     found = decode(captioner, memory, METHODS[name], generator=seeded(1))
     assert torch.equal(found.tokens, expected.tokens)

@@ -13,7 +13,7 @@ from run_helpers import called, refused
 from test_decoding_rules import next_logprobs, plain_search
 
 from capreward.errors import InputError
-from trainers.captioners.words import WordVocabulary
+from trainers.captioners.word_vocabulary import WordVocabulary
 from trainers.decoding import Decoding, beam_search, decode, diverse_beam_search, greedy, sample
 from trainers.decoding.constraints import Constraints, ending_tokens, trigram_costs
 

@@ -9,8 +9,8 @@ from rounding import check_close
 from scipy import stats
 
 from trainers.decoding import Decoding, greedy, sample
-from trainers.decoding.best import greatest, likeliest
-from trainers.decoding.draws import NUCLEUS, draw, invert
+from trainers.decoding.likeliest_tokens import greatest, likeliest
+from trainers.decoding.token_draws import NUCLEUS, draw, invert
 
 WORDS = Words(12, 9, 10, 11)
 

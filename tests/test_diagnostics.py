@@ -13,10 +13,10 @@ from train_helpers import column, fields, finish, rows, same_weights, start, tra
 import capreward
 from capreward.errors import InputError
 from capreward.samples import Samples
-from trainers.config import DiagnosticsConfig
-from trainers.config_reading import build
 from trainers.data import open_dataset
-from trainers.diagnostics import Diagnostics, load_diagnostics, means
+from trainers.runs.config import DiagnosticsConfig
+from trainers.runs.config_files import build
+from trainers.watch.diagnostics import Diagnostics, load_diagnostics, means
 
 ON = fields("diagnostics", every=1, images=3, grammar="scene-grammar")
 SCST = ["--optimizer", "scst", "--reward", "length", *fields("optimizer", max_length=10, candidates=3)]

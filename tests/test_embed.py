@@ -21,10 +21,10 @@ from rounding import check_close
 import capreward
 from capreward import InputError, Samples
 from capreward.commands import main
-from capreward.data.images.listing import list_pictures
-from capreward.encoders.embedding import embed_images, embed_texts
+from capreward.data.images.inventory import list_pictures
+from capreward.encoders.feature_extraction import embed_images, embed_texts
 from capreward.encoders.pool import EncoderPool, EncoderSettings
-from capreward.encoders.store import FeatureStore
+from capreward.encoders.store.feature_store import FeatureStore
 
 ROOT = Path(__file__).parent.parent
 

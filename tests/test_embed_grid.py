@@ -14,8 +14,8 @@ from PIL import Image
 from capreward import InputError
 from capreward.commands import embed as command
 from capreward.commands import main
-from capreward.encoders.store import FeatureStore
-from trainers.captioners.opening import open_captioner
+from capreward.encoders.store.feature_store import FeatureStore
+from trainers.captioners.layouts.loading import open_captioner
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -13,15 +13,15 @@ from PIL import Image
 import capreward
 from capreward import InputError, Samples
 from capreward.commands import main
-from capreward.data.images.listing import list_pictures
+from capreward.data.images.inventory import list_pictures
 from capreward.data.images.pictures import as_picture
 from capreward.data.images.preprocessing import normalise, prepare
-from capreward.encoders import embedding
-from capreward.encoders.embedding import embed_images
+from capreward.encoders import feature_extraction
+from capreward.encoders.feature_extraction import embed_images
+from capreward.encoders.image_token_encoder import TokenEncoder
 from capreward.encoders.loading import load_clip
-from capreward.encoders.store import FeatureStore
-from capreward.encoders.token_encoder import TokenEncoder
-from trainers.captioners.tower import ClipTower, PatchTower, StoredTower, tower_of
+from capreward.encoders.store.feature_store import FeatureStore
+from trainers.captioners.towers import ClipTower, PatchTower, StoredTower, tower_of
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,6 @@ def test_a_feature_of_one_token_is_no_pooled_feature(tmp_path, vit, photos):
 
 
 def test_parts_of_many_tokens_are_small(vit, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding, "PART_NUMBERS", 2 * 5 * 128)
+    monkeypatch.setattr(feature_extraction, "PART_NUMBERS", 2 * 5 * 128)
     embed_images(TokenEncoder(load_clip(vit)), *list_pictures(photos), tmp_path)
     assert len(list(tmp_path.glob("part-*"))) == 2

@@ -10,10 +10,10 @@ import pytest
 from run_helpers import SMALL, called, refused, small_run
 
 from capreward import InputError
-from trainers.config_reading import build, merged
-from trainers.evaluating import SCENES_METRICS, Evaluation, HeldOut, held_out_of, metrics_for
-from trainers.reports.kept import fingerprint, read_kept
-from trainers.sources import Source, source_of, sources_of
+from trainers.comparison.evaluation import SCENES_METRICS, Evaluation, HeldOut, held_out_of, metrics_for
+from trainers.comparison.named_captioners import Source, source_of, sources_of
+from trainers.reports.evaluation_files import fingerprint, read_kept
+from trainers.runs.config_files import build, merged
 
 
 @pytest.fixture(scope="module")

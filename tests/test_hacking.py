@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from train_helpers import fields, rows, train
 
-from trainers.hacking import drift, judge_parts, warnings_of
-from trainers.run_folder import RunFolder
-from trainers.watching import MOST, Watch
+from trainers.runs.folder import RunFolder
+from trainers.watch.rules import drift, judge_parts, warnings_of
+from trainers.watch.warnings import MOST, Watch
 
 
 def history(reward, judge, spreads=(1.0, 1.0), every=10):

@@ -12,8 +12,8 @@ import torch
 from image_files import encoded, in_mode, write_tar
 
 from capreward.data.captions import read_captions
-from capreward.data.images.finding import find_images
 from capreward.data.images.folder import PictureFolder, is_picture_name
+from capreward.data.images.lookup import find_images
 from capreward.data.images.pictures import FilePicture, ShardPicture
 from capreward.data.images.preprocessing import prepare
 from capreward.data.images.shards import ShardIndex
@@ -299,9 +299,9 @@ def test_scenes_that_are_none(source, keys, message):
 
 
 def test_features_in_place_of_pictures(tmp_path):
-    store = pytest.importorskip("capreward.encoders.store")
-    writer = pytest.importorskip("capreward.encoders.store_writer")
-    header = pytest.importorskip("capreward.encoders.store_header")
+    store = pytest.importorskip("capreward.encoders.store.feature_store")
+    writer = pytest.importorskip("capreward.encoders.store.writer")
+    header = pytest.importorskip("capreward.encoders.store.header")
     made = header.StoreHeader("image", {"model": "tiny", "sha": "0" * 12}, (3,))
     writer.StoreWriter(tmp_path / "store", made).write(["000042", "b"], torch.arange(6.0).view(2, 3))
     found = find_images(tmp_path / "store", ["b", "COCO_val2014_000000000042.jpg"])

@@ -10,8 +10,8 @@ import pytest
 from image_files import encoded, smooth, write_tar
 from PIL import Image, features
 
-from capreward.data.images.finding import find_images
-from capreward.data.images.opening import BrokenImage, opened
+from capreward.data.images.encoded_image import BrokenImage, opened
+from capreward.data.images.lookup import find_images
 from capreward.data.images.pictures import FilePicture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing

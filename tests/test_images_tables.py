@@ -18,9 +18,9 @@ from PIL import Image
 
 from capreward.data.captions import read_captions
 from capreward.data.images import arrow_cells
-from capreward.data.images.finding import find_images
-from capreward.data.images.listing import list_pictures
-from capreward.data.images.opening import BrokenImage
+from capreward.data.images.encoded_image import BrokenImage
+from capreward.data.images.inventory import list_pictures
+from capreward.data.images.lookup import find_images
 from capreward.data.images.tables import PictureTable
 from capreward.data.tables import ArrowTable
 from capreward.errors import InputError
@@ -241,7 +241,7 @@ def test_few_rows_of_wide_columns_are_read_at_a_time(tmp_path):
     path = tmp_path / "t.parquet"
     rows = [{"image_id": n, "image": bytes(1 << 20), "caption": "a"} for n in range(80)]
     pq.write_table(pa.Table.from_pylist(rows), path, compression="none", use_dictionary=False)
-    from capreward.data.files import load
+    from capreward.data.file_content import load
 
     table = ArrowTable(load(path))
     assert max(len(b) for b in table._batches(["image_id", "image"])) <= 32

@@ -15,11 +15,11 @@ from PIL import Image
 
 import capreward
 from capreward.data.captions import read_captions
-from capreward.data.images.listing import list_pictures
-from capreward.data.images.own import own_pictures
+from capreward.data.images.inventory import list_pictures
+from capreward.data.images.table_of_captions import own_pictures
 from capreward.data.images.tables import PictureTable
 from capreward.errors import InputError
-from trainers.data.opening import open_dataset
+from trainers.data.loading import open_dataset
 
 
 def test_score_takes_tables_and_several_places(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from rounding import check_close
 
-from trainers import logprobs
-from trainers.logprobs import token_logprobs
+from trainers.captioners import logprobs
+from trainers.captioners.logprobs import token_logprobs
 
 ROWS, WIDTH, VOCABULARY = 11, 6, 17
 

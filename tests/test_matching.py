@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capreward.data.captions import CaptionTable, References
-from capreward.data.ids import IdIndex, number, stem
-from capreward.data.matching import match
+from capreward.data.image_ids import IdIndex, number, stem
+from capreward.data.reference_match import match
 from capreward.errors import InputError
 
 

@@ -11,7 +11,14 @@ import pytest
 from meteor_golden import GOLDEN
 
 from capreward.errors import InputError
-from capreward.text.meteor import MeteorEngine, branches, corpus_score, score_from_statistics, search, summable
+from capreward.text.meteor import (
+    MeteorEngine,
+    alignment_search,
+    branches,
+    corpus_score,
+    score_from_statistics,
+    summable,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 JAR = json.loads((FIXTURES / "meteor_jar.json").read_text(encoding="utf-8"))
@@ -87,7 +94,7 @@ def check_jar(engine: MeteorEngine, jar: dict) -> None:
 @pytest.mark.parametrize("first", [40, 1024])
 def test_ranking_all_branches_at_once_is_the_same_search(engine, monkeypatch, pruned, fixture, first):
     """Even where there are few branches, so that every rule of the search is met in both forms."""
-    monkeypatch.setattr(search, "MANY", 0)
+    monkeypatch.setattr(alignment_search, "MANY", 0)
     monkeypatch.setattr(branches, "FIRST", first)
     check_jar(engine, fixture)
     assert len(pruned) > 1000

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capreward.atomic_files import cache_folder
 from capreward.errors import InputError
-from capreward.files import cache_folder
 from capreward.text.meteor import MeteorEngine, score_from_statistics
 from capreward.text.meteor.phrases import PhraseTable
 from capreward.text.meteor.resources import Sources, index_path, installed_sources, load_index

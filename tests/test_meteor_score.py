@@ -7,7 +7,7 @@ from decimal import Context, Decimal
 import numpy as np
 import pytest
 
-from capreward.text.meteor.score import _power, corpus_score, score_from_statistics, summable
+from capreward.text.meteor.score_formula import _power, corpus_score, score_from_statistics, summable
 
 PERFECT = [2, 2, 1, 1, 1, 1, 1, 1, *[0] * 12, 1, 2, 2]
 TWO_CHUNKS = [2, 2, 1, 1, 1, 1, 1, 1, *[0] * 12, 2, 2, 2]

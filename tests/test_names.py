@@ -12,7 +12,7 @@ from capreward import InputError, Samples, load, reward, score
 from capreward.commands import main
 from capreward.evaluators import evaluators
 from capreward.expression import Metric, Number, Operation, canonical, parse, parse_list
-from capreward.names import known_as
+from capreward.metric_names import known_as
 from capreward.registry import Entry, Registry
 from capreward.reports.results import LABELS
 

@@ -8,7 +8,7 @@ import pytest
 from capreward.errors import InputError
 from capreward.text.tokenizers import tokenizer_of
 from trainers.data import open_dataset
-from trainers.novelty import HashSet, Novelty, training_novelty
+from trainers.watch.novelty import HashSet, Novelty, training_novelty
 
 TRAINING = ["A small dog runs over the grass.", "two cats", "the dog runs over a hill", "a b c d e"]
 SAID = ["a small dog runs over two hills", "Two cats!", "the grass", "a b c d e", "e d c b a", ""]

@@ -7,10 +7,10 @@ import torch
 from train_helpers import fields, rows, train
 
 from capreward import InputError
-from trainers.kinds import check_names
-from trainers.optimizers import OPTIMIZERS, Optimizer, make_optimizer
-from trainers.scst import SelfCritical
-from trainers.stepping import RESERVED
+from trainers.optimizers.base import OPTIMIZERS, Optimizer, make_optimizer
+from trainers.optimizers.named_classes import check_names
+from trainers.optimizers.scst import SelfCritical
+from trainers.runs.step import RESERVED
 
 STEPS = ["--reward", "length", "--steps", "1", *fields("optimizer", max_length=12, candidates=2), "--val", "scenes:val"]
 

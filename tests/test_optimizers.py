@@ -10,12 +10,12 @@ from rounding import check_close
 from torch.nn import functional
 
 from capreward.errors import InputError
-from trainers.advantages import leave_one_out, spread_normalised
-from trainers.dico import DiCO
-from trainers.logprobs import token_logprobs
-from trainers.optimizers import OPTIMIZERS, Candidates, find_optimizer, make_optimizer
-from trainers.scst import SelfCritical, beside
-from trainers.xe import CrossEntropy
+from trainers.captioners.logprobs import token_logprobs
+from trainers.optimizers.advantages import leave_one_out, spread_normalised
+from trainers.optimizers.base import OPTIMIZERS, Candidates, find_optimizer, make_optimizer
+from trainers.optimizers.dico import DiCO
+from trainers.optimizers.scst import SelfCritical, beside
+from trainers.optimizers.xe import CrossEntropy
 
 # dico.md 1.3: computed with the reference implementation's functions in float64, beta 0.2, tau 300.
 REWARDS = torch.tensor([[0.800, 0.812, 0.790, 0.805, 0.811], [0.650, 0.640, 0.655, 0.655, 0.630]], dtype=torch.float64)

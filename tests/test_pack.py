@@ -23,7 +23,7 @@ from train_data_files import caption, captions_of, dico_members, dico_shards, jp
 from capreward.commands import main
 from capreward.data.images.pictures import as_picture
 from trainers.data import open_dataset
-from trainers.data.encoding import Encoding, safe_keys
+from trainers.data.jpeg_pictures import Encoding, safe_keys
 
 ROOT = Path(__file__).parent.parent
 
@@ -216,7 +216,7 @@ def test_kill_9_and_again(source, tmp_path, after):
     run(*source, "-o", tmp_path / "whole", "--shard-size", 1)
     out = tmp_path / "killed"
     script = (
-        "import sys, time, trainers.data.encoding as e\n"
+        "import sys, time, trainers.data.jpeg_pictures as e\n"
         "real = e.Encoding.encoded\n"
         "def slow(self, picture):\n"
         "    time.sleep(0.15)\n"

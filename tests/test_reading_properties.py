@@ -14,7 +14,7 @@ import pytest
 from case_files import Scored, score
 
 from capreward.data.captions import read_captions, read_captions_with_references, read_references
-from capreward.data.matching import match
+from capreward.data.reference_match import match
 from capreward.errors import InputError
 
 TABLES = int(os.environ.get("CAPREWARD_TABLES", "600"))

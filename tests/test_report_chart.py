@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainers.config_reading import build
+from trainers.comparison.named_captioners import Source
 from trainers.reports.chart import (
     BOTTOM,
     HEIGHT,
@@ -23,8 +23,8 @@ from trainers.reports.chart import (
     tick_step,
 )
 from trainers.reports.curves import images_per_step, images_seen, panels_of, thinned
-from trainers.run_folder import RunFolder
-from trainers.sources import Source
+from trainers.runs.config_files import build
+from trainers.runs.folder import RunFolder
 
 
 def chart(*curves, labelled=True):

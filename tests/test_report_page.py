@@ -15,13 +15,13 @@ from capreward import InputError, Samples
 from capreward.data.scenes import picture_of
 from capreward.reports.results import Bootstrap, Results, SystemResult
 from capreward.scores import Score, Scores, Signature
-from trainers.config_reading import build
+from trainers.comparison.named_captioners import Source
 from trainers.reports.cards import chosen
 from trainers.reports.conclusions import conclusions, direction, paired_interval
 from trainers.reports.headline import headline
-from trainers.reports.writing import write_report
-from trainers.run_folder import RunFolder
-from trainers.sources import Source
+from trainers.reports.report_file import write_report
+from trainers.runs.config_files import build
+from trainers.runs.folder import RunFolder
 
 HOSTILE = '</title><script>alert(1)</script><img src="https://example.org/x.png" onerror="a()">&amp; \ud800'
 KEYS = [f"scenes-test-{n:06d}" for n in range(8)]

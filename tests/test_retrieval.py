@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from capreward.errors import InputError
-from capreward.retrieval import Ranks, Standing, retrieval_ranks, summary
+from capreward.retrieval_ranks import Ranks, Standing, retrieval_ranks, summary
 
 
 def whole_numbers(n, m, d=6, top=3, seed=0):

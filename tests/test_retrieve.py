@@ -15,7 +15,7 @@ from PIL import Image
 
 import capreward
 from capreward.commands import main
-from capreward.encoders.store import FeatureStore
+from capreward.encoders.store.feature_store import FeatureStore
 from capreward.errors import InputError
 
 KEYS = [f"scenes-test-{i:06d}" for i in range(30)]

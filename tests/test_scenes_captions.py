@@ -10,8 +10,8 @@ import pytest
 
 from capreward import InputError
 from capreward.data.scenes import is_grammatical, scene
-from capreward.data.scenes.grammar import recogniser
-from capreward.data.scenes.rules import article, vocabulary
+from capreward.data.scenes.grammar_rules import article, vocabulary
+from capreward.data.scenes.recogniser import recogniser
 
 
 def words_of(caption):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from capreward.data.scenes import scene
 from capreward.data.scenes.facts import Truth, compared
-from capreward.data.scenes.reading import HEADS, read_facts
-from capreward.data.scenes.rules import vocabulary
+from capreward.data.scenes.grammar_rules import vocabulary
+from capreward.data.scenes.stated_facts import HEADS, read_facts
 from capreward.data.scenes.vocabulary import LIGHTS, PLACES
 
 

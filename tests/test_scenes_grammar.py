@@ -12,9 +12,9 @@ from conftest import ROOT
 
 import capreward
 from capreward.data.scenes import ScenePicture, scene
-from capreward.encoders.folders import shipped_folder
 from capreward.encoders.loading import load_clip
-from trainers.tuning.corruption import Corruptor
+from capreward.encoders.weights.folders import shipped_folder
+from trainers.tuning.corrupted_captions import Corruptor
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from PIL import Image
 
 import capreward
 from capreward.data.scenes import scene
-from capreward.encoders.folders import shipped_folder
 from capreward.encoders.loading import load_clip
-from trainers.tuning.contrastive import retrieval_ranks
+from capreward.encoders.weights.folders import shipped_folder
+from trainers.tuning.contrastive_losses import retrieval_ranks
 
 NAMES = ("scenes-clip", "scenes-pacs", "scenes-judge")
 

@@ -12,8 +12,8 @@ import pytest
 
 from capreward import InputError
 from capreward.data.scenes import Scene, ScenePicture, picture_of, scene
-from capreward.data.scenes.drawing import draw
 from capreward.data.scenes.layout import Group, relations_between
+from capreward.data.scenes.pictures import draw
 from capreward.data.scenes.splits import COLOURS_OF, SPLITS, owner, stream
 from capreward.data.scenes.sprites import coverage
 from capreward.data.scenes.vocabulary import COLOUR_NAMES, CONVERSE, KIND_NAMES, LIGHT_NAMES, PLACE_NAMES
@@ -175,7 +175,7 @@ def test_sizes_counts_and_bounds(scenes):
 
 def test_redrawing_keeps_the_facts(scenes):
     """Every redrawing differs from the picture, and each relation holds in its pixels too."""
-    from capreward.data.scenes import drawing
+    from capreward.data.scenes import pictures
 
     drawn = []
 
@@ -183,11 +183,11 @@ def test_redrawing_keeps_the_facts(scenes):
         drawn.append(groups)
         return original(content, groups, variant)
 
-    original = drawing._drawn
+    original = pictures._drawn
     for x in scenes["train"][:200]:
         content = x.content
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(drawing, "_drawn", recording)
+            patch.setattr(pictures, "_drawn", recording)
             pictures = [x.redraw(v) for v in range(1, 6)]
         assert len({p.tobytes() for p in [x.draw(), *pictures]}) == 6
         for groups in drawn[-5:]:

@@ -12,15 +12,15 @@ from capreward import load
 from capreward.errors import InputError
 from capreward.samples import Samples
 from trainers.captioners.grid import GridCaptioner, GridSizes
-from trainers.captioners.tower import StoredTower
+from trainers.captioners.towers import StoredTower
 from trainers.captioners.vocabulary import ClipVocabulary, target_mask
-from trainers.config import RewardConfig
 from trainers.data import open_dataset
-from trainers.entropy import mean_entropies
-from trainers.optimizers import Candidates, make_optimizer
-from trainers.rewards import load_rewards, unbaselined_terms
-from trainers.scst import SelfCritical
-from trainers.stepping import Collected
+from trainers.decoding.entropy import mean_entropies
+from trainers.optimizers.base import Candidates, make_optimizer
+from trainers.optimizers.scst import SelfCritical
+from trainers.rewards.rewards import load_rewards, unbaselined_terms
+from trainers.runs.config import RewardConfig
+from trainers.runs.step import Collected
 
 # Two images with two samples each and a greedy caption.
 CAPTIONS = ["a dog", "a a a a", "one two three", "x", "a cat sits here", "the the"]

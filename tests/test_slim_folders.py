@@ -14,10 +14,10 @@ from rounding import check_close
 from safetensors.torch import load_file, save_file
 
 import capreward
-from capreward.encoders import folders
 from capreward.encoders.encoder import Encoder
-from capreward.encoders.folders import digest_of, shipped_folder
 from capreward.encoders.loading import load_clip
+from capreward.encoders.weights import folders
+from capreward.encoders.weights.folders import digest_of, shipped_folder
 from capreward.errors import InputError
 from trainers.commands.convert import convert
 
@@ -136,7 +136,7 @@ def test_opens_by_name_and_judges_scenes(scenes_grammar, monkeypatch):
 def test_the_same_image_tower_encodes_pictures_once(scenes_grammar, tmp_path):
     """clips and clips-grammar look through one image tower: features and stores of either serve both."""
     from capreward.data.scenes import picture_of
-    from capreward.encoders.embedding import embed_images
+    from capreward.encoders.feature_extraction import embed_images
 
     keys = [f"scenes-test-{i:06d}" for i in range(3)]
     images = [picture_of(key) for key in keys]

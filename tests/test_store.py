@@ -11,9 +11,9 @@ import torch
 from safetensors.numpy import load_file
 
 from capreward import InputError
-from capreward.encoders.store import FeatureStore, StoredFeature, is_store
-from capreward.encoders.store_header import StoreHeader
-from capreward.encoders.store_writer import StoreWriter, belongs
+from capreward.encoders.store.feature_store import FeatureStore, StoredFeature, is_store
+from capreward.encoders.store.header import StoreHeader
+from capreward.encoders.store.writer import StoreWriter, belongs
 
 FIELDS = {"model": "ViT-B-32:openai", "sha": "40d365715913", "act": "quickgelu", "prep": "224-openai", "prec": "fp32"}
 SHA = "40d365715913" + 52 * "0"

@@ -17,8 +17,8 @@ from capreward.data.images.pictures import DecodedPicture, as_picture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
-from trainers.data import Batches, open_dataset, ordered, streaming
-from trainers.data.reading import Crops
+from trainers.data import Batches, open_dataset, ordered, streams
+from trainers.data.reader import Crops
 
 SMALL = Preprocessing(size=8)
 
@@ -70,8 +70,8 @@ def test_workers_share_the_shards(source):
 
 
 def test_what_workers_are_given_pickles(source):
-    share = streaming._Share(open_dataset(source), 1, 0, 1, 0)
-    tasks = streaming._iterable(streaming._Tasks(share, Crops([SMALL]), 3))
+    share = streams._Share(open_dataset(source), 1, 0, 1, 0)
+    tasks = streams._iterable(streams._Tasks(share, Crops([SMALL]), 3))
     again = pickle.loads(pickle.dumps(tasks))
     assert next(iter(again)).keys == next(iter(tasks)).keys
 

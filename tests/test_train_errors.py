@@ -14,7 +14,7 @@ from PIL import Image
 from train_helpers import arguments, column, fields, finish, rows, same_weights, start, train
 
 from capreward.commands import main
-from trainers.run_log import append
+from trainers.runs.log import append
 
 QUIET = fields("data", val=None)
 NAN_AT_STEP_3 = """

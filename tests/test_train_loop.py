@@ -10,9 +10,9 @@ import torch
 from train_helpers import TINY, column, farthest, fields, rows, same_weights, train, weights
 
 from capreward.data.scenes import scene
-from trainers.captioners.saving import load
-from trainers.config import TrainingConfig
-from trainers.schedules import adamw, learning_rate
+from trainers.captioners.folder import load
+from trainers.runs.config import TrainingConfig
+from trainers.runs.schedules import adamw, learning_rate
 
 STILL = [*fields("captioner", sizes={**TINY["captioner"]["sizes"], "dropout": 0})]
 QUIET = [*fields("data", val=None)]

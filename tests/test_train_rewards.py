@@ -10,11 +10,11 @@ import torch
 from train_helpers import TINY
 
 from capreward.errors import InputError
-from trainers.config import RewardConfig
 from trainers.data import open_dataset
-from trainers.optimizers import Candidates, make_optimizer
-from trainers.rewards import RunningMoments, load_rewards
-from trainers.stepping import Collected, NonFinite, Stepper
+from trainers.optimizers.base import Candidates, make_optimizer
+from trainers.rewards.rewards import RunningMoments, load_rewards
+from trainers.runs.config import RewardConfig
+from trainers.runs.step import Collected, NonFinite, Stepper
 
 RAW = torch.tensor([[1.0, 2.0, 6.0], [-3.0, 0.0, 0.0]])
 
@@ -112,7 +112,7 @@ def accelerator():
 @pytest.fixture
 def captioner():
     from trainers.captioners.grid import GridCaptioner, GridSizes
-    from trainers.captioners.tower import StoredTower
+    from trainers.captioners.towers import StoredTower
     from trainers.captioners.vocabulary import ClipVocabulary
 
     torch.manual_seed(0)

@@ -17,12 +17,12 @@ from tune_helpers import HEAD, MODEL, TINY, farthest, same, start, tune, tuned
 import capreward
 from capreward.commands import main
 from capreward.data.scenes import ScenePicture, scene
-from capreward.encoders.folders import shipped_folder
 from capreward.encoders.loading import load_clip
-from trainers.config_reading import read_recipe, recipe_names
-from trainers.run_folder import PROGRESS
+from capreward.encoders.weights.folders import shipped_folder
+from trainers.runs.config_files import read_recipe, recipe_names
+from trainers.runs.folder import PROGRESS
 from trainers.tuning.config import build
-from trainers.tuning.objectives import RECIPES
+from trainers.tuning.objective import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_held_out_figures_are_those_of_the_weights_written(run):
     from torch.nn.functional import cross_entropy, normalize
 
     from capreward.data.images.preprocessing import normalise, prepare
-    from trainers.captioners.words import split_words
+    from trainers.captioners.word_vocabulary import split_words
 
     clip = load_clip(run[0] / "last")
     pixels = torch.stack(

@@ -10,10 +10,10 @@ import torch
 from clip_files import RESNET, check_features, pixels, small_clip, tokens
 from torch.nn.functional import normalize
 
-from capreward.encoders.text_tower import projected, text_states
+from capreward.encoders.model.text_tower import projected, text_states
 from capreward.errors import InputError
-from trainers.tuning.augmented import PositiveAugmented
-from trainers.tuning.objectives import OBJECTIVES, Pairs
+from trainers.tuning.augmented_objective import PositiveAugmented
+from trainers.tuning.objective import OBJECTIVES, Pairs
 
 
 def trainable(model):
@@ -37,7 +37,7 @@ def nce(image, text, scale):
 
 
 def test_it_is_registered():
-    assert OBJECTIVES["pac"][0] == "trainers.tuning.augmented:PositiveAugmented"
+    assert OBJECTIVES["pac"][0] == "trainers.tuning.augmented_objective:PositiveAugmented"
     assert (PositiveAugmented.name, PositiveAugmented.needs_images, PositiveAugmented.wants_more) == ("pac", True, True)
 
 

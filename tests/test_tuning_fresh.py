@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from capreward.encoders.loading import load_clip
-from capreward.encoders.text_tower import text_states
-from trainers.tuning.fresh import fresh_folder, fresh_model
+from capreward.encoders.model.text_tower import text_states
+from trainers.tuning.new_clip import fresh_folder, fresh_model
 
 TEXTS = ["A photo depicts a red ball", "A photo depicts two red balls", "A photo depicts a blue ball"]
 TEXT = {"context_length": 16, "width": 32, "heads": 2, "layers": 1}

@@ -8,11 +8,11 @@ import pytest
 import torch
 from clip_files import RESNET, check_features, features, pixels, save, small_clip, tokens
 
-from capreward.encoders.backend import import_open_clip
-from capreward.encoders.layouts import recognise
+from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
+from capreward.encoders.model.backend import import_open_clip
 from capreward.errors import InputError
-from trainers.tuning.lora import Factors, add_lora, folded_state, published_state
+from trainers.tuning.lora_factors import Factors, add_lora, folded_state, published_state
 
 READ = {"quick_gelu": True, "statistics": "openai"}
 

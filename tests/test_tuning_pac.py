@@ -9,12 +9,12 @@ import torch
 
 import capreward
 from capreward.data.scenes import scene
-from capreward.encoders.folders import shipped_folder
 from capreward.encoders.loading import load_clip
-from trainers.config_reading import merged, read_recipe
+from capreward.encoders.weights.folders import shipped_folder
+from trainers.runs.config_files import merged, read_recipe
 from trainers.tuning.config import build
-from trainers.tuning.objectives import RECIPES
-from trainers.tuning.running import run_tuning
+from trainers.tuning.objective import RECIPES
+from trainers.tuning.runs import run_tuning
 
 SMALL = {
     "data": {"count": 64, "val_count": 20},

@@ -11,7 +11,7 @@ from train_helpers import fields, rows, train
 
 from capreward import Evaluator, InputError, Samples, load, reward, score
 from capreward.data.scenes import picture_of
-from trainers.hacking import warnings_of
+from trainers.watch.rules import warnings_of
 
 
 class Given(Evaluator):

@@ -8,8 +8,8 @@ import numpy as np
 from image_files import encoded, write_tar
 from PIL import Image
 
-from capreward.encoders.store_header import StoreHeader
-from capreward.encoders.store_writer import StoreWriter
+from capreward.encoders.store.header import StoreHeader
+from capreward.encoders.store.writer import StoreWriter
 
 
 def picture(number, width=40, height=30):

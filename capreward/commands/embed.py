@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from capreward.commands.progress import Bar
     from capreward.data import CaptionTable
-    from capreward.encoders.embedding import Embedded
     from capreward.encoders.encoder import Encoder
+    from capreward.encoders.feature_extraction import Embedded
 
 
 GRID_MODEL = "RN50:openai"
@@ -101,7 +101,7 @@ def embed(images: tuple[str, ...], **options: Any) -> None:
 
 
 def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> Embedded:
-    from capreward.encoders.published import import_features
+    from capreward.encoders.published_features import import_features
 
     others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize", "cropping")
     given = next((name for name in others if options[name]), "shard" if options["shard"] != "0/1" else None)
@@ -114,7 +114,7 @@ def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> Embe
 
 
 def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
-    from capreward.encoders.embedding import embed_images
+    from capreward.encoders.feature_extraction import embed_images
 
     if options["prompt"] is not None:
         raise InputError("--prompt goes before captions; add --text, or leave it out")
@@ -127,7 +127,7 @@ def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[E
     keys, pictures = _pictures(images, options)
     encoder = _encoder(options, pictures[:1])
     if options["tokens"]:
-        from capreward.encoders.token_encoder import TokenEncoder
+        from capreward.encoders.image_token_encoder import TokenEncoder
 
         layers = encoder.spec.model_cfg["vision_cfg"].get("layers")
         if options["tokens"] == "grid" and not isinstance(layers, (list, tuple)):
@@ -159,7 +159,7 @@ def _grid(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
-    from capreward.encoders.embedding import PART, embed_texts
+    from capreward.encoders.feature_extraction import PART, embed_texts
     from capreward.evaluators.clip_texts import PROMPT
 
     if images or options["captions"] is None:
@@ -195,8 +195,8 @@ def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[En
 def _pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str], list[Any]]:
     if options["captions"] is None:
         return _all_pictures(images, options)
-    from capreward.data.images.finding import find_images
-    from capreward.data.images.own import own_pictures
+    from capreward.data.images.lookup import find_images
+    from capreward.data.images.table_of_captions import own_pictures
 
     table = _table(options)
     keys = list(dict.fromkeys(table.keys))[: options["count"]]
@@ -210,7 +210,7 @@ def _pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str]
 
 def _all_pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str], list[Any]]:
     """The pictures of all places, whose keys must differ."""
-    from capreward.data.images.listing import list_pictures
+    from capreward.data.images.inventory import list_pictures
 
     if not images:
         raise InputError("nothing to embed; name a folder of pictures, a .tar, a table or scenes:test")

@@ -80,7 +80,7 @@ def _meteor() -> str:
 
 
 def _weights() -> str:
-    from capreward.encoders.catalogue import CATALOGUE, look_for
+    from capreward.encoders.weights.catalogue import CATALOGUE, look_for
 
     shipped = "scenes-clip, scenes-pacs, scenes-grammar, scenes-judge (shipped)"
     found = [f"{entry.title} at {place.path}" for entry in CATALOGUE if (place := look_for(entry)) is not None]

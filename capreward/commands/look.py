@@ -38,7 +38,7 @@ def look(file: str, as_json: bool, **options: Any) -> None:
     capreward look "train-{000..007}.tar"
     capreward look runs/dico-pacs --json
     """
-    from capreward.inspection.kinds import look_at
+    from capreward.inspection.identification import look_at
     from capreward.inspection.views import Asked
 
     names = ("rows", "id_column", "caption_column", "image_column", "split")

@@ -11,7 +11,9 @@ from capreward.commands.command import Command, import_own
 from capreward.commands.options import plugin_option, plugins
 
 KINDS = ("evaluators", "optimizers", "objectives", "recipes", "tokenizers", "formats")
-TRAINERS = {kind: f"trainers.listing:{kind}" for kind in ("optimizers", "objectives", "recipes")}  # imported when asked
+TRAINERS = {
+    kind: f"trainers.commands.ls:{kind}" for kind in ("optimizers", "objectives", "recipes")
+}  # imported when asked
 
 
 @click.command(cls=Command)

@@ -104,7 +104,7 @@ def _system(
     """Rank one file; the result and the notes on it."""
     from capreward.commands.score_inputs import judged
     from capreward.data import match, read_captions
-    from capreward.data.showing import show
+    from capreward.data.picture_match import show
     from capreward.scoring import samples_of
 
     table = read_captions(path, split=options["split"], **reading(options, of_references=False))

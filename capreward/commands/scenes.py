@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from capreward.atomic_files import write_beside
 from capreward.commands.command import Command
 from capreward.errors import InputError
-from capreward.files import write_beside
 
 SHOWN = 8  # pictures on a contact sheet
 

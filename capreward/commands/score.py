@@ -77,7 +77,7 @@ def _few_collections() -> Iterator[None]:
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
     from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, judged, names_of, samples_of_file
-    from capreward.common import restricted
+    from capreward.common_images import restricted
     from capreward.reports.results import Bootstrap, Results
 
     found, said = evaluators_of(options)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from capreward.data import CaptionTable, Matched, References
-    from capreward.data.showing import Shown
+    from capreward.data.picture_match import Shown
     from capreward.evaluators.base import Evaluator
     from capreward.reports.results import Bootstrap, Results, SystemResult
     from capreward.samples import Samples
@@ -68,7 +68,7 @@ class ReferenceFiles:
         Raises:
             InputError: It is one of several files of references.
         """
-        from capreward.data.files import same_file
+        from capreward.data.file_content import same_file
 
         same = [path for path in self.paths if same_file(path, captions)]
         if same and len(self.paths) > 1:
@@ -144,7 +144,7 @@ def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:
     def picture_of(key: str) -> Image.Image | None:
         from capreward.data.images.pictures import as_picture
         from capreward.data.scenes import picture_of as scene_of
-        from capreward.encoders.store import StoredFeature
+        from capreward.encoders.store.feature_store import StoredFeature
 
         image = known.get(key)
         if isinstance(image, StoredFeature):
@@ -209,7 +209,7 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
     needing = [e.name for e in found if "images" in e.needs]
     if not needing and (options["gallery"] is None or not _shows(options)):
         return None
-    from capreward.data.showing import show
+    from capreward.data.picture_match import show
 
     if not needing:
         return _for_gallery(met, table, options)
@@ -223,7 +223,7 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
 
 def _for_gallery(met: Matched, table: CaptionTable, options: dict[str, Any]) -> Shown:
     """All captions, with the pictures that are there: no metric looks at them, so none is left out of the numbers."""
-    from capreward.data.showing import Shown, show
+    from capreward.data.picture_match import Shown, show
 
     shown = show(met, table, options["images"], allow_missing=True, **showing(options))
     pictures = dict(zip(shown.matched.keys, shown.images, strict=True))

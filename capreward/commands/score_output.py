@@ -65,7 +65,7 @@ def check_outputs(options: dict[str, Any]) -> None:
         InputError: which one.
     """
     if options["per_caption"] is not None:
-        from capreward.reports.files import check_per_caption_path
+        from capreward.reports.output_files import check_per_caption_path
 
         check_per_caption_path(options["per_caption"])
     if options["gallery"] is not None:
@@ -94,7 +94,7 @@ def write_results(results: Results, options: dict[str, Any]) -> None:
 
     written = []
     if options["per_caption"] is not None:
-        from capreward.reports.files import write_per_caption
+        from capreward.reports.output_files import write_per_caption
 
         rows = write_per_caption(results, options["per_caption"])
         written.append(f"{rows:,} rows written to {options['per_caption']}")

@@ -38,8 +38,8 @@ def build(captions: Path, output: Path, threshold: int, **options: Any) -> None:
     capreward vocabulary build dataset_coco.json -o vocabulary.json --split train+restval
     """
     _check(output, ".json")
+    from capreward.atomic_files import write_text_beside
     from capreward.data.sentences import read_sentences
-    from capreward.files import write_text_beside
     from capreward.text.vocabulary import UNKNOWN, frequent_words
 
     images = read_sentences(captions, **_reading(options))

@@ -9,7 +9,7 @@ from capreward.data.captions import (
 )
 from capreward.data.formats.registry import format_names, format_summaries
 from capreward.data.mappings import as_references, as_table
-from capreward.data.matching import Matched, match
+from capreward.data.reference_match import Matched, match
 
 __all__ = [
     "CaptionTable",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from capreward.data.file_content import Content, load, same_file
 from capreward.data.file_report import FileReport, report_of
-from capreward.data.files import Content, load, same_file
 from capreward.data.formats.registry import find_format, format_names, recognise
-from capreward.data.ids import IdIndex
+from capreward.data.image_ids import IdIndex
 from capreward.data.roles import Role, role_of
 from capreward.data.rows import Options, Parsed, collect_captions, collect_references, shown
 from capreward.data.text_notes import notes_on

@@ -349,7 +349,7 @@ class _Identity:
 
     def _agreeing_files(self) -> None:
         """Refuse two columns of file names that name different files."""
-        from capreward.data.ids import stem
+        from capreward.data.image_ids import stem
 
         for other in self.files[1:]:
             for _, (one, two) in self.table.rows([self.files[0], other]):

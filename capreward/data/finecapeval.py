@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from capreward.data.file_content import Content, load
 from capreward.data.file_report import Findings
-from capreward.data.files import Content, load
 from capreward.data.formats.text import each_line
 from capreward.data.roles import plain
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError, shorten
-from capreward.text.phrases import Stemmer
+from capreward.text.stemmed_phrases import Stemmer
 
 ASPECTS = ("background", "object", "relation")
 COLUMNS = ("image", "caption", *ASPECTS)

@@ -10,7 +10,7 @@ import re
 from enum import Enum
 from types import MappingProxyType
 
-from capreward.data.ids import MEDIA_ENDINGS
+from capreward.data.image_ids import MEDIA_ENDINGS
 
 
 class Role(Enum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capreward.data.files import load
+from capreward.data.file_content import load
 from capreward.data.formats.registry import recognise
 from capreward.data.rows import Options, id_text, split_rows
 from capreward.data.tables import as_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import MappingProxyType
 
-from capreward.data.files import Content
+from capreward.data.file_content import Content
 from capreward.data.formats.delimited import delimited_table
 from capreward.data.formats.json_files import lines_table
 from capreward.data.formats.json_layouts import columns_in, records_in

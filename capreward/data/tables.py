@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from capreward.data.files import Content, cause
+from capreward.data.file_content import Content, cause
 from capreward.data.formats.text import each_line
 from capreward.data.rows import describe
 from capreward.errors import InputError

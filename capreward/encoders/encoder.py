@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capreward.encoders.text_tower import can_trim, projected, text_states, trimmed_text_features
-from capreward.encoders.tokens import Tokens, tokenize
+from capreward.encoders.model.text_tower import can_trim, projected, text_states, trimmed_text_features
+from capreward.encoders.model.token_rows import Tokens, tokenize
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:

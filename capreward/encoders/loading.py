@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.encoders.checkpoint_values import refuse_unfinite
+from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
 from capreward.encoders.spec import EncoderSpec
-from capreward.encoders.weights import Asked, Weights, read_weights
+from capreward.encoders.weights.source import Asked, Weights, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,10 +49,10 @@ def load_clip(
     """Load a CLIP in any of the known layouts; no code in a file is run.
 
     Args:
-        source: see :func:`~capreward.encoders.weights.read_weights`.
+        source: see :func:`~capreward.encoders.weights.source.read_weights`.
         quick_gelu: activation of weights that do not say; it wins over those that do.
         statistics: image statistics, ``openai``, ``half`` or ``imagenet``, likewise.
-        precision: ``fp32``, ``fp16`` or ``bf16``; see :func:`~capreward.encoders.building.build_model`.
+        precision: ``fp32``, ``fp16`` or ``bf16``; see :func:`~capreward.encoders.model.open_clip_model.build_model`.
         device: where the model goes.
         lora_mlp: fold PAC-S++'s MLP factors too, which its own loader leaves out.
         download: fetch ``MODEL:TAG`` or ``hf-hub:`` weights that are not on this computer.
@@ -78,8 +78,8 @@ def load_clip(
 
 def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu", download: bool = False) -> Clip:
     """Build the model and tokenizer of weights that have been read; see :func:`load_clip`."""
-    from capreward.encoders.building import build_model
-    from capreward.encoders.tokenizers import tokenizer_of
+    from capreward.encoders.model.open_clip_model import build_model
+    from capreward.encoders.model.tokenizers import tokenizer_of
 
     spec = weights.spec
     model = build_model(spec.model_cfg, weights.tensors, spec.name, precision)

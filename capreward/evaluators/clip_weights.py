@@ -30,8 +30,8 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
     Raises:
         InputError: no weights found, with where they are published and what to type.
     """
-    from capreward.encoders.catalogue import find_weights, published_settings
-    from capreward.encoders.tags import names_model
+    from capreward.encoders.weights.catalogue import find_weights, published_settings
+    from capreward.encoders.weights.tags import names_model
 
     device = device_of(asked.device)
     settings = replace(asked, device=device, precision=precision_of(asked.precision, device))
@@ -59,7 +59,7 @@ def missing_weights(family: str, *, scenes: bool) -> str | None:
         family: as for ``choose_settings``.
         scenes: whether pictures of the scenes world are judged, by weights that ship.
     """
-    from capreward.encoders.catalogue import entry_of, find_weights, look_for
+    from capreward.encoders.weights.catalogue import entry_of, find_weights, look_for
 
     if (scenes and family in SCENES) or look_for(entry_of(family)) is not None:
         return None
@@ -73,7 +73,7 @@ def missing_weights(family: str, *, scenes: bool) -> str | None:
 def names_scene_images(source: object) -> bool:
     """Whether a source of images is the scenes world, or a store of features by one of its encoders."""
     from capreward.data.images.scene_keys import names_scenes
-    from capreward.encoders.store import FeatureStore, is_store
+    from capreward.encoders.store.feature_store import FeatureStore, is_store
 
     name = str(source)
     if names_scenes(name):
@@ -83,12 +83,12 @@ def names_scene_images(source: object) -> bool:
 
 def fetch_published(family: str, variant: str | None) -> None:
     """Fetch an evaluator's weights from their authors where they are not here and a plain address is published."""
-    from capreward.encoders import kept
-    from capreward.encoders.catalogue import entry_of, look_for
+    from capreward.encoders.weights import library
+    from capreward.encoders.weights.catalogue import entry_of, look_for
 
     entry = entry_of(family, variant)
     if entry.url is not None and look_for(entry) is None:
-        kept.fetch(entry, entry.url)
+        library.fetch(entry, entry.url)
 
 
 def shows_scenes(samples: Samples) -> bool:
@@ -98,9 +98,9 @@ def shows_scenes(samples: Samples) -> bool:
 
 
 def _is_scene(image: Any) -> bool:
-    from capreward.data.images.decoded import bare
+    from capreward.data.images.cropped_picture import bare
     from capreward.data.scenes import ScenePicture
-    from capreward.encoders.store import StoredFeature
+    from capreward.encoders.store.feature_store import StoredFeature
 
     if isinstance(image, StoredFeature):
         return str(image.store.fields.get("model", "")).startswith("scenes-")
@@ -147,7 +147,7 @@ def features_of(
 
 
 def _is_stored(image: Any) -> bool:
-    from capreward.encoders.store import StoredFeature
+    from capreward.encoders.store.feature_store import StoredFeature
 
     return isinstance(image, StoredFeature)
 

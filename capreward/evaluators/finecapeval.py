@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.data.finecapeval import ASPECTS, SEPARATOR, Annotation, FineCapEvalData, load_finecapeval
-from capreward.data.ids import IdIndex
+from capreward.data.image_ids import IdIndex
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import ITEMS, Samples

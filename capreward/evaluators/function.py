@@ -102,7 +102,7 @@ class FunctionEvaluator(Evaluator):
 
     def values(self, samples: Samples, prepared: Any) -> npt.NDArray[np.float64]:
         """Call the function and check what it returns."""
-        from capreward.data.images.decoded import bare
+        from capreward.data.images.cropped_picture import bare
 
         items = samples.item.tolist()
         context = {

@@ -12,14 +12,14 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.evaluators.clip_options import check_texts
 from capreward.evaluators.clip_score import ClipScore, Prepared
-from capreward.retrieval import CUTS, TIES
+from capreward.retrieval_ranks import CUTS, TIES
 from capreward.samples import Samples
 from capreward.scores import Score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from capreward.retrieval import Ranks
+    from capreward.retrieval_ranks import Ranks
 
 Floats = npt.NDArray[np.float64]
 
@@ -149,7 +149,7 @@ class Retrieval(ClipScore):
         """The rank of each caption's image [N] and of each image's best caption [M], from 1; NaN for broken images."""
         import torch
 
-        from capreward.retrieval import retrieval_ranks
+        from capreward.retrieval_ranks import retrieval_ranks
 
         encoder = self.pool.encoder(prepared.settings)
         found = self._texts(samples, encoder, "captions", lambda: samples.captions)
@@ -202,6 +202,6 @@ def _directed(score: Score, columns: int) -> Score:
 def _median(ranks: Floats | None) -> float:
     import torch
 
-    from capreward.retrieval import summary
+    from capreward.retrieval_ranks import summary
 
     return summary(torch.from_numpy(np.zeros(0) if ranks is None else ranks))["medr"]

@@ -24,7 +24,8 @@ STATED, TRUE, KNOWN, TOLD = range(4)
 class SceneFacts(Evaluator):
     """Precision, recall and F1 of the facts that a caption states of a picture of ``scenes``; range [0, 1].
 
-    Facts are read from the words, grammatical or not (``capreward.data.scenes.reading``), and held against what the
+    Facts are read from the words, grammatical or not (see ``capreward.data.scenes.stated_facts``), and
+    held against what the
     picture shows. Counted are, in five categories (``capreward.data.scenes.facts.compared``):
 
     - objects: each mention of a kind of object; a second "a ball" is a second object, "the ball" is not;
@@ -72,7 +73,7 @@ class SceneFacts(Evaluator):
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """[N, 20]: stated, true, known and told facts of each category."""
         from capreward.data.scenes.facts import compared
-        from capreward.data.scenes.reading import read_facts
+        from capreward.data.scenes.stated_facts import read_facts
 
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)
         rows = [compared(read_facts(caption), prepared[item]) for caption, item in pairs]
@@ -93,9 +94,9 @@ class SceneFacts(Evaluator):
 
 def _picture(image: Any) -> ScenePicture | None:
     """The scene that an image is, or that stored features are of."""
-    from capreward.data.images.decoded import bare
+    from capreward.data.images.cropped_picture import bare
     from capreward.data.scenes import ScenePicture, picture_of
-    from capreward.encoders.store import StoredFeature
+    from capreward.encoders.store.feature_store import StoredFeature
 
     if isinstance(image, StoredFeature):
         return picture_of(image.store.keys[image.row])

@@ -17,7 +17,7 @@ def folder_view(path: str, asked: Asked) -> View:
         InputError: it has none.
     """
     from capreward.data.images.folder import PictureFolder
-    from capreward.data.images.listing import list_pictures
+    from capreward.data.images.inventory import list_pictures
 
     folder = PictureFolder(path)
     rows = _rows(zip(*list_pictures(path, asked.rows), strict=True), asked.rows)
@@ -47,7 +47,7 @@ def table_view(path: str, asked: Asked) -> View | None:
     Raises:
         InputError: two columns hold pictures, or the ids are none.
     """
-    from capreward.data.files import load
+    from capreward.data.file_content import load
     from capreward.data.images.tables import PictureTable, picture_columns
     from capreward.data.rows import Options
     from capreward.data.table_files import open_table
@@ -83,7 +83,7 @@ def list_view(path: str, asked: Asked) -> View:
     Raises:
         InputError: the files are not there.
     """
-    from capreward.data.images.listing import list_pictures
+    from capreward.data.images.inventory import list_pictures
 
     keys, pictures = list_pictures(path)
     rows = _rows(zip(keys, pictures, strict=True), asked.rows)
@@ -98,7 +98,7 @@ def scenes_view(source: str, asked: Asked) -> View:
     Raises:
         InputError: an unknown split.
     """
-    from capreward.data.images.listing import list_pictures
+    from capreward.data.images.inventory import list_pictures
 
     pictures = list_pictures(source, max(asked.rows, 1))[1][: asked.rows]
     rows = tuple({"id": p.scene.key, "captions": list(p.scene.captions)} for p in pictures)
@@ -118,8 +118,8 @@ def store_view(path: str, asked: Asked) -> View:
     Raises:
         InputError: it is damaged.
     """
-    from capreward.encoders.store import FeatureStore
-    from capreward.encoders.store_header import told
+    from capreward.encoders.store.feature_store import FeatureStore
+    from capreward.encoders.store.header import told
 
     store = FeatureStore(path)
     shape = " x ".join(map(str, store.shape))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capreward.atomic_files import write_beside
 from capreward.errors import InputError
-from capreward.files import write_beside
-from capreward.reports.files import check_output_path
 from capreward.reports.gallery_choice import Card, Choice
 from capreward.reports.gallery_page import Page
 from capreward.reports.gallery_pictures import Thumbnail, thumbnail
+from capreward.reports.output_files import check_output_path
 from capreward.reports.results import Results, label
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError, shorten
-from capreward.names import known_as
+from capreward.metric_names import known_as
 from capreward.reports.results import Results, label
 from capreward.scores import Score
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from capreward._version import __version__
-from capreward.common import told_apart
+from capreward.common_images import told_apart
 from capreward.data.file_report import FileReport
 from capreward.samples import Samples
 from capreward.scores import Score, Scores

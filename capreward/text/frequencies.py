@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from capreward.atomic_files import write_beside
 from capreward.errors import InputError
-from capreward.files import write_beside
 from capreward.text.corpus import ReferenceGrams
 from capreward.text.ngrams import Ints, NgramTable, Numbers
 

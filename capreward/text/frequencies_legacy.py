@@ -112,7 +112,7 @@ def _with_parts(grams: Grams) -> Grams:
 
 
 def _unpickled(path: Path) -> dict[Any, Any]:
-    from capreward.encoders.checkpoint_pickle import RestrictedUnpickler
+    from capreward.encoders.checkpoints.unpickler import RestrictedUnpickler
 
     reason = ""
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from capreward.atomic_files import write_beside
 from capreward.errors import InputError
-from capreward.files import write_beside
 from capreward.text.vocabulary import LABEL, WordNumbers
 
 Numbers = npt.NDArray[np.uint32]

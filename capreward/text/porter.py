@@ -1,6 +1,7 @@
 """Porter's stemmer as NLTK has it by default: the algorithm of 1980 with NLTK's own rules ("NLTK_EXTENSIONS").
 
-METEOR's stemmer (``capreward.text.meteor.stem``) is the later Snowball one, whose stems differ ("sky", "generously").
+METEOR's stemmer (``capreward.text.meteor.stemmer``) is the later Snowball one, whose stems of "sky" and "generously"
+differ.
 """
 
 from __future__ import annotations

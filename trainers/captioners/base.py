@@ -219,14 +219,14 @@ class Captioner(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write configuration, vocabulary and weights, the frozen tower's excepted (it is named, with its hash)."""
-        from trainers.captioners.saving import save
+        from trainers.captioners.folder import save
 
         save(self, Path(folder))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> Self:
-        """Read what ``save_pretrained`` wrote; see :func:`trainers.captioners.saving.load`."""
-        from trainers.captioners.saving import load
+        """Read what ``save_pretrained`` wrote; see :func:`trainers.captioners.folder.load`."""
+        from trainers.captioners.folder import load
 
         found = load(Path(folder), **options)
         if not isinstance(found, cls):

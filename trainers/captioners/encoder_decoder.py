@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from trainers.captioners.base import Cache, Captioner, Memory
 from trainers.captioners.blocks import CrossLayer, Live
+from trainers.captioners.logprobs import token_logprobs
 from trainers.captioners.vocabulary import Vocabulary, target_mask
-from trainers.logprobs import token_logprobs
 
 if TYPE_CHECKING:
-    from trainers.captioners.tower import Tower
+    from trainers.captioners.towers import Tower
 
 
 class Sizes(Protocol):
@@ -109,9 +109,9 @@ class EncoderDecoder(Captioner):
 
     @classmethod
     def rebuild(cls, configuration: dict[str, Any], vocabulary: Vocabulary, **options: Any) -> Self:
-        """From what ``configuration`` gave; ``options`` go to :func:`trainers.captioners.tower.tower_of`."""
-        from trainers.captioners.saving import sizes_of
-        from trainers.captioners.tower import tower_of
+        """From what ``configuration`` gave; ``options`` go to :func:`trainers.captioners.towers.tower_of`."""
+        from trainers.captioners.folder import sizes_of
+        from trainers.captioners.towers import tower_of
 
         sizes = sizes_of(cls.sizes_type(), configuration["sizes"])
         return cls(tower_of(configuration["tower"], **options), vocabulary, sizes)

@@ -15,7 +15,7 @@ from trainers.captioners.encoder_decoder import EncoderDecoder
 from trainers.captioners.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from trainers.captioners.tower import Tower
+    from trainers.captioners.towers import Tower
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from capreward.errors import InputError
 from trainers.captioners.base import Memory
 from trainers.captioners.encoder_decoder import EncoderDecoder
-from trainers.captioners.transformer_blocks import ImageLayer, StdNorm, WordLayer, sinusoids, xavier
+from trainers.captioners.transformer_layers import ImageLayer, StdNorm, WordLayer, sinusoids, xavier
 from trainers.captioners.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from trainers.captioners.tower import Tower
+    from trainers.captioners.towers import Tower
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from capreward.errors import InputError
-from trainers.tuning.bpe import write_merges
+from capreward.text.merges import write_merges
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,7 @@ class ClipVocabulary:
 
 
 def _tokenizer(merges: str | Path | None) -> Any:
-    from capreward.encoders.backend import import_open_clip
+    from capreward.encoders.model.backend import import_open_clip
 
     path = {} if merges is None else {"bpe_path": str(merges)}
     try:
@@ -105,7 +105,7 @@ def vocabulary_of(config: dict[str, Any], folder: Path) -> Vocabulary:
         merges = config.get("merges")
         return ClipVocabulary(None if merges is None else folder / str(merges))
     if config.get("kind") == "words":
-        from trainers.captioners.words import read_words
+        from trainers.captioners.word_vocabulary import read_words
 
         return read_words(folder / Path(str(config.get("file"))).name)
     raise InputError(f"{folder} names the vocabulary {config.get('kind')!r}; known are clip and words")

@@ -12,15 +12,15 @@ import click
 from capreward.commands.command import Command
 from capreward.errors import InputError, shorten
 from trainers.commands.decoding_options import decoding_of, decoding_options, running_options
-from trainers.running import autocast, workers_for
+from trainers.runs.devices import autocast, workers_for
 
 if TYPE_CHECKING:
     import torch
 
     from trainers.captioners.base import Captioner
+    from trainers.comparison.named_captioners import Source
     from trainers.data import Dataset
     from trainers.decoding import Decoding
-    from trainers.sources import Source
 
 
 @click.command(cls=Command)
@@ -51,7 +51,7 @@ def caption(images: tuple[str, ...], **options: Any) -> None:
     """
     from capreward.encoders.pool import device_of
     from trainers.commands.caption_inputs import pictures_of
-    from trainers.sources import by_authors
+    from trainers.comparison.named_captioners import by_authors
 
     _check_output(options["output"])
     dataset = pictures_of(images, options["count"])
@@ -81,7 +81,7 @@ def _check_output(path: Path | None) -> None:
 
 def _source(named: str | None, dataset: Dataset) -> Source:
     from trainers.commands.caption_inputs import shows_scenes
-    from trainers.sources import SCENES, source_of
+    from trainers.comparison.named_captioners import SCENES, source_of
 
     if named is None and not shows_scenes(dataset):
         raise InputError(
@@ -92,7 +92,7 @@ def _source(named: str | None, dataset: Dataset) -> Source:
 
 def _check_kind(captioner: Captioner, source: Source, dataset: Dataset) -> None:
     """Refuse what the captioner's tower does not take, before the first picture is decoded."""
-    from capreward.encoders.store import StoredFeature
+    from capreward.encoders.store.feature_store import StoredFeature
 
     stored = [p for p in map(dataset.picture, range(len(dataset))) if isinstance(p, StoredFeature)]
     if stored and len(stored) < len(dataset):
@@ -110,8 +110,8 @@ def _captioned(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of all pictures and a sentence for each broken one."""
     from capreward.commands.progress import Bar
-    from trainers.captioning import each_decoded
     from trainers.commands.caption_inputs import shows_scenes
+    from trainers.evaluation.decoded_batches import each_decoded
 
     workers = workers_for(options["workers"], len(dataset), drawn=shows_scenes(dataset))
     generator = _generator(captioner, options["seed"])
@@ -161,7 +161,7 @@ def _refusal(broken: list[str]) -> str:
 
 
 def _write(rows: list[dict[str, Any]], path: Path | None, *, as_json: bool) -> None:
-    from capreward.files import write_beside
+    from capreward.atomic_files import write_beside
 
     text = _as_json(rows) if as_json else "".join(_line(row) for row in rows)
     if path is None:
@@ -190,7 +190,7 @@ def _summary(
     *,
     own: bool,
 ) -> list[str]:
-    from trainers.searches import told
+    from trainers.evaluation.search_settings import told
 
     images = len({row["image_id"] for row in rows})
     each = f"{len(rows):,} captions of {images:,} picture{'s' * (images != 1)}"

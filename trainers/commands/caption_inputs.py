@@ -76,8 +76,8 @@ def _file(source: str, names: dict[str, str]) -> tuple[list[str], list[Any]]:
 
 def _listed(source: str, count: int | None) -> tuple[list[str], list[Any]]:
     from capreward.data.images.folder import is_picture_name
-    from capreward.data.images.listing import list_pictures
-    from capreward.encoders.store import FeatureStore, is_store
+    from capreward.data.images.inventory import list_pictures
+    from capreward.encoders.store.feature_store import FeatureStore, is_store
 
     if is_store(source):
         store = FeatureStore(source)

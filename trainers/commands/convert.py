@@ -47,7 +47,7 @@ def convert(source: str, out_dir: Path, as_json: bool, **options: Any) -> None:
     capreward convert clip_negative_text-last.ckpt grammar --drop-unknown
     capreward convert clipRN50_clips_grammar-last.ckpt clips-grammar --tower RN50:openai
     """
-    from trainers.captioners.opening import holds_captioner
+    from trainers.captioners.layouts.loading import holds_captioner
 
     if holds_captioner(source):
         _refuse(source, "captioner", options, _CLIP_ALONE)
@@ -71,8 +71,8 @@ class _Told:
 
 
 def _clip(source: str, out: Path, options: dict[str, Any]) -> _Told:
-    from capreward.encoders.convert import convert as write
-    from capreward.encoders.weights import Asked
+    from capreward.encoders.weights.conversion import convert as write
+    from capreward.encoders.weights.source import Asked
 
     fp16 = options.pop("fp16")
     done = write(source, out, Asked(download=True, **options), fp16=fp16)
@@ -85,9 +85,9 @@ def _clip(source: str, out: Path, options: dict[str, Any]) -> _Told:
 
 
 def _captioner(source: str, out: Path, options: dict[str, Any]) -> _Told:
-    from capreward.encoders.checkpoint import sha256_of
-    from trainers.captioners.opening import convert_captioner
-    from trainers.captioners.saving import WEIGHTS
+    from capreward.encoders.checkpoints.checkpoint import sha256_of
+    from trainers.captioners.folder import WEIGHTS
+    from trainers.captioners.layouts.loading import convert_captioner
 
     given = {name: value for name, value in options.items() if value is not None}
     captioner = convert_captioner(source, out, **given, **({"download": True} if "tower" in given else {}))

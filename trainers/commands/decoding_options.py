@@ -11,8 +11,8 @@ from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from trainers.captioners.base import Captioner
+    from trainers.comparison.named_captioners import Source
     from trainers.decoding import Decoding
-    from trainers.sources import Source
 
 RULES = ("dico", "transformers", "clip-reward")
 BATCH = 64  # images decoded at a time
@@ -131,8 +131,8 @@ def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -
     """
     from dataclasses import replace
 
+    from trainers.comparison.named_captioners import decoding_for
     from trainers.decoding import Decoding
-    from trainers.sources import decoding_for
 
     method = _method(options)
     usual = decoding_for([source], captioner, beams=options["beams"], max_length=options["max_length"])

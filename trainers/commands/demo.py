@@ -18,8 +18,8 @@ from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from capreward.reports.results import Results
-    from trainers.config import RunConfig
-    from trainers.sources import Source
+    from trainers.comparison.named_captioners import Source
+    from trainers.runs.config import RunConfig
 
 REWARD = "pacs"
 WAYS = ("dico", "scst")
@@ -79,7 +79,7 @@ def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: 
 
 def _starting_point(folder: Path, captioner: str | None, seed: int, device: str, say: Say, *, quiet: bool) -> Source:
     """The captioner that was named, or that ships, or one trained in its place."""
-    from trainers.sources import SCENES, Source, shipped_captioner, source_of
+    from trainers.comparison.named_captioners import SCENES, Source, shipped_captioner, source_of
 
     own = folder / "xe"
     if captioner is not None:
@@ -95,7 +95,7 @@ def _starting_point(folder: Path, captioner: str | None, seed: int, device: str,
 
 
 def _xe_config(seed: int, device: str) -> RunConfig:
-    from trainers.config_reading import build, merged, read_recipe
+    from trainers.runs.config_files import build, merged, read_recipe
 
     changes = {
         "seed": seed,
@@ -111,7 +111,7 @@ def _xe_config(seed: int, device: str) -> RunConfig:
 
 def _config(way: str, start: str, steps: int, seed: int, device: str, held_out: int) -> RunConfig:
     """The recipe of a way, against the reward, from the same captioner and on as many pictures as the other."""
-    from trainers.config_reading import build, merged, read_recipe
+    from trainers.runs.config_files import build, merged, read_recipe
 
     changes = {
         "seed": seed,
@@ -146,8 +146,8 @@ def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
     Raises:
         InputError: the folder holds a run with other settings.
     """
-    from trainers.run_folder import RunFolder
-    from trainers.training import as_begun, captioner_work, check_same, run_training
+    from trainers.runs.folder import RunFolder
+    from trainers.runs.training import as_begun, captioner_work, check_same, run_training
 
     run = RunFolder(folder)
     try:
@@ -163,7 +163,7 @@ def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
 
 
 def _finished(run: Any, steps: int) -> bool:
-    from trainers.run_folder import PROGRESS
+    from trainers.runs.folder import PROGRESS
 
     checkpoints = run.checkpoints()
     if not checkpoints or not run.last.is_dir():
@@ -174,7 +174,7 @@ def _finished(run: Any, steps: int) -> bool:
 
 def _trained(folder: Path, name: str) -> Source:
     """The captioner after the last step: all have seen as many pictures, and none was chosen by a metric."""
-    from trainers.sources import source_of
+    from trainers.comparison.named_captioners import source_of
 
     return replace(source_of(str(folder), last=True), name=name)
 
@@ -183,9 +183,9 @@ def _evaluated(sources: list[Source], count: int, device: str, say: Say, *, quie
     from capreward.commands.progress import Bar
     from capreward.encoders.pool import device_of
     from trainers.commands.evaluate import stepping
-    from trainers.evaluating import SCENES_METRICS, SCENES_TEST, Evaluation, HeldOut
-    from trainers.reports.kept import evaluate_all
-    from trainers.running import Running
+    from trainers.comparison.evaluation import SCENES_METRICS, SCENES_TEST, Evaluation, HeldOut
+    from trainers.reports.evaluation_files import evaluate_all
+    from trainers.runs.devices import Running
 
     say(f"4/4 All three caption {count:,} new pictures and are judged, which takes about half a minute.")
     asked = Evaluation(HeldOut(SCENES_TEST, count=count), SCENES_METRICS, labelled=True)
@@ -197,7 +197,7 @@ def _finish(folder: Path, sources: list[Source], results: Results, steps: int, s
     from capreward.commands.score_output import show_results
     from trainers.reports.conclusions import conclusions
     from trainers.reports.page import commands_of
-    from trainers.reports.writing import write_report
+    from trainers.reports.report_file import write_report
 
     said = conclusions(results, REWARD)
     what = f"xe imitates captions; dico and scst began there and learned from {steps * BATCH:,} pictures and pacs."

@@ -16,9 +16,9 @@ from trainers.commands.decoding_options import constraint_options, constraints_o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainers.evaluating import Evaluation
-    from trainers.running import Running
-    from trainers.sources import Source
+    from trainers.comparison.evaluation import Evaluation
+    from trainers.comparison.named_captioners import Source
+    from trainers.runs.devices import Running
 
 
 def held_out_options(command: F) -> F:
@@ -69,8 +69,8 @@ def evaluate(runs: tuple[str, ...], **options: Any) -> None:
     capreward evaluate runs/dico --data dataset_coco.json --split test --images coco/ -m cider,spice,pacs
     """
     from capreward.commands.progress import Bar
-    from trainers.reports.kept import evaluate_all
-    from trainers.sources import sources_of
+    from trainers.comparison.named_captioners import sources_of
+    from trainers.reports.evaluation_files import evaluate_all
 
     check_outputs(options)
     sources = sources_of(runs, last=options["last"])
@@ -90,7 +90,7 @@ def asked_of(sources: Sequence[Source], options: dict[str, Any]) -> Evaluation:
     Raises:
         InputError: items or metrics that cannot be told.
     """
-    from trainers.evaluating import Evaluation, HeldOut, held_out_of, load_plugins, metrics_for
+    from trainers.comparison.evaluation import Evaluation, HeldOut, held_out_of, load_plugins, metrics_for
 
     plugins(options["plugin"])
     load_plugins(sources)
@@ -122,7 +122,7 @@ def running_of(options: dict[str, Any]) -> Running:
         InputError: a device that is not here.
     """
     from capreward.encoders.pool import device_of
-    from trainers.running import Running
+    from trainers.runs.devices import Running
 
     names = ("precision", "batch_size", "workers", "download", "skip_broken")
     return Running(device=device_of(options["device"]), **{name: options[name] for name in names})

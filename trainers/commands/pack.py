@@ -15,7 +15,7 @@ from capreward.errors import InputError, shorten
 if TYPE_CHECKING:
     from capreward.commands.progress import Bar
     from trainers.data.packing import Packed
-    from trainers.data.verifying import Verified
+    from trainers.data.verification import Verified
 
 
 @click.command(cls=Command)
@@ -84,8 +84,8 @@ def pack(source: str, **options: Any) -> None:
 
 
 def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[Packed, list[str]]:
-    from trainers.data.named import is_remote
-    from trainers.data.opening import open_dataset
+    from trainers.data.datasets_file import is_remote
+    from trainers.data.loading import open_dataset
     from trainers.data.packing import Plan
     from trainers.data.packing import pack as write
 
@@ -112,15 +112,15 @@ def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[Packed, list[
 
 
 def _refuse_features(first: Any, images: str | None) -> None:
-    from capreward.encoders.store import StoredFeature
+    from capreward.encoders.store.feature_store import StoredFeature
 
     if isinstance(first, StoredFeature):
         raise InputError(f"{images} is a feature store; shards hold pictures: give those")
 
 
 def _verify(source: str, bar: Bar) -> Verified:
-    from trainers.data.opening import shards_of
-    from trainers.data.verifying import verify
+    from trainers.data.loading import shards_of
+    from trainers.data.verification import verify
 
     paths, remote = shards_of(source)
     if not paths or remote:

@@ -50,9 +50,9 @@ def report(runs: tuple[str, ...], **options: Any) -> None:
     capreward report runs/dico-pacs --curves-only
     """
     from capreward.commands.progress import Bar
-    from trainers.reports.kept import evaluate_all
-    from trainers.reports.writing import check_report_path, write_report
-    from trainers.sources import sources_of
+    from trainers.comparison.named_captioners import sources_of
+    from trainers.reports.evaluation_files import evaluate_all
+    from trainers.reports.report_file import check_report_path, write_report
 
     check_report_path(options["output"])
     sources = sources_of(runs, last=options["last"])

@@ -81,12 +81,12 @@ def train(**options: Any) -> None:
         --images coco/ --val dataset_coco.json --val-split val --epochs 10
     capreward train --recipe dico-coco --dry-run
     """
-    from trainers.config_reading import build
+    from trainers.runs.config_files import build
 
     values, notes = values_of(flag_values(options), options["recipe"], options["config"], options["sets"])
     config = build(values)
-    from trainers.preparing import check_reward_used
-    from trainers.training import describe, run_training
+    from trainers.runs.preparation import check_reward_used
+    from trainers.runs.training import describe, run_training
 
     check_reward_used(config)
     folder = options["run"] or Path("runs") / default_name(config.optimizer["name"], config.reward.expression)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from trainers.config_reading import merged, nested, read_recipe, read_yaml, recipe_names, settings
+from trainers.runs.config_files import merged, nested, read_recipe, read_yaml, recipe_names, settings
 
 FLAGS = {
     "optimizer": "optimizer.name",

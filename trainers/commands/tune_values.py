@@ -9,8 +9,8 @@ from typing import Any
 from capreward.errors import InputError
 from trainers.commands.train_values import FLAGS as TRAIN_FLAGS
 from trainers.commands.train_values import given_values, with_lengths, without_val
-from trainers.config_reading import read_recipe, recipe_names
-from trainers.tuning.objectives import OBJECTIVES, RECIPES
+from trainers.runs.config_files import read_recipe, recipe_names
+from trainers.tuning.objective import OBJECTIVES, RECIPES
 
 _SHARED = (
     "data", "images", "split", "count", "val", "val_images", "val_split", "val_count", "allow_missing", "steps",

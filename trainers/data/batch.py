@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from capreward.data.images.decoded import DecodedPicture
+from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.errors import InputError
 from trainers.data.dataset import Dataset
-from trainers.data.reading import Chunk, Crops
+from trainers.data.reader import Chunk, Crops
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from capreward.errors import InputError, shorten
-from trainers.data.texts import PackedCaptions, Texts
+from trainers.data.packed_texts import PackedCaptions, Texts
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capreward.atomic_files import write_beside
 from capreward.errors import InputError
-from capreward.files import write_beside
 
 FORMAT = 1
 WORDS = {"data": "the captions", "shard_size": "--shard-size"}

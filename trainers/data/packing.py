@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capreward.atomic_files import write_beside
 from capreward.errors import InputError, shorten
-from capreward.files import write_beside
 from trainers.data.dataset import Dataset
-from trainers.data.encoding import Encoding, read_encoded, safe_keys
-from trainers.data.named import add_set, read_sets
+from trainers.data.datasets_file import add_set, read_sets
+from trainers.data.jpeg_pictures import Encoding, read_encoded, safe_keys
 from trainers.data.pack_record import PackRecord
 
 LAYOUTS = ("xe", "dico")

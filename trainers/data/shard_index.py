@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from capreward.atomic_files import cache_folder, write_beside
 from capreward.errors import InputError
-from capreward.files import cache_folder, write_beside
-from trainers.data.texts import Texts
+from trainers.data.packed_texts import Texts
 
 FORMAT = 1  # of the kept files: another one wherever what is indexed changes
 

@@ -18,8 +18,8 @@ from capreward.data.images.shards import each_member
 from capreward.data.rows import Checker, Options
 from capreward.errors import InputError, shorten
 from trainers.data.dataset import Dataset, blank_notes, counted
+from trainers.data.packed_texts import PackedCaptions, Texts, as_json
 from trainers.data.shard_index import ShardRecord, recall, remember
-from trainers.data.texts import PackedCaptions, Texts, as_json
 
 WORTH_KEEPING = 500  # samples of a shard whose index is read faster than the shard's headers
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from capreward.errors import InputError
+from trainers.decoding.beams import search
 from trainers.decoding.constraints import Constraints, unknown_token
-from trainers.decoding.rows import grow
-from trainers.decoding.search import search
+from trainers.decoding.independent_rows import grow
 from trainers.decoding.settings import Decoded, Decoding
 
 if TYPE_CHECKING:

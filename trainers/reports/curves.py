@@ -12,7 +12,7 @@ from capreward.reports.results import label
 from trainers.reports.chart import Curve
 
 if TYPE_CHECKING:
-    from trainers.sources import Source
+    from trainers.comparison.named_captioners import Source
 
 MOST_POINTS = 300  # of a line; more are averaged in groups
 NOT_METRICS = frozenset({"step", "kind"})

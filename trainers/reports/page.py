@@ -17,7 +17,7 @@ from trainers.reports.curves import Panel, warnings_in
 from trainers.reports.headline import headline
 
 if TYPE_CHECKING:
-    from trainers.sources import Source
+    from trainers.comparison.named_captioners import Source
 
 MOST_LABELS = 5  # runs whose names stand beside their lines
 
@@ -166,7 +166,7 @@ def _folded(summary: str, text: str) -> str:
 
 
 def _yaml(source: Source) -> str:
-    from trainers.training import to_yaml
+    from trainers.runs.training import to_yaml
 
     return "" if source.config is None else to_yaml(source.config)
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from capreward.errors import InputError
-from trainers.config import CheckpointConfig, JudgingConfig, LoggingConfig, SourcesConfig, UpdatesConfig
-from trainers.config_reading import refuse, sections
-from trainers.optimizers import check_choice, check_range
-from trainers.tuning.objectives import Objective, make_objective
+from trainers.optimizers.base import check_choice, check_range
+from trainers.runs.config import CheckpointConfig, JudgingConfig, LoggingConfig, SourcesConfig, UpdatesConfig
+from trainers.runs.config_files import refuse, sections
+from trainers.tuning.objective import Objective, make_objective
 
 DECAYS = ("matrices", "published")
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trainers.tuning.contrastive import retrieval
+from trainers.tuning.contrastive_losses import retrieval
 from trainers.tuning.pairs import PairMaker, held_out_batches
 
 if TYPE_CHECKING:
-    from trainers.tuning.loop import TuneLoop
-    from trainers.tuning.objectives import Objective
+    from trainers.tuning.objective import Objective
+    from trainers.tuning.trainer import TuneLoop
 
 NEVER = -1  # the step that held-out pairs are drawn for, always the same
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainers.data import Batch, Batches, ordered
-from trainers.tuning.objectives import Pairs
-from trainers.tuning.sources import Items
+from trainers.tuning.items import Items
+from trainers.tuning.objective import Pairs
 
 if TYPE_CHECKING:
     from torch import Tensor

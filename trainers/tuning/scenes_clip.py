@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.command import Command
-from trainers.tuning.contrastive import info_nce, positive_augmented, retrieval
-from trainers.tuning.fresh import VOCABULARY, fresh_config, fresh_model, save_folder
+from trainers.tuning.contrastive_losses import info_nce, positive_augmented, retrieval
+from trainers.tuning.new_clip import VOCABULARY, fresh_config, fresh_model, save_folder
 from trainers.tuning.scenes_data import Batch, SceneBatches, held_out
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _text(model: nn.Module, tokenizer: Any, captions: list[str]) -> Tensor:
     """[B, D], L2-normalised features of the captions after the prompt that the evaluators use."""
     from torch.nn.functional import normalize
 
-    from capreward.encoders.text_tower import trimmed_text_features
+    from capreward.encoders.model.text_tower import trimmed_text_features
 
     tokens = tokenizer([PROMPT + caption for caption in captions])
     longest = int(tokens.argmax(-1).max()) + 1
@@ -204,7 +204,7 @@ def _load(folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from capreward.encoders.backend import import_open_clip
+    from capreward.encoders.model.backend import import_open_clip
 
     return import_open_clip().SimpleTokenizer(str(folder / VOCABULARY), context_length=CONTEXT)
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from capreward.encoders.encoder import CPU_BATCH
-from capreward.encoders.text_tower import can_trim, prefix_states, projected, text_states
-from capreward.encoders.tokens import tokenize
+from capreward.encoders.model.text_tower import can_trim, prefix_states, projected, text_states
+from capreward.encoders.model.token_rows import tokenize
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
-from capreward.data.files import Content
 from capreward.data.formats.excel import ExcelTable
 from capreward.data.formats.text import each_line
 from capreward.data.roles import CAPTION_ROLES, is_known, role_of

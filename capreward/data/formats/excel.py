@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from capreward.data.files import Content, cause
+from capreward.data.file_content import Content, cause
 from capreward.data.tables import MOST_COLUMNS, Row, Table
 from capreward.errors import InputError
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from capreward.data.cells import list_in
 from capreward.data.columns import ROW, listed
+from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
-from capreward.data.files import Content
 from capreward.data.formats.json_layouts import columns_in, json_layout, nested_in, records_in
 from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 
-from capreward.data.files import Content
+from capreward.data.file_content import Content
 from capreward.data.formats.delimited import ID_LINE, SEPARATORS, is_id_header
 from capreward.data.formats.text import TOKEN_LINE, each_line
 from capreward.data.roles import Role, is_known, is_media_name, role_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 
-from capreward.data.files import Content
+from capreward.data.file_content import Content
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from capreward.data.columns import caption_columns
+from capreward.data.file_content import Content, cause, decode, readable
 from capreward.data.file_report import Findings
-from capreward.data.files import Content, cause, decode, readable
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import CAPTION_ROLES, role_of
 from capreward.data.rows import NOTHING, Options, Parsed

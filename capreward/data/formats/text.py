@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
-from capreward.data.files import Content
 from capreward.data.rows import Options, Parsed
 from capreward.errors import InputError
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from capreward.data.files import Content, cause
-from capreward.data.images.opening import BrokenImage
+from capreward.data.file_content import Content, cause
+from capreward.data.images.encoded_image import BrokenImage
 
 _WHOLE = 64 << 20  # bytes of a row group's column that are kept at once; a larger one is read through in order
 _STEP = 32  # rows read at a time of a larger one

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capreward.data.images.arrow_cells import ArrowCells
-from capreward.data.images.opening import BrokenImage
+from capreward.data.images.encoded_image import BrokenImage
 from capreward.data.images.pictures import BytesPicture, FilePicture, Picture
 from capreward.data.roles import is_media_name, is_picture
 from capreward.data.rows import describe, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from capreward.data.images.opening import BrokenImage
+from capreward.data.images.encoded_image import BrokenImage
 from capreward.data.images.pictures import Picture
 
 if TYPE_CHECKING:

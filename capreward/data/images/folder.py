@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from capreward.data.ids import AS_NAMES, EXACTLY, IdIndex
+from capreward.data.image_ids import AS_NAMES, EXACTLY, IdIndex
 from capreward.data.images.pictures import FilePicture
 from capreward.data.rows import shown
 from capreward.errors import InputError, shorten

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from capreward.data.images.decoded import DecodedPicture
+from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.data.images.pictures import Picture
 from capreward.data.images.preprocessing import prepare
 from capreward.errors import InputError, ProgramError, shorten

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from capreward.data.images.arrays import FORMS, ArrayPicture
-from capreward.data.images.decoded import DecodedPicture
-from capreward.data.images.opening import BrokenImage, opened, told
+from capreward.data.images.cropped_picture import DecodedPicture
+from capreward.data.images.encoded_image import BrokenImage, opened, told
 from capreward.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from capreward.data.ids import IdIndex
+from capreward.data.image_ids import IdIndex
 from capreward.data.images.folder import PictureFolder, is_picture_name
 from capreward.data.images.pictures import FilePicture
 from capreward.data.images.scene_keys import names_scenes, scene_finder
@@ -58,7 +58,7 @@ def places_of(
     """The places that a user names, in their order.
 
     Args:
-        source: one place or several, see :func:`~capreward.data.images.finding.find_images`; None for paths.
+        source: one place or several, see :func:`~capreward.data.images.lookup.find_images`; None for paths.
         base: where relative paths begin, before the working directory.
         image_column: of tables of pictures, if it is not a usual one.
         id_column: of tables of pictures, if it is not a usual one.
@@ -95,7 +95,7 @@ def _place(source: One, image_column: str | None, id_column: str | None) -> Plac
     if names_shards(name):
         return _indexed("shards", ShardIndex(name))
     if os.path.isdir(name):
-        from capreward.encoders.store import is_store
+        from capreward.encoders.store.feature_store import is_store
 
         return _stored(name) if is_store(name) else _indexed("folder", PictureFolder(name))
     if not os.path.exists(name):
@@ -120,7 +120,7 @@ def _indexed(kind: str, index: _Index, lacking: str = "") -> Place:
 
 
 def _stored(path: str) -> Place:
-    from capreward.encoders.store import FeatureStore
+    from capreward.encoders.store.feature_store import FeatureStore
 
     store = FeatureStore(path)
     if store.kind != "image":

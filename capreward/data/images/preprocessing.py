@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from capreward.data.images.decoded import DecodedPicture
+from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.data.images.decoding import decode
-from capreward.data.images.opening import BrokenImage, told
+from capreward.data.images.encoded_image import BrokenImage, told
 from capreward.data.images.pictures import Picture
 from capreward.errors import InputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from capreward.data.ids import AS_NUMBERS, EXACTLY, number, stem
+from capreward.data.image_ids import AS_NUMBERS, EXACTLY, number, stem
 from capreward.errors import InputError
 
 

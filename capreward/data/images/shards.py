@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from capreward.data.files import cause
-from capreward.data.ids import IdIndex
+from capreward.data.file_content import cause
+from capreward.data.image_ids import IdIndex
 from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import ShardPicture
 from capreward.data.shards import expand_braces

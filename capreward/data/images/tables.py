@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from capreward.data.columns import ROW, absent, choose_identity, named
-from capreward.data.files import Content, load
-from capreward.data.ids import IdIndex
+from capreward.data.file_content import Content, load
+from capreward.data.image_ids import IdIndex
 from capreward.data.images.arrow_cells import ArrowCells
 from capreward.data.images.cells import (
     ArrowPicture,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from capreward.data.scenes.grammar import parsed
+from capreward.data.scenes.grammar_rules import MANY, ONE, PAIR, PRONOUNS, SENTENCES, article, rules
 from capreward.data.scenes.layout import Group, Relation
-from capreward.data.scenes.rules import MANY, ONE, PAIR, PRONOUNS, SENTENCES, article, rules
+from capreward.data.scenes.recogniser import parsed
 from capreward.data.scenes.sampling import Content, Lot, choose
 from capreward.data.scenes.vocabulary import (
     ASIDES,

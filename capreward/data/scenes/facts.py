@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from capreward.data.scenes.layout import Group
-from capreward.data.scenes.reading import Facts, Meaning
+from capreward.data.scenes.stated_facts import Facts, Meaning
 from capreward.data.scenes.world import Scene
 
 Row = tuple[int, int, int, int]

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.data.scenes.captions import CAPTIONS_EACH, caption
-from capreward.data.scenes.drawing import draw, redraw
 from capreward.data.scenes.layout import Group, Relation
+from capreward.data.scenes.pictures import draw, redraw
 from capreward.data.scenes.sampling import Content, sample
 from capreward.data.scenes.splits import CAPTIONS, REDRAW, SPLITS, stream
 from capreward.errors import InputError

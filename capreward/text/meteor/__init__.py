@@ -1,6 +1,6 @@
 """METEOR 1.5 without Java: the statistics of ``meteor-1.5.jar``, computed from its own data files."""
 
 from capreward.text.meteor.engine import MeteorEngine, PreparedReferences
-from capreward.text.meteor.score import corpus_score, score_from_statistics, summable
+from capreward.text.meteor.score_formula import corpus_score, score_from_statistics, summable
 
 __all__ = ["MeteorEngine", "PreparedReferences", "corpus_score", "score_from_statistics", "summable"]

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.text.meteor.align import align, statistics
-from capreward.text.meteor.build import Progress
-from capreward.text.meteor.normalize import NonBreaking, normalize
+from capreward.text.meteor.alignment import align, statistics
+from capreward.text.meteor.index_build import Progress
+from capreward.text.meteor.normaliser import NonBreaking, normalize
 from capreward.text.meteor.phrases import PhraseTable
 from capreward.text.meteor.resources import Sources, index_path, installed_sources, load_index
-from capreward.text.meteor.score import STATISTICS, Floats, score_from_statistics
+from capreward.text.meteor.score_formula import STATISTICS, Floats, score_from_statistics
 from capreward.text.meteor.sentence import Candidate, Sentence, make_match
 from capreward.text.meteor.words import WordTable
 
@@ -68,7 +68,7 @@ class MeteorEngine:
 
     Args:
         sources: the data files; by default those of the installed pycocoevalcap.
-        cache: the folder the index is kept in; see :func:`capreward.files.cache_folder`.
+        cache: the folder the index is kept in; see :func:`capreward.atomic_files.cache_folder`.
         progress: told (bytes read, bytes in all) while the index is built.
 
     References:
@@ -128,8 +128,8 @@ class MeteorEngine:
             items: per candidate, the item whose references it is judged by; by default candidate i has item i.
 
         Returns:
-            [N, 23] counts for :func:`~capreward.text.meteor.score.score_from_statistics` and
-            :func:`~capreward.text.meteor.score.summable`.
+            [N, 23] counts for :func:`~capreward.text.meteor.score_formula.score_from_statistics` and
+            :func:`~capreward.text.meteor.score_formula.summable`.
 
         Raises:
             InputError: the lengths or items do not fit, an item has no reference, or the references were prepared with

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from capreward.atomic_files import cache_folder
 from capreward.errors import InputError
-from capreward.files import cache_folder
-from capreward.text.meteor.build import Progress, paraphrase_arrays, synonym_arrays
+from capreward.text.meteor.index_build import Progress, paraphrase_arrays, synonym_arrays
 from capreward.text.meteor.store import Array, CorruptStoreError, load_arrays, save_arrays
 
 _FORMAT = 1
@@ -84,7 +84,8 @@ def load_index(
         progress: told (bytes read, bytes in all) while building.
 
     Returns:
-        The named arrays of :mod:`capreward.text.meteor.build`, plus ``function_words`` and ``prefixes`` (UTF-8 text).
+        The named arrays of :mod:`capreward.text.meteor.index_build`, plus ``function_words`` and ``prefixes``
+        (UTF-8 text).
 
     Raises:
         InputError: the data files are missing or damaged.

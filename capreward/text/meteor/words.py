@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from capreward.text.meteor.stem import stem
+from capreward.text.meteor.stemmer import stem
 from capreward.text.meteor.store import Array
 
 # Order matters: the first rule whose result is a known word wins.

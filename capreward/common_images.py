@@ -1,0 +1,82 @@
+"""The images that several systems all have captions of, and the systems restricted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from capreward.errors import InputError
+from capreward.paired_captions import shared_names
+from capreward.samples import Samples
+
+
+def common_images(systems: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The images that all systems have, as each of them writes their ids, in the order of the first.
+
+    Args:
+        systems: the images of each system; ids match as between captions and references.
+
+    Raises:
+        InputError: ids that could mean two images.
+    """
+    first, *others = [list(dict.fromkeys(keys)) for keys in systems]
+    names = [shared_names(first, other) for other in others]
+    shared = [key for key in first if all(key in known for known in names)]
+    return [shared, *([known[key] for key in shared] for known in names)]
+
+
+def told_apart(systems: Sequence[Sequence[str]]) -> int | None:
+    """How many images all systems share where they have different ones; None where they have the same."""
+    sets = [set(keys) for keys in systems]
+    if all(keys == sets[0] for keys in sets):
+        return None
+    try:
+        shared = len(common_images(systems)[0])
+    except InputError:  # ids of one system that could mean two images of another: as they are written, then
+        shared = len(set.intersection(*sets))
+    return None if all(len(keys) == shared for keys in sets) else shared
+
+
+def restricted(systems: Sequence[Samples]) -> tuple[list[Samples], list[str]]:
+    """The captions of the images that all systems have, and for each system a note on what was left out, or none.
+
+    Args:
+        systems: matched with references and images, before anything is scored.
+
+    Raises:
+        InputError: a system alone, no image that all have, or ids that could mean two images.
+    """
+    if len(systems) < 2:
+        raise InputError("--common compares systems on the images that they share; give two caption files or more")
+    kept = common_images([_described(samples) for samples in systems])
+    if not kept[0]:
+        raise InputError("no image has a caption by all systems, so --common leaves nothing to score")
+    found, notes = [], []
+    for samples, keys in zip(systems, kept, strict=True):
+        few = _only(samples, set(keys))
+        left = len(samples) - len(few)
+        notes.append(f"{left:,} caption{'s' * (left != 1)} of images that not all systems describe left out (--common)")
+        found.append(few if left else samples)
+    return found, [note if few is not samples else "" for note, few, samples in zip(notes, found, systems, strict=True)]
+
+
+def _described(samples: Samples) -> list[str]:
+    return list(dict.fromkeys(samples.caption_keys))
+
+
+def _only(samples: Samples, keys: set[str]) -> Samples:
+    """The captions of some images, with these as the only items."""
+    items = [i for i, key in enumerate(samples.key) if key in keys]
+    place = np.full(samples.n_items, -1)
+    place[items] = np.arange(len(items))
+    rows = np.flatnonzero(place[samples.item] >= 0)
+    return Samples(
+        [samples.captions[i] for i in rows],
+        references=None if samples.references is None else [samples.references[i] for i in items],
+        images=None if samples.images is None else [samples.images[i] for i in items],
+        item=place[samples.item[rows]],
+        key=[samples.key[i] for i in items],
+        files=samples.files,
+        notes=samples.notes,
+    )

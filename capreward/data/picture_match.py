@@ -1,0 +1,92 @@
+"""Pairing the images of matched captions with pictures, wherever those are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from capreward.data.captions import CaptionTable
+from capreward.data.reference_match import Matched
+from capreward.errors import InputError, shorten
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Captions that met their pictures.
+
+    Attributes:
+        matched: the captions that are left, with their references.
+        images: one picture per key of ``matched``.
+        report: one line on how many were found, where and how.
+        notes: what a user should know about the pairing.
+    """
+
+    matched: Matched
+    images: list[Any]
+    report: str
+    notes: tuple[str, ...] = ()
+
+
+def show(
+    matched: Matched,
+    table: CaptionTable,
+    images: str | Path | Sequence[str | Path] | Mapping[str, Any] | None,
+    *,
+    allow_missing: bool = False,
+    image_column: str | None = None,
+    id_column: str | None = None,
+) -> Shown:
+    """Find the picture of each image that has a caption.
+
+    Args:
+        matched: what ``match`` gave.
+        table: the captions' file: its other names of the ids and its folder help to find pictures.
+        images: a folder, shards, a table, a feature store, ``scenes``, or several of these; a mapping from id to
+            picture; None (or none) to take the pictures that the caption file itself names or holds.
+        allow_missing: leave out the captions whose picture is not found.
+        image_column: of a table of pictures, if it is not a usual one.
+        id_column: of a table of pictures, if it is not a usual one.
+
+    Raises:
+        InputError: pictures that are not found, counted and named.
+    """
+    if isinstance(images, Mapping):
+        return _mapped(matched, images, allow_missing)
+    from capreward.data.images.lookup import find_images
+    from capreward.data.images.table_of_captions import own_pictures
+
+    source = images or own_pictures(table, matched.keys, image_column)
+    base = Path(table.source).parent if table.format != "webdataset" else None
+    columns = {"image_column": image_column, "id_column": id_column} if images else {}
+    found = find_images(source, matched.keys, aliases=table.aliases, base=base, allow_missing=allow_missing, **columns)
+    return _without_missing(Shown(matched, found.images, found.report, found.notes))
+
+
+def _mapped(matched: Matched, images: Mapping[str, Any], allow_missing: bool) -> Shown:
+    found = [images.get(key) for key in matched.keys]
+    missing = [key for key, image in zip(matched.keys, found, strict=True) if image is None]
+    if missing and (not allow_missing or len(missing) == len(found)):
+        raise InputError(f"images has no picture for {len(missing):,} ids: {shorten(missing)}")
+    notes = (f"{len(missing):,} images without a picture left out: {shorten(missing)}",) if missing else ()
+    return _without_missing(Shown(matched, found, f"{len(found) - len(missing):,} pictures given", notes))
+
+
+def _without_missing(shown: Shown) -> Shown:
+    """Leave out the captions whose image has no picture."""
+    kept = [i for i, image in enumerate(shown.images) if image is not None]
+    if len(kept) == len(shown.images):
+        return shown
+    place = {old: new for new, old in enumerate(kept)}
+    old = shown.matched
+    rows = [n for n, item in enumerate(old.item) if item in place]
+    matched = replace(
+        old,
+        keys=[old.keys[i] for i in kept],
+        captions=[old.captions[n] for n in rows],
+        item=[place[old.item[n]] for n in rows],
+        references=[old.references[i] for i in kept] if old.references else [],
+        rows=[old.rows[n] for n in rows],
+    )
+    return replace(shown, matched=matched, images=[shown.images[i] for i in kept])

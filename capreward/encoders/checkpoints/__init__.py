@@ -1,0 +1,1 @@
+"""Weights files as tables of tensors; nothing in a file is run."""

@@ -1,0 +1,203 @@
+"""torch's file formats without torch.load: the zip archive, TorchScript's, and the stream of pickles before them."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from capreward.encoders.checkpoints.unpickler import DTYPES, RestrictedUnpickler, ScriptModule, Storage
+
+MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of torch's files up to version 1.5
+_PROTOCOL = 1001
+
+
+class DamagedFile(Exception):
+    """The file is not whole; the text says what is missing and fits after "FILE is damaged: "."""
+
+
+@dataclass(frozen=True)
+class Unpickled:
+    """What a file holds.
+
+    Attributes:
+        value: its top object.
+        code: names met that act on the machine; none was called.
+        unknown: names met of classes that are neither tensors nor plain containers.
+        plain: it has no header of torch's: something else's pickle.
+    """
+
+    value: Any
+    code: tuple[str, ...]
+    unknown: tuple[str, ...]
+    plain: bool = False
+
+
+class Refused(Exception):
+    """The pickle cannot be built from tensors and plain containers alone.
+
+    Args:
+        found: the names met so far.
+        reason: of the failure.
+    """
+
+    def __init__(self, found: Unpickled, reason: str) -> None:
+        super().__init__(reason)
+        self.found = found
+
+
+def torch_prefix(archive: zipfile.ZipFile) -> str | None:
+    """The folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``; None without one."""
+    folders = [name[: -len("data.pkl")] for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
+    return min(folders, key=len, default=None)
+
+
+def is_torchscript(archive: zipfile.ZipFile, prefix: str) -> bool:
+    """Whether the archive is of ``torch.jit.save``, which also keeps code and constants."""
+    return f"{prefix}constants.pkl" in archive.namelist()
+
+
+def read_archive(archive: zipfile.ZipFile, prefix: str) -> Unpickled:
+    """Read ``data.pkl`` of a zip archive, of ``torch.save`` or of ``torch.jit.save``; code in it is not even parsed.
+
+    Raises:
+        DamagedFile: a record is missing, short or its checksum is wrong.
+        Refused: the pickle needs more than tensors and plain containers.
+    """
+    names = set(archive.namelist())
+    if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
+        raise DamagedFile("its numbers are big-endian; save it again on an ordinary machine")
+    made: dict[str, Storage] = {}
+
+    def load_storage(pid: Any) -> Storage:
+        dtype, key, count = _storage_id(pid)
+        if key not in made:
+            made[key] = _record(archive, f"{prefix}data/{key}", dtype, count)
+        return made[key]
+
+    with archive.open(f"{prefix}data.pkl") as file:
+        return _load(RestrictedUnpickler(file, load_storage))  # type: ignore[arg-type]
+
+
+def read_stream(file: BinaryIO) -> Unpickled:
+    """Read torch's format before 1.6: five pickles, then each storage's count and bytes.
+
+    A pickle without torch's header is read as well, so that what it names can be told.
+
+    Raises:
+        DamagedFile: the file ends early.
+        Refused: a pickle needs more than tensors and plain containers.
+    """
+    first = _load(RestrictedUnpickler(file, _no_storage))
+    if first.value != MAGIC:
+        return Unpickled(first.value, first.code, first.unknown, plain=True)
+    if _load(RestrictedUnpickler(file, _no_storage)).value != _PROTOCOL:
+        raise DamagedFile("its protocol is not torch's")
+    machine = _load(RestrictedUnpickler(file, _no_storage)).value
+    if not isinstance(machine, dict) or not machine.get("little_endian", True):
+        raise DamagedFile("its numbers are big-endian; save it again on an ordinary machine")
+    size = os.fstat(file.fileno()).st_size
+    roots: dict[str, tuple[bytearray, Storage, int]] = {}
+
+    def load_storage(pid: Any) -> Storage:
+        dtype, key, count = _storage_id(pid)
+        width = _width(dtype)
+        if key not in roots:
+            if count * width > size:
+                raise DamagedFile(f"it ends after {size:,} bytes and names a tensor of {count * width:,}")
+            buffer = bytearray(count * width)
+            roots[key] = (buffer, Storage(_typed(buffer, dtype)), width)
+        whole = roots[key][1]
+        view = pid[5] if len(pid) > 5 else None
+        return whole if view is None else Storage(whole.values[view[1] : view[1] + view[2]])
+
+    found = _load(RestrictedUnpickler(file, load_storage))
+    for key in _load(RestrictedUnpickler(file, _no_storage)).value:
+        if key not in roots:
+            raise DamagedFile(f"its storage {key} belongs to no tensor")
+        _fill(file, *roots[key])
+    return found
+
+
+def module_tensors(module: ScriptModule, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield parameters and buffers of a TorchScript module by their dotted names."""
+    import torch
+
+    state = module.state if isinstance(module.state, dict) else {}
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, ScriptModule):
+            yield from module_tensors(value, f"{prefix}{name}.")
+
+
+def _load(unpickler: RestrictedUnpickler) -> Unpickled:
+    def names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return tuple(dict.fromkeys(unpickler.code)), tuple(dict.fromkeys(unpickler.unknown))
+
+    try:
+        value = unpickler.load()
+    except DamagedFile:
+        raise
+    except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise Refused(Unpickled(None, *names()), reason) from error
+    return Unpickled(value, *names())
+
+
+def _storage_id(pid: Any) -> tuple[str, str, int]:
+    """Type, key and count of ``("storage", type, key, location, count, ...)``."""
+    if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and pid[1] in DTYPES.values()):
+        raise DamagedFile("a tensor's storage has no type that torch writes")
+    count = pid[4]
+    if not isinstance(count, int) or count < 0:
+        raise DamagedFile("a tensor's storage has no size")
+    return pid[1], str(pid[2]), count
+
+
+def _no_storage(pid: Any) -> Storage:
+    raise DamagedFile("a tensor in its header")
+
+
+def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Storage:
+    width = _width(dtype)
+    try:
+        entry = archive.getinfo(name)
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise DamagedFile(f"{name} is compressed, which torch never does")
+        if entry.file_size < count * width:
+            raise DamagedFile(f"{name} has {entry.file_size:,} bytes of {count * width:,}")
+        buffer = bytearray(count * width)
+        with archive.open(entry) as file:
+            buffer[:] = file.read(len(buffer))
+            file.read()  # to the end, where the checksum is compared
+    except KeyError as error:
+        raise DamagedFile(f"{name} is missing from it") from error
+    except zipfile.BadZipFile as error:
+        raise DamagedFile(str(error)) from error
+    return Storage(_typed(buffer, dtype))
+
+
+def _fill(file: BinaryIO, buffer: bytearray, storage: Storage, width: int) -> None:
+    head = file.read(8)
+    count = struct.unpack("<q", head)[0] if len(head) == 8 else -1
+    if count * width != len(buffer) or file.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
+        raise DamagedFile(f"it ends before its last tensors; {Path(file.name).name} was not copied to the end")
+
+
+def _width(dtype: str) -> int:
+    import torch
+
+    return int(getattr(torch, dtype).itemsize)
+
+
+def _typed(buffer: bytearray, dtype: str) -> Any:
+    """A tensor over the buffer's memory, one-dimensional."""
+    import torch
+
+    kind = getattr(torch, dtype)
+    return torch.frombuffer(buffer, dtype=kind) if buffer else torch.empty(0, dtype=kind)

@@ -1,0 +1,244 @@
+"""Weights files as flat tables of tensors. Nothing in a file is ever run, and what is no weights file is named."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capreward.encoders.checkpoints.archive import Unpickled
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors of a file.
+
+    Attributes:
+        tensors: by name as the file has them, on the CPU, possibly mapped from the file.
+        kind: ``safetensors``, ``torch``, ``torchscript`` or ``legacy`` (torch's format before 1.6).
+        dropped: classes whose objects were left out, such as ``argparse.Namespace``.
+    """
+
+    tensors: dict[str, Tensor]
+    kind: str
+    dropped: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoint:
+    """Read a weights file: safetensors, torch's zip archive, TorchScript, or torch's older stream of pickles.
+
+    A dictionary with ``state_dict`` is opened. Pickles go through ``torch.load(weights_only=True)`` and, where that
+    refuses, through an unpickler that builds tensors and plain containers alone; TorchScript goes through the latter,
+    without its code.
+
+    Args:
+        path: the file.
+        drop_unknown: leave out objects of other classes instead of refusing the file. Their code is not run either way.
+
+    Raises:
+        InputError: no such file, a damaged one, no weights, or a pickle with code or unknown classes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder without open_clip_config.json or config.json; name the weights file in it"
+        )
+    if not path.exists():
+        raise InputError(f"there is no weights file {path}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(2048)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    _refuse_text(path, head)
+    if path.suffix == ".safetensors" or head[8:9] == b"{":
+        return Checkpoint(_safetensors(path), "safetensors")
+    if head.startswith(b"PK\x03\x04"):
+        return _zip(path, drop_unknown)
+    if head[:1] == b"\x80" or (head[:1] in (b"c", b"(") and _acts(path)):
+        return _legacy(path, drop_unknown)
+    raise InputError(f"{path} is no weights file: it begins with {head[:8]!r}{_known_format(head)}")
+
+
+def sha256_of(paths: Iterable[Path]) -> str:
+    """The SHA-256 of a file in hexadecimal; of several files, that of their SHA-256s in this order.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    found = []
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return found[0] if len(found) == 1 else hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    """Refuse what is saved in place of weights when a download goes wrong."""
+    if not head:
+        raise InputError(f"{path} is empty; download it again")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a Git LFS pointer, not the weights; type git lfs pull in its folder")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        whole = path.read_bytes()[:1_000_000].lower()
+        quota = b"quota" in whole or b"too many users" in whole
+        what = "Google Drive's page that its download quota is spent" if quota else "an HTML page"
+        raise InputError(f"{path} is {what}, not weights; open its address in a browser and save the file itself")
+
+
+def _acts(path: Path) -> bool:
+    """Whether this is a pickle of the oldest protocol, which begins like text, that names code."""
+    from capreward.encoders.checkpoints.archive import DamagedFile, Refused, read_stream
+
+    with path.open("rb") as file:
+        try:
+            return bool(read_stream(file).code)
+        except Refused as error:
+            return bool(error.found.code)
+        except DamagedFile:
+            return False
+
+
+def _known_format(head: bytes) -> str:
+    """What else a file's first bytes tell."""
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
+        return "; unpack this archive first"
+    if head[257:262] == b"ustar":
+        return "; it is a tar archive (torch's format before 0.1.10, or one to unpack first)"
+    if head.startswith(b"\x89HDF"):
+        return "; HDF5 holds no torch weights"
+    return "; torch's files and safetensors can be read"
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        size = path.stat().st_size
+        raise InputError(
+            f"{path} is damaged: its {size:,} bytes are no whole safetensors file ({error}); download it again"
+        ) from error
+
+
+def _zip(path: Path, drop_unknown: bool) -> Checkpoint:
+    from capreward.encoders.checkpoints.archive import is_torchscript, read_archive, torch_prefix
+
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        size = path.stat().st_size
+        raise InputError(
+            f"{path} is damaged: the end of the archive is missing after {size:,} bytes; download it again"
+        ) from error
+    with archive:
+        prefix = torch_prefix(archive)
+        if prefix is None:
+            inside = shorten(archive.namelist()) or "nothing"
+            raise InputError(f"{path} is a zip archive of other files ({inside}), not of torch; unpack it first")
+        if is_torchscript(archive, prefix):
+            found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
+            return Checkpoint(_module(path, found.value), "torchscript", found.unknown)
+        value = _weights_only(path, mapped=True)
+        if value is not None:
+            return Checkpoint(_state_dict(path, value), "torch")
+        found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
+        return Checkpoint(_state_dict(path, found.value), "torch", found.unknown)
+
+
+def _legacy(path: Path, drop_unknown: bool) -> Checkpoint:
+    from capreward.encoders.checkpoints.archive import read_stream
+
+    value = _weights_only(path, mapped=False)
+    if value is not None:
+        return Checkpoint(_state_dict(path, value), "legacy")
+    with path.open("rb") as file:
+        found = _checked(path, lambda: read_stream(file), drop_unknown)
+    if found.plain:
+        raise InputError(
+            f"{path} is a pickle that torch.save did not write; load it and save its tensors by torch.save"
+        )
+    return Checkpoint(_state_dict(path, found.value), "legacy", found.unknown)
+
+
+def _weights_only(path: Path, *, mapped: bool) -> Any:
+    """What torch's own restricted loader makes of the file; None where it refuses, for the reader that can say why."""
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception:  # of many kinds; the restricted reader reads the file or names what is wrong with it
+        return None
+
+
+def _checked(path: Path, read: Any, drop_unknown: bool) -> Unpickled:
+    """Run a reader and refuse what it met."""
+    from capreward.encoders.checkpoints.archive import DamagedFile, Refused
+
+    reason = ""
+    try:
+        found: Unpickled = read()
+    except DamagedFile as error:
+        raise InputError(f"{path} is damaged: {error}; download it again") from error
+    except Refused as error:
+        found, reason = error.found, str(error)
+    if found.code:
+        raise InputError(
+            f"{path} is a pickle with code: opening it the ordinary way would call {shorten(list(found.code))}; "
+            "nothing was run, and the file is not to be trusted"
+        )
+    if found.unknown and not drop_unknown:
+        raise InputError(
+            f"{path} holds objects that are neither tensors nor plain containers: {shorten(list(found.unknown))}; "
+            "type capreward convert FILE OUT_DIR --drop-unknown to leave them out"
+        )
+    if reason:
+        raise InputError(f"{path} is damaged: its pickle cannot be read ({reason}); download it again")
+    return found
+
+
+def _module(path: Path, value: Any) -> dict[str, Tensor]:
+    from capreward.encoders.checkpoints.archive import module_tensors
+    from capreward.encoders.checkpoints.unpickler import ScriptModule
+
+    if not isinstance(value, ScriptModule):
+        raise InputError(f"{path} is a TorchScript archive without a module")
+    try:
+        return dict(module_tensors(value))
+    except RecursionError as error:
+        raise InputError(f"{path} is damaged: its modules contain each other") from error
+
+
+def _state_dict(path: Path, value: Any) -> dict[str, Tensor]:
+    """The table of tensors in a loaded object: itself, or what it keeps under ``state_dict``."""
+    import torch
+
+    for name in _WRAPPERS:
+        if isinstance(value, dict) and isinstance(inner := dict.get(value, name), dict):
+            value = inner
+            break
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{path} holds a {type(value).__name__}, not a table of tensors; save model.state_dict() by torch.save"
+        )
+    found = {name: tensor for name, tensor in dict.items(value) if isinstance(tensor, torch.Tensor)}
+    if not found:
+        keys = shorten([repr(k) for k in dict.keys(value)]) or "nothing"
+        raise InputError(f"{path} holds no tensors; its top level has {keys}")
+    return {str(name): tensor.detach() for name, tensor in found.items()}

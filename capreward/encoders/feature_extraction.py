@@ -1,0 +1,162 @@
+"""Pictures and texts into a feature store, part by part: a run that is killed loses the part it was at, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.encoders.store.header import StoreHeader, plain
+from capreward.encoders.store.writer import Shard, StoreWriter
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from capreward.encoders.encoder import Encoder, Progress
+
+PART = 8192  # features of a part: 16 MB of CLIP ViT-B/32's
+PART_NUMBERS = 1 << 25  # of a part at most, where a feature is many tokens: 128 MB in float32, some of it held thrice
+
+
+@dataclass
+class Embedded:
+    """What a call added.
+
+    Attributes:
+        path: of the store.
+        new: features written.
+        present: of the keys given, those that were there already.
+        elsewhere: those that other shards embed.
+        broken: key and sentence of each picture left out.
+        cut: texts that were cut at the context length.
+    """
+
+    path: Path
+    new: int = 0
+    present: int = 0
+    elsewhere: int = 0
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    cut: int = 0
+
+
+def embed_images(
+    encoder: Encoder,
+    keys: Sequence[str],
+    images: Sequence[Any],
+    path: str | Path,
+    *,
+    shard: Shard = (0, 1),
+    part_size: int | None = None,
+    half: bool = False,
+    workers: int | None = None,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Write the features of pictures, as the encoder gives them: projected, not normalised, or tokens.
+
+    Run again it goes on where it was; with more keys it adds them; with ``shard=(i, n)`` n processes share the work.
+
+    Args:
+        encoder: that makes them.
+        keys: of the pictures, [M], all different.
+        images: what ``Samples.images`` may hold, [M].
+        path: of the store, made if it is not there.
+        shard: (i, n) for process i of n, counted from 0.
+        part_size: features per file, and how many a kill may lose; by default 8,192, or fewer of many tokens.
+        half: keep float16, at half the size, instead of float32.
+        workers: decoding processes; by default as many as help.
+        skip_broken: leave broken pictures out instead of refusing them; they are tried again the next time.
+        progress: called as (what, done, total).
+
+    Raises:
+        InputError: a store of other features, two equal keys, broken pictures, or a folder that cannot be written.
+    """
+    writer = StoreWriter(path, header_of(encoder, "image", half=half), shard=shard)
+    todo = writer.missing(keys)
+    done = _begun(writer, keys, todo)
+    size = max(1, min(PART, PART_NUMBERS // prod(encoder.shape))) if part_size is None else part_size
+    for start, part in _parts(todo, size):
+        shifted = _shifted(progress, start, len(todo))
+        found = encoder.image_features(
+            [images[i] for i in part], workers=workers, skip_broken=skip_broken, progress=shifted
+        )
+        broken = dict(found.broken)
+        good = [place for place in range(len(part)) if place not in broken]
+        done.broken += [(keys[part[place]], sentence) for place, sentence in broken.items()]
+        if good:
+            writer.write([keys[part[place]] for place in good], found.values[good])
+        done.new += len(good)
+    return done
+
+
+def embed_texts(
+    encoder: Encoder,
+    keys: Sequence[str],
+    texts: Sequence[str],
+    path: str | Path,
+    *,
+    prompt: str = "",
+    shard: Shard = (0, 1),
+    part_size: int = PART,
+    half: bool = False,
+    progress: Progress | None = None,
+) -> Embedded:
+    """Write the features of texts, as the encoder projects them, not normalised.
+
+    The store keeps the texts, so that a key is never taken for another text's.
+
+    Args:
+        encoder: that makes them.
+        keys: of the texts, [N], all different: ``42#0``, ``42#1`` for the captions of image 42.
+        texts: without the prompt, [N].
+        path: of the store, made if it is not there.
+        prompt: put before each text exactly as it is; recorded.
+        shard: (i, n) for process i of n, counted from 0.
+        part_size: features per file, and how many a kill may lose.
+        half: keep float16, at half the size, instead of float32.
+        progress: called as (what, done, total).
+
+    Raises:
+        InputError: a store of other features, equal keys, a key stored for another text, or a folder that cannot be
+            written.
+    """
+    writer = StoreWriter(path, header_of(encoder, "text", half=half, prompt=prompt), shard=shard)
+    todo = writer.missing(keys, texts)
+    done = _begun(writer, keys, todo)
+    for start, part in _parts(todo, part_size):
+        chosen = [texts[i] for i in part]
+        found = encoder.text_features([prompt + text for text in chosen], progress=_shifted(progress, start, len(todo)))
+        writer.write([keys[i] for i in part], found.values, chosen)
+        done.new += len(part)
+        done.cut += int(found.cut.sum())
+    return done
+
+
+def header_of(encoder: Encoder, kind: str, *, half: bool = False, prompt: str = "") -> StoreHeader:
+    """What the features of an encoder are, for a store's header."""
+    dtype = "float16" if half else "float32"
+    shape = encoder.shape if kind == "image" else (encoder.embed_dim,)
+    if kind == "image":
+        spec = encoder.spec.images or encoder.spec
+        return StoreHeader(kind, plain(encoder.image_fields()), shape, dtype, spec.sha256, prompt)
+    return StoreHeader(kind, plain(encoder.fields()), shape, dtype, encoder.spec.sha256, prompt)
+
+
+def _begun(writer: StoreWriter, keys: Sequence[str], todo: Sequence[int]) -> Embedded:
+    present = sum(key in writer for key in keys)
+    return Embedded(writer.path, present=present, elsewhere=len(keys) - present - len(todo))
+
+
+def _parts(todo: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:
+    if size < 1:
+        raise InputError(f"a part needs 1 feature or more; found part_size={size}")
+    for start in range(0, len(todo), size):
+        yield start, todo[start : start + size]
+
+
+def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:
+    """The progress of a part as that of the whole."""
+    if progress is None:
+        return None
+    return lambda what, done, _: progress(what, start + done, total)

@@ -1,0 +1,1 @@
+"""open_clip's modules, their towers and their tokenizers."""

@@ -1,0 +1,1 @@
+"""Features kept in a folder, encoded once."""

@@ -1,0 +1,187 @@
+"""From what a user names to a captioner, whatever wrote it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError, shorten
+
+if TYPE_CHECKING:
+    from trainers.captioners.base import Captioner
+
+SCENES = "scenes"
+_ENDINGS = (".ckpt", ".bin", ".safetensors", ".pt", ".pth")
+
+
+def open_captioner(
+    source: str | Path,
+    *,
+    tower: str | None = None,
+    vocabulary: str | Path | None = None,
+    longest: int | None = None,
+    cropping: str | None = None,
+    **loading: Any,
+) -> Captioner:
+    """Open a captioner, in evaluation mode; nothing in a file is run.
+
+    Args:
+        source: a folder that ``save_pretrained`` wrote, a run's folder (its best captioner, else its last), a DiCO
+            checkpoint (folder or weights file), a CLIP-Caption-Reward checkpoint (``.ckpt``), or ``scenes``, which
+            ships with capreward.
+        tower: the frozen tower's weights, where they are not those that the captioner names.
+        vocabulary: a JSON file with ``ix_to_word``, for CLIP-Caption-Reward's checkpoints.
+        longest: tokens of a caption at most, the begin token included; for checkpoints of DiCO and
+            CLIP-Caption-Reward.
+        cropping: how pictures are cut, ``torchvision`` or ``transformers``; of DiCO's checkpoints it may be another
+            than the authors', all other captioners take what they were trained on alone.
+        loading: ``precision``, ``device``, ``download`` and the like of the tower, as ``load_clip`` takes them.
+
+    Raises:
+        InputError: no captioner, a damaged one, or its tower is not found.
+    """
+    from trainers.captioners import folder
+    from trainers.captioners.layouts.dico import is_dico, open_dico, read_dico
+
+    path = _shipped() if str(source) == SCENES else Path(source).expanduser()
+    if not path.exists():
+        raise InputError(f"there is no captioner {source}; name its folder or checkpoint, a run, or scenes")
+    if path.is_file() and path.name in (folder.WEIGHTS, folder.CONFIG):
+        path = path.parent
+    if path.is_dir() and folder.holds_captioner(path):
+        _refuse(vocabulary=vocabulary, longest=longest, path=path)
+        found = folder.load(path, **({} if tower is None else {"source": tower}), **loading)
+        return _cut(found, cropping, path)
+    path = _checkpoint(path)
+    if is_dico(path):
+        _refuse(vocabulary=vocabulary, path=path)
+        return open_dico(read_dico(path), tower=tower, longest=longest, cropping=cropping, **loading)
+    return _other(path, tower=tower, vocabulary=vocabulary, longest=longest, cropping=cropping, **loading)
+
+
+def holds_captioner(source: str | Path) -> bool:
+    """Whether a user names a captioner, in any layout, and not a CLIP or nothing that is here.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    from capreward.encoders.checkpoints.checkpoint import read_checkpoint
+    from trainers.captioners import folder
+    from trainers.captioners.layouts.clipreward import ANCHOR
+    from trainers.captioners.layouts.dico import ANCHOR as DICO
+    from trainers.captioners.layouts.dico import is_dico
+
+    path = Path(source).expanduser()
+    if str(source) == SCENES or not path.exists():
+        return str(source) == SCENES
+    if path.is_dir():
+        return folder.holds_captioner(path) or is_dico(path)
+    if path.name in (folder.WEIGHTS, folder.CONFIG) or is_dico(path):
+        return True
+    if path.suffix not in _ENDINGS:
+        return False
+    return not {ANCHOR, DICO}.isdisjoint(read_checkpoint(path, drop_unknown=True).tensors)
+
+
+def convert_captioner(source: str | Path, out: str | Path, **options: Any) -> Captioner:
+    """Write the captioner that ``source`` names in capreward's own format; the folder appears whole or not at all.
+
+    Args:
+        source: see ``open_captioner``.
+        out: the folder to make; it must not exist, or be empty.
+        options: of ``open_captioner``.
+
+    Returns:
+        The captioner.
+
+    Raises:
+        InputError: no captioner, or a folder that cannot be written.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists{' and is not empty' if out.is_dir() else ''}; name a new folder")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: there is no folder {out.absolute().parent}")
+    captioner = open_captioner(source, **options)
+    try:
+        beside = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    try:
+        captioner.save_pretrained(beside)
+        if out.exists():
+            out.rmdir()
+        beside.chmod(0o755)
+        beside.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return captioner
+
+
+def _shipped() -> Path:
+    import capreward
+
+    folder = Path(capreward.__file__).parent / "data" / "scenes" / "weights" / "captioner"
+    if not folder.is_dir():
+        raise InputError("this capreward ships no captioner of scenes; train one, or name a captioner's folder")
+    return folder
+
+
+def _checkpoint(path: Path) -> Path:
+    """The one checkpoint in a folder without a configuration; a file, and a folder with one, are left as they are."""
+    if not path.is_dir() or (path / "config.json").is_file():
+        return path
+    files = sorted(p for p in path.iterdir() if p.suffix in _ENDINGS and p.is_file() and p.stem != "training_args")
+    if len(files) != 1:
+        found = shorten([p.name for p in files]) or "none"
+        raise InputError(
+            f"{path} holds no captioner that says what it is; name one of its checkpoints (found: {found})"
+        )
+    return files[0]
+
+
+def _other(path: Path, **options: Any) -> Captioner:
+    """CLIP-Caption-Reward's checkpoint, or none at all."""
+    from capreward.encoders.checkpoints.checkpoint import read_checkpoint
+    from trainers.captioners.layouts.clipreward import ANCHOR, open_clipreward
+    from trainers.captioners.layouts.dico import ANCHOR as DICO
+    from trainers.captioners.layouts.dico import open_dico, read_dico
+
+    if path.is_dir():
+        raise InputError(f"{path} holds another model, no captioner: its config.json is not of DiCO's kind")
+    tensors = read_checkpoint(path, drop_unknown=True).tensors
+    if ANCHOR in tensors:
+        cropping = options.pop("cropping")
+        return _cut(open_clipreward(tensors, path, **options), cropping, path)
+    if DICO in tensors:
+        _refuse(vocabulary=options.pop("vocabulary"), path=path)
+        return open_dico(read_dico(path), **options)
+    raise InputError(
+        f"{path} is no captioner: none of its {len(tensors):,} tensors is {DICO} (DiCO) or {ANCHOR} "
+        f"(CLIP-Caption-Reward); found {shorten(list(tensors))}"
+    )
+
+
+def _cut(captioner: Captioner, cropping: str | None, path: Path) -> Captioner:
+    """The captioner, if it looks at pictures that are cut in this way, or at none.
+
+    Raises:
+        InputError: it was trained on pictures that were cut in the other way.
+    """
+    own = captioner.preprocessing
+    if cropping is not None and own is not None and own.cropping != cropping:
+        raise InputError(
+            f"{path} was trained on pictures cut as {own.cropping} does, not {cropping}; leave captioner.cropping out"
+        )
+    return captioner
+
+
+def _refuse(path: Path, **options: Any) -> None:
+    """Refuse options that this kind of captioner does not have."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{path} has a {name} of its own; leave --{name} out")

@@ -1,0 +1,1 @@
+"""Runs and captioners side by side on the same pictures."""

@@ -1,0 +1,241 @@
+"""Remote shards, read through ``webdataset`` from beginning to end: shuffled anew each epoch, not exactly resumable."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from capreward.data.images.folder import ENDINGS
+from capreward.data.images.pictures import BytesPicture
+from capreward.data.rows import Options
+from capreward.errors import InputError
+from trainers.data.batch import Batch, Maker
+from trainers.data.dataset import Dataset, Item
+from trainers.data.permutation import permutation
+from trainers.data.reader import IN_A_ROW, Chunk, Crops, from_workers, stacked
+from trainers.data.shards import captions_of
+
+if TYPE_CHECKING:
+    from trainers.data.training_batches import Batches
+
+BUFFER = 1000  # samples among which each one is drawn by lot
+
+
+class Stream(Dataset):
+    """Remote shards. Their items have no number and no known count: ``Batches`` and ``ordered`` read them as they come.
+
+    Args:
+        source: as the user named it.
+        urls: of the shards.
+        caption_column: of JSON objects, if it is not a usual one.
+    """
+
+    def __init__(self, source: str, urls: Sequence[str], caption_column: str | Sequence[str] | None = None) -> None:
+        note = f"{source} is streamed: a resumed run begins another epoch of it"
+        super().__init__(source, [], (), (), (note,), identity=f"stream {list(urls)}")
+        self.urls = list(urls)
+        self.options = Options(references=True, caption_column=caption_column)
+
+    def __len__(self) -> int:
+        raise InputError(f"{self.source} is streamed and its number of items is not known; say how long in steps")
+
+    def __repr__(self) -> str:
+        return f"Stream({self.source!r}, {len(self.urls):,} shards)"
+
+
+def stream_batches(batches: Batches, stream: Stream, epoch: int) -> Iterator[Batch]:
+    """Endless batches of this rank's share of the shards.
+
+    In every epoch the shards are permuted by the seed and the epoch and dealt to the ranks, and of each rank to its
+    workers; samples are drawn from a buffer of 1,000. Broken samples are left out and named in the next batch.
+
+    Args:
+        batches: sizes, seed, rank and preprocessing.
+        stream: what is read.
+        epoch: the first one.
+
+    Raises:
+        InputError: fewer shards than ranks; when iterating: an address that cannot be read, or an epoch without a
+            sample.
+    """
+    if len(stream.urls) < batches.world:
+        raise InputError(
+            f"{stream.source} is {len(stream.urls)} shards for {batches.world} processes; each needs one at least"
+        )
+    maker = Maker(stream, batches.preprocessing, batches.also)
+    share = _Share(stream, batches.seed, batches.rank, batches.world, epoch)
+    tasks = _Tasks(share, maker.crops, batches.batch_size)
+    workers = min(batches.workers, len(stream.urls) // batches.world)
+    yield from _made(tasks, maker, workers)
+
+
+def stream_ordered(
+    stream: Stream, maker: Maker, batch_size: int, rank: int, world: int, workers: int, limit: int | None
+) -> Iterator[Batch]:
+    """One pass in order; every rank reads all of it and takes its slices."""
+    tasks = _Tasks(_Pass(stream, batch_size, rank, world, limit), maker.crops, batch_size)
+    yield from _made(tasks, maker, min(workers, 1))
+
+
+def _made(tasks: _Tasks, maker: Maker, workers: int) -> Iterator[Batch]:
+    for chunk in from_workers(_iterable(tasks), None, workers) if workers else tasks:
+        if chunk.failure:
+            raise InputError(chunk.failure)
+        yield maker.batch(chunk, chunk.epoch, chunk.position)
+
+
+class _Share:
+    """Samples of one worker of one rank, for ever: (epoch, place in it, item or sentence)."""
+
+    endless = True
+
+    def __init__(self, stream: Stream, seed: int, rank: int, world: int, epoch: int) -> None:
+        self.stream = stream
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = epoch
+
+    def samples(self, worker: int, workers: int) -> Iterator[tuple[int, int, Item | str]]:
+        for epoch in itertools.count(self.epoch):
+            order = permutation(len(self.stream.urls), self.seed, epoch).tolist()
+            mine = order[self.rank :: self.world][worker::workers]
+            lot = random.Random(f"{self.seed} {epoch} {self.rank} {worker}")
+            found = _shuffled(_items(self.stream, [self.stream.urls[n] for n in mine]), lot)
+            place = -1
+            for place, item in enumerate(found):
+                yield epoch, place, item
+            if place < 0:
+                raise InputError(f"{self.stream.source} has no sample of a picture with captions")
+
+
+class _Pass:
+    """The samples of one rank in one pass, in order."""
+
+    endless = False
+
+    def __init__(self, stream: Stream, size: int, rank: int, world: int, limit: int | None) -> None:
+        self.stream = stream
+        self.size = size
+        self.rank = rank
+        self.world = world
+        self.limit = limit
+
+    def samples(self, worker: int, workers: int) -> Iterator[tuple[int, int, Item | str]]:
+        found = itertools.islice(_items(self.stream, self.stream.urls), self.limit)
+        for place, item in enumerate(found):
+            if place // self.size % self.world == self.rank:
+                yield 0, place, item
+
+
+class _Tasks:
+    """Chunks of samples, as an iterable that a worker may be given."""
+
+    def __init__(self, share: _Share | _Pass, crops: Crops, size: int) -> None:
+        self.share = share
+        self.crops = crops
+        self.size = size
+
+    def __iter__(self) -> Iterator[Chunk]:
+        from torch.utils.data import get_worker_info
+
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        chunk, rows, in_a_row = Chunk([], [], []), [], 0
+        try:
+            for epoch, place, item in self.share.samples(worker, workers):
+                if not chunk.keys:
+                    chunk.epoch, chunk.position = epoch, place
+                try:
+                    if isinstance(item, str):
+                        raise InputError(item)
+                    rows.append(self.crops.of(item.picture))
+                except InputError as error:
+                    chunk.broken.append(str(error))
+                    in_a_row += 1
+                    if self.share.endless and in_a_row == IN_A_ROW:
+                        source = self.share.stream.source
+                        raise InputError(
+                            f"{IN_A_ROW} samples of {source} in a row cannot be read; the last: {error}"
+                        ) from error
+                    continue
+                in_a_row = 0
+                chunk.keys.append(item.key)
+                chunk.pictures.append(item.picture)
+                chunk.captions.append(item.captions)
+                if len(rows) == self.size:
+                    chunk.blocks = stacked(rows)
+                    yield chunk
+                    chunk, rows = Chunk([], [], []), []
+        except InputError as error:
+            chunk.failure = str(error)
+        if chunk.failure or rows or chunk.broken:
+            chunk.blocks = stacked(rows)
+            yield chunk
+
+
+def _iterable(tasks: _Tasks) -> Any:
+    """The tasks as torch's kind of iterable, which this module does not import before it is needed."""
+    from torch.utils.data import IterableDataset
+
+    class Iterable(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return iter(tasks)
+
+        def __reduce__(self) -> Any:
+            return _iterable, (tasks,)  # a class within a function has no name that a pickle could give
+
+    return Iterable()
+
+
+def _items(stream: Stream, urls: Iterable[str]) -> Iterator[Item | str]:
+    """The items of some shards, and a sentence for each sample that is none."""
+    for url in urls:
+        for sample in _samples(url):
+            key = str(sample["__key__"]).rpartition("/")[2]
+            where = f"the sample {key} in {url}"
+            data = next((sample[ending] for ending in sample if ending in ENDINGS), None)
+            parts: dict[str, bytes] = {kind: sample[kind] for kind in ("json", "txt") if kind in sample}
+            if data is None or not parts:
+                yield f"{where} has {'no picture' if data is None else 'no .txt or .json'}"
+                continue
+            try:
+                captions = tuple(c for c in captions_of(parts, key, where, stream.options) if c.strip())
+            except InputError as error:
+                yield str(error)
+                continue
+            yield Item(key, BytesPicture(data, where), captions) if captions else f"{where} has no caption"
+
+
+def _samples(url: str) -> Iterator[dict[str, Any]]:
+    from webdataset.tariterators import tarfile_samples
+
+    place = f"pipe:aws s3 cp {shlex.quote(url)} -" if url.startswith("s3://") else url
+    try:
+        yield from tarfile_samples(iter([{"url": place}]))
+    except Exception as error:  # curl, tar, the shell: what they raise is as manifold as what can go wrong
+        raise InputError(f"{url} cannot be streamed: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What went wrong; webdataset adds its own objects to an error's arguments, which help nobody."""
+    first = str(error.args[0]) if error.args else type(error).__name__
+    status = re.search(r"exit (\d+) \(read\)", first)
+    return f"the command that reads it ended with status {status[1]}" if status else first.partition(" @ ")[0]
+
+
+def _shuffled(items: Iterator[Item | str], lot: random.Random) -> Iterator[Item | str]:
+    """Each item drawn by lot from the next thousand."""
+    buffer = list(itertools.islice(items, BUFFER))
+    for item in items:
+        place = int(lot.random() * len(buffer))
+        drawn, buffer[place] = buffer[place], item
+        yield drawn
+    while buffer:
+        place = int(lot.random() * len(buffer))
+        buffer[place], buffer[-1] = buffer[-1], buffer[place]
+        yield buffer.pop()

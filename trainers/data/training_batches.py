@@ -1,0 +1,136 @@
+"""Batches to train on: endless, in a fixed order, from any position on, with any number of workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+from trainers.data.batch import Batch, Maker, check_sizes
+from trainers.data.dataset import Dataset
+from trainers.data.permutation import Order
+from trainers.data.reader import Reader, Tasks, read_all
+
+if TYPE_CHECKING:
+    from capreward.encoders.spec import Preprocessing
+
+
+class Batches:
+    """Endless training batches.
+
+    Each epoch is a permutation of the items that follows from the seed and the epoch alone. Epochs follow each other
+    without a gap, so that every batch is full and every item is seen once an epoch. The ``world * batch_size`` items of
+    a step are cut into one slice per rank: the ranks together see what one rank with batches of that size sees. A
+    sample that cannot be read is replaced by the next good one of the set and named in ``Batch.broken``.
+
+    Remote sets are streamed instead (:class:`trainers.data.streams.Stream`): resuming begins another epoch.
+
+    Args:
+        dataset: what to draw from.
+        preprocessing: of the captioner's pixels; None decodes nothing for it.
+        batch_size: samples per rank.
+        seed: of the order.
+        rank: this process.
+        world: the number of processes.
+        workers: processes that decode; 0 decodes in this one. The batches are the same.
+        also: further preprocessings whose crops ``Batch.pictures`` shall bring, so that rewards decode nothing.
+
+    Raises:
+        InputError: a size that cannot be. When iterating: 100 samples in a row, or all, cannot be read.
+        ProgramError: when iterating: a worker was killed.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocessing: Preprocessing | None,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        also: Sequence[Preprocessing] = (),
+    ) -> None:
+        check_sizes(batch_size, rank, world, workers)
+        if seed < 0:
+            raise InputError(f"the seed must be 0 or more; found {seed}")
+        self.dataset = dataset
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.workers = workers
+        self.also = tuple(also)
+        self._taken = 0
+
+    @property
+    def global_batch(self) -> int:
+        """Samples per step over all ranks."""
+        return self.batch_size * self.world
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go on after the last batch taken."""
+        from trainers.data.streams import Stream, stream_batches
+
+        if isinstance(self.dataset, Stream):
+            batches = stream_batches(self, self.dataset, self._taken)
+        else:
+            batches = self._batches(self._taken)
+        for batch in batches:
+            self._taken = batch.epoch + 1 if isinstance(self.dataset, Stream) else self._taken + 1
+            yield batch
+
+    def _batches(self, first: int) -> Iterator[Batch]:
+        maker = Maker(self.dataset, self.preprocessing, self.also)
+        n = len(self.dataset)
+        tasks = Tasks(Reader(self.dataset, maker.crops, replace=True), _Slices(n, self))
+        for number, chunk in enumerate(read_all(tasks, itertools.count(first), self.workers), first):
+            epoch, position = divmod(number * self.global_batch + self.rank * self.batch_size, n)
+            yield maker.batch(chunk, epoch, position)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches are: after the last one taken, whatever workers have read ahead.
+
+        ``batches`` counts those taken; of a stream it is the epoch that a resumed run begins.
+        """
+        return {
+            "batches": self._taken,
+            "seed": self.seed,
+            "global_batch": self.global_batch,
+            "dataset": self.dataset.fingerprint(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there, at the next ``iter``.
+
+        Raises:
+            InputError: the state is of other data, another seed or another size of a step.
+        """
+        own = self.state_dict()
+        told = {
+            "dataset": f"the data are not those of the checkpoint: {self.dataset.source} has other items or captions",
+            "seed": f"the checkpoint has the seed {state.get('seed')}, this run {self.seed}; give --seed "
+            f"{state.get('seed')}",
+            "global_batch": f"the checkpoint takes {state.get('global_batch')} pictures per step over all processes, "
+            f"this run {self.global_batch}; make batch size times processes the same",
+        }
+        for name, sentence in told.items():
+            if state.get(name) != own[name]:
+                raise InputError(sentence)
+        self._taken = int(state["batches"])
+
+
+class _Slices:
+    """The items of this rank in each step."""
+
+    def __init__(self, n: int, batches: Batches) -> None:
+        self.order = Order(n, batches.seed)
+        self.step = batches.global_batch
+        self.start = batches.rank * batches.batch_size
+        self.size = batches.batch_size
+
+    def __call__(self, number: int) -> list[int]:
+        return self.order.take(number * self.step + self.start, self.size)

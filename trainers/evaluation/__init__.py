@@ -1,0 +1,1 @@
+"""Held-out items: they are captioned, and the captions are judged."""

@@ -1,0 +1,58 @@
+"""A captioner at work: batches of pictures in, batches of captions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from trainers.captioners.base import Captioner
+    from trainers.data import Batch, Dataset
+    from trainers.decoding import Decoded, Decoding
+
+
+def each_decoded(
+    captioner: Captioner,
+    dataset: Dataset,
+    settings: Decoding,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[Batch, Decoded]]:
+    """Decode the items ``rank``, ``rank + world``, ... of a dataset, in evaluation mode, batch after batch.
+
+    Args:
+        captioner: on its device.
+        dataset: what to caption.
+        settings: of the decoding.
+        batch_size: images at a time.
+        rank: of this process.
+        world: number of processes.
+        workers: processes that decode pictures.
+        generator: of the method ``sample``.
+
+    Yields:
+        A batch of B images and their [B, K] captions.
+    """
+    from trainers.data import ordered
+    from trainers.decoding import decode
+    from trainers.evaluation.captions import images_of
+
+    device = next(captioner.parameters()).device
+    was_training = captioner.training
+    captioner.eval()
+    try:
+        for batch in ordered(
+            dataset, captioner.preprocessing, batch_size=batch_size, rank=rank, world=world, workers=workers
+        ):
+            with torch.no_grad():
+                memory = captioner.encode(captioner.look(images_of(batch).to(device)))
+                decoded = decode(captioner, memory, settings, generator=generator)
+            yield batch, decoded
+    finally:
+        captioner.train(was_training)

@@ -1,0 +1,41 @@
+"""What processes tell each other about evaluations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainers.evaluation.captions import Captioned
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def gathered(found: Captioned, accelerator: Accelerator) -> Captioned:
+    """The captions of all processes, in the order of the dataset."""
+    if accelerator.num_processes == 1:
+        return found
+    from accelerate.utils import gather_object
+
+    parts: list[Captioned] = gather_object([found])
+    order = sorted((place, p, row) for p, part in enumerate(parts) for row, place in enumerate(part.places))
+    whole = Captioned([], [], [], [], [s for part in parts for s in part.broken], 1.0)
+    for place, p, row in order:
+        part = parts[p]
+        whole.keys.append(part.keys[row])
+        whole.captions.append(part.captions[row])
+        whole.references.append(part.references[row])
+        whole.pictures.append(part.pictures[row])
+        whole.places.append(place)
+    whole.finished = sum(part.finished * len(part.keys) for part in parts) / max(1, len(order))
+    return whole
+
+
+def shared(values: dict[str, float], accelerator: Accelerator) -> dict[str, float]:
+    """The main process's values, for all."""
+    if accelerator.num_processes == 1:
+        return values
+    from accelerate.utils import broadcast_object_list
+
+    held = [values]
+    broadcast_object_list(held)
+    return held[0]

@@ -1,0 +1,136 @@
+"""``dico``: the winner of an image's candidates against its losers, weighed by how much worse they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from trainers.captioners.vocabulary import target_mask
+from trainers.optimizers.advantages import spread_normalised
+from trainers.optimizers.base import Candidates, Optimizer, check_choice, check_flag, check_range
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainers.captioners.base import Captioner, Memory
+
+SEARCHES = ("beam", "sample", "diverse")
+SPREADS = ("none", "image")
+
+
+class DiCO(Optimizer):
+    """Direct CLIP-based Optimization (Moratelli et al., BMVC 2024; dico.md 1.2).
+
+    ``-log sigmoid(beta * (log pi/ref (winner) - sum_i gamma_i log pi/ref (loser_i)))``, the mean over images, where the
+    winner has the highest reward of the K candidates (the first of equal ones) and ``gamma = softmax(tau * (r_winner -
+    r_loser))`` over the K - 1 losers, so that the worst weighs most. Log-probabilities are sums over tokens, end token
+    included, in float32 (the published code adds in float16).
+
+    Args:
+        beta: how much a log-ratio counts.
+        tau: inverse temperature of gamma. Rewards enter as they are: 300 suits twice a cosine (PAC-S, CLIP-S); for
+            other scales change it, or let ``spread`` take the scale out.
+        candidates: K, captions per image.
+        search: ``beam`` (all K hypotheses of a beam search, as published), ``sample`` or ``diverse`` (beam search in K
+            groups).
+        spread: ``image`` divides each image's rewards by their standard deviation before ``tau`` (then about 1 to 5).
+        temperature: of the sampling.
+        max_length: tokens of a candidate at most, the begin token included.
+        dropout: whether it is on in the policy's pass, as published; off, loss and log-ratios start at ln 2 and 0.
+        search_dropout: whether it is on while candidates are searched, as published.
+    """
+
+    name = "dico"
+    needs_reference = True
+
+    def __init__(
+        self,
+        beta: float = 0.2,
+        tau: float = 300.0,
+        candidates: int = 5,
+        search: str = "beam",
+        spread: str = "none",
+        temperature: float = 1.0,
+        max_length: int = 30,
+        dropout: bool = True,
+        search_dropout: bool = True,
+    ) -> None:
+        check_range("beta", beta, 1e-6)
+        check_range("tau", tau, 0)
+        check_range("candidates", candidates, 2, whole=True)
+        check_choice("search", search, SEARCHES)
+        check_choice("spread", spread, SPREADS)
+        check_range("temperature", temperature, 0.01)
+        check_range("max_length", max_length, 2, whole=True)
+        check_flag("dropout", dropout)
+        check_flag("search_dropout", search_dropout)
+        self.beta = beta
+        self.tau = tau
+        self.n_candidates = candidates
+        self.search = search
+        self.spread = spread
+        self.temperature = temperature
+        self.max_length = max_length
+        self.dropout = dropout
+        self.search_dropout = search_dropout
+
+    def options(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        names = ("beta", "tau", "search", "spread", "temperature", "max_length", "dropout", "search_dropout")
+        return {**{name: getattr(self, name) for name in names}, "candidates": self.n_candidates}
+
+    def candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> Candidates:
+        """K captions per image; of a beam search the best first."""
+        from trainers.decoding import beam_search, diverse_beam_search, sample
+
+        count, longest = self.n_candidates, self.max_length
+        if self.search == "sample":
+            found = sample(
+                captioner,
+                memory,
+                candidates=count,
+                temperature=self.temperature,
+                max_length=longest,
+                generator=generator,
+            )
+        elif self.search == "diverse":
+            found = diverse_beam_search(
+                captioner, memory, beams=count, groups=count, candidates=count, max_length=longest
+            )
+        else:
+            found = beam_search(captioner, memory, beams=count, candidates=count, max_length=longest)
+        return Candidates(found.tokens, target_mask(captioner.vocabulary, found.tokens), count)
+
+    def loss(
+        self, policy: Tensor, reference: Tensor | None, candidates: Candidates, rewards: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean over images; ``chosen`` and ``rejected`` are the implicit rewards of winner and losers."""
+        assert reference is not None and rewards is not None  # noqa: S101, PT018  # for the type checker
+        winner, gamma = self.weights(rewards)
+        ratio = policy.sum(-1) - reference.sum(-1)
+        chosen = self.beta * ratio.gather(1, winner.unsqueeze(1)).squeeze(1)
+        rejected = self.beta * (gamma * ratio).sum(-1)
+        margin = chosen - rejected
+        loss = -functional.logsigmoid(margin).mean()
+        stats = {
+            "loss": loss.detach(),
+            "chosen": chosen.detach().mean(),
+            "rejected": rejected.detach().mean(),
+            "accuracy": (margin.detach() > 0).float().mean(),
+            "reward_gap": (rewards.max(-1).values - rewards.min(-1).values).mean(),
+        }
+        return loss, stats
+
+    def weights(self, rewards: Tensor) -> tuple[Tensor, Tensor]:
+        """Winners int64 [B] and gamma [B, K], which is 0 for the winner and adds up to 1 (dico.md 1.2, steps 7, 8)."""
+        winner = rewards.argmax(dim=-1)
+        scaled = spread_normalised(rewards) if self.spread == "image" else rewards
+        gap = scaled.gather(1, winner.unsqueeze(1)) - scaled
+        logits = (self.tau * gap).scatter(1, winner.unsqueeze(1), float("-inf"))
+        return winner, torch.softmax(logits, dim=-1)
+
+    def weight(self, candidates: Candidates) -> Tensor:
+        """The number of images."""
+        return torch.tensor(float(len(candidates.tokens)), device=candidates.tokens.device)

@@ -1,0 +1,91 @@
+"""From runs and their evaluation to ``report.html``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capreward.atomic_files import write_beside
+from capreward.errors import InputError
+from capreward.reports.gallery import SUFFIXES
+from capreward.reports.output_files import check_output_path
+from capreward.reports.results import Results
+from trainers.reports.cards import RunCards, chosen, thumbnails
+from trainers.reports.curves import panels_of
+from trainers.reports.page import Report, commands_of
+
+if TYPE_CHECKING:
+    from trainers.comparison.named_captioners import Source
+
+EACH = 3  # pictures per section
+
+
+def check_report_path(path: str | Path) -> None:
+    """Refuse a path for ``write_report``; see ``check_output_path``."""
+    check_output_path(path, "--output", SUFFIXES)
+
+
+def write_report(
+    path: str | Path,
+    sources: Sequence[Source],
+    results: Results | None,
+    *,
+    title: str | None = None,
+    said: Sequence[str] = (),
+    commands: Sequence[str] | None = None,
+    count: int = EACH,
+) -> int:
+    """Write the report of one or several runs: one HTML file that loads nothing.
+
+    Args:
+        path: ends in ``.html``; written beside the place, then renamed.
+        sources: the runs; captioners that are no runs have no curves.
+        results: their evaluation, systems in the order of ``sources``; None for curves and settings alone.
+        title: of the page.
+        said: plain sentences for its head.
+        commands: that made all this; by default those that train and evaluate the runs again.
+        count: pictures per section, at most.
+
+    Returns:
+        How many pictures the page shows.
+
+    Raises:
+        InputError: nothing to show, or a file that cannot be written.
+    """
+    check_report_path(path)
+    panels = panels_of(sources)
+    if results is None and not panels:
+        raise InputError(f"{sources[0].name} has no curves and no evaluation; name a run that has begun")
+    report = Report(
+        title or f"Captioners: {', '.join(source.name for source in sources)}",
+        sources,
+        results,
+        panels,
+        said=said,
+        commands=commands_of(sources) if commands is None else commands,
+    )
+    shown = 0
+    if results is not None:
+        report, shown = _with_cards(report, results, count)
+    # A lone surrogate, which JSON can smuggle in, has no UTF-8 form; it must not cost the page.
+    data = report.html().encode("utf-8", "replace")
+    write_beside(Path(path), lambda beside: _write(beside, data))
+    return shown
+
+
+def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, int]:
+    from capreward.commands.score_inputs import pictures_of, references_by_key
+
+    if all(column.per_caption is None for column in results.columns):
+        return report, 0
+    choice, sections = chosen(results, count)
+    pictures = thumbnails(sections, pictures_of(results))
+    cards = RunCards(choice, pictures, references_by_key(results)).sections(sections)
+    links = [(name, heading) for name, heading, _, found in sections if found]
+    return replace(report, cards=cards, links=links), len(pictures)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)

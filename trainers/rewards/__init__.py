@@ -1,0 +1,1 @@
+"""What turns captions into rewards."""

@@ -1,0 +1,1 @@
+"""Runs: their configuration, preparation, steps, checkpoints and folders."""

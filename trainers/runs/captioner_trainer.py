@@ -1,0 +1,209 @@
+"""Training of a captioner: what a step learns, and how held-out captions are judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+from capreward.samples import Samples
+from capreward.scoring import load
+from trainers.captioners.base import Captioner
+from trainers.evaluation.captions import caption_items, judge, write_samples
+from trainers.evaluation.processes import gathered, shared
+from trainers.rewards.rewards import RunningMoments
+from trainers.runs.checkpoints import Progress, fingerprint
+from trainers.runs.folder import RunFolder
+from trainers.runs.preparation import Prepared
+from trainers.runs.schedules import adamw, learning_rate
+from trainers.runs.step import Collected, Stepper, rows_of
+from trainers.runs.trainer import Course
+from trainers.watch.warnings import Watch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from trainers.data import Batch
+    from trainers.decoding import Decoding
+    from trainers.runs.log import RunLog
+
+
+class Loop(Course):
+    """A run from its first step, or from its newest checkpoint, to its end.
+
+    Args:
+        ready: all parts of the run.
+        folder: where it keeps everything.
+        accelerator: devices, processes, precision.
+        log: what it tells.
+        reference: compare with the captioner as it was before the first step (KL), even where the loss does not.
+    """
+
+    def __init__(
+        self, ready: Prepared, folder: RunFolder, accelerator: Accelerator, log: RunLog, *, reference: bool = True
+    ) -> None:
+        from trainers.data import Batches
+
+        super().__init__(ready.config, ready.steps, folder, accelerator, log)
+        self.ready, self.config = ready, ready.config
+        self.policy: Captioner = ready.captioner.to(accelerator.device)
+        wanted = ready.optimizer.needs_reference or (reference and ready.optimizer.needs_reward)
+        self.reference = self.policy.frozen_copy() if wanted else None
+        self.optimizer: Any
+        self.model, self.optimizer = accelerator.prepare(self.policy, adamw(self.policy, ready.config.training))
+        rank, world = accelerator.process_index, accelerator.num_processes
+        training, rewards = self.config.training, ready.rewards
+        self.batches: Batches = Batches(
+            ready.train,
+            self.policy.preprocessing,
+            batch_size=training.batch_size,
+            seed=self.config.seed,
+            rank=rank,
+            world=world,
+            workers=self.config.data.workers,
+            also=ready.preprocessings,
+        )
+        self.stepper = Stepper(
+            self.policy,
+            self.model,
+            self.reference,
+            ready.optimizer,
+            rewards,
+            accelerator,
+            self.config.seed,
+            ready.diagnostics,
+        )
+        self.watch = Watch(folder, log)
+        self.begun = ""  # the fingerprint of the weights that the reference policy has
+        self._repetition = load("repetition")
+        self._unread: set[str] = set()
+
+    def update(self, batches: Iterator[Batch]) -> None:
+        """One update of the weights.
+
+        Raises:
+            NonFinite: a loss, gradient or reward is no number; the weights are as before.
+        """
+        began = time.perf_counter()
+        step, training = self.progress.step, self.config.training
+        generator = self.stepper.begin(step)
+        due = (step + 1) % self.config.logging.every == 0
+        last = step + 1 >= self.ready.steps
+        monitored = (step + 1) % self.config.reward.every == 0
+        diagnosed = self.ready.diagnostics is not None and self.ready.diagnostics.due(step)
+        works: list[Collected] = []
+        for number in range(training.accumulation):
+            batch = next(batches)
+            self.count_broken(batch.broken)
+            part = (number, training.accumulation) if diagnosed else None
+            works.append(
+                self.stepper.collect(batch, generator, monitored=monitored, compared=due or last, diagnosed=part)
+            )
+        self.stepper.shape_rewards(works)
+        rate = learning_rate(training, step, self.ready.steps, self.policy.width)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        stats = self.stepper.learn(works)
+        values = self.checked(stats, self.clip(), lambda: rows_of(works))
+        values |= self.stepper.diagnosed(works) if diagnosed else {}
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress.step += 1
+        values["lr"] = rate
+        self.tally.add(values, values.pop("tokens"), time.perf_counter() - began)
+        if due or last:
+            self._row(works)
+        else:
+            self.log.at(self.progress.step, values)
+        if due:  # a row for the last step alone takes nothing from the one that is due, if the run is lengthened
+            self.tally.clear()
+
+    def evaluate(self) -> None:
+        """Caption the held-out items, judge them, keep the best captioner, and end the run if patience is over."""
+        if self.ready.val is None:
+            return
+        config, step = self.config.evaluation, self.progress.step
+        self.log.busy("evaluating")
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        found = caption_items(
+            self.policy,
+            self.ready.val,
+            self.decoding(),
+            batch_size=config.batch_size,
+            rank=rank,
+            world=world,
+            workers=self.config.data.workers,
+        )
+        found = gathered(found, self.accelerator)
+        known = self.ready.pictures
+        found.pictures = [known.get(key, picture) for key, picture in zip(found.keys, found.pictures, strict=True)]
+        for sentence in found.broken:
+            if sentence not in self._unread:  # told once, not in every evaluation
+                self.log.say(f"not evaluated: {sentence}")
+        self._unread.update(found.broken)
+        values: dict[str, float] = {}
+        if self.accelerator.is_main_process:
+            scores = judge(found, self.ready.metrics)
+            flat = [s for score in scores.values() for s in (score.parts.values() if score.family else [score])]
+            values = {s.name: s.value for s in flat}
+            values["unfinished"] = 1 - found.finished
+            if self.ready.diagnostics is not None:
+                values |= self.ready.diagnostics.held_out(found, values)
+            write_samples(self.folder.samples(step), found, config.samples)
+        values = shared(values, self.accelerator)
+        self.log.row("eval", step, values)
+        self.watch.see("eval", step, values)
+        self._choose(values)
+
+    def decoding(self) -> Decoding:
+        """How captions are searched in evaluations."""
+        from trainers.evaluation.search_settings import search_of
+
+        return search_of(self.config.evaluation)
+
+    def save_checkpoint(self) -> None:
+        """Write all that the run needs to go on."""
+        self.progress.start = self.begun
+        if self.ready.rewards is not None:
+            self.progress.moments = asdict(self.ready.rewards.moments)
+        self.progress.warned = self.watch.warned
+        super().save_checkpoint()
+
+    def restore(self) -> None:
+        """Go to the newest checkpoint, if there is one."""
+        self.begun = "" if self.reference is None else fingerprint(self.reference)
+        super().restore()
+
+    def check_restored(self, found: Progress) -> None:
+        """Refuse another captioner than the one that was the reference policy; take up the rewards' moments."""
+        if self.begun and found.start and found.start != self.begun:
+            raise InputError(
+                f"the captioner {self.config.captioner.init} is not the one that this run began with; as its "
+                f"reference policy put that one back, or give another --run than {self.folder.path}"
+            )
+        self.watch.remember(found.step, found.warned)
+        if self.ready.rewards is not None and found.moments:
+            self.ready.rewards.moments = RunningMoments(**found.moments)
+
+    def write(self, path: Path) -> None:
+        """The captioner as it is now."""
+        self.policy.save_pretrained(path)
+
+    def _choose(self, values: dict[str, float]) -> None:
+        chooser = next((m for m in self.ready.metrics if (m.label or m.name) == self.ready.best), None)
+        lower = chooser is not None and chooser.higher_is_better is False
+        self.choose(self.ready.best, values[self.ready.best], lower=lower)
+
+    def _row(self, works: list[Collected]) -> None:
+        """A row for the log: means over the steps since the one before."""
+        row = self.tally.means()
+        row["images"] = float(self.progress.step * self.config.training.accumulation * self.batches.global_batch)
+        texts = [text for work in works for text in work.learned_texts()]
+        if texts and "repetition" not in row:
+            row["repetition"] = self._repetition.corpus(Samples(texts)).value
+        self.log.row("train", self.progress.step, row)
+        self.watch.see("train", self.progress.step, row)
+        self.log.at(self.progress.step, row)

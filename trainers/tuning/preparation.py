@@ -1,0 +1,157 @@
+"""From a configuration to everything that the tuning of an evaluator needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.errors import InputError
+from trainers.runs.preparation import Errors, check_trackers, steps_of
+from trainers.tuning.config import TuneConfig
+from trainers.tuning.items import Items, open_items
+from trainers.tuning.objective import Objective
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from capreward.encoders.loading import Clip
+    from capreward.encoders.weights.source import Weights
+
+
+@dataclass
+class Prepared:
+    """All parts of a run.
+
+    Attributes:
+        config: the run's.
+        base: the weights that it begins with.
+        clip: their model; its parameters that learn want a gradient.
+        extra: modules beside it that learn.
+        objective: what is learned.
+        train: the training items.
+        val: the held-out items, or None.
+        best: the figure that chooses.
+        steps: updates of the run.
+        notes: what was taken or left out, one sentence each.
+    """
+
+    config: TuneConfig
+    base: Weights
+    clip: Clip
+    extra: nn.ModuleDict
+    objective: Objective
+    train: Items
+    val: Items | None
+    best: str
+    steps: int
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int = 1) -> Prepared:
+    """Load and check everything that the run will touch.
+
+    Args:
+        config: of the run.
+        folder: of the run; None for a dry run.
+        device: for the model.
+        world: number of processes.
+
+    Raises:
+        InputError: everything that is wrong.
+    """
+    errors = Errors()
+    objective = config.make_objective()
+    errors.attempt(lambda: check_trackers(config.logging.trackers))
+    train = errors.attempt(lambda: open_items(config.data, objective))
+    val = errors.attempt(lambda: open_items(config.data, objective, held_out=True)) if config.data.val else None
+    loaded = errors.attempt(lambda: _load(config, device))
+    if train is not None:
+        errors.attempt(partial(objective.study, train.captions()))
+    errors.finish()
+    assert train is not None and loaded is not None  # noqa: S101, PT018  # for the type checker
+    base, clip = loaded
+    extra = prepare_model(clip, objective, config.seed)
+    for items in (train, val):
+        if items is not None:
+            _check_images(items, base, clip)
+    if config.data.embed and folder is not None and not _image_side(clip):
+        places = (folder / "features" / name for name in ("train", "val"))
+        train, val = (_encoded(items, clip, place, config) for items, place in zip((train, val), places, strict=True))
+        assert train is not None  # noqa: S101  # for the type checker
+    notes = [*base.spec.notes, *train.notes, *(() if val is None else val.notes)]
+    if not train.has_images:
+        notes.append(f"{train.pairs.source} is used without images: there is no contrastive loss (--images adds one)")
+    steps = steps_of(config, train.pairs, world)
+    return Prepared(config, base, clip, extra, objective, train, val, config.evaluation.best or "loss", steps, notes)
+
+
+def prepare_model(clip: Clip, objective: Objective, seed: int) -> nn.ModuleDict:
+    """Make a CLIP ready to learn an objective; what is new is drawn from the seed.
+
+    Returns:
+        The modules beside it. A grammar head that the CLIP already has is gone on with.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    clip.model.requires_grad_(True).train()
+    extra = objective.prepare(clip.model).to(next(clip.model.parameters()).device)
+    if clip.grammar_head is not None and "grammar_head" in extra:
+        extra["grammar_head"].load_state_dict(clip.grammar_head.state_dict())
+    return extra
+
+
+def trained_names(clip: Clip, extra: nn.ModuleDict) -> Sequence[str]:
+    """The names of the parameters that learn."""
+    both = [*clip.model.named_parameters(), *extra.named_parameters()]
+    return [name for name, parameter in both if parameter.requires_grad]
+
+
+def _load(config: TuneConfig, device: str) -> tuple[Weights, Clip]:
+    from capreward.encoders.loading import clip_of
+    from capreward.encoders.model.open_clip_model import check_scale
+    from capreward.encoders.weights.source import Asked, read_weights
+
+    base = read_weights(config.base, Asked(download=config.download))
+    check_scale(base.tensors, config.base)
+    return base, clip_of(base, device=device, download=config.download)
+
+
+def _encoded(items: Items | None, clip: Clip, place: Path, config: TuneConfig) -> Items | None:
+    """The items with features in place of pictures, where they have pictures."""
+    from trainers.tuning.stored_images import embedded
+
+    pictures = items is not None and items.has_images and items.stored is None
+    return embedded(items, clip, place, config.data.workers) if items is not None and pictures else items
+
+
+def _image_side(clip: Clip) -> list[str]:
+    """The parameters of the image tower that learn."""
+    return [n for n, p in clip.model.named_parameters() if n.startswith("visual.") and p.requires_grad]
+
+
+def _check_images(items: Items, base: Weights, clip: Clip) -> None:
+    """Refuse images that this CLIP cannot be tuned with.
+
+    Raises:
+        InputError: pictures for a CLIP without an image tower, features of another CLIP, or features where the image
+            side learns.
+    """
+    if not items.has_images:
+        return
+    store: Any = items.stored
+    learns = _image_side(clip)
+    if store is None:
+        if not base.spec.model_cfg["vision_cfg"]:
+            raise InputError(
+                f"{base.spec.name} has no image tower; give --images a feature store of the CLIP that it was tuned "
+                "from, or --images none"
+            )
+        return
+    if learns:
+        raise InputError(f"{store.path} holds features, and the image side learns here ({learns[0]}); give pictures")
+    ignored = ("prec",) if base.spec.model_cfg["vision_cfg"] else ("prec", "model", "sha")
+    store.check(base.spec.fields(), ignore=ignored, shape=(int(base.spec.model_cfg["embed_dim"]),))

@@ -1,0 +1,95 @@
+"""Runs that tune an evaluator: started, described, taken up again."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.runs.folder import RunFolder
+from trainers.runs.training import Work, closing_line, conduct, outline
+from trainers.tuning.config import TuneConfig, build
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trainers.runs.checkpoints import Progress
+    from trainers.tuning.preparation import Prepared
+
+# What may differ between a run and its continuation without changing what is learned from step to step.
+FREE = (
+    "evaluation", "checkpoint", "logging", "slim", "fp16", "data.workers", "data.broken_limit", "device", "download",
+    "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count", "data.val_more_captions",
+    "data.val_more_images", "training.chunk",
+)  # fmt: skip
+
+
+def tuning_work() -> Work:
+    """Tuning of evaluators."""
+    from trainers.tuning.preparation import prepare
+    from trainers.tuning.trainer import TuneLoop
+
+    closing = partial(closing_line, what="tuned CLIP")
+    hint = "give --set training.chunk=64, which learns the same"
+    return Work(build, prepare, TuneLoop, opening_line, closing, FREE, hint)
+
+
+def run_tuning(config: TuneConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
+    """Tune an evaluator to the end, or go on with a run that was interrupted.
+
+    Args:
+        config: of the run.
+        path: its folder; ``best`` and ``last`` in it are what evaluators load.
+        notes: what was taken without being asked, for people.
+        quiet: nothing on standard error.
+
+    Raises:
+        InputError: anything that is missing or does not fit, before the first step.
+        ProgramError: a loss that is no number.
+    """
+    return conduct(tuning_work(), config, path, notes, quiet=quiet)
+
+
+def describe(config: TuneConfig, notes: list[str]) -> None:
+    """Print what a run would do: the configuration on standard output, sizes and steps on standard error."""
+    outline(tuning_work(), config, notes, size_table)
+
+
+def opening_line(config: TuneConfig, folder: RunFolder, ready: Prepared) -> str:
+    """What is about to happen."""
+    what = "pairs" if ready.train.has_images else "items of captions alone"
+    items = f"{len(ready.train.pairs):,} {what} of {config.data.train}"
+    return f"{config.objective['name']} from {config.base} on {items}, {ready.steps:,} steps, in {folder.path}"
+
+
+def parameter_counts(ready: Prepared) -> dict[str, int]:
+    """Parameters that learn and those that do not."""
+    both = [*ready.clip.model.parameters(), *ready.extra.parameters()]
+    learn = sum(p.numel() for p in both if p.requires_grad)
+    return {"trained": learn, "frozen": sum(p.numel() for p in both) - learn}
+
+
+def size_table(ready: Prepared, world: int) -> Table:
+    """For people."""
+    from rich.table import Table
+
+    training, counts = ready.config.training, parameter_counts(ready)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    per_step = training.batch_size * world
+    items = len(ready.train.pairs)
+    rows: dict[str, Any] = {
+        "parameters, trained": f"{counts['trained']:,}",
+        "parameters, frozen": f"{counts['frozen']:,}",
+        "memory, weights, gradients, moments": f"{16 * counts['trained'] / 2**20:,.0f} MB",
+        "memory, frozen tower": f"{4 * counts['frozen'] / 2**20:,.0f} MB",
+        "items": f"{items:,}",
+        "held-out items": "none" if ready.val is None else f"{len(ready.val.pairs):,}",
+        "pairs per step": f"{per_step:,}",
+        "steps": f"{ready.steps:,}",
+        "epochs": f"{ready.steps * per_step / items:,.2f}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,69 @@
+"""What a run has told so far, and the warnings that follow from it, each told once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from trainers.watch.rules import Row, warnings_of
+
+if TYPE_CHECKING:
+    from trainers.runs.folder import RunFolder
+    from trainers.runs.log import RunLog
+
+COLUMNS = ("reward", "judge", "reward_spread", "judge_spread", "repetition", "length", "unfinished", "grammar", "empty")
+MOST = 512  # rows of a kind; of more, neighbours are averaged
+
+
+class Watch:
+    """Looks at every row of the log; all processes see the same rows and come to the same warnings.
+
+    Args:
+        folder: of the run, whose rows are read again when it is taken up again.
+        log: where warnings are told.
+
+    Attributes:
+        warned: the rules that have been told, by name; part of a checkpoint.
+    """
+
+    def __init__(self, folder: RunFolder, log: RunLog) -> None:
+        self.folder = folder
+        self.log = log
+        self.warned: list[str] = []
+        self._rows: dict[str, list[Row]] = {"train": [], "eval": []}
+
+    def see(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Look at a row: ``train`` or ``eval``."""
+        self._add(kind, step, values)
+        if not self._watched():
+            return
+        for warning in warnings_of([*self._rows["train"], *self._rows["eval"]]):
+            if warning.name not in self.warned:
+                self.warned.append(warning.name)
+                self.log.warn(step, warning.name, warning.sentence)
+
+    def remember(self, step: int, warned: list[str]) -> None:
+        """Go back to where a checkpoint was: the rows until ``step`` and the warnings until then."""
+        self.warned = list(warned)
+        self._rows = {"train": [], "eval": []}
+        for row in self.folder.rows() if self.folder.metrics.is_file() else ():
+            if row["kind"] in self._rows and row["step"] <= step:
+                self._add(row["kind"], row["step"], row)
+
+    def _watched(self) -> bool:
+        """Whether the run learns from a reward."""
+        return any("reward" in row for row in self._rows["train"])
+
+    def _add(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        kept = {name: values[name] for name in COLUMNS if values.get(name) is not None}
+        rows = self._rows[kind]
+        rows.append({"kind": kind, "step": step, **kept})
+        if len(rows) > MOST:
+            pairs = [(rows[n], rows[n + 1]) for n in range(1, len(rows) - 1, 2)]
+            rows[1:-1] = [_between(*pair) for pair in pairs]
+
+
+def _between(one: Row, other: Row) -> Row:
+    """The mean of two rows, at the step of the later one."""
+    names = [name for name in COLUMNS if name in one and name in other]
+    return {"kind": other["kind"], "step": other["step"], **{n: (one[n] + other[n]) / 2 for n in names}}
