@@ -26,7 +26,8 @@ from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
 from capreward.encoders.model.backend import import_open_clip
 from capreward.encoders.spec import STATISTICS
-from capreward.encoders.weights.source import Asked, read_weights
+from capreward.encoders.weights.source import read_weights
+from capreward.encoders.weights.types import WeightsRequest
 from capreward.errors import InputError
 
 
@@ -278,7 +279,7 @@ def test_the_hash_is_that_of_the_file(tmp_path):
     import hashlib
 
     path = save(tmp_path / "x.pth", small_clip().state_dict())
-    weights = read_weights(path, Asked(quick_gelu=True, statistics="openai"))
+    weights = read_weights(path, WeightsRequest(quick_gelu=True, statistics="openai"))
     assert weights.spec.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert weights.spec.fields()["sha"] == weights.spec.sha256[:12]
     folder = folder_of(tmp_path / "y", small_clip().state_dict(), model_cfg())

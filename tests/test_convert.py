@@ -28,7 +28,7 @@ from capreward.encoders.checkpoints.checkpoint import sha256_of
 from capreward.encoders.loading import load_clip
 from capreward.encoders.model.backend import import_open_clip
 from capreward.encoders.weights.conversion import convert
-from capreward.encoders.weights.source import Asked
+from capreward.encoders.weights.types import WeightsRequest
 from capreward.errors import InputError
 from trainers.commands.convert import convert as command
 
@@ -47,7 +47,7 @@ def run(*arguments):
 def test_round_trip(tmp_path, quick_gelu, statistics, mean):
     model = small_clip(quick_gelu=quick_gelu)
     path = save(tmp_path / "x.pth", {"state_dict": model.state_dict()})
-    done = convert(path, tmp_path / "out", Asked(quick_gelu=quick_gelu, statistics=statistics))
+    done = convert(path, tmp_path / "out", WeightsRequest(quick_gelu=quick_gelu, statistics=statistics))
     theirs, steps = by_open_clip(tmp_path / "out")
     check_features(theirs, model)
     assert steps.transforms[-1].mean[0] == mean
@@ -97,7 +97,7 @@ def test_other_layouts(tmp_path, kind):
         save(path, custom.state_dict())
     else:
         save(path, {"state_dict": with_factors(small_clip())})
-    done = convert(path, tmp_path / "out", Asked(quick_gelu=True, statistics="openai"))
+    done = convert(path, tmp_path / "out", WeightsRequest(quick_gelu=True, statistics="openai"))
     theirs, _ = by_open_clip(tmp_path / "out")
     check_features(theirs, load_clip(path).model)
     assert load_clip(tmp_path / "out").spec.layout == done.spec.layout

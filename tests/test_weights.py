@@ -21,7 +21,7 @@ from capreward.encoders.loading import load_clip
 from capreward.encoders.weights import library
 from capreward.encoders.weights.catalogue import CATALOGUE, entry_of, find_weights, published_settings
 from capreward.encoders.weights.conversion import convert
-from capreward.encoders.weights.source import Asked
+from capreward.encoders.weights.types import WeightsRequest
 from capreward.errors import InputError
 
 B32 = {"vision": {"image_size": 64, "patch_size": 32, "width": 64, "layers": 2}, "embed": 512}
@@ -170,7 +170,7 @@ def test_adding_under_another_name(tmp_path, empty_home):
 
 def test_adding_a_folder(tmp_path, empty_home):
     source = save(tmp_path / "openClip_ViT-L-14.pth", small_clip(**L14, quick_gelu=False).state_dict())
-    convert(source, tmp_path / "converted", Asked(quick_gelu=False, statistics="half"))
+    convert(source, tmp_path / "converted", WeightsRequest(quick_gelu=False, statistics="half"))
     assert run("add", tmp_path / "converted").exit_code == 0
     found = find_weights("pacs", "L/14")
     assert found.path == empty_home / "openClip_ViT-L-14"

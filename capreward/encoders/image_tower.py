@@ -14,7 +14,8 @@ from capreward.encoders.loading import Clip
 from capreward.encoders.model.backend import import_open_clip
 from capreward.encoders.model.open_clip_model import build_model
 from capreward.encoders.spec import EncoderSpec
-from capreward.encoders.weights.source import Asked, preprocessing_of
+from capreward.encoders.weights.checkpoint_weights import preprocessing_of
+from capreward.encoders.weights.types import WeightsRequest
 from capreward.errors import InputError
 
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 64, "heads": 1, "layers": 1}
@@ -57,7 +58,7 @@ def image_tower(
         decode: ``careful`` or ``original``.
 
     Returns:
-        A CLIP with ``model.visual`` alone and no tokenizer, of which ``image_tokens`` can be asked.
+        A CLIP with ``model.visual`` alone and no tokenizer, of which ``image_tokens`` can be request.
 
     Raises:
         InputError: another model, parts missing, or an activation that open_clip does not have.
@@ -83,7 +84,7 @@ def image_tower(
         layout="image tower",
         sha256=sha256,
         model_cfg=model_cfg,
-        preprocessing=preprocessing_of(model_cfg, {}, Asked(decode=decode), where),
+        preprocessing=preprocessing_of(model_cfg, {}, WeightsRequest(decode=decode), where),
     )
     return Clip(ImageTower(model.visual).to(device), None, spec)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
 from capreward.encoders.spec import EncoderSpec
-from capreward.encoders.weights.source import Asked, Weights, read_weights
+from capreward.encoders.weights.source import read_weights
+from capreward.encoders.weights.types import Weights, WeightsRequest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -65,7 +66,7 @@ def load_clip(
     Raises:
         InputError: weights that are missing, damaged or of another model, in one sentence.
     """
-    asked = Asked(
+    request = WeightsRequest(
         quick_gelu=quick_gelu,
         statistics=statistics,
         decode=decode,
@@ -73,7 +74,7 @@ def load_clip(
         download=download,
         base=base,
     )
-    return clip_of(read_weights(source, asked), precision=precision, device=device, download=download)
+    return clip_of(read_weights(source, request), precision=precision, device=device, download=download)
 
 
 def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu", download: bool = False) -> Clip:

@@ -75,8 +75,8 @@ def _shards(source: str, asked: Asked, seen: Seen) -> None:
 
 
 def _folder(source: str, asked: Asked, seen: Seen) -> None:
+    from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG
     from capreward.encoders.store.header import NAME
-    from capreward.encoders.weights.folders import HF_CONFIG, OPEN_CLIP_CONFIG
     from capreward.inspection import pictures, runs, weights
 
     folder = Path(source)

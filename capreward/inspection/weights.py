@@ -32,8 +32,8 @@ def checkpoint_view(path: str) -> View:
     if os.path.basename(path) == CAPTIONER_WEIGHTS:
         return captioner_view(os.path.dirname(path) or ".")
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
+    from capreward.encoders.checkpoints.folder import WEIGHT_FILES
     from capreward.encoders.layouts.recognition import recognise
-    from capreward.encoders.weights.folders import WEIGHT_FILES
 
     if os.path.basename(path) in WEIGHT_FILES and _configured(os.path.dirname(path)):
         return clip_folder_view(path)
@@ -52,7 +52,7 @@ def checkpoint_view(path: str) -> View:
 
 def _configured(folder: str) -> bool:
     """Whether a configuration of open_clip or of transformers lies in a folder."""
-    from capreward.encoders.weights.folders import HF_CONFIG, OPEN_CLIP_CONFIG
+    from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG
 
     return any(os.path.isfile(os.path.join(folder, name)) for name in (OPEN_CLIP_CONFIG, HF_CONFIG))
 
@@ -80,7 +80,7 @@ def hf_folder_view(path: str) -> View:
     Raises:
         InputError: it is of another model.
     """
-    from capreward.encoders.weights.folders import HF_CONFIG, read_json, read_tensors
+    from capreward.encoders.checkpoints.folder import HF_CONFIG, read_json, read_tensors
 
     if read_json(Path(path) / HF_CONFIG).get("model_type") != "vision-encoder-decoder":
         return clip_folder_view(path)
@@ -94,7 +94,7 @@ def captioner_view(path: str) -> View:
     Raises:
         InputError: it is damaged.
     """
-    from capreward.encoders.weights.folders import read_json
+    from capreward.encoders.checkpoints.folder import read_json
 
     config = read_json(Path(path) / CAPTIONER)
     tower = config.get("tower")

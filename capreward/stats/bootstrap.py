@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from capreward.scores import Score
-
 Floats = npt.NDArray[np.float64]
 
 BLOCK = 4_000_000  # drawn indices held at a time
+
+
+class Resampled(Protocol):
+    """A number that is made of sums over items, such as :class:`capreward.scores.Score`."""
+
+    @property
+    def name(self) -> str:
+        """The name of the number."""
+        ...
+
+    @property
+    def statistics(self) -> Floats | None:
+        """What is summed, [M, S], one row per item; None where the number is no function of sums."""
+        ...
+
+    @property
+    def finish(self) -> Callable[[Floats], Floats] | None:
+        """Turns sums [..., S] into values [..., C]."""
+        ...
+
+    @property
+    def column(self) -> int:
+        """Which of the C values the number is."""
+        ...
 
 
 def resampled_sums(statistics: Floats, *, resamples: int = 1000, seed: int = 12345) -> Floats:
@@ -52,7 +73,7 @@ def _weights(items: int, resamples: int, seed: int) -> Iterator[Floats]:
 
 
 def intervals(
-    scores: Sequence[Score], *, resamples: int = 1000, level: float = 0.95, seed: int = 12345
+    scores: Sequence[Resampled], *, resamples: int = 1000, level: float = 0.95, seed: int = 12345
 ) -> dict[str, tuple[float, float] | None]:
     """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of each score.
 

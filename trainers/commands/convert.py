@@ -72,10 +72,10 @@ class _Told:
 
 def _clip(source: str, out: Path, options: dict[str, Any]) -> _Told:
     from capreward.encoders.weights.conversion import convert as write
-    from capreward.encoders.weights.source import Asked
+    from capreward.encoders.weights.types import WeightsRequest
 
     fp16 = options.pop("fp16")
-    done = write(source, out, Asked(download=True, **options), fp16=fp16)
+    done = write(source, out, WeightsRequest(download=True, **options), fp16=fp16)
     activation = "QuickGELU" if done.spec.quick_gelu else "GELU"
     line = (
         f"{out}: {done.spec.layout} layout, {done.parameters:,} parameters, {activation}, images "

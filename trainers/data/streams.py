@@ -7,7 +7,7 @@ import random
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import BytesPicture
@@ -18,9 +18,6 @@ from trainers.data.dataset import Dataset, Item
 from trainers.data.permutation import permutation
 from trainers.data.reader import IN_A_ROW, Chunk, Crops, from_workers, stacked
 from trainers.data.shards import captions_of
-
-if TYPE_CHECKING:
-    from trainers.data.training_batches import Batches
 
 BUFFER = 1000  # samples among which each one is drawn by lot
 
@@ -47,30 +44,32 @@ class Stream(Dataset):
         return f"Stream({self.source!r}, {len(self.urls):,} shards)"
 
 
-def stream_batches(batches: Batches, stream: Stream, epoch: int) -> Iterator[Batch]:
+def stream_batches(
+    stream: Stream, maker: Maker, *, batch_size: int, seed: int, rank: int, world: int, workers: int, epoch: int
+) -> Iterator[Batch]:
     """Endless batches of this rank's share of the shards.
 
     In every epoch the shards are permuted by the seed and the epoch and dealt to the ranks, and of each rank to its
     workers; samples are drawn from a buffer of 1,000. Broken samples are left out and named in the next batch.
 
     Args:
-        batches: sizes, seed, rank and preprocessing.
         stream: what is read.
+        maker: makes batches of the samples.
+        batch_size: samples per rank.
+        seed: of the order.
+        rank: this process.
+        world: the number of processes.
+        workers: processes that decode, at most one per shard.
         epoch: the first one.
 
     Raises:
         InputError: fewer shards than ranks; when iterating: an address that cannot be read, or an epoch without a
             sample.
     """
-    if len(stream.urls) < batches.world:
-        raise InputError(
-            f"{stream.source} is {len(stream.urls)} shards for {batches.world} processes; each needs one at least"
-        )
-    maker = Maker(stream, batches.preprocessing, batches.also)
-    share = _Share(stream, batches.seed, batches.rank, batches.world, epoch)
-    tasks = _Tasks(share, maker.crops, batches.batch_size)
-    workers = min(batches.workers, len(stream.urls) // batches.world)
-    yield from _made(tasks, maker, workers)
+    if len(stream.urls) < world:
+        raise InputError(f"{stream.source} is {len(stream.urls)} shards for {world} processes; each needs one at least")
+    tasks = _Tasks(_Share(stream, seed, rank, world, epoch), maker.crops, batch_size)
+    yield from _made(tasks, maker, min(workers, len(stream.urls) // world))
 
 
 def stream_ordered(

@@ -76,7 +76,9 @@ class Batches:
         from trainers.data.streams import Stream, stream_batches
 
         if isinstance(self.dataset, Stream):
-            batches = stream_batches(self, self.dataset, self._taken)
+            maker = Maker(self.dataset, self.preprocessing, self.also)
+            sizes = {"batch_size": self.batch_size, "rank": self.rank, "world": self.world, "workers": self.workers}
+            batches = stream_batches(self.dataset, maker, seed=self.seed, epoch=self._taken, **sizes)
         else:
             batches = self._batches(self._taken)
         for batch in batches:

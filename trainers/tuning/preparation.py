@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from capreward.encoders.loading import Clip
-    from capreward.encoders.weights.source import Weights
+    from capreward.encoders.weights.types import Weights
 
 
 @dataclass
@@ -113,9 +113,10 @@ def trained_names(clip: Clip, extra: nn.ModuleDict) -> Sequence[str]:
 def _load(config: TuneConfig, device: str) -> tuple[Weights, Clip]:
     from capreward.encoders.loading import clip_of
     from capreward.encoders.model.open_clip_model import check_scale
-    from capreward.encoders.weights.source import Asked, read_weights
+    from capreward.encoders.weights.source import read_weights
+    from capreward.encoders.weights.types import WeightsRequest
 
-    base = read_weights(config.base, Asked(download=config.download))
+    base = read_weights(config.base, WeightsRequest(download=config.download))
     check_scale(base.tensors, config.base)
     return base, clip_of(base, device=device, download=config.download)
 

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from capreward.data.images.arrays import FORMS, ArrayPicture
 from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.data.images.encoded_image import BrokenImage, opened, told
+from capreward.data.images.picture import Picture
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,24 +31,6 @@ __all__ = [
     "ShardPicture",
     "as_picture",
 ]
-
-
-@runtime_checkable
-class Picture(Protocol):
-    """What ``Samples.images`` holds: picklable, small if it can be, and named by ``str`` in messages."""
-
-    @property
-    def key(self) -> Hashable:
-        """Two pictures with one key are the same picture and are encoded once."""
-        ...
-
-    def open(self) -> Image.Image:
-        """The decoded picture, as PIL has it.
-
-        Raises:
-            BrokenImage: it cannot be decoded.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capreward.encoders.weights.types import WeightsRequest
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from capreward.encoders.weights.source import Asked, Weights
+    from capreward.encoders.weights.types import Reader, Weights
 
 BASE = "base"  # of a folder's record: {"source": "scenes-clip", "sha256": "..."}
 _IMAGES = "visual."
@@ -53,26 +54,25 @@ def joined_digest(own: str, base: str) -> str:
     return hashlib.sha256(f"{own}\n{base}".encode()).hexdigest()
 
 
-def completed(weights: Weights, recorded: Base | None, asked: Asked, where: str) -> Weights:
+def completed(weights: Weights, recorded: Base | None, request: WeightsRequest, where: str, read: Reader) -> Weights:
     """Weights with the image tower of their base, as far as they lack one; themselves where nothing is to be added.
 
     Args:
         weights: of a folder.
         recorded: the base that its record names.
-        asked: by the user; ``asked.base`` says where the base is now.
+        request: of the user; its ``base`` says where the base is now.
         where: names the folder in messages.
+        read: reads the base.
 
     Raises:
         InputError: a base that is not found, or another than the record's.
     """
-    from capreward.encoders.weights.source import Asked, read_weights
-
     whole = any(n.startswith(_IMAGES) for n in weights.tensors)
-    if recorded is None and (whole or asked.base is None):
+    if recorded is None and (whole or request.base is None):
         return weights
-    source = asked.base if asked.base is not None or recorded is None else recorded.source
+    source = request.base if request.base is not None or recorded is None else recorded.source
     try:
-        base = read_weights(str(source), Asked(download=asked.download))
+        base = read(str(source), WeightsRequest(download=request.download))
     except InputError as error:
         raise InputError(
             f"{where} has the image tower of {source}, which cannot be read ({error}); give it by base= or --base"

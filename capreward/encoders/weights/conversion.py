@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from capreward._version import __version__
 from capreward.encoders.checkpoints.checkpoint import sha256_of
+from capreward.encoders.checkpoints.folder import HEAD_FILE, OPEN_CLIP_CONFIG, RECORD, WEIGHT_FILES
 from capreward.encoders.model.open_clip_model import check_scale, fitting_tensors
 from capreward.encoders.model.tokenizers import tokenizer_of
-from capreward.encoders.weights.folders import HEAD_FILE, OPEN_CLIP_CONFIG, RECORD, WEIGHT_FILES
-from capreward.encoders.weights.source import Asked, Weights, read_weights
+from capreward.encoders.weights.source import read_weights
+from capreward.encoders.weights.types import Weights, WeightsRequest
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Converted:
         }
 
 
-def convert(source: str | Path, out: str | Path, asked: Asked | None = None, *, fp16: bool = False) -> Converted:
+def convert(
+    source: str | Path, out: str | Path, request: WeightsRequest | None = None, *, fp16: bool = False
+) -> Converted:
     """Write the weights that ``source`` names as a folder that open_clip loads as ``local-dir:OUT``.
 
     Numbers keep the precision they are stored in. The folder appears whole or not at all.
@@ -62,7 +65,7 @@ def convert(source: str | Path, out: str | Path, asked: Asked | None = None, *, 
     Args:
         source: see :func:`~capreward.encoders.weights.source.read_weights`.
         out: the folder to make; it must not exist, or be empty.
-        asked: what the user says about the weights.
+        request: what the user says about the weights.
         fp16: store floating-point numbers in 16 bits; this rounds those of a 32-bit source.
 
     Raises:
@@ -73,15 +76,15 @@ def convert(source: str | Path, out: str | Path, asked: Asked | None = None, *, 
         raise InputError(f"{out} exists{' and is not empty' if out.is_dir() else ''}; name a new folder")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.absolute().parent}")
-    asked = asked or Asked()
-    weights = read_weights(source, asked)
+    request = request or WeightsRequest()
+    weights = read_weights(source, request)
     if not weights.spec.model_cfg["vision_cfg"]:
         raise InputError(
             f"{source} has no image tower, which open_clip needs; give the CLIP that it was tuned from by --base"
         )
     tensors = fitting_tensors(weights.spec.model_cfg, weights.tensors, str(source))
     check_scale(tensors, str(source))
-    tokenizer = tokenizer_of(weights.spec.model_cfg, weights.folder, str(source), download=asked.download)
+    tokenizer = tokenizer_of(weights.spec.model_cfg, weights.folder, str(source), download=request.download)
     beside = _fresh_folder(out)
     try:
         sha = write_folder(replace(weights, tensors=tensors), tokenizer, beside, fp16=fp16)

@@ -16,7 +16,7 @@ from capreward.encoders.weights.catalogue import CATALOGUE, Entry, entry_of, kep
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from capreward.encoders.weights.source import Weights
+    from capreward.encoders.weights.types import Weights
 
 Progress = Callable[[int, int], None]
 
@@ -87,12 +87,14 @@ def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> K
 def _add_converted(path: Path, entry: Entry) -> Kept:
     """Keep a file as the folder that ``capreward convert --drop-unknown`` makes of it."""
     from capreward.encoders.weights.conversion import convert
-    from capreward.encoders.weights.source import Asked
+    from capreward.encoders.weights.types import WeightsRequest
 
     checked(path, entry, drop_unknown=True)
     with tempfile.TemporaryDirectory(prefix="capreward-") as home:
         folder = Path(home) / Path(entry.files[0]).stem
-        convert(path, folder, Asked(quick_gelu=entry.quick_gelu, statistics=entry.statistics, drop_unknown=True))
+        convert(
+            path, folder, WeightsRequest(quick_gelu=entry.quick_gelu, statistics=entry.statistics, drop_unknown=True)
+        )
         weights = checked(folder, entry)
         return _keep(folder, entry, weights.spec.sha256, weights.spec.layout)
 
@@ -139,12 +141,13 @@ def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
     """
     from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
     from capreward.encoders.model.open_clip_model import fitting_tensors
-    from capreward.encoders.weights.source import Asked, read_weights
+    from capreward.encoders.weights.source import read_weights
+    from capreward.encoders.weights.types import WeightsRequest
 
-    asked = Asked(drop_unknown=drop_unknown)
+    request = WeightsRequest(drop_unknown=drop_unknown)
     if path.is_file():
-        asked = replace(asked, quick_gelu=entry.quick_gelu, statistics=entry.statistics)
-    weights = read_weights(path, asked)
+        request = replace(request, quick_gelu=entry.quick_gelu, statistics=entry.statistics)
+    weights = read_weights(path, request)
     spec = weights.spec
     if path.name in entry.files and entry.sha256 not in (None, spec.sha256):
         raise InputError(f"{path} has the SHA-256 {spec.sha256[:12]}; its authors state {str(entry.sha256)[:12]}")
@@ -162,7 +165,7 @@ def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
 
 
 def _entry(path: Path, name: str | None) -> Entry:
-    from capreward.encoders.weights.folders import RECORD, read_json
+    from capreward.encoders.checkpoints.folder import RECORD, read_json
 
     if name is not None:
         family, _, variant = name.partition(":")

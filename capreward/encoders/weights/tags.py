@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from capreward.encoders.checkpoints.checkpoint import read_checkpoint, sha256_of
+from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
 from capreward.encoders.model.backend import import_open_clip
-from capreward.encoders.weights.folders import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES, configured
-from capreward.encoders.weights.source import Asked, Weights
+from capreward.encoders.weights.folders import configured
+from capreward.encoders.weights.types import Weights, WeightsRequest
 from capreward.errors import InputError, shorten
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]+:[A-Za-z0-9_.-]+")
@@ -23,7 +24,7 @@ def names_model(source: str) -> bool:
     return source.startswith("hf-hub:") or (not source.startswith("local-dir:") and _NAME.fullmatch(source) is not None)
 
 
-def read_tag(source: str, asked: Asked) -> Weights:
+def read_tag(source: str, request: WeightsRequest) -> Weights:
     """Read open_clip's ``MODEL:TAG`` from its cache, or fetch it where ``asked.download`` is set.
 
     The activation is the tag's: OpenAI's and other weights were trained with QuickGELU, and open_clip's plain
@@ -44,15 +45,15 @@ def read_tag(source: str, asked: Asked) -> Weights:
     if not tag_cfg:
         tags = open_clip.list_pretrained_tags_by_model(model)
         raise InputError(f"open_clip has no weights {tag} of {model}; it has {shorten(tags, 12) or 'none'}")
-    path = find_tag(tag_cfg) or _fetch_tag(source, tag_cfg, asked)
+    path = find_tag(tag_cfg) or _fetch_tag(source, tag_cfg, request)
     found = copy.deepcopy(model_cfg)
     found["quick_gelu"] = bool(found.get("quick_gelu") or tag_cfg.get("quick_gelu"))
-    checkpoint = read_checkpoint(path, drop_unknown=asked.drop_unknown)
+    checkpoint = read_checkpoint(path, drop_unknown=request.drop_unknown)
     tensors = checkpoint.tensors
     if checkpoint.kind == "torchscript":
         tensors = {n: t for n, t in tensors.items() if n not in ("input_resolution", "context_length", "vocab_size")}
     name, layout = f"{model}:{tag}", "openai" if checkpoint.kind == "torchscript" else "open_clip"
-    return configured(tensors, found, tag_cfg, asked, name=name, layout=layout, sha256=sha256_of([path]))
+    return configured(tensors, found, tag_cfg, request, name=name, layout=layout, sha256=sha256_of([path]))
 
 
 def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
@@ -121,8 +122,8 @@ def _cached(repository: str, name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _fetch_tag(source: str, tag_cfg: dict[str, Any], asked: Asked) -> Path:
-    if not asked.download:
+def _fetch_tag(source: str, tag_cfg: dict[str, Any], request: WeightsRequest) -> Path:
+    if not request.download:
         raise InputError(_not_here(source))
     open_clip = import_open_clip()
     try:

@@ -87,7 +87,7 @@ def is_dico(path: Path) -> bool:
         InputError: a configuration or a file that cannot be read.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.weights.folders import WEIGHT_FILES
+    from capreward.encoders.checkpoints.folder import WEIGHT_FILES
 
     if (path.is_dir() or path.name in WEIGHT_FILES) and _config(path):
         return True
@@ -103,7 +103,7 @@ def read_dico(path: Path) -> Released:
         InputError: damaged, or another model.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.weights.folders import read_tensors
+    from capreward.encoders.checkpoints.folder import read_tensors
 
     if path.is_dir():
         checkpoint, paths = read_tensors(path, drop_unknown=True)
@@ -218,7 +218,7 @@ class _Table:
 
 def _config(path: Path) -> dict[str, Any]:
     """DiCO's configuration in a folder or beside a file; empty where there is none, or another model's."""
-    from capreward.encoders.weights.folders import read_json
+    from capreward.encoders.checkpoints.folder import read_json
 
     file = (path if path.is_dir() else path.parent) / CONFIG
     found = read_json(file) if file.is_file() else {}

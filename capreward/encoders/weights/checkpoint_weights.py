@@ -1,0 +1,184 @@
+"""Weights of a file that stands alone: its layout, its architecture, and what neither says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capreward.encoders.checkpoints.checkpoint import Checkpoint, read_checkpoint, sha256_of
+from capreward.encoders.spec import STATISTICS, EncoderSpec, Preprocessing, Triple
+from capreward.encoders.weights.base_weights import joined_digest
+from capreward.encoders.weights.types import Reader, Weights, WeightsRequest
+from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capreward.encoders.layouts.huggingface import HFConfig
+    from capreward.encoders.layouts.recognition import Layout
+
+
+def read_file(path: Path, request: WeightsRequest, read: Reader) -> Weights:
+    """Read a file that stands alone: its architecture is in its shapes.
+
+    Args:
+        path: of the file.
+        request: of the user.
+        read: reads the base that the request names.
+    """
+    checkpoint = read_checkpoint(path, drop_unknown=request.drop_unknown)
+    return from_checkpoint(checkpoint, [path], path.name, request, read)
+
+
+def from_checkpoint(
+    checkpoint: Checkpoint,
+    paths: list[Path],
+    name: str,
+    request: WeightsRequest,
+    read: Reader,
+    *,
+    config: HFConfig | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> Weights:
+    """Recognise a checkpoint's layout and settle what its shapes leave open.
+
+    Args:
+        checkpoint: the tensors of one or several files.
+        paths: of the files.
+        name: for signatures.
+        request: of the user.
+        read: reads the base that the request names.
+        config: of transformers, where there is one.
+        preprocessing: mean, std and interpolation, where a configuration says them.
+
+    Raises:
+        InputError: another model, a CLIP with parts missing, or a text tower alone.
+    """
+    from capreward.encoders.layouts.recognition import recognise
+
+    where = str(paths[0])
+    layout = recognise(checkpoint.tensors, where, lora_mlp=request.lora_mlp, config=config)
+    if checkpoint.dropped:
+        left_out = f"objects of {', '.join(checkpoint.dropped)} in {name} are left out"
+        layout = replace(layout, notes=(*layout.notes, left_out))
+    known = preprocessing or {}
+    if layout.has_image_tower:
+        return _settled(layout, paths, name, request, known)
+    if request.base is not None:
+        base = read(request.base, replace(request, base=None))
+        same = replace(
+            request, quick_gelu=base.spec.quick_gelu, statistics="openai"
+        )  # image steps follow from the base
+        return _completed(_settled(layout, paths, name, same, known), base, where)
+    if layout.head is None:
+        raise InputError(
+            f"{where} has a text tower and no image tower; give the CLIP that it was tuned from by base= or --base"
+        )
+    note = f"{name} has no image tower: give the CLIP that it was tuned from by base= or --base to encode images"
+    return _settled(replace(layout, notes=(note, *layout.notes)), paths, name, request, known)
+
+
+def _settled(
+    layout: Layout, paths: list[Path], name: str, request: WeightsRequest, known: Mapping[str, Any]
+) -> Weights:
+    """Decide activation and image steps, and say what was assumed."""
+    own = layout.model_cfg.get("quick_gelu")
+    notes = [*layout.notes, *_assumed(name, request, activation=own is not None, statistics="mean" in known)]
+    notes += unscaled(layout.tensors, name)
+    quick_gelu = request.quick_gelu if request.quick_gelu is not None else own is not False
+    spec = EncoderSpec(
+        name=name,
+        layout=layout.name,
+        sha256=sha256_of(paths),
+        model_cfg={**layout.model_cfg, "quick_gelu": quick_gelu},
+        preprocessing=preprocessing_of(layout.model_cfg, known, request, str(paths[0])),
+        notes=tuple(notes),
+    )
+    return Weights(spec, layout.tensors, layout.head, paths[0].parent)
+
+
+def unscaled(tensors: Mapping[str, Tensor], name: str) -> list[str]:
+    """A sentence about weights without the scale of their logits."""
+    if "logit_scale" in tensors:
+        return []
+    return [f"{name} has no logit_scale: no feature depends on it, but these weights cannot be tuned or converted"]
+
+
+def _completed(weights: Weights, base: Weights, where: str) -> Weights:
+    """A text tower with the image tower, and the image steps, of the CLIP that it was tuned from."""
+    spec, whole = weights.spec, base.spec
+    if whole.model_cfg["embed_dim"] != spec.model_cfg["embed_dim"]:
+        sizes = f"{spec.model_cfg['embed_dim']} and {whole.model_cfg['embed_dim']}"
+        raise InputError(f"{where} and its base {whole.name} have features of {sizes} numbers; they must be the same")
+    merged = replace(
+        spec,
+        name=f"{spec.name}+{whole.name}",
+        sha256=joined_digest(spec.sha256, whole.sha256),
+        model_cfg={**spec.model_cfg, "vision_cfg": whole.model_cfg["vision_cfg"]},
+        preprocessing=whole.preprocessing,
+        notes=(*whole.notes, *spec.notes),
+        images=whole if spec.quick_gelu == whole.quick_gelu else None,
+    )
+    images = {n: t for n, t in base.tensors.items() if n.startswith("visual.")}
+    return replace(weights, spec=merged, tensors={**weights.tensors, **images})
+
+
+def _assumed(name: str, request: WeightsRequest, *, activation: bool, statistics: bool) -> list[str]:
+    """A sentence about what neither the file nor the user says; OpenAI's values are taken."""
+    taken = {}
+    if request.quick_gelu is None and not activation:
+        taken["activation"] = "QuickGELU"
+    if request.statistics is None and not statistics:
+        taken["image statistics"] = "OpenAI's"
+    if not taken:
+        return []
+    return [
+        f"{name} does not say its {' and '.join(taken)}; taken: {' and '.join(taken.values())} "
+        "(quick_gelu and statistics change that)"
+    ]
+
+
+def preprocessing_of(
+    model_cfg: Mapping[str, Any], known: Mapping[str, Any], request: WeightsRequest, where: str
+) -> Preprocessing:
+    """The image steps of an architecture, by its configuration and by what the user says.
+
+    Args:
+        model_cfg: open_clip's; the image size is its own.
+        known: ``mean``, ``std``, ``interpolation``, ``resize_mode`` of a configuration; OpenAI's where missing.
+        request: of the user; statistics given there win.
+        where: names the source in messages.
+
+    Raises:
+        InputError: steps that no encoder here takes: an image that is not square, ``resize_mode: longest``.
+    """
+    size = model_cfg["vision_cfg"].get("image_size", 224)
+    sides = list(size) if isinstance(size, (list, tuple)) else [size]
+    interpolation = known.get("interpolation") or "bicubic"
+    resize = known.get("resize_mode") or "shortest"
+    if len(set(sides)) > 1:
+        raise InputError(f"{where} takes images of {sides[1]} by {sides[0]} pixels; only square ones are supported")
+    if resize not in ("shortest", "squash"):
+        raise InputError(f"{where} has the resize mode {resize!r}; only shortest and squash are supported")
+    mean, std = STATISTICS[request.statistics or "openai"]
+    if request.statistics is None:
+        mean, std = _triple(known.get("mean"), mean, where), _triple(known.get("std"), std, where)
+    return Preprocessing(
+        size=int(sides[0]),
+        mean=mean,
+        std=std,
+        interpolation="bicubic" if interpolation == "random" else interpolation,
+        resize=resize,
+        decode=request.decode,
+    )
+
+
+def _triple(values: Any, default: Triple, where: str) -> Triple:
+    if values is None:
+        return default
+    found = tuple(float(v) for v in (values if isinstance(values, (list, tuple)) else [values] * 3))
+    if len(found) != 3:
+        raise InputError(f"{where} has {len(found)} channels in its mean or std; 3 are needed")
+    return found
