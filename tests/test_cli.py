@@ -193,17 +193,18 @@ def test_every_command_has_help(name):
 def test_help_imports_nothing_heavy():
     code = "import sys; sys.argv = ['capreward', '--help']\ntry:\n    import capreward.commands as c; c.main()\n"
     code += (
-        "except SystemExit: pass\nprint(sorted(m for m in sys.modules if m in ('torch', 'numpy', 'rich', 'trainers')))"
+        "except SystemExit: pass\n"
+        "print(sorted(m for m in sys.modules if m in ('torch', 'numpy', 'rich', 'trainers', 'jinja2')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_scoring_text_imports_no_torch():
+def test_scoring_text_imports_neither_torch_nor_jinja2():
     code = f"import sys\nfrom capreward.commands import main\ntry:\n    main(['score', {CAPTIONS!r}, '-r', {REFERENCES!r}, '-q'])\n"
-    code += "except SystemExit: pass\nprint('torch' in sys.modules)"
+    code += "except SystemExit: pass\nprint([m for m in ('torch', 'jinja2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_cli_py_is_the_same_command():

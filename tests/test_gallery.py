@@ -6,6 +6,8 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from capreward import InputError
 from capreward.reports.gallery import write_gallery
 from capreward.reports.gallery_choice import Choice, percentile_ranks
 from capreward.reports.gallery_pictures import thumbnail
+from capreward.reports.pages import render
 from capreward.reports.results import Results, SystemResult
 from capreward.scores import Score, Scores, Signature
 
@@ -220,6 +223,33 @@ def test_text_cannot_break_out(tmp_path):
     assert "no words" in reader.text
     both = Results([system(evil, clips=CLIPS), system("other", clips=CIDER)])
     assert page(tmp_path, both)[2].all("script") == []
+
+
+TEMPLATE = "{{ 7*7 }} {% if %} {# c #} <script>'\"&amp; &"  # what a caption must not be: markup or a template
+
+
+def test_a_caption_is_no_template_and_is_escaped_once(tmp_path):
+    results = Results([system(TEMPLATE, ["a", "b"], [TEMPLATE, "x"], clips=[0.5, 0.1])], notes=[TEMPLATE])
+    _, text, reader = page(tmp_path, results, {"a": [TEMPLATE]})
+    assert reader.text.count(TEMPLATE) == 4  # in the table, as a caption, a reference and a note
+    assert reader.text.count(f"Captions of {TEMPLATE}") == 2
+    assert text.count("{{ 7*7 }} {% if %} {# c #} &lt;script&gt;") == 6
+    assert "&amp;lt;" not in text
+    assert "49" not in " ".join(reader.text)
+
+
+def test_a_misspelt_name_in_a_template_is_an_error():
+    """It would leave an empty place in the page without anybody noticing."""
+    from jinja2 import UndefinedError
+
+    with pytest.raises(UndefinedError, match="has no attribute 'title'"):
+        render("page.html", {"page": SimpleNamespace(links=[], results=None)})
+
+
+def test_a_style_sheet_is_no_template(tmp_path, one):
+    """Every rule reaches the page as it stands in its file."""
+    sheet = (Path(capreward.__file__).parent / "reports/templates/page.css").read_text(encoding="utf-8")
+    assert sheet in page(tmp_path, one)[1]
 
 
 def test_odd_characters_do_not_cost_the_page(tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from capreward.reports.pages import render
 from trainers.comparison.named_captioners import Source
 from trainers.reports.chart import (
     BOTTOM,
@@ -15,9 +16,9 @@ from trainers.reports.chart import (
     LEFT,
     TOP,
     Curve,
+    LineChart,
     axes_of,
     colour,
-    line_chart,
     short_number,
     spread_labels,
     tick_step,
@@ -28,7 +29,8 @@ from trainers.runs.folder import RunFolder
 
 
 def chart(*curves, labelled=True):
-    return ET.fromstring(line_chart("c", "Reward <b>", "pictures", curves, labelled=labelled))
+    drawn = LineChart("c", "Reward <b>", "pictures", curves, labelled)
+    return ET.fromstring(render("chart.svg", {"chart": drawn}, package="trainers.reports"))
 
 
 def test_tick_steps_are_round():
@@ -59,8 +61,9 @@ def test_points_lie_where_their_values_say():
     assert list(labels) == ["1.0", "1.5", "2.0", "2.5", "3.0"]
     assert labels["1.0"] == low + 4
     assert labels["3.0"] == high + 4
-    below = [t.text for t in root.findall("text") if "x" in t.get("class").split()]
-    assert below == ["0", "50", "100", "150", "200", "pictures"]
+    below = {t.text: float(t.get("y")) for t in root.findall("text") if "x" in t.get("class").split()}
+    assert list(below) == ["0", "50", "100", "150", "200", "pictures"]
+    assert set(below.values()) == {low + 16, low + 31}
 
 
 def test_constant_and_single_values_have_an_axis():

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from run_helpers import called, refused, small_run
-from test_gallery import Reader
+from test_gallery import TEMPLATE, Reader
 
 from capreward import InputError, Samples
 from capreward.data.scenes import picture_of
@@ -18,7 +18,6 @@ from capreward.scores import Score, Scores, Signature
 from trainers.comparison.named_captioners import Source
 from trainers.reports.cards import chosen
 from trainers.reports.conclusions import conclusions, direction, paired_interval
-from trainers.reports.headline import headline
 from trainers.reports.report_file import write_report
 from trainers.runs.config_files import build
 from trainers.runs.folder import RunFolder
@@ -118,15 +117,41 @@ def test_hostile_texts_stay_texts(tmp_path, sources, three):
     assert "&lt;script&gt;alert(1)" in text
 
 
-def test_the_best_value_of_a_row_is_bold(three):
-    rows = headline(three).split("<tr>")
+def test_a_text_is_no_template_and_is_escaped_once(tmp_path, sources, three):
+    """Wherever it stands: in names, captions, references, warnings, settings, charts and notes."""
+    first = replace(three.systems[0], name=TEMPLATE)
+    first.scores.captions[:] = [TEMPLATE] * len(KEYS)
+    first.samples.references[:] = [[TEMPLATE]] * len(KEYS)
+    run = replace(sources[1], name=TEMPLATE, config=build({"training": {"steps": 4}, "about": TEMPLATE}))
+    with run.run.metrics.open("a") as file:
+        file.write(json.dumps({"step": 1, "kind": "warning", "name": TEMPLATE, "told": TEMPLATE}) + "\n")
+    results = Results([first], None, [TEMPLATE])
+    text = written(tmp_path, [run], results, title=TEMPLATE, said=[TEMPLATE], commands=[TEMPLATE], count=1)
+    page = Reader(text)
+    cards = [tag for tag, _ in page.elements].count("article")
+    assert cards == 4  # first, disputed, best and worst
+    # Title and heading, sentence, head of the table, warning, legend, commands and note; a card's caption and reference.
+    assert page.text.count(TEMPLATE) == 8 + 2 * cards
+    told = [part for part in page.text if TEMPLATE in part and part != TEMPLATE]
+    assert f"Configuration of {TEMPLATE}" in told
+    assert f"{TEMPLATE}: 8 pictures" in told
+    assert f" {TEMPLATE}" in told  # what the warning tells
+    assert sum(part.startswith(f"{TEMPLATE}: from ") for part in told) == 3  # each chart in words
+    assert "&amp;lt;" not in text
+    assert "<script" not in text
+
+
+def test_the_best_value_of_a_row_is_bold(tmp_path, sources, three):
+    text = written(tmp_path, sources, three)
+    table = text[text.index('<table class="headline">') : text.index("</table>")]
+    rows = table.split("<tr>")
     told = {re.search(r'<th scope="row">([^<]*)', row)[1]: row for row in rows if 'scope="row"' in row}
     bold = {name: re.findall(r"<b>([^<]*)</b>", row) for name, row in told.items()}
     assert bold["held-out judge"] == ["0.6500"]
     assert bold["PAC-S"] == ["0.8500"]
     assert bold["repetition ↓"] == ["0.1000", "0.1000"]
     assert "0.6400 <span>to 0.6600</span>" in told["held-out judge"]
-    assert "run2" in headline(three)
+    assert '<th scope="col" class="run2"><span>scst</span></th>' in rows[1]
 
 
 def test_each_picture_is_shown_once(three):

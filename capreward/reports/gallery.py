@@ -6,12 +6,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capreward.atomic_files import write_beside
 from capreward.errors import InputError
-from capreward.reports.gallery_choice import Card, Choice
-from capreward.reports.gallery_page import Page
-from capreward.reports.gallery_pictures import Thumbnail, thumbnail
+from capreward.reports.gallery_choice import Choice
+from capreward.reports.gallery_page import Deck, GalleryPage, Section, main_first
+from capreward.reports.gallery_pictures import thumbnails
 from capreward.reports.output_files import check_output_path
+from capreward.reports.pages import write_page
 from capreward.reports.results import Results, label
 
 if TYPE_CHECKING:
@@ -65,44 +65,30 @@ def write_gallery(
     if count < 1:
         raise InputError(f"a gallery needs count of 1 or more; found {count}")
     choice = Choice(results, metric, pictured=pictured)
-    sections = _sections(choice, count)
-    keys = dict.fromkeys(card.key for _, _, _, cards in sections for card in cards)
-    pictures = {key: _thumbnail(picture_of, key) for key in keys}
-    text = Page(choice, pictures, references or {}).html(sections)
-    # A lone surrogate, which JSON can smuggle in, has no UTF-8 form; it must not cost the page.
-    write_beside(Path(path), lambda beside: _write(beside, text.encode("utf-8", "replace")))
-    return len(keys)
+    sections = [section for section in _sections(choice, count) if section.cards]
+    pictures = thumbnails((card.key for section in sections for card in section.cards), picture_of)
+    deck = Deck(choice.metric.name, main_first(choice), choice.several, pictures, references or {})
+    write_page(path, "gallery.html", {"page": GalleryPage(choice, sections, deck)})
+    return len(pictures)
 
 
-def _sections(choice: Choice, count: int) -> list[tuple[str, str, str, Sequence[Card]]]:
+def _sections(choice: Choice, count: int) -> list[Section]:
     name = label(choice.metric.name)
     high, low = ("lowest", "highest") if choice.metric.higher_is_better is False else ("highest", "lowest")
     mean = ", averaged over the systems" if choice.several else ""
-    sections: list[tuple[str, str, str, Sequence[Card]]] = [
-        ("best", "Best", f"The images with the {high} {name}{mean}.", choice.best(count)),
-        ("worst", "Worst", f"The images with the {low} {name}{mean}.", choice.worst(count)),
+    sections = [
+        Section("best", "Best", f"The images with the {high} {name}{mean}.", choice.best(count)),
+        Section("worst", "Worst", f"The images with the {low} {name}{mean}.", choice.worst(count)),
     ]
     if choice.several:
         told = f"The images on which the systems’ {name} differs most: highest minus lowest system."
         cards = choice.disputed_by_systems(count)
-        sections.append(("disputed-systems", "Most disputed between systems", told, cards))
+        sections.append(Section("disputed-systems", "Most disputed between systems", told, cards))
     if len(choice.judging) > 1:
         told = (
             "The captions that one metric ranks high and another low: largest difference between two percentile ranks, "
             "each the share of the other captions that it beats."
         )
         heading = "Most disputed between metrics" if choice.several else "Most disputed"
-        sections.append(("disputed-metrics", heading, told, choice.disputed_by_metrics(count)))
+        sections.append(Section("disputed-metrics", heading, told, choice.disputed_by_metrics(count)))
     return sections
-
-
-def _thumbnail(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
-    try:
-        image = picture_of(key)
-        return None if image is None else thumbnail(image)
-    except (InputError, OSError):
-        return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,6 +59,19 @@ def thumbnail(image: Image.Image) -> Thumbnail:
     kind = "png" if drawn else "jpeg"
     uri = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return Thumbnail(uri, image.width * scale, image.height * scale, drawn)
+
+
+def thumbnails(keys: Iterable[str], picture_of: Callable[[str], Image.Image | None]) -> dict[str, Thumbnail | None]:
+    """The thumbnail of each key; None where there is no picture or it cannot be opened."""
+    return {key: _opened(picture_of, key) for key in dict.fromkeys(keys)}
+
+
+def _opened(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
+    try:
+        image = picture_of(key)
+        return None if image is None else thumbnail(image)
+    except (InputError, OSError):
+        return None
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from capreward.errors import InputError
-from capreward.reports.gallery_choice import Card, Choice, Line
-from capreward.reports.gallery_page import Page
-from capreward.reports.gallery_pictures import Thumbnail, thumbnail
+from capreward.reports.gallery_choice import Card, Choice
+from capreward.reports.gallery_page import Deck, Section, main_first
+from capreward.reports.gallery_pictures import Thumbnail
 from capreward.reports.results import Results, label
 from trainers.reports.chart import colour
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 RANKING = ("judge", "pacs", "clips")  # whose opinion chooses the pictures, the first that is there
 BESIDE = ("cider", "pacs", "scene-facts-precision", "scene-facts-recall", "scene-grammar")
 SHOWN = 5  # metrics beside a caption
 
-PictureOf = Callable[[str], "Image.Image | None"]
-Section = tuple[str, str, str, Sequence[Card]]
 
-
-class RunCards(Page):
-    """The cards of a report.
+def run_deck(choice: Choice, pictures: Mapping[str, Thumbnail | None], references: Mapping[str, Sequence[str]]) -> Deck:
+    """What the cards of a report have in common: few metrics, and each run's colour.
 
     Args:
         choice: what may be shown.
         pictures: by key, None where a picture could not be opened.
         references: by key.
     """
-
-    def __init__(
-        self, choice: Choice, pictures: Mapping[str, Thumbnail | None], references: Mapping[str, Sequence[str]]
-    ) -> None:
-        super().__init__(choice, pictures, references)
-        main, others = self.columns[0], self.columns[1:]
-        usual = [c for c in others if c.name in BESIDE] or others
-        self.columns = [main, *usual][:SHOWN]
-        self.numbers = {system.name: number for number, system in enumerate(choice.results.systems)}
-
-    def sections(self, sections: Sequence[Section]) -> str:
-        """The sections as HTML."""
-        return "\n".join(self._section(*section) for section in sections if section[3])
-
-    def _line(self, line: Line, *, marked: bool) -> str:
-        own = f'<p class="system {colour(self.numbers[line.system])}">'
-        return super()._line(line, marked=marked).replace('<p class="system">', own, 1)
+    main, *others = main_first(choice)
+    usual = [c for c in others if c.name in BESIDE] or others
+    classes = {system.name: colour(number) for number, system in enumerate(choice.results.systems)}
+    return Deck(main.name, [main, *usual][:SHOWN], choice.several, pictures, references, classes)
 
 
 def chosen(results: Results, count: int) -> tuple[Choice, list[Section]]:
@@ -78,18 +57,5 @@ def chosen(results: Results, count: int) -> tuple[Choice, list[Section]]:
     for identity, heading, why, take in offered:
         cards = [card for card in take(count + len(used)) if card.key not in used][:count]
         used |= {card.key for card in cards}
-        sections.append((identity, heading, why, cards))
+        sections.append(Section(identity, heading, why, cards))
     return choice, sections
-
-
-def thumbnails(sections: Sequence[Section], picture_of: PictureOf) -> dict[str, Thumbnail | None]:
-    """The pictures of all cards; None where one cannot be opened."""
-    return {card.key: _opened(picture_of, card.key) for _, _, _, cards in sections for card in cards}
-
-
-def _opened(picture_of: PictureOf, key: str) -> Thumbnail | None:
-    try:
-        image = picture_of(key)
-        return None if image is None else thumbnail(image)
-    except (InputError, OSError):
-        return None

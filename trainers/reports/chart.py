@@ -1,4 +1,7 @@
-"""Line charts as SVG: axes, ticks and one line per run, with its name at the line's end."""
+"""Line charts: where axes, ticks, lines and names lie. ``templates/chart.svg`` draws them.
+
+The places are computed here, because a name must not cover another one and an axis must hold all points.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cached_property
 
 WIDTH, HEIGHT = 360, 220  # of the drawing; the page scales it
 LEFT, TOP, BOTTOM = 46, 10, 36
@@ -60,11 +63,80 @@ class Axis:
         """The pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
-    def ticks(self) -> list[float]:
-        """The multiples of the step inside the range."""
+    def ticks(self) -> list[tuple[float, str]]:
+        """Pixel and text of each multiple of the step inside the range."""
         first = math.ceil(self.low / self.step - 1e-9)
         last = math.floor(self.high / self.step + 1e-9)
-        return [n * self.step for n in range(first, last + 1)]
+        values = [n * self.step for n in range(first, last + 1)]
+        return [(self(value), short_number(value, self.step)) for value in values]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve in the drawing.
+
+    Attributes:
+        classes: of the run's colour.
+        dashed: draw it as the second quantity of a run.
+        points: in pixels.
+        dotted: show each point.
+        name: to be written at its end.
+        end: height of the name, in pixels.
+    """
+
+    classes: str
+    dashed: bool
+    points: tuple[tuple[float, float], ...]
+    dotted: bool
+    name: str
+    end: float
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """The values of ``chart.svg``: one or more curves, each of one or more points.
+
+    Attributes:
+        name: of the chart, for its ids.
+        title: for those who do not see it.
+        x_label: below the axis.
+        curves: with points.
+        labelled: write each run's name at the end of its line.
+    """
+
+    name: str
+    title: str
+    x_label: str
+    curves: Sequence[Curve]
+    labelled: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the drawing."""
+        return WIDTH, HEIGHT
+
+    @property
+    def told(self) -> str:
+        """The chart in words, for those who do not see it."""
+        return "; ".join(_told(curve, self.x_label) for curve in self.curves)
+
+    @cached_property
+    def axes(self) -> tuple[Axis, Axis]:
+        """The horizontal and the vertical axis."""
+        longest = max(len(_shortened(curve.name)) for curve in self.curves)
+        return axes_of(self.curves, 12 + (LETTER * longest if self.labelled else 4))
+
+    @property
+    def lines(self) -> list[Line]:
+        """One per curve."""
+        x, y = self.axes
+        ends = spread_labels([y(curve.ys[-1]) for curve in self.curves], TOP + 4, HEIGHT - BOTTOM)
+        found = []
+        for curve, end in zip(self.curves, ends, strict=True):
+            points = tuple((x(a), y(b)) for a, b in zip(curve.xs, curve.ys, strict=True))
+            dotted = len(points) == 1 or (curve.marked and len(points) <= FEW)
+            found.append(Line(colour(curve.number), curve.dashed, points, dotted, _shortened(curve.name), end))
+        return found
 
 
 def tick_step(span: float, most: int = 5) -> float:
@@ -113,66 +185,9 @@ def spread_labels(places: Sequence[float], low: float, high: float, gap: float =
     return found
 
 
-def line_chart(name: str, title: str, x_label: str, curves: Sequence[Curve], *, labelled: bool = True) -> str:
-    """A chart of one or more curves, each of one or more points.
-
-    Args:
-        name: of the chart, for its ids.
-        title: for those who do not see it.
-        x_label: below the axis.
-        curves: with points.
-        labelled: write each run's name at the end of its line.
-    """
-    names = [_shortened(curve.name) for curve in curves]
-    right = 12 + (LETTER * max(map(len, names)) if labelled else 4)
-    x, y = axes_of(curves, right)
-    told = "; ".join(_told(curve, x_label) for curve in curves)
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{name}-title {name}-told">',
-        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-told">{escape(told)}</desc>',
-        _grid(x, y, x_label),
-        *(_line(curve, x, y) for curve in curves),
-    ]
-    if labelled:
-        ends = [y(curve.ys[-1]) for curve in curves]
-        places = spread_labels(ends, TOP + 4, HEIGHT - BOTTOM)
-        for curve, text, place in zip(curves, names, places, strict=True):
-            at = f'x="{x.stop + 8:.1f}" y="{place + 4:.1f}"'
-            parts.append(f'<text class="end {colour(curve.number)}" {at}>{escape(text)}</text>')
-    return "\n".join([*parts, "</svg>"])
-
-
 def colour(number: int) -> str:
     """The classes of a run's colour."""
     return f"run{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
-
-
-def _grid(x: Axis, y: Axis, x_label: str) -> str:
-    parts = []
-    for tick in y.ticks():
-        at = y(tick)
-        parts.append(f'<path class="grid" d="M{x.start:.1f} {at:.1f}H{x.stop:.1f}"/>')
-        parts.append(f'<text class="tick y" x="{x.start - 6:.1f}" y="{at + 4:.1f}">{short_number(tick, y.step)}</text>')
-    for tick in x.ticks():
-        at = x(tick)
-        parts.append(f'<path class="grid" d="M{at:.1f} {y.start:.1f}v4"/>')
-        parts.append(f'<text class="tick x" x="{at:.1f}" y="{y.start + 16:.1f}">{short_number(tick, x.step)}</text>')
-    parts.append(f'<path class="axis" d="M{x.start:.1f} {y.start:.1f}H{x.stop:.1f}"/>')
-    middle = (x.start + x.stop) / 2
-    parts.append(f'<text class="tick x" x="{middle:.1f}" y="{y.start + 31:.1f}">{escape(x_label)}</text>')
-    return "\n".join(parts)
-
-
-def _line(curve: Curve, x: Axis, y: Axis) -> str:
-    points = [(x(a), y(b)) for a, b in zip(curve.xs, curve.ys, strict=True)]
-    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    dashed = " second" if curve.dashed else ""
-    parts = [f'<polyline class="curve {colour(curve.number)}{dashed}" points="{path}"/>'] if len(points) > 1 else []
-    if len(points) == 1 or (curve.marked and len(points) <= FEW):
-        parts += [
-            f'<circle class="point {colour(curve.number)}" cx="{a:.1f}" cy="{b:.1f}" r="2.6"/>' for a, b in points
-        ]
-    return "\n".join(parts)
 
 
 def _told(curve: Curve, x_label: str) -> str:

@@ -1,20 +1,19 @@
-"""The report as one HTML page that loads nothing and runs nothing, every text escaped."""
+"""What the templates of a report show."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from capreward._version import __version__
-from capreward.reports.gallery_page import POLICY
+from capreward.reports.gallery_page import Deck, Link, Section
 from capreward.reports.results import Results
-from trainers.reports.chart import colour, line_chart
+from capreward.reports.tables import best_value
+from trainers.reports.chart import LineChart, colour
 from trainers.reports.curves import Panel, warnings_in
-from trainers.reports.headline import headline
+from trainers.reports.headline import MEANINGS
 
 if TYPE_CHECKING:
     from trainers.comparison.named_captioners import Source
@@ -24,15 +23,15 @@ MOST_LABELS = 5  # runs whose names stand beside their lines
 
 @dataclass(frozen=True)
 class Report:
-    """What a page shows.
+    """The values of ``report.html``.
 
     Attributes:
         title: of the page.
         sources: the runs, in the order of their colours.
         results: their evaluation; None where there is none.
         panels: their curves.
-        cards: pictures with captions, as HTML.
-        links: (id, heading) of the sections of cards.
+        sections: with cards; none where nothing was evaluated.
+        deck: of the cards.
         said: plain sentences for the head of the page.
         commands: that made all this.
     """
@@ -41,38 +40,26 @@ class Report:
     sources: Sequence[Source]
     results: Results | None
     panels: Sequence[Panel]
-    cards: str = ""
-    links: Sequence[tuple[str, str]] = ()
+    sections: Sequence[Section] = ()
+    deck: Deck | None = None
     said: Sequence[str] = ()
     commands: Sequence[str] = field(default_factory=tuple)
 
-    def html(self) -> str:
-        """The whole document."""
-        links = [("warnings", "Warnings")] if warnings_in(self.sources) else []
-        links += [("curves", "Curves")] if self.panels else []
-        links += [*self.links, ("settings", "Settings")]
-        nav = "".join(f'<a href="#{name}">{escape(heading)}</a>' for name, heading in links)
-        return "\n".join(
-            [
-                *_head(self.title),
-                "<body>",
-                f"<header>\n<h1>{escape(self.title)}</h1>\n<p>{escape(self._summary())}</p>",
-                self._said(),
-                "" if self.results is None else headline(self.results),
-                f'<nav aria-label="Sections">{nav}</nav>\n</header>',
-                "<main>",
-                self._warnings(),
-                self._curves(),
-                self.cards,
-                self._settings(),
-                "</main>",
-                self._footer(),
-                "</body>",
-                "</html>\n",
-            ]
-        )
+    def values(self) -> dict[str, Any]:
+        """By the names that the templates use."""
+        return {"page": self, "colour": colour, "meanings": MEANINGS, "best_value": best_value}
 
-    def _summary(self) -> str:
+    @property
+    def links(self) -> list[Link]:
+        """To the sections."""
+        links = [Link("warnings", "Warnings")] if self.warnings else []
+        links += [Link("curves", "Curves")] if self.panels else []
+        links += [Link(section.name, section.heading) for section in self.sections]
+        return [*links, Link("settings", "Settings")]
+
+    @property
+    def summary(self) -> str:
+        """What was evaluated on what."""
         runs = f"{len(self.sources)} captioners" if len(self.sources) > 1 else "One captioner"
         if self.results is None:
             return f"{runs}, not evaluated."
@@ -81,70 +68,39 @@ class Report:
         bold = ", the best value of each row bold" if len(self.sources) > 1 else ""
         return f"{runs} on {matched or 'the same pictures'}{bold}.{drawn}"
 
-    def _said(self) -> str:
-        lines = "\n".join(f"<p>{escape(sentence)}</p>" for sentence in self.said)
-        return f'<div class="said">\n{lines}\n</div>' if lines else ""
+    @cached_property
+    def warnings(self) -> list[tuple[int, Source, list[dict[str, Any]]]]:
+        """Those of each run that has any, with the run's number."""
+        return warnings_in(self.sources)
 
-    def _warnings(self) -> str:
-        found = warnings_in(self.sources)
-        if not found:
-            return ""
-        items = "\n".join(
-            f'<li class="{colour(number)}">{escape(source.name)}, step {row["step"]:,}: '
-            f"<code>{escape(str(row['name']))}</code> {escape(str(row['told']))}</li>"
-            for number, source, rows in found
-            for row in rows
-        )
-        return (
-            '<section id="warnings" aria-labelledby="warnings-heading">\n<h2 id="warnings-heading">Warnings</h2>\n'
-            '<p class="why">Signs that a reward was gamed rather than earned, each told once in a run.</p>\n'
-            f'<ul class="warnings">\n{items}\n</ul>\n</section>'
-        )
+    @property
+    def legend(self) -> list[tuple[int, str]]:
+        """Number and name of each run that has curves."""
+        return sorted({curve.number: curve.name for panel in self.panels for curve in panel.curves}.items())
 
-    def _curves(self) -> str:
-        if not self.panels:
-            return ""
-        drawn = {curve.number: curve.name for panel in self.panels for curve in panel.curves}
-        items = "".join(f'<li class="{colour(n)}">{escape(name)}</li>' for n, name in sorted(drawn.items()))
-        labelled = 1 < len(drawn) <= MOST_LABELS
-        charts = "\n".join(
-            f"<figure><figcaption>{escape(panel.title)}<span>{escape(panel.told)}</span></figcaption>\n"
-            + line_chart(f"chart-{n}", panel.title, "pictures seen", panel.curves, labelled=labelled)
-            + "</figure>"
+    @property
+    def charts(self) -> list[tuple[Panel, LineChart]]:
+        """The panels, drawn."""
+        labelled = 1 < len(self.legend) <= MOST_LABELS
+        return [
+            (panel, LineChart(f"chart-{n}", panel.title, "pictures seen", panel.curves, labelled))
             for n, panel in enumerate(self.panels)
-        )
-        return (
-            '<section id="curves" aria-labelledby="curves-heading">\n<h2 id="curves-heading">Curves</h2>\n'
-            '<p class="why">What each run logged while it learned, over the pictures it had seen.</p>\n'
-            f'<ul class="legend">{items}</ul>\n<div class="charts">\n{charts}\n</div>\n</section>'
-        )
-
-    def _settings(self) -> str:
-        blocks = []
-        if self.commands:
-            blocks.append(_folded("Commands", "\n".join(self.commands)))
-        blocks += [
-            _folded(f"Configuration of {source.name}", _yaml(source)) for source in self.sources if source.config
         ]
-        body = "\n".join(blocks) or "<p>No run is known by its configuration.</p>"
-        return (
-            '<section id="settings" aria-labelledby="settings-heading">\n'
-            f'<h2 id="settings-heading">Settings</h2>\n{body}\n</section>'
-        )
 
-    def _footer(self) -> str:
+    @property
+    def settings(self) -> list[tuple[str, str]]:
+        """What it is and its text, of the commands and each run's configuration."""
+        texts = [("Commands", "\n".join(self.commands))] if self.commands else []
+        texts += [(f"Configuration of {source.name}", _yaml(source)) for source in self.sources if source.config]
+        return [(told, text.rstrip()) for told, text in texts]
+
+    @property
+    def notes(self) -> list[str]:
+        """For the foot of the page."""
         if self.results is None:
-            return f"<footer>\n<p>capreward {escape(__version__)}</p>\n</footer>"
-        signatures = "".join(f"<li><code>{escape(s)}</code></li>" for s in self.results.signatures())
+            return []
         matched = [f"{s.name}: {s.matched}" for s in self.results.systems if s.matched]
-        notes = "".join(f"<li>{escape(n)}</li>" for n in [*matched, *self.results.said])
-        return (
-            "<footer>\n<p>A bar is the share of the other captions on this page’s runs that a caption beats by that "
-            "metric, ties counted half; ↓ marks metrics where less is better.</p>\n"
-            f"<h2>What the numbers depend on</h2>\n<ul>{signatures}</ul>\n"
-            + (f"<h2>Notes</h2>\n<ul>{notes}</ul>\n" if notes else "")
-            + f"<p>capreward {escape(__version__)}</p>\n</footer>"
-        )
+        return [*matched, *self.results.said]
 
 
 def commands_of(sources: Sequence[Source]) -> list[str]:
@@ -158,31 +114,7 @@ def commands_of(sources: Sequence[Source]) -> list[str]:
     return [*lines, shlex.join(["capreward", "evaluate", *named])]
 
 
-def _folded(summary: str, text: str) -> str:
-    return (
-        f'<details class="folded"><summary>{escape(summary)}</summary>'
-        f'<pre tabindex="0">{escape(text.rstrip())}</pre></details>'
-    )
-
-
 def _yaml(source: Source) -> str:
     from trainers.runs.training import to_yaml
 
     return "" if source.config is None else to_yaml(source.config)
-
-
-def _head(title: str) -> list[str]:
-    gallery = files("capreward.reports").joinpath("gallery.css").read_text(encoding="utf-8")
-    own = files("trainers.reports").joinpath("report.css").read_text(encoding="utf-8")
-    return [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{escape(title)}</title>",
-        f"<style>\n{gallery}\n{own}</style>",
-        "</head>",
-    ]

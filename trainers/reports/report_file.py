@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capreward.atomic_files import write_beside
 from capreward.errors import InputError
 from capreward.reports.gallery import SUFFIXES
+from capreward.reports.gallery_pictures import thumbnails
 from capreward.reports.output_files import check_output_path
+from capreward.reports.pages import write_page
 from capreward.reports.results import Results
-from trainers.reports.cards import RunCards, chosen, thumbnails
+from trainers.reports.cards import chosen, run_deck
 from trainers.reports.curves import panels_of
 from trainers.reports.page import Report, commands_of
 
@@ -69,9 +70,7 @@ def write_report(
     shown = 0
     if results is not None:
         report, shown = _with_cards(report, results, count)
-    # A lone surrogate, which JSON can smuggle in, has no UTF-8 form; it must not cost the page.
-    data = report.html().encode("utf-8", "replace")
-    write_beside(Path(path), lambda beside: _write(beside, data))
+    write_page(path, "report.html", report.values(), package="trainers.reports")
     return shown
 
 
@@ -80,12 +79,8 @@ def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, i
 
     if all(column.per_caption is None for column in results.columns):
         return report, 0
-    choice, sections = chosen(results, count)
-    pictures = thumbnails(sections, pictures_of(results))
-    cards = RunCards(choice, pictures, references_by_key(results)).sections(sections)
-    links = [(name, heading) for name, heading, _, found in sections if found]
-    return replace(report, cards=cards, links=links), len(pictures)
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    choice, offered = chosen(results, count)
+    sections = [section for section in offered if section.cards]
+    pictures = thumbnails((card.key for section in sections for card in section.cards), pictures_of(results))
+    deck = run_deck(choice, pictures, references_by_key(results))
+    return replace(report, sections=sections, deck=deck), len(pictures)
