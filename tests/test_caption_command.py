@@ -11,7 +11,7 @@ from image_files import smooth
 from run_helpers import called, captions_by_hand, refused, small_run
 
 from capreward.data.scenes import picture_of
-from trainers.captioners.folder import load
+from trainers.captioners.base import Captioner
 
 KEYS = [f"scenes-test-{n:06d}" for n in range(5)]
 
@@ -24,7 +24,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(run):
     """With the run's own search: 2 beams, at most 20 tokens."""
-    return captions_by_hand(load(run), KEYS, beams=2, max_length=20)
+    return captions_by_hand(Captioner.from_pretrained(run), KEYS, beams=2, max_length=20)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_candidates_come_best_first_with_their_scores(run, tmp_path):
     done = called("caption", "scenes:test", "--count", 3, "-c", run, "--candidates", 3, "--json", "--max-length", 12)
     rows = json.loads(done.stdout)
     assert [row["image_id"] for row in rows] == [key for key in KEYS[:3] for _ in range(3)]
-    captioner = load(run)
+    captioner = Captioner.from_pretrained(run)
     for start in range(0, 9, 3):
         three = rows[start : start + 3]
         assert sorted((row["score"] for row in three), reverse=True) == [row["score"] for row in three]

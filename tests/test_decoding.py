@@ -8,7 +8,8 @@ from decoding_helpers import Words, grid
 from rounding import check_close
 
 from capreward.errors import InputError
-from trainers.captioners.base import Cache, Memory
+from trainers.captioners.base import Memory
+from trainers.captioners.cache import Cache
 from trainers.decoding import (
     Decoding,
     beam_search,

@@ -10,7 +10,7 @@ import torch
 from train_helpers import TINY, column, farthest, fields, rows, same_weights, train, weights
 
 from capreward.data.scenes import scene
-from trainers.captioners.folder import load
+from trainers.captioners.base import Captioner
 from trainers.runs.config import TrainingConfig
 from trainers.runs.schedules import adamw, learning_rate
 
@@ -79,12 +79,12 @@ def test_the_best_and_the_last_captioner_are_kept(tmp_path):
     kept = json.loads((run / "checkpoints/step-00000030/progress.json").read_text())
     assert (kept["best_step"], kept["best"]) == (best, found[best])
     again = json.loads((run / f"samples/step-{best:08d}.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    captioner = load(run / "best")
+    captioner = Captioner.from_pretrained(run / "best")
     item = scene("train", 0)
     assert again["key"] == item.key
     assert again["references"] == list(item.captions)
     assert captioner.longest == 24
-    last = load(run / "last")
+    last = Captioner.from_pretrained(run / "last")
     assert last.state_dict().keys() == captioner.state_dict().keys()
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from torch import Tensor, nn
 
-from trainers.captioners.base import Cache, Captioner, Memory
-from trainers.captioners.blocks import CrossLayer, Live
+from trainers.captioners.attention import CrossLayer, Live
+from trainers.captioners.base import Captioner, Memory
+from trainers.captioners.cache import Cache
 from trainers.captioners.logprobs import token_logprobs
 from trainers.captioners.vocabulary import Vocabulary, target_mask
 
@@ -38,7 +39,7 @@ class EncoderDecoder(Captioner):
     """Frozen tower tokens, an encoder over them, a decoder over the words; all but the details of each.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are; see ``tower.py``.
+        tower: the image side, which also says how many tokens of what width there are; see :mod:`trainers.captioners.towers`.
         vocabulary: of the decoder.
         sizes: of the kind; its defaults where None.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,13 +14,12 @@ from capreward.atomic_files import write_beside, write_text_beside
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from _typeshed import DataclassInstance
+    from torch import Tensor, nn
 
-    from trainers.captioners.base import Captioner
-    from trainers.captioners.grid import GridSizes
-    from trainers.captioners.transformer import TransformerSizes
+    from trainers.captioners.vocabulary import Vocabulary
 
-Sizes = TypeVar("Sizes", "GridSizes", "TransformerSizes")
+Sizes = TypeVar("Sizes", bound="DataclassInstance")
 
 CONFIG = "captioner.json"
 WEIGHTS = "captioner.safetensors"
@@ -28,8 +29,33 @@ KINDS = {
 }
 
 
-def save(captioner: Captioner, folder: Path) -> None:
+@dataclass(frozen=True)
+class SavedCaptioner:
+    """What a captioner's folder says of it.
+
+    Attributes:
+        path: of the folder itself, where a run's was named.
+        kind: the name of its class, see ``class_of``.
+        configuration: what the class builds itself from.
+        decoding: how its authors decode it; None where nobody says.
+    """
+
+    path: Path
+    kind: str
+    configuration: dict[str, Any]
+    decoding: dict[str, Any] | None
+
+
+def write_folder(
+    folder: Path, configuration: Mapping[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, Tensor]
+) -> None:
     """Write a captioner; the configuration comes last, so that a folder with one is whole.
+
+    Args:
+        folder: made where it is missing.
+        configuration: ``captioner``, the kind, and what its class builds itself from.
+        vocabulary: writes its own files.
+        tensors: by name.
 
     Raises:
         InputError: a folder that cannot be written.
@@ -38,52 +64,36 @@ def save(captioner: Captioner, folder: Path) -> None:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        vocabulary = captioner.vocabulary.save(folder)
+        words = vocabulary.save(folder)
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}") from error
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in captioner.state_dict().items()}
-    write_beside(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-    told = {
-        "captioner": captioner.kind,
-        "capreward": __version__,
-        "vocabulary": vocabulary,
-        **captioner.configuration(),
-        **({} if captioner.decoding is None else {"decoding": captioner.decoding}),
-    }
-    write_text_beside(folder / CONFIG, json.dumps(told, indent=2) + "\n")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_beside(folder / WEIGHTS, lambda path: save_file(plain, path, metadata={"format": "pt"}))
+    known = {"captioner": configuration["captioner"], "capreward": __version__, "vocabulary": words, **configuration}
+    write_text_beside(folder / CONFIG, json.dumps(known, indent=2) + "\n")
 
 
-def load(folder: Path, **options: Any) -> Captioner:
-    """Read a captioner that ``save`` wrote, in evaluation mode.
+def read_folder(folder: Path) -> SavedCaptioner:
+    """Read what a captioner's folder says of it.
 
     Args:
         folder: of the captioner, or a run's folder (its best captioner, else its last).
-        options: of :func:`trainers.captioners.towers.tower_of`, such as ``source`` where the tower's weights lie
-            elsewhere now, or ``device``.
 
     Raises:
-        InputError: no captioner, a damaged one, or its tower is not found.
+        InputError: no captioner, an unknown one, or a damaged configuration.
     """
-    from trainers.captioners.vocabulary import vocabulary_of
-
     folder = found_in(folder)
     try:
-        told: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind = str(told["captioner"])
+        configuration: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        kind = str(configuration["captioner"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / CONFIG} cannot be read as a captioner's ({error})") from error
     if kind not in KINDS:
         raise InputError(f"{folder / CONFIG} names the captioner {kind!r}; known are {', '.join(KINDS)}")
-    try:
-        captioner = _class_of(kind).rebuild(told, vocabulary_of(told["vocabulary"], folder), **options)
-    except KeyError as error:
-        raise InputError(f"{folder / CONFIG} is damaged: it has no {error}") from error
-    decoding = told.get("decoding")
+    decoding = configuration.get("decoding")
     if not isinstance(decoding, (dict, type(None))):
         raise InputError(f"{folder / CONFIG} is damaged: its decoding is {decoding!r}, no table of settings")
-    captioner.decoding = decoding
-    fill(captioner, tensors_of(folder / WEIGHTS), str(folder / WEIGHTS))
-    return captioner.eval()
+    return SavedCaptioner(folder, kind, configuration, decoding)
 
 
 def holds_captioner(folder: Path) -> bool:
@@ -140,7 +150,7 @@ def sizes_of(default: Sizes, told: Any) -> Sizes:
     return replace(default, **told)
 
 
-def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:
+def fill(captioner: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     """Load weights, every one of them and no other.
 
     Raises:
@@ -162,9 +172,7 @@ def fill(captioner: Captioner, tensors: dict[str, Tensor], where: str) -> None:
     captioner.load_state_dict(tensors)
 
 
-def _class_of(kind: str) -> type[Captioner]:
-    from importlib import import_module
-
+def class_of(kind: str) -> Any:
+    """The class of a kind of captioner, imported when it is asked for."""
     module, _, name = KINDS[kind].partition(":")
-    found: type[Captioner] = getattr(import_module(module), name)
-    return found
+    return getattr(import_module(module), name)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from capreward.errors import InputError
 from trainers.captioners.base import Memory
-from trainers.captioners.blocks import DecoderLayer, EncoderLayer, initialise
 from trainers.captioners.encoder_decoder import EncoderDecoder
+from trainers.captioners.grid_layers import DecoderLayer, EncoderLayer, initialise
 from trainers.captioners.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class GridCaptioner(EncoderDecoder):
     embeddings and pooler of its encoder, positions that no token reaches.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are; see ``tower.py``.
+        tower: the image side, which also says how many tokens of what width there are; see :mod:`trainers.captioners.towers`.
         vocabulary: of the decoder.
         sizes: by default DiCO's.
 

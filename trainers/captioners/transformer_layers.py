@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainers.captioners.blocks import Attention, CrossLayer
+from trainers.captioners.attention import Attention, CrossLayer
 
 
 class StdNorm(nn.Module):

@@ -1,27 +1,18 @@
-"""DiCO's released checkpoints: transformers' CLIP tower, BERT encoder and GPT-2 decoder in one table of tensors."""
+"""DiCO's released captioner: transformers' CLIP tower, BERT encoder and GPT-2 decoder in one table of tensors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError, shorten
+from trainers.captioners.layouts.dico_checkpoint import ANCHOR, CONFIG, DECODER, ENCODER, TOWER, Released, dico_tower
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from capreward.encoders.loading import Clip
     from trainers.captioners.grid import GridCaptioner, GridSizes
 
-CONFIG = "config.json"
-MODEL_TYPE = "vision-encoder-decoder"
-TOWER = "encoder.vision_encoder."
-ENCODER = "encoder.encoder."
-DECODER = "decoder.transformer."
-ANCHOR = f"{DECODER}wte.weight"
 HEAD = "decoder.lm_head.weight"
 CROPPING = "transformers"  # of the pictures that it was trained on (dico.md 3.3)
 # How its authors evaluate it (dico.md 2.5); nothing keeps their search from begin and padding tokens.
@@ -56,67 +47,6 @@ _SAID = {  # by part of config.json: what the captioner computes, and the defaul
 }
 
 
-@dataclass(frozen=True)
-class Released:
-    """A checkpoint as it was found.
-
-    Attributes:
-        path: of the folder or file.
-        tensors: by their own names.
-        paths: of the weights files.
-        config: ``config.json``, empty where there is none.
-    """
-
-    path: Path
-    tensors: Mapping[str, Tensor]
-    paths: list[Path]
-    config: Mapping[str, Any]
-
-    def part(self, *names: str) -> Mapping[str, Any]:
-        """A part of the configuration, empty where it is not told."""
-        found: Any = self.config
-        for name in names:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
-
-
-def is_dico(path: Path) -> bool:
-    """Whether a folder's configuration, or that beside a file, or the file's names are those of a DiCO checkpoint.
-
-    Raises:
-        InputError: a configuration or a file that cannot be read.
-    """
-    from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.checkpoints.folder import WEIGHT_FILES
-
-    if (path.is_dir() or path.name in WEIGHT_FILES) and _config(path):
-        return True
-    if path.suffix not in (".bin", ".safetensors") or not path.is_file():
-        return False
-    return ANCHOR in read_checkpoint(path, drop_unknown=True).tensors
-
-
-def read_dico(path: Path) -> Released:
-    """Read a checkpoint folder or its weights file; nothing in it is run.
-
-    Raises:
-        InputError: damaged, or another model.
-    """
-    from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.checkpoints.folder import read_tensors
-
-    if path.is_dir():
-        checkpoint, paths = read_tensors(path, drop_unknown=True)
-    else:
-        checkpoint, paths = read_checkpoint(path, drop_unknown=True), [path]
-    if ANCHOR not in checkpoint.tensors:
-        raise InputError(
-            f"{path} is no DiCO checkpoint: none of its {len(checkpoint.tensors):,} tensors is {ANCHOR}; "
-            f"found {shorten(list(checkpoint.tensors))}"
-        )
-    return Released(path, checkpoint.tensors, paths, _config(path))
-
-
 def open_dico(
     released: Released,
     *,
@@ -130,7 +60,7 @@ def open_dico(
     It looks at pictures that are cut as its authors' were, by transformers' image processor.
 
     Args:
-        released: from ``read_dico``.
+        released: from :func:`trainers.captioners.layouts.dico_checkpoint.read_dico`.
         tower: weights that hold the same image tower, in place of the checkpoint's own.
         longest: tokens of a caption at most, the begin token included; by default CLIP's 77. The checkpoint has places
             for more (1,024).
@@ -165,32 +95,6 @@ def open_dico(
     return captioner.eval()
 
 
-def dico_tower(released: Released, **loading: Any) -> Clip:
-    """The frozen image tower inside a checkpoint.
-
-    Args:
-        released: from ``read_dico``.
-        loading: ``precision``, ``device`` and ``decode``; others do not apply.
-
-    Raises:
-        InputError: it has none, or one with parts missing.
-    """
-    from capreward.encoders.checkpoints.checkpoint import sha256_of
-    from capreward.encoders.image_tower import image_tower
-
-    tensors = {n.removeprefix(TOWER): t for n, t in released.tensors.items() if n.startswith(TOWER)}
-    if not tensors:
-        raise InputError(f"{released.path} has no image tower; name its weights with --tower, such as ViT-L-14:openai")
-    return image_tower(
-        {n.removeprefix("vision_model."): t for n, t in tensors.items()},
-        str(released.path),
-        name=released.path.resolve().name,
-        sha256=sha256_of(released.paths),
-        config=released.part("encoder", "vision_encoder"),
-        **{name: loading[name] for name in ("precision", "device", "decode") if name in loading},
-    )
-
-
 class _Table:
     """Tensors in float32 that are taken out one by one, so that what is left over can be told."""
 
@@ -214,15 +118,6 @@ class _Table:
         left = [n for n in self.tensors if n not in self.taken]
         if left:
             raise InputError(f"{self.where} has {shorten(left)}, which no DiCO checkpoint has")
-
-
-def _config(path: Path) -> dict[str, Any]:
-    """DiCO's configuration in a folder or beside a file; empty where there is none, or another model's."""
-    from capreward.encoders.checkpoints.folder import read_json
-
-    file = (path if path.is_dir() else path.parent) / CONFIG
-    found = read_json(file) if file.is_file() else {}
-    return found if found.get("model_type") == MODEL_TYPE else {}
 
 
 def _check_tower(released: Released, tower: Any, source: str) -> None:

@@ -43,7 +43,9 @@ def open_captioner(
         InputError: no captioner, a damaged one, or its tower is not found.
     """
     from trainers.captioners import folder
-    from trainers.captioners.layouts.dico import is_dico, open_dico, read_dico
+    from trainers.captioners.base import Captioner
+    from trainers.captioners.layouts.dico import open_dico
+    from trainers.captioners.layouts.dico_checkpoint import is_dico, read_dico
 
     path = _shipped() if str(source) == SCENES else Path(source).expanduser()
     if not path.exists():
@@ -52,7 +54,7 @@ def open_captioner(
         path = path.parent
     if path.is_dir() and folder.holds_captioner(path):
         _refuse(vocabulary=vocabulary, longest=longest, path=path)
-        found = folder.load(path, **({} if tower is None else {"source": tower}), **loading)
+        found = Captioner.from_pretrained(path, **({} if tower is None else {"source": tower}), **loading)
         return _cut(found, cropping, path)
     path = _checkpoint(path)
     if is_dico(path):
@@ -70,8 +72,8 @@ def holds_captioner(source: str | Path) -> bool:
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners import folder
     from trainers.captioners.layouts.clipreward import ANCHOR
-    from trainers.captioners.layouts.dico import ANCHOR as DICO
-    from trainers.captioners.layouts.dico import is_dico
+    from trainers.captioners.layouts.dico_checkpoint import ANCHOR as DICO
+    from trainers.captioners.layouts.dico_checkpoint import is_dico
 
     path = Path(source).expanduser()
     if str(source) == SCENES or not path.exists():
@@ -148,8 +150,9 @@ def _other(path: Path, **options: Any) -> Captioner:
     """CLIP-Caption-Reward's checkpoint, or none at all."""
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners.layouts.clipreward import ANCHOR, open_clipreward
-    from trainers.captioners.layouts.dico import ANCHOR as DICO
-    from trainers.captioners.layouts.dico import open_dico, read_dico
+    from trainers.captioners.layouts.dico import open_dico
+    from trainers.captioners.layouts.dico_checkpoint import ANCHOR as DICO
+    from trainers.captioners.layouts.dico_checkpoint import read_dico
 
     if path.is_dir():
         raise InputError(f"{path} holds another model, no captioner: its config.json is not of DiCO's kind")
