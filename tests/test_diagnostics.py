@@ -14,8 +14,8 @@ import capreward
 from capreward.errors import InputError
 from capreward.samples import Samples
 from trainers.data import open_dataset
-from trainers.runs.config import DiagnosticsConfig
 from trainers.runs.config_files import build
+from trainers.watch.config import DiagnosticsConfig
 from trainers.watch.diagnostics import Diagnostics, load_diagnostics, means
 
 ON = fields("diagnostics", every=1, images=3, grammar="scene-grammar")

@@ -18,8 +18,8 @@ from capreward.commands import main
 from capreward.evaluators.cider import frequencies_of_files
 from capreward.text.frequencies import DocumentFrequencies
 from capreward.text.tokenizers import EndTokenizer, NoTokenizer, same_words
+from trainers.rewards.config import RewardConfig
 from trainers.rewards.rewards import load_rewards
-from trainers.runs.config import RewardConfig
 
 
 def ended(text):

@@ -18,8 +18,8 @@ from trainers.data import open_dataset
 from trainers.decoding.entropy import mean_entropies
 from trainers.optimizers.base import Candidates, make_optimizer
 from trainers.optimizers.scst import SelfCritical
+from trainers.rewards.config import RewardConfig
 from trainers.rewards.rewards import load_rewards, unbaselined_terms
-from trainers.runs.config import RewardConfig
 from trainers.runs.step import Collected
 
 # Two images with two samples each and a greedy caption.

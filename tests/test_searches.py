@@ -16,8 +16,8 @@ from capreward.data.scenes import picture_of
 from trainers.captioners.layouts.loading import convert_captioner, open_captioner
 from trainers.comparison.named_captioners import decoding_for, source_of
 from trainers.decoding import Decoding
+from trainers.evaluation.config import EvaluationConfig
 from trainers.evaluation.search_settings import as_begun, search_of, told, with_search
-from trainers.runs.config import EvaluationConfig
 
 DICO = {"beams": 5, "max_length": 30, "length_penalty": 1.0, "rules": "dico", "suppress": False}
 CLIP_REWARD = {"beams": 1, "max_length": 21, "length_penalty": 0.0, "rules": "clip-reward"}

@@ -12,8 +12,8 @@ from train_helpers import TINY
 from capreward.errors import InputError
 from trainers.data import open_dataset
 from trainers.optimizers.base import Candidates, make_optimizer
+from trainers.rewards.config import RewardConfig
 from trainers.rewards.rewards import RunningMoments, load_rewards
-from trainers.runs.config import RewardConfig
 from trainers.runs.step import Collected, NonFinite, Stepper
 
 RAW = torch.tensor([[1.0, 2.0, 6.0], [-3.0, 0.0, 0.0]])

@@ -39,7 +39,7 @@ class EncoderDecoder(Captioner):
     """Frozen tower tokens, an encoder over them, a decoder over the words; all but the details of each.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are; see :mod:`trainers.captioners.towers`.
+        tower: the image side, which also says how many tokens of what width there are.
         vocabulary: of the decoder.
         sizes: of the kind; its defaults where None.
 

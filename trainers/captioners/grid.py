@@ -61,7 +61,7 @@ class GridCaptioner(EncoderDecoder):
     embeddings and pooler of its encoder, positions that no token reaches.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are; see :mod:`trainers.captioners.towers`.
+        tower: the image side, which also says how many tokens of what width there are.
         vocabulary: of the decoder.
         sizes: by default DiCO's.
 

@@ -64,7 +64,7 @@ class TransformerCaptioner(EncoderDecoder):
     padding only follows the end.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are; see :mod:`trainers.captioners.towers`.
+        tower: the image side, which also says how many tokens of what width there are.
         vocabulary: of the decoder.
         sizes: by default CLIP-Caption-Reward's.
 

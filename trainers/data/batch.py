@@ -89,3 +89,11 @@ def check_sizes(batch_size: int, rank: int, world: int, workers: int) -> None:
             f"batches need batch_size >= 1, workers >= 0 and 0 <= rank < world; found batch_size {batch_size}, "
             f"workers {workers}, rank {rank} of {world}"
         )
+
+
+def images_of(batch: Batch) -> Tensor:
+    """What ``Captioner.look`` takes of a batch: crops, or stored features."""
+    images = batch.features if batch.pixels is None else batch.pixels
+    if images is None:
+        raise InputError(f"the items {', '.join(batch.keys[:3])} have neither pictures nor features")
+    return images

@@ -13,12 +13,10 @@ from capreward.errors import InputError
 from capreward.samples import Samples
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from capreward.evaluators.base import Evaluator
     from capreward.scores import Scores
     from trainers.captioners.base import Captioner
-    from trainers.data import Batch, Dataset
+    from trainers.data import Dataset
     from trainers.decoding import Decoding
 
 
@@ -90,14 +88,6 @@ def caption_items(
             progress(len(found.keys))
     found.finished = finished / max(1, len(found.keys))
     return found
-
-
-def images_of(batch: Batch) -> Tensor:
-    """What ``Captioner.look`` takes of a batch: crops, or stored features."""
-    images = batch.features if batch.pixels is None else batch.pixels
-    if images is None:
-        raise InputError(f"the items {', '.join(batch.keys[:3])} have neither pictures nor features")
-    return images
 
 
 def judge(found: Captioned, metrics: Sequence[Evaluator]) -> Scores:

@@ -40,8 +40,8 @@ def each_decoded(
         A batch of B images and their [B, K] captions.
     """
     from trainers.data import ordered
+    from trainers.data.batch import images_of
     from trainers.decoding import decode
-    from trainers.evaluation.captions import images_of
 
     device = next(captioner.parameters()).device
     was_training = captioner.training

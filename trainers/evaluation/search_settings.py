@@ -11,7 +11,7 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from trainers.captioners.base import Captioner
     from trainers.decoding import Decoding
-    from trainers.runs.config import EvaluationConfig
+    from trainers.evaluation.config import EvaluationConfig
 
 BEAMS = 5
 MAX_LENGTH = 30

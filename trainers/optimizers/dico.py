@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from capreward.option_checks import check_choice, check_flag, check_range
 from trainers.captioners.vocabulary import target_mask
 from trainers.optimizers.advantages import spread_normalised
-from trainers.optimizers.base import Candidates, Optimizer, check_choice, check_flag, check_range
+from trainers.optimizers.base import Candidates, Optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from capreward.errors import InputError
+from capreward.option_checks import check_choice, check_flag, check_range
 from trainers.captioners.vocabulary import target_mask
 from trainers.decoding.entropy import mean_entropies
 from trainers.optimizers.advantages import against_baseline, leave_one_out
-from trainers.optimizers.base import Candidates, Optimizer, check_choice, check_flag, check_range
+from trainers.optimizers.base import Candidates, Optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from capreward.option_checks import check_flag, check_range
 from trainers.captioners.vocabulary import target_mask
-from trainers.optimizers.base import Candidates, Optimizer, check_flag, check_range
+from trainers.optimizers.base import Candidates, Optimizer
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.evaluators.combined import Combined
 from capreward.samples import Samples
-from trainers.runs.config import RewardConfig
+from trainers.rewards.config import RewardConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from trainers.runs.config import CaptionerConfig, RunConfig
+from trainers.captioners.config import CaptionerConfig
+from trainers.runs.config import RunConfig
 
 if TYPE_CHECKING:
     from trainers.captioners.base import Captioner

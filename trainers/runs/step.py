@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from trainers.evaluation.captions import images_of
+from trainers.data.batch import images_of
 from trainers.optimizers.base import Candidates, Optimizer
 from trainers.optimizers.named_classes import check_names
 from trainers.rewards.rewards import Rewards

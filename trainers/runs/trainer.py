@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor, nn
 
-    from trainers.runs.config import CheckpointConfig, JudgingConfig, LoggingConfig, SourcesConfig, UpdatesConfig
+    from trainers.data.config import SourcesConfig
+    from trainers.evaluation.config import JudgingConfig
+    from trainers.runs.config import CheckpointConfig, LoggingConfig, UpdatesConfig
     from trainers.runs.log import RunLog
 
 

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from capreward.errors import InputError
-from trainers.optimizers.base import check_choice, check_range
-from trainers.runs.config import CheckpointConfig, JudgingConfig, LoggingConfig, SourcesConfig, UpdatesConfig
+from capreward.option_checks import check_choice, check_range
+from trainers.data.config import SourcesConfig
+from trainers.evaluation.config import JudgingConfig
+from trainers.runs.config import CheckpointConfig, LoggingConfig, UpdatesConfig
 from trainers.runs.config_files import refuse, sections
 from trainers.tuning.objective import Objective, make_objective
 

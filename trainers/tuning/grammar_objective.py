@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
+from capreward.option_checks import check_flag, check_range
 from capreward.text.vocabulary import split_words
-from trainers.optimizers.base import check_flag, check_range
 from trainers.tuning.binary_figures import binary_figures
 from trainers.tuning.contrastive_losses import info_nce, joint_info_nce
 from trainers.tuning.corrupted_captions import KINDS, Corruptor

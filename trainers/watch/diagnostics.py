@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from capreward.errors import InputError
 from capreward.samples import Samples
-from trainers.runs.config import AUTO, DiagnosticsConfig
+from trainers.watch.config import AUTO, DiagnosticsConfig
 
 if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
