@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.command import Command, joined_option
-from capreward.commands.options import plugin_option, plugins, reading, reading_of_captions
-from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
+from capreward.commands.options import plugin_option, reading, reading_of_captions
+from capreward.commands.score_output import check_outputs, output_options, write_results
+from capreward.plugins import load_plugins
+from capreward.reports.systems import merged_notes
 from capreward.scoring import DEFAULT_TOKENIZER
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def finecapeval(captions: tuple[Path, ...], **options: Any) -> None:
     capreward finecapeval captions.json --data FineCapEval.csv -m "cider,spice" --json
     """
     check_outputs({"gallery": None, **options})
-    plugins(options["plugin"])
+    load_plugins(options["plugin"])
     write_results(_results(captions, options), {"percent": True, "gallery": None, **options})
 
 
@@ -103,8 +105,8 @@ def _system(
     bar: Any,
 ) -> tuple[SystemResult, list[str]]:
     """Score one file of captions; the result and the notes on it."""
-    from capreward.commands.score_inputs import judged
     from capreward.data import match, read_captions
+    from capreward.reports.systems import judged
     from capreward.scoring import samples_of
 
     table = read_captions(path, **reading({"image_column": None, **options}, of_references=False))

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from capreward.commands.command import Command, import_own
-from capreward.commands.options import plugin_option, plugins
+from capreward.commands.options import plugin_option
+from capreward.plugins import load_plugins
 
 KINDS = ("evaluators", "optimizers", "objectives", "recipes", "tokenizers", "formats")
 TRAINERS = {
@@ -28,7 +29,7 @@ def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
     capreward ls recipes
     capreward ls formats --json
     """
-    plugins(plugin)
+    load_plugins(plugin)
     rows = _rows(kind)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -18,8 +18,9 @@ from capreward.commands.options import (
     split_option,
     weights_options,
 )
-from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
+from capreward.commands.score_output import check_outputs, output_options, write_results
 from capreward.errors import InputError
+from capreward.reports.systems import merged_notes
 
 if TYPE_CHECKING:
     from capreward.commands.progress import Bar
@@ -102,9 +103,9 @@ def _system(
     before: Samples | None,
 ) -> tuple[SystemResult, list[str]]:
     """Rank one file; the result and the notes on it."""
-    from capreward.commands.score_inputs import judged
     from capreward.data import match, read_captions
     from capreward.data.picture_match import show
+    from capreward.reports.systems import judged
     from capreward.scoring import samples_of
 
     table = read_captions(path, split=options["split"], **reading(options, of_references=False))

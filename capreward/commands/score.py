@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.command import Command, joined_option
-from capreward.commands.options import image_options, input_options, plugin_option, plugins
-from capreward.commands.score_output import check_outputs, merged_notes, output_options, write_results
+from capreward.commands.options import image_options, input_options, plugin_option
+from capreward.commands.score_output import check_outputs, output_options, write_results
+from capreward.plugins import load_plugins
+from capreward.reports.systems import merged_notes
 
 if TYPE_CHECKING:
     from capreward.reports.results import Results, SystemResult
@@ -57,7 +59,7 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
     capreward score captions.json -r refs.json -m "cider-d(df=coco.npz) - 0.5*repetition"
     """
     check_outputs(options)
-    plugins(options["plugin"])
+    load_plugins(options["plugin"])
     with _few_collections():
         results = _results(captions, options)
     write_results(results, options)
@@ -76,9 +78,10 @@ def _few_collections() -> Iterator[None]:
 
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
-    from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, judged, names_of, samples_of_file
+    from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, names_of, samples_of_file
     from capreward.common_images import restricted
     from capreward.reports.results import Bootstrap, Results
+    from capreward.reports.systems import judged
 
     found, said = evaluators_of(options)
     references = ReferenceFiles(options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,11 @@ from capreward.commands.options import encoding, reading, reading_both, showing
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from PIL import Image
+    from collections.abc import Sequence
 
     from capreward.data import CaptionTable, Matched, References
     from capreward.data.picture_match import Shown
     from capreward.evaluators.base import Evaluator
-    from capreward.reports.results import Bootstrap, Results, SystemResult
     from capreward.samples import Samples
 
 SCENES = Path("scenes")  # in place of a file of references: the captions that belong to the pictures
@@ -100,67 +96,6 @@ def samples_of_file(
     samples = samples_of(met, None if shown is None else shown.images, notes=() if shown is None else shown.notes)
     reports = [met.report, *([shown.report] if shown else [])]
     return samples, "; ".join(reports)
-
-
-def judged(
-    name: str,
-    samples: Samples,
-    found: Sequence[Evaluator],
-    bootstrap: Bootstrap | None,
-    matched: str,
-    *,
-    drop: bool = False,
-    progress: Callable[[str, float, float], None] | None = None,
-) -> SystemResult:
-    """Score samples, with intervals where they are asked for.
-
-    Args:
-        name: of the system.
-        samples: what it said.
-        found: the metrics.
-        bootstrap: how intervals are drawn; None for none.
-        matched: how captions met their items, for people.
-        drop: leave out references that equal a candidate of their image.
-        progress: called as (what, done, total).
-    """
-    import numpy as np
-
-    from capreward.reports.results import SystemResult
-    from capreward.scoring import evaluate
-    from capreward.stats.bootstrap import intervals
-
-    scores = evaluate(found, samples, drop_candidates=drop, progress=progress)
-    drawn = intervals(scores.columns(), **asdict(bootstrap)) if bootstrap else {}
-    return SystemResult(name, scores, drawn, len(np.unique(samples.item)), matched, samples)
-
-
-def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:
-    """Opens the picture of a key; None where there is none to see (stored features, ready pixels)."""
-    known: dict[str, Any] = {}
-    for system in results.systems:
-        if system.samples is not None and system.samples.images is not None:
-            known.update(zip(system.samples.key, system.samples.images, strict=True))
-
-    def picture_of(key: str) -> Image.Image | None:
-        from capreward.data.images.pictures import as_picture
-        from capreward.data.scenes import picture_of as scene_of
-        from capreward.encoders.store.feature_store import StoredFeature
-
-        image = known.get(key)
-        if isinstance(image, StoredFeature):
-            image = scene_of(key)  # a scene can be drawn again; of other images only the features are here
-        return None if image is None else as_picture(image).open()
-
-    return picture_of
-
-
-def references_by_key(results: Results) -> dict[str, list[str]]:
-    """The references of every image that a system describes."""
-    known: dict[str, list[str]] = {}
-    for system in results.systems:
-        if system.samples is not None and system.samples.references is not None:
-            known.update(zip(system.samples.key, system.samples.references, strict=True))
-    return known
 
 
 def names_of(paths: tuple[Path, ...]) -> list[str]:

@@ -74,16 +74,6 @@ def check_outputs(options: dict[str, Any]) -> None:
         check_gallery_path(options["gallery"])
 
 
-def merged_notes(notes: list[tuple[str, str]], n_systems: int) -> list[str]:
-    """Each remark once: under its system's name, or alone where all systems share it."""
-    owners: dict[str, list[str]] = {}
-    for name, remark in notes:
-        owners.setdefault(remark, []).append(name)
-    return [
-        remark if len(names) == n_systems > 1 else f"{', '.join(names)}: {remark}" for remark, names in owners.items()
-    ]
-
-
 def write_results(results: Results, options: dict[str, Any]) -> None:
     """Write the files that were asked for, the table to standard error, data to standard output.
 
@@ -99,8 +89,8 @@ def write_results(results: Results, options: dict[str, Any]) -> None:
         rows = write_per_caption(results, options["per_caption"])
         written.append(f"{rows:,} rows written to {options['per_caption']}")
     if options["gallery"] is not None:
-        from capreward.commands.score_inputs import pictures_of, references_by_key
         from capreward.reports.gallery import write_gallery
+        from capreward.reports.systems import pictures_of, references_by_key
 
         if all(s.samples is None or s.samples.images is None for s in results.systems):
             raise InputError("--gallery shows captions with their pictures; give --images FOLDER")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.command import Command, joined_option
-from capreward.commands.options import F, plugin_option, plugins
+from capreward.commands.options import F, plugin_option
 from capreward.commands.score_output import check_outputs, output_options, write_results
 from capreward.errors import InputError
+from capreward.plugins import load_plugins
 from trainers.commands.decoding_options import constraint_options, constraints_of, running_options
 
 if TYPE_CHECKING:
@@ -90,10 +91,10 @@ def asked_of(sources: Sequence[Source], options: dict[str, Any]) -> Evaluation:
     Raises:
         InputError: items or metrics that cannot be told.
     """
-    from trainers.comparison.evaluation import Evaluation, HeldOut, held_out_of, load_plugins, metrics_for
+    from trainers.comparison.evaluation import Evaluation, HeldOut, held_out_of, load_plugins_of, metrics_for
 
-    plugins(options["plugin"])
-    load_plugins(sources)
+    load_plugins(options["plugin"])
+    load_plugins_of(sources)
     of_data = ("images", "split", "id_column", "caption_column", "image_column")
     if options["data"] is not None:
         held_out = HeldOut(options["data"], count=options["count"], **{name: options[name] or None for name in of_data})

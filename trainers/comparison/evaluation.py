@@ -183,15 +183,15 @@ def metrics_for(sources: Sequence[Source], held_out: HeldOut) -> str:
     return ", ".join(dict.fromkeys(canonical(node) for text in spelt for node in parse_list(text)))
 
 
-def load_plugins(sources: Sequence[Source]) -> None:
+def load_plugins_of(sources: Sequence[Source]) -> None:
     """Import the rewards of one's own that runs were trained with, so that they can be metrics.
 
     Raises:
         InputError: a file that is not there or fails.
     """
-    from capreward.commands.options import plugins
+    from capreward.plugins import load_plugins
 
-    plugins([Path(path) for path in dict.fromkeys(p for config in _configs(sources) for p in config.plugins)])
+    load_plugins([Path(path) for path in dict.fromkeys(p for config in _configs(sources) for p in config.plugins)])
 
 
 def _configs(sources: Sequence[Source]) -> list[RunConfig]:
@@ -224,7 +224,7 @@ def evaluate_source(
     Raises:
         InputError: no captioner, items that cannot be read, or a metric that lacks something.
     """
-    from capreward.commands.score_inputs import judged
+    from capreward.reports.systems import judged
     from trainers.comparison.named_captioners import by_authors, decoding_for
     from trainers.evaluation.captions import caption_items
     from trainers.evaluation.search_settings import told

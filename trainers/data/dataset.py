@@ -75,6 +75,10 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({self.source!r}, {len(self.keys):,} items)"
 
+    def first(self) -> Item | None:
+        """The first item; None of a stream, whose items come as they are read."""
+        return self[0]
+
     def picture(self, i: int) -> Any:
         """The picture of item ``i``, not opened, or its stored feature."""
         return self._pictures[i]
@@ -104,6 +108,14 @@ class Dataset:
         if isinstance(self._captions, PackedCaptions):
             return self._captions
         return PackedCaptions.of(self.captions(i) for i in range(len(self)))
+
+
+def len_of(dataset: Any) -> int | None:
+    """The number of items; None of a stream."""
+    try:
+        return len(dataset)
+    except InputError:
+        return None
 
 
 def without_blanks(captions: Mapping[str, Sequence[str]], source: str) -> tuple[dict[str, list[str]], list[str]]:

@@ -40,6 +40,10 @@ class Stream(Dataset):
     def __len__(self) -> int:
         raise InputError(f"{self.source} is streamed and its number of items is not known; say how long in steps")
 
+    def first(self) -> None:
+        """None: the items come as they are read."""
+        return
+
     def __repr__(self) -> str:
         return f"Stream({self.source!r}, {len(self.urls):,} shards)"
 

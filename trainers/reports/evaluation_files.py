@@ -145,7 +145,7 @@ def _system(name: str, told: dict[str, Any]) -> SystemResult:
 
 
 def _results(systems: Sequence[SystemResult], asked: Evaluation) -> Results:
-    from capreward.commands.score_output import merged_notes
+    from capreward.reports.systems import merged_notes
 
     notes = merged_notes([(s.name, note) for s in systems for note in s.scores.notes], len(systems))
     judge = [JUDGED] if asked.labelled else []

@@ -75,7 +75,7 @@ def write_report(
 
 
 def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, int]:
-    from capreward.commands.score_inputs import pictures_of, references_by_key
+    from capreward.reports.systems import pictures_of, references_by_key
 
     if all(column.per_caption is None for column in results.columns):
         return report, 0

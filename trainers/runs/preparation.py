@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
     from trainers.captioners.base import Captioner
     from trainers.data import Dataset
-    from trainers.data.dataset import Item
     from trainers.rewards.rewards import Rewards
     from trainers.runs.trainer import RunSettings
     from trainers.watch.diagnostics import Diagnostics
@@ -100,13 +99,13 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     Raises:
         InputError: everything that is wrong.
     """
-    from capreward.commands.options import plugins
+    from capreward.plugins import load_plugins
     from capreward.scoring import load_list
     from trainers.runs.new_captioner import make_captioner
 
     errors = Errors()
     notes: list[str] = []
-    errors.attempt(lambda: plugins([Path(p) for p in config.plugins]))
+    errors.attempt(lambda: load_plugins([Path(p) for p in config.plugins]))
     errors.attempt(lambda: check_reward_used(config))
     errors.attempt(lambda: check_trackers(config.logging.trackers))
     train = errors.attempt(lambda: open_training(config))
@@ -312,7 +311,7 @@ def rehearse(rewards: Rewards, train: Dataset) -> None:
     Raises:
         InputError: what the reward lacks.
     """
-    item = first_of(train)
+    item = train.first()
     if item is None:
         return
     rewards.judge([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
@@ -323,19 +322,12 @@ def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
     from capreward.encoders.store.feature_store import StoredFeature
     from capreward.samples import Samples
 
-    first = first_of(train)
+    first = train.first()
     if rewards is None or rewards.pictures or first is None or isinstance(first.picture, StoredFeature):
         return []
     samples = Samples([""], references=[list(first.captions)], images=[first.picture])
     found = [p for evaluator in (rewards.evaluator, *rewards.monitors) for p in evaluator.preprocessings(samples)]
     return list(dict.fromkeys(found))
-
-
-def first_of(train: Dataset) -> Item | None:
-    """The first item; None of a stream, whose items come as they are read."""
-    from trainers.data.streams import Stream
-
-    return None if isinstance(train, Stream) else train[0]
 
 
 def check_trackers(names: list[str]) -> None:

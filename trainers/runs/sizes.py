@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainers.data.dataset import len_of
 from trainers.runs.preparation import Prepared
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ def memory_estimate(ready: Prepared) -> dict[str, float]:
 def size_table(ready: Prepared, world: int) -> Table:
     """For people."""
     from rich.table import Table
-
-    from trainers.runs.training import len_of
 
     training, counts, memory = ready.config.training, parameter_counts(ready), memory_estimate(ready)
     table = Table(box=None, show_header=False, pad_edge=False)

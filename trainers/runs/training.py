@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.atomic_files import write_text_beside
 from capreward.errors import InputError, ProgramError
+from trainers.data.dataset import len_of
 from trainers.runs.config import RunConfig
 from trainers.runs.folder import RunFolder
 
@@ -202,14 +203,6 @@ def opening_line(config: RunConfig, folder: RunFolder, ready: Any) -> str:
     pictures = "a stream of pictures" if items is None else f"{items:,} pictures"
     what = f"{config.optimizer['name']}{reward} on {pictures} of {config.data.train}"
     return f"{what}, {ready.steps:,} steps, in {folder.path}"
-
-
-def len_of(dataset: Any) -> int | None:
-    """The number of items; None of a stream."""
-    try:
-        return len(dataset)
-    except InputError:
-        return None
 
 
 def make_accelerator(config: RunSettings, folder: RunFolder) -> Accelerator:

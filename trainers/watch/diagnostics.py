@@ -222,9 +222,7 @@ def _loaded(named: str | None, config: RunConfig, first: Samples | None, shared:
 
 def shown_first(train: Dataset, pictures: Mapping[str, Any]) -> Samples | None:
     """The first reference caption of the first item, with the picture that is judged; None of a stream."""
-    from trainers.runs.preparation import first_of
-
-    item = first_of(train)
+    item = train.first()
     if item is None:
         return None
     picture = pictures.get(item.key, item.picture)
