@@ -23,6 +23,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: $(READY)  ## figures against pycocoevalcap (needs Java), the bare encoder, torchmetrics and transformers; optimizers against rewards
 	$(BIN)/python benchmarks/text_metrics.py

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from capreward._version import __version__
 
 if TYPE_CHECKING:
+    from capreward.custom_rewards import reward
     from capreward.errors import InputError
     from capreward.evaluators.base import Evaluator
-    from capreward.evaluators.custom import reward
     from capreward.samples import Samples
     from capreward.scores import Score, Scores, Signature
     from capreward.scoring import load, score
@@ -42,7 +42,7 @@ _HOMES = {
     "Scores": "capreward.scores",
     "Signature": "capreward.scores",
     "load": "capreward.scoring",
-    "reward": "capreward.evaluators.custom",
+    "reward": "capreward.custom_rewards",
     "score": "capreward.scoring",
 }
 

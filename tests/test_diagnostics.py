@@ -11,6 +11,7 @@ from test_train_resume import shorten_to
 from train_helpers import column, fields, finish, rows, same_weights, start, train, untimed
 
 import capreward
+from capreward.data.images.scene_keys import names_scenes
 from capreward.errors import InputError
 from capreward.samples import Samples
 from trainers.data import open_dataset
@@ -36,6 +37,11 @@ def configured(**diagnostics):
     return build({**values, "diagnostics": diagnostics})
 
 
+def loaded(config, *rest):
+    """The diagnostics of a run, as its preparation loads them."""
+    return load_diagnostics(config.diagnostics, config.reward.expression, *rest, scenes=names_scenes(config.data.train))
+
+
 def test_images_are_evenly_spaced_over_all_processes_and_micro_batches():
     watch = Diagnostics(DiagnosticsConfig(images=5), {})
     whole = watch.chosen(0, 24, 24)
@@ -53,7 +59,7 @@ def test_means_are_over_what_applies():
 
 def test_columns_are_what_the_evaluators_say():
     dataset = open_dataset("scenes:train", count=4)
-    watch, notes = load_diagnostics(configured(grammar="scene-grammar", novelty=False), dataset, None, {})
+    watch, notes = loaded(configured(grammar="scene-grammar", novelty=False), dataset, None, {})
     assert notes == []
     assert watch.columns == ["repetition", "judge", "grammar"]
     items = [dataset[i] for i in (1, 3)]
@@ -142,26 +148,26 @@ def test_settings_that_came_later_are_as_by_default(tmp_path, xe):
 
 def test_what_is_left_out_is_said():
     dataset = open_dataset("scenes:train", count=3)
-    scenes = load_diagnostics(configured(), dataset, None, {})[0]
+    scenes = loaded(configured(), dataset, None, {})[0]
     assert "judge" in scenes.columns
     photos = configured()
     object.__setattr__(photos.data, "train", "photos.json")
-    watch, notes = load_diagnostics(photos, dataset, None, {})
+    watch, notes = loaded(photos, dataset, None, {})
     assert "judge" not in watch.columns
     assert "no held-out judge watches the reward (none is named); give --judge" in notes[0]
-    named, _ = load_diagnostics(configured(judge="rouge", grammar=None), dataset, None, {})
+    named, _ = loaded(configured(judge="rouge", grammar=None), dataset, None, {})
     assert named.columns == ["repetition", "judge"]
-    assert load_diagnostics(configured(enabled=False), dataset, None, {}) == (None, [])
+    assert loaded(configured(enabled=False), dataset, None, {}) == (None, [])
 
 
 def test_a_judge_that_is_rewarded_judges_nothing():
     dataset = open_dataset("scenes:train", count=3)
     with pytest.raises(InputError, match="diagnostics.judge: length is part of the reward length"):
-        load_diagnostics(configured(judge="length"), dataset, None, {})
+        loaded(configured(judge="length"), dataset, None, {})
     with pytest.raises(InputError, match="diagnostics.judge: unknown evaluator 'clipz'"):
-        load_diagnostics(configured(judge="clipz"), dataset, None, {})
+        loaded(configured(judge="clipz"), dataset, None, {})
     with pytest.raises(InputError, match="is a list; name one evaluator"):
-        load_diagnostics(configured(judge="cider, rouge"), dataset, None, {})
+        loaded(configured(judge="cider, rouge"), dataset, None, {})
     own = build(
         {
             "optimizer": {"name": "scst"},
@@ -169,7 +175,7 @@ def test_a_judge_that_is_rewarded_judges_nothing():
             "training": {"steps": 1},
         }
     )
-    watch, notes = load_diagnostics(own, dataset, None, {})
+    watch, notes = loaded(own, dataset, None, {})
     assert "judge" not in watch.columns
     assert "is part of the reward" in notes[0]
 

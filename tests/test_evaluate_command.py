@@ -11,8 +11,8 @@ from run_helpers import SMALL, called, refused, small_run
 
 from capreward import InputError
 from trainers.comparison.evaluation import SCENES_METRICS, Evaluation, HeldOut, held_out_of, metrics_for
-from trainers.comparison.named_captioners import Source, source_of, sources_of
-from trainers.reports.evaluation_files import fingerprint, read_kept
+from trainers.comparison.evaluation_files import fingerprint, read_kept
+from trainers.comparison.named_captioners import NamedCaptioner, source_of, sources_of
 from trainers.runs.config_files import build, merged
 
 
@@ -33,7 +33,9 @@ def evaluated(runs):
 def source(name="a", **data):
     """A captioner of a run with this data section."""
     changes = {"data": {"train": "photos.json", "val": "val.json", **data}} if data else {}
-    return Source(name, f"runs/{name}/best", None, build(merged(merged(SMALL, {"optimizer": {"name": "xe"}}), changes)))
+    return NamedCaptioner(
+        name, f"runs/{name}/best", None, build(merged(merged(SMALL, {"optimizer": {"name": "xe"}}), changes))
+    )
 
 
 def test_a_run_evaluated_equals_its_captions_scored(runs, evaluated, tmp_path):
@@ -109,7 +111,7 @@ def test_held_out_items_are_those_of_the_runs():
     assert held_out_of([photos]) == HeldOut("val.json", "photos/", "val", 7)
     assert held_out_of([photos], count=3).count == 3
     assert held_out_of([photos, source("b", images="photos/", val_split="val", val_count=7)]).source == "val.json"
-    assert held_out_of([Source("scenes", "scenes")]) == HeldOut("scenes:test")
+    assert held_out_of([NamedCaptioner("scenes", "scenes")]) == HeldOut("scenes:test")
     with pytest.raises(InputError, match=r"different items \(a val.json, b other.json\); give --data"):
         held_out_of([source(val="val.json"), source("b", val="other.json")])
     with pytest.raises(InputError, match="a names no held-out items; give --data"):
@@ -122,10 +124,12 @@ def test_metrics_are_those_of_the_runs():
     assert metrics_for([source()], photos) == "cider"
     own = {"data": {"train": "train.json", "val": "val.json"}}
     reward = {"optimizer": {"name": "scst"}, "reward": {"expression": "2*clips - repetition"}}
-    rewarded = Source("b", "b", None, build(merged(merged(SMALL, own), reward)))
-    named = Source("c", "c", None, build(merged(merged(SMALL, own), {"evaluation": {"metrics": "rouge, cider"}})))
+    rewarded = NamedCaptioner("b", "b", None, build(merged(merged(SMALL, own), reward)))
+    named = NamedCaptioner(
+        "c", "c", None, build(merged(merged(SMALL, own), {"evaluation": {"metrics": "rouge, cider"}}))
+    )
     assert metrics_for([source(), rewarded, named], photos) == "cider, 2*clips - repetition, rouge"
-    of_scenes = Source("d", "d", None, build(merged(SMALL, {"evaluation": {"metrics": "scene-facts"}})))
+    of_scenes = NamedCaptioner("d", "d", None, build(merged(SMALL, {"evaluation": {"metrics": "scene-facts"}})))
     assert metrics_for([of_scenes], photos) == "cider"
 
 
@@ -146,7 +150,7 @@ def test_names_are_the_shortest_that_differ(runs, tmp_path):
     assert [s.name for s in sources_of([str(r) for r in runs])] == ["first", "second"]
     twins = [str(Path(run) / "best") for run in runs]
     assert [s.name for s in sources_of(twins)] == twins
-    assert sources_of(["scenes"])[0] == Source("scenes", "scenes")
+    assert sources_of(["scenes"])[0] == NamedCaptioner("scenes", "scenes")
     with pytest.raises(InputError, match="is named twice"):
         sources_of([str(runs[0]), f"{runs[0]}/"])
 

@@ -59,7 +59,7 @@ def test_the_first_python_lines_give_what_their_comments_say(monkeypatch):
     assert checked == 5
 
 
-@pytest.mark.parametrize("name", ["capreward.scoring", "capreward.scores", "capreward.evaluators.custom"])
+@pytest.mark.parametrize("name", ["capreward.scoring", "capreward.scores", "capreward.custom_rewards"])
 def test_docstring_examples(name):
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert failed == 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from capreward.reports.pages import render
-from trainers.comparison.named_captioners import Source
+from trainers.comparison.named_captioners import NamedCaptioner
 from trainers.reports.chart import (
     BOTTOM,
     HEIGHT,
@@ -119,7 +119,7 @@ def two(tmp_path):
         folder.make()
         folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
         config = build({"training": {"steps": 10, "batch_size": 8}, **values})
-        return Source(name, str(folder.best), folder, config)
+        return NamedCaptioner(name, str(folder.best), folder, config)
 
     first = run(
         "xe",
@@ -176,4 +176,4 @@ def test_where_others_started_has_no_curves_beside_them(two):
 
 
 def test_captioners_that_are_no_runs_have_no_curves():
-    assert panels_of([Source("scenes", "scenes")]) == []
+    assert panels_of([NamedCaptioner("scenes", "scenes")]) == []

@@ -15,7 +15,7 @@ from capreward import InputError, Samples
 from capreward.data.scenes import picture_of
 from capreward.reports.results import Bootstrap, Results, SystemResult
 from capreward.scores import Score, Scores, Signature
-from trainers.comparison.named_captioners import Source
+from trainers.comparison.named_captioners import NamedCaptioner
 from trainers.reports.cards import chosen
 from trainers.reports.conclusions import conclusions, direction, paired_interval
 from trainers.reports.report_file import write_report
@@ -68,7 +68,11 @@ def sources(tmp_path):
     ]
     folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = build({"training": {"steps": 4}, "about": HOSTILE})
-    return [Source("xe", "scenes"), Source("dico", "d", folder, config), Source("scst", "s", folder, config)]
+    return [
+        NamedCaptioner("xe", "scenes"),
+        NamedCaptioner("dico", "d", folder, config),
+        NamedCaptioner("scst", "s", folder, config),
+    ]
 
 
 def written(tmp_path, sources, results, **options):
@@ -211,7 +215,7 @@ def test_pictures_that_cannot_be_opened_have_a_placeholder(tmp_path, sources, th
 
 def test_nothing_to_show_is_refused(tmp_path, three):
     with pytest.raises(InputError, match="has no curves and no evaluation"):
-        write_report(tmp_path / "x.html", [Source("scenes", "scenes")], None)
+        write_report(tmp_path / "x.html", [NamedCaptioner("scenes", "scenes")], None)
     with pytest.raises(InputError, match="must end in .html or .htm"):
         write_report(tmp_path / "x.pdf", [], three)
 

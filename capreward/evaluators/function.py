@@ -32,7 +32,7 @@ def declared(function: Callable[..., Any], name: str) -> Declaration:
 
 
 class FunctionEvaluator(Evaluator):
-    """An evaluator made of a function; see :func:`capreward.evaluators.custom.reward`.
+    """An evaluator made of a function; see :func:`capreward.custom_rewards.reward`.
 
     Args:
         function: captions and keyword context to N numbers.

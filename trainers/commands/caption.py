@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainers.captioners.base import Captioner
-    from trainers.comparison.named_captioners import Source
+    from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.data import Dataset
     from trainers.decoding import Decoding
 
@@ -79,7 +79,7 @@ def _check_output(path: Path | None) -> None:
         raise InputError(f"--output {path}: there is no folder {path.parent}")
 
 
-def _source(named: str | None, dataset: Dataset) -> Source:
+def _source(named: str | None, dataset: Dataset) -> NamedCaptioner:
     from trainers.commands.caption_inputs import shows_scenes
     from trainers.comparison.named_captioners import SCENES, source_of
 
@@ -90,7 +90,7 @@ def _source(named: str | None, dataset: Dataset) -> Source:
     return source_of(named or SCENES)
 
 
-def _check_kind(captioner: Captioner, source: Source, dataset: Dataset) -> None:
+def _check_kind(captioner: Captioner, source: NamedCaptioner, dataset: Dataset) -> None:
     """Refuse what the captioner's tower does not take, before the first picture is decoded."""
     from capreward.encoders.store.feature_store import StoredFeature
 
@@ -184,7 +184,7 @@ def _line(row: dict[str, Any]) -> str:
 def _summary(
     rows: list[dict[str, Any]],
     broken: list[str],
-    source: Source,
+    source: NamedCaptioner,
     settings: Decoding,
     path: Path | None,
     *,

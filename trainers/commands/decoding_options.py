@@ -11,7 +11,7 @@ from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from trainers.captioners.base import Captioner
-    from trainers.comparison.named_captioners import Source
+    from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.decoding import Decoding
 
 RULES = ("dico", "transformers", "clip-reward")
@@ -118,7 +118,7 @@ def running_options(command: F) -> F:
     return command
 
 
-def decoding_of(options: dict[str, Any], source: Source, captioner: Captioner) -> Decoding:
+def decoding_of(options: dict[str, Any], source: NamedCaptioner, captioner: Captioner) -> Decoding:
     """The decoding that the flags ask for, the rest as the captioner's run or its authors evaluated.
 
     Args:

@@ -18,7 +18,7 @@ from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from capreward.reports.results import Results
-    from trainers.comparison.named_captioners import Source
+    from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.config import RunConfig
 
 REWARD = "pacs"
@@ -77,18 +77,20 @@ def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: 
     click.echo(run_folder / "report.html")
 
 
-def _starting_point(folder: Path, captioner: str | None, seed: int, device: str, say: Say, *, quiet: bool) -> Source:
+def _starting_point(
+    folder: Path, captioner: str | None, seed: int, device: str, say: Say, *, quiet: bool
+) -> NamedCaptioner:
     """The captioner that was named, or that ships, or one trained in its place."""
-    from trainers.comparison.named_captioners import SCENES, Source, shipped_captioner, source_of
+    from trainers.comparison.named_captioners import SCENES, NamedCaptioner, shipped_captioner, source_of
 
     own = folder / "xe"
     if captioner is not None:
         say(f"1/4 xe: the captioner {captioner}; nothing to train.")
         named = source_of(captioner)
-        return Source("xe", named.path, None, None, folder / "xe-evaluation.json")
+        return NamedCaptioner("xe", named.path, None, None, folder / "xe-evaluation.json")
     if shipped_captioner() is not None:
         say("1/4 xe: the captioner that ships with capreward; nothing to train.")
-        return Source("xe", SCENES, None, None, folder / "xe-evaluation.json")
+        return NamedCaptioner("xe", SCENES, None, None, folder / "xe-evaluation.json")
     say(f"1/4 xe: no captioner ships with this capreward; training a small one, {_lasting('xe', XE_STEPS)}.")
     _train(_xe_config(seed, device), own, say, quiet=quiet)
     return _trained(own, "xe")
@@ -172,19 +174,19 @@ def _finished(run: Any, steps: int) -> bool:
     return bool(told["finished"]) and int(told["step"]) >= steps
 
 
-def _trained(folder: Path, name: str) -> Source:
+def _trained(folder: Path, name: str) -> NamedCaptioner:
     """The captioner after the last step: all have seen as many pictures, and none was chosen by a metric."""
     from trainers.comparison.named_captioners import source_of
 
     return replace(source_of(str(folder), last=True), name=name)
 
 
-def _evaluated(sources: list[Source], count: int, device: str, say: Say, *, quiet: bool) -> Results:
+def _evaluated(sources: list[NamedCaptioner], count: int, device: str, say: Say, *, quiet: bool) -> Results:
     from capreward.commands.progress import Bar
     from capreward.encoders.pool import device_of
     from trainers.commands.evaluate import stepping
     from trainers.comparison.evaluation import SCENES_METRICS, SCENES_TEST, Evaluation, HeldOut
-    from trainers.reports.evaluation_files import evaluate_all
+    from trainers.comparison.evaluation_files import evaluate_all
     from trainers.runs.devices import Running
 
     say(f"4/4 All three caption {count:,} new pictures and are judged, which takes about half a minute.")
@@ -193,7 +195,9 @@ def _evaluated(sources: list[Source], count: int, device: str, say: Say, *, quie
         return evaluate_all(sources, asked, Running(device=device_of(device)), reuse=True, step=stepping(bar))
 
 
-def _finish(folder: Path, sources: list[Source], results: Results, steps: int, say: Say, *, quiet: bool) -> None:
+def _finish(
+    folder: Path, sources: list[NamedCaptioner], results: Results, steps: int, say: Say, *, quiet: bool
+) -> None:
     from capreward.commands.score_output import show_results
     from trainers.reports.conclusions import conclusions
     from trainers.reports.page import commands_of

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainers.comparison.evaluation import Evaluation
-    from trainers.comparison.named_captioners import Source
+    from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.devices import Running
 
 
@@ -70,8 +70,8 @@ def evaluate(runs: tuple[str, ...], **options: Any) -> None:
     capreward evaluate runs/dico --data dataset_coco.json --split test --images coco/ -m cider,spice,pacs
     """
     from capreward.commands.progress import Bar
+    from trainers.comparison.evaluation_files import evaluate_all
     from trainers.comparison.named_captioners import sources_of
-    from trainers.reports.evaluation_files import evaluate_all
 
     check_outputs(options)
     sources = sources_of(runs, last=options["last"])
@@ -85,7 +85,7 @@ def evaluate(runs: tuple[str, ...], **options: Any) -> None:
                 click.echo(f"{source.name}: kept in {source.kept_at}", err=True)
 
 
-def asked_of(sources: Sequence[Source], options: dict[str, Any]) -> Evaluation:
+def asked_of(sources: Sequence[NamedCaptioner], options: dict[str, Any]) -> Evaluation:
     """What the flags ask of every captioner, the rest as the runs have it.
 
     Raises:

@@ -50,8 +50,8 @@ def report(runs: tuple[str, ...], **options: Any) -> None:
     capreward report runs/dico-pacs --curves-only
     """
     from capreward.commands.progress import Bar
+    from trainers.comparison.evaluation_files import evaluate_all
     from trainers.comparison.named_captioners import sources_of
-    from trainers.reports.evaluation_files import evaluate_all
     from trainers.reports.report_file import check_report_path, write_report
 
     check_report_path(options["output"])

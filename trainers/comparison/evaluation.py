@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError, shorten
 from capreward.scoring import DEFAULT_TOKENIZER
+from trainers.watch.diagnostics import JUDGE
 
 if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
     from capreward.reports.results import Bootstrap, SystemResult
     from capreward.samples import Samples
-    from trainers.comparison.named_captioners import Source
+    from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.data import Dataset
     from trainers.evaluation.captions import Captioned
     from trainers.runs.config import RunConfig
     from trainers.runs.devices import Running
 
-JUDGE = "clips(checkpoint=scenes-judge)"
 SCENES_METRICS = f"cider, pacs, {JUDGE}, repetition, scene-facts, scene-grammar"
 SCENES_TEST = "scenes:test"
 MANY = 10_000  # items of a stream, for its progress
@@ -112,7 +112,7 @@ class Evaluation:
         return found
 
 
-def held_out_of(sources: Sequence[Source], *, count: int | None = None) -> HeldOut:
+def held_out_of(sources: Sequence[NamedCaptioner], *, count: int | None = None) -> HeldOut:
     """The items that runs held out of their training; of scenes the test set, which no training looked at.
 
     Args:
@@ -136,7 +136,7 @@ def held_out_of(sources: Sequence[Source], *, count: int | None = None) -> HeldO
     return items if count is None else replace(items, count=count)
 
 
-def _own_items(source: Source) -> HeldOut | None:
+def _own_items(source: NamedCaptioner) -> HeldOut | None:
     """What a captioner's run held out; for one without a run the test set of scenes, if that is what it looks at."""
     if source.config is None:
         return HeldOut(SCENES_TEST) if _looks_at_scenes(source) else None
@@ -148,7 +148,7 @@ def _own_items(source: Source) -> HeldOut | None:
     return HeldOut(SCENES_TEST) if items.scenes else items
 
 
-def _looks_at_scenes(source: Source) -> bool:
+def _looks_at_scenes(source: NamedCaptioner) -> bool:
     from trainers.captioners.folder import CONFIG
     from trainers.comparison.named_captioners import SCENES
 
@@ -162,7 +162,7 @@ def _looks_at_scenes(source: Source) -> bool:
     return isinstance(tower, dict) and tower.get("source") == "scenes-clip"
 
 
-def metrics_for(sources: Sequence[Source], held_out: HeldOut) -> str:
+def metrics_for(sources: Sequence[NamedCaptioner], held_out: HeldOut) -> str:
     """The metrics where none are asked for: all that scenes has, else CIDEr and what the runs were evaluated by.
 
     What runs on scenes were evaluated by (pacs by its small CLIP, scene-facts) says nothing of other pictures.
@@ -183,7 +183,7 @@ def metrics_for(sources: Sequence[Source], held_out: HeldOut) -> str:
     return ", ".join(dict.fromkeys(canonical(node) for text in spelt for node in parse_list(text)))
 
 
-def load_plugins_of(sources: Sequence[Source]) -> None:
+def load_plugins_of(sources: Sequence[NamedCaptioner]) -> None:
     """Import the rewards of one's own that runs were trained with, so that they can be metrics.
 
     Raises:
@@ -194,13 +194,13 @@ def load_plugins_of(sources: Sequence[Source]) -> None:
     load_plugins([Path(path) for path in dict.fromkeys(p for config in _configs(sources) for p in config.plugins)])
 
 
-def _configs(sources: Sequence[Source]) -> list[RunConfig]:
+def _configs(sources: Sequence[NamedCaptioner]) -> list[RunConfig]:
     return [source.config for source in sources if source.config is not None]
 
 
 def evaluate_source(
-    source: Source,
-    sources: Sequence[Source],
+    source: NamedCaptioner,
+    sources: Sequence[NamedCaptioner],
     asked: Evaluation,
     dataset: Dataset,
     metrics: Sequence[Evaluator],

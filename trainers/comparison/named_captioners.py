@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
 from trainers.runs.folder import RunFolder
+from trainers.runs.named_run import NamedRun
 
 if TYPE_CHECKING:
     from trainers.captioners.base import Captioner
@@ -20,21 +21,13 @@ LONGEST = 50  # tokens of a caption at most, where no run says it and the captio
 
 
 @dataclass(frozen=True)
-class Source:
-    """A captioner as it was named.
+class NamedCaptioner(NamedRun):
+    """A captioner as it was named, ready to be opened.
 
     Attributes:
-        name: for tables.
-        path: what ``open_captioner`` takes.
-        run: the run's folder, where a run was named.
-        config: of the run that the captioner comes from, where it is known.
         kept_at: where its evaluation is kept, if anywhere.
     """
 
-    name: str
-    path: str
-    run: RunFolder | None = None
-    config: RunConfig | None = None
     kept_at: Path | None = None
 
     def open(self, *, device: str = "cpu", download: bool = False) -> Captioner:
@@ -49,7 +42,7 @@ class Source:
         return open_captioner(self.path, **loading).to(device)
 
 
-def source_of(named: str, *, last: bool = False) -> Source:
+def source_of(named: str, *, last: bool = False) -> NamedCaptioner:
     """What a user's name means: a run's folder, a captioner's folder or checkpoint, or ``scenes``.
 
     Args:
@@ -64,16 +57,16 @@ def source_of(named: str, *, last: bool = False) -> Source:
     if named != SCENES and not folder.path.exists():
         raise InputError(f"there is no captioner {named}; name a run, a captioner's folder or checkpoint, or scenes")
     if named == SCENES or not folder.path.is_dir():
-        return Source(name, named)
+        return NamedCaptioner(name, named)
     if folder.config.is_file() or folder.metrics.is_file():
         found, config = _captioner_of(folder, last), config_of(folder)
-        return Source(name, str(found), folder, config, folder.path / "evaluation.json")
+        return NamedCaptioner(name, str(found), folder, config, folder.path / "evaluation.json")
     home = RunFolder(folder.path.absolute().parent)  # RUN/best and RUN/last
     known = config_of(home) if home.config.is_file() and home.metrics.is_file() else None
-    return Source(name, named, None, known)
+    return NamedCaptioner(name, named, None, known)
 
 
-def sources_of(named: Sequence[str], *, last: bool = False) -> list[Source]:
+def sources_of(named: Sequence[str], *, last: bool = False) -> list[NamedCaptioner]:
     """Several of them, under the shortest names that tell them apart.
 
     Raises:
@@ -112,7 +105,7 @@ def config_of(folder: RunFolder) -> RunConfig | None:
 
 
 def decoding_for(
-    sources: Sequence[Source],
+    sources: Sequence[NamedCaptioner],
     captioner: Captioner,
     *,
     beams: int | None = None,
@@ -148,7 +141,7 @@ def decoding_for(
     return found if max_length is not None else replace(found, max_length=min(found.max_length, captioner.longest))
 
 
-def by_authors(sources: Sequence[Source], captioner: Captioner) -> bool:
+def by_authors(sources: Sequence[NamedCaptioner], captioner: Captioner) -> bool:
     """Whether a captioner is searched as its authors do, where nothing else is asked for."""
     return bool(captioner.decoding) and all(source.config is None for source in sources)
 

@@ -12,7 +12,7 @@ from capreward.reports.results import label
 from trainers.reports.chart import Curve
 
 if TYPE_CHECKING:
-    from trainers.comparison.named_captioners import Source
+    from trainers.runs.named_run import NamedRun
 
 MOST_POINTS = 300  # of a line; more are averaged in groups
 NOT_METRICS = frozenset({"step", "kind"})
@@ -42,7 +42,7 @@ class Panel:
     curves: tuple[Curve, ...]
 
 
-def panels_of(sources: Sequence[Source]) -> list[Panel]:
+def panels_of(sources: Sequence[NamedRun]) -> list[Panel]:
     """The panels of runs: rewards, metrics of held-out items, distance from the start, length, repetition, loss.
 
     Args:
@@ -69,7 +69,7 @@ def panels_of(sources: Sequence[Source]) -> list[Panel]:
     return [panel for panel in found if any(y != 0 for curve in panel.curves for y in curve.ys)]
 
 
-def images_per_step(source: Source, rows: Sequence[Row]) -> float:
+def images_per_step(source: NamedRun, rows: Sequence[Row]) -> float:
     """Training pictures per update: what the rows tell, else what the configuration says of one process."""
     for row in reversed(rows):
         if row["kind"] == "train" and row.get("images") and row["step"]:
@@ -79,7 +79,7 @@ def images_per_step(source: Source, rows: Sequence[Row]) -> float:
     return float(source.config.training.batch_size * source.config.training.accumulation)
 
 
-def images_seen(source: Source) -> float:
+def images_seen(source: NamedRun) -> float:
     """Training pictures of the whole run, counted anew in each epoch; 0 of one that has not begun."""
     rows = _rows(source)
     return max((row["step"] for row in rows), default=0) * images_per_step(source, rows)
@@ -92,7 +92,7 @@ def thinned(values: Sequence[float], most: int = MOST_POINTS) -> list[float]:
     return [sum(group) / len(group) for group in groups]
 
 
-def _is_start(source: Source, sources: Sequence[Source]) -> bool:
+def _is_start(source: NamedRun, sources: Sequence[NamedRun]) -> bool:
     """Whether another one of the runs started from this one: its pictures do not count from the same zero."""
     starts = [s.config.captioner.init for s in sources if s.config is not None]
     places = [Path(source.path), *([] if source.run is None else [source.run.path])]
@@ -100,7 +100,7 @@ def _is_start(source: Source, sources: Sequence[Source]) -> bool:
     return any(start is not None and Path(start).absolute() in own for start in starts)
 
 
-def _rows(source: Source) -> list[Row]:
+def _rows(source: NamedRun) -> list[Row]:
     if source.run is None or not source.run.metrics.is_file():
         return []
     return source.run.rows()
@@ -110,12 +110,12 @@ def _kind(rows: Sequence[Row], kind: str) -> list[Row]:
     return [row for row in rows if row["kind"] == kind]
 
 
-def _panel(runs: Sequence[tuple[int, Source, list[Row]]], kind: str, name: str, title: str, told: str) -> Panel:
+def _panel(runs: Sequence[tuple[int, NamedRun, list[Row]]], kind: str, name: str, title: str, told: str) -> Panel:
     curves = [_curve(number, source, rows, kind, name) for number, source, rows in runs]
     return Panel(title, told, tuple(curve for curve in curves if curve is not None))
 
 
-def _parting(runs: Sequence[tuple[int, Source, list[Row]]]) -> Panel:
+def _parting(runs: Sequence[tuple[int, NamedRun, list[Row]]]) -> Panel:
     """Reward and held-out judge of each run on one axis, where it logged both: from the start on, in its spreads."""
     curves = []
     for number, source, rows in runs:
@@ -132,14 +132,18 @@ def _parting(runs: Sequence[tuple[int, Source, list[Row]]]) -> Panel:
     return Panel("Reward and held-out judge", told, tuple(curves))
 
 
-def warnings_in(sources: Sequence[Source]) -> list[tuple[int, Source, list[Row]]]:
+def warnings_in(sources: Sequence[NamedRun]) -> list[tuple[int, NamedRun, list[Row]]]:
     """The warnings of each run that has any, with the run's number."""
     found = [(number, source, _kind(_rows(source), "warning")) for number, source in enumerate(sources)]
     return [each for each in found if each[2]]
 
 
 def _grouped(
-    runs: Sequence[tuple[int, Source, list[Row]]], name: str, group_of: Callable[[Source], str], title: str, told: str
+    runs: Sequence[tuple[int, NamedRun, list[Row]]],
+    name: str,
+    group_of: Callable[[NamedRun], str],
+    title: str,
+    told: str,
 ) -> list[Panel]:
     """A panel for each kind of run: what differs in kind shares no axis."""
     groups = dict.fromkeys(group_of(source) for _, source, _ in runs)
@@ -149,15 +153,15 @@ def _grouped(
     ]
 
 
-def _reward(source: Source) -> str:
+def _reward(source: NamedRun) -> str:
     return (source.config.reward.expression if source.config is not None else None) or "reward"
 
 
-def _optimizer(source: Source) -> str:
+def _optimizer(source: NamedRun) -> str:
     return str(source.config.optimizer["name"]) if source.config is not None else "the run"
 
 
-def _curve(number: int, source: Source, rows: Sequence[Row], kind: str, name: str) -> Curve | None:
+def _curve(number: int, source: NamedRun, rows: Sequence[Row], kind: str, name: str) -> Curve | None:
     per_step = images_per_step(source, rows)
     pairs = [(float(r["step"]) * per_step, r[name]) for r in _kind(rows, kind) if r.get(name) is not None]
     if not pairs:

@@ -16,7 +16,7 @@ from trainers.reports.curves import Panel, warnings_in
 from trainers.reports.headline import MEANINGS
 
 if TYPE_CHECKING:
-    from trainers.comparison.named_captioners import Source
+    from trainers.runs.named_run import NamedRun
 
 MOST_LABELS = 5  # runs whose names stand beside their lines
 
@@ -37,7 +37,7 @@ class Report:
     """
 
     title: str
-    sources: Sequence[Source]
+    sources: Sequence[NamedRun]
     results: Results | None
     panels: Sequence[Panel]
     sections: Sequence[Section] = ()
@@ -69,7 +69,7 @@ class Report:
         return f"{runs} on {matched or 'the same pictures'}{bold}.{drawn}"
 
     @cached_property
-    def warnings(self) -> list[tuple[int, Source, list[dict[str, Any]]]]:
+    def warnings(self) -> list[tuple[int, NamedRun, list[dict[str, Any]]]]:
         """Those of each run that has any, with the run's number."""
         return warnings_in(self.sources)
 
@@ -103,7 +103,7 @@ class Report:
         return [*matched, *self.results.said]
 
 
-def commands_of(sources: Sequence[Source]) -> list[str]:
+def commands_of(sources: Sequence[NamedRun]) -> list[str]:
     """Commands that train the runs again, each into a new folder, and compare them."""
     lines = [
         shlex.join(["capreward", "train", "--config", str(source.run.config), "--run", f"{source.run.path}-again"])
@@ -114,7 +114,7 @@ def commands_of(sources: Sequence[Source]) -> list[str]:
     return [*lines, shlex.join(["capreward", "evaluate", *named])]
 
 
-def _yaml(source: Source) -> str:
+def _yaml(source: NamedRun) -> str:
     from trainers.runs.training import to_yaml
 
     return "" if source.config is None else to_yaml(source.config)

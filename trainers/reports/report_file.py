@@ -18,7 +18,7 @@ from trainers.reports.curves import panels_of
 from trainers.reports.page import Report, commands_of
 
 if TYPE_CHECKING:
-    from trainers.comparison.named_captioners import Source
+    from trainers.runs.named_run import NamedRun
 
 EACH = 3  # pictures per section
 
@@ -30,7 +30,7 @@ def check_report_path(path: str | Path) -> None:
 
 def write_report(
     path: str | Path,
-    sources: Sequence[Source],
+    sources: Sequence[NamedRun],
     results: Results | None,
     *,
     title: str | None = None,

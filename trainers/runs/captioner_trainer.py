@@ -151,7 +151,9 @@ class Loop(Course):
             values = {s.name: s.value for s in flat}
             values["unfinished"] = 1 - found.finished
             if self.ready.diagnostics is not None:
-                values |= self.ready.diagnostics.held_out(found, values)
+                values |= self.ready.diagnostics.held_out(
+                    found.captions, found.keys, found.pictures, found.references, values
+                )
             write_samples(self.folder.samples(step), found, config.samples)
         values = shared(values, self.accelerator)
         self.log.row("eval", step, values)

@@ -157,6 +157,7 @@ def _judging(
     errors: Errors,
 ) -> tuple[Rewards | None, Diagnostics | None, list[str]]:
     """Rewards and what watches them, where the optimizer needs a reward, and notes about both."""
+    from capreward.data.images.scene_keys import names_scenes
     from trainers.rewards.rewards import load_rewards, wrong_terms
     from trainers.watch.diagnostics import load_diagnostics
 
@@ -173,7 +174,9 @@ def _judging(
     rewards.pictures = pictures
     if train is not None and folder is not None:
         errors.attempt(lambda: rehearse(rewards, train))
-    found = errors.attempt(lambda: load_diagnostics(config, train, folder, shared, pictures))
+    scenes = names_scenes(config.data.train)
+    rest = (config.diagnostics, config.reward.expression, train, folder, shared, pictures)
+    found = errors.attempt(lambda: load_diagnostics(*rest, scenes=scenes))
     diagnostics, told = found or (None, [])
     return rewards, diagnostics, [*notes, *told]
 

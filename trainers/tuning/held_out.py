@@ -12,8 +12,11 @@ from trainers.tuning.contrastive_losses import retrieval
 from trainers.tuning.pairs import PairMaker, held_out_batches
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from trainers.tuning.objective import Objective
-    from trainers.tuning.trainer import TuneLoop
+    from trainers.tuning.preparation import Prepared
+    from trainers.tuning.towers import Towers
 
 NEVER = -1  # the step that held-out pairs are drawn for, always the same
 
@@ -45,34 +48,39 @@ class Part:
         return slice(kind * self.size, (kind + 1) * self.size)
 
 
-def look_at(loop: TuneLoop) -> tuple[list[Part], list[str]]:
+def look_at(ready: Prepared, towers: Towers, accelerator: Accelerator) -> tuple[list[Part], list[str]]:
     """Encode the held-out pairs, each process its share.
+
+    Args:
+        ready: the parts of the run, with held-out pairs.
+        towers: at work.
+        accelerator: of the processes.
 
     Returns:
         The parts of all processes in order, and a sentence for each item that could not be read.
     """
-    val, towers, config = loop.ready.val, loop.towers, loop.config
+    val, config, image_steps = ready.val, ready.config, ready.base.spec.preprocessing
     assert val is not None  # noqa: S101  # for the type checker: asked before
-    maker = PairMaker(val, loop.image_steps, loop.accelerator.device, config.seed, first_caption=True)
+    maker = PairMaker(val, image_steps, accelerator.device, config.seed, first_caption=True)
     batches = held_out_batches(
         val,
-        loop.image_steps,
+        image_steps,
         batch_size=config.evaluation.batch_size,
-        rank=loop.rank,
-        world=loop.world,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
         workers=config.data.workers,
     )
     parts, broken = [], []
     for loaded in batches:
         broken += loaded.batch.broken
         pairs, chances = maker.pairs(loaded, NEVER, loaded.batch.position)
-        texts = loop.objective.texts(pairs, chances)
+        texts = ready.objective.texts(pairs, chances)
         read = towers.text(texts)
         image = None if pairs.images is None else towers.image(pairs.images).cpu()
         more = None if pairs.more_images is None else towers.image(pairs.more_images).cpu()
         place = loaded.batch.position
         parts.append(Part(place, len(loaded.batch), texts, read.states.cpu(), read.features.cpu(), image, more))
-    if loop.world > 1:
+    if accelerator.num_processes > 1:
         from accelerate.utils import gather_object
 
         parts, broken = gather_object(parts), gather_object(broken)

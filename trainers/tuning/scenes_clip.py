@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.command import Command
 from trainers.tuning.contrastive_losses import info_nce, positive_augmented, retrieval
 from trainers.tuning.new_clip import VOCABULARY, fresh_config, fresh_model, save_folder
 from trainers.tuning.scenes_data import Batch, SceneBatches, held_out
@@ -62,7 +61,7 @@ PLANS = {
 }
 
 
-@click.command(cls=Command)
+@click.command()
 @click.argument("name", type=click.Choice(list(PLANS)))
 @click.option("--steps", type=int, help="Instead of the plan's; for a trial.")
 @click.option("--out", type=click.Path(path_type=Path), default=WEIGHTS, show_default=True, help="Folder of folders.")

@@ -136,7 +136,7 @@ class TuneLoop(Course):
         self.log.busy("evaluating")
         self.towers.train(False)
         with torch.no_grad():  # in float32 whatever the precision of learning: these are the figures of what is written
-            parts, broken = look_at(self)
+            parts, broken = look_at(self.ready, self.towers, self.accelerator)
         for sentence in broken:
             if sentence not in self._unread:  # told once, not in every evaluation
                 self.log.say(f"not evaluated: {sentence}")

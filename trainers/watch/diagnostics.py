@@ -18,12 +18,11 @@ from trainers.watch.config import AUTO, DiagnosticsConfig
 if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
     from trainers.data import Dataset
-    from trainers.evaluation.captions import Captioned
-    from trainers.runs.config import RunConfig
     from trainers.watch.novelty import Novelty
 
 Floats = npt.NDArray[np.float64]
 
+JUDGE = "clips(checkpoint=scenes-judge)"  # of scenes, held out: no reward is made of it
 SCENES_GRAMMAR = "grammar(checkpoint=scenes-grammar)"
 SHARED = 500  # held-out captions judged at most
 
@@ -92,22 +91,27 @@ class Diagnostics:
         samples = Samples(captions, references=references, images=shown, item=item, key=keys)
         return self._measured(samples, self.evaluators)
 
-    def held_out(self, found: Captioned, known: Collection[str]) -> dict[str, float]:
+    def held_out(
+        self,
+        captions: Sequence[str],
+        keys: Sequence[str],
+        pictures: Sequence[Any],
+        references: Sequence[list[str]],
+        known: Collection[str],
+    ) -> dict[str, float]:
         """Means over the captions of held-out items, of 500 evenly spaced ones where there are more.
 
         Args:
-            found: the captions.
+            captions: N, one of each item.
+            keys: N names.
+            pictures: N, what ``Samples.images`` takes.
+            references: N lists.
             known: columns that the metrics have already.
         """
         from capreward.scoring import load
 
-        stride = -(-len(found.captions) // SHARED)
-        samples = Samples(
-            found.captions[::stride],
-            references=found.references[::stride],
-            images=found.pictures[::stride],
-            key=found.keys[::stride],
-        )
+        every = slice(None, None, -(-len(captions) // SHARED))
+        samples = Samples(captions[every], references=references[every], images=pictures[every], key=keys[every])
         if self._before is not None:
             samples.share_items(self._before)  # their pictures need no second encoding
         told = means(self._measured(samples, {**self.evaluators, "length": load("length")}, known))
@@ -132,36 +136,40 @@ def means(columns: Mapping[str, Floats]) -> dict[str, float]:
 
 
 def load_diagnostics(
-    config: RunConfig,
+    config: DiagnosticsConfig,
+    rewarded: str | None,
     train: Dataset | None,
     folder: Path | None,
     shared: Mapping[str, Any],
     pictures: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    scenes: bool = False,
 ) -> tuple[Diagnostics | None, list[str]]:
     """The diagnostics of a run, and a sentence for each that is left out.
 
     Args:
-        config: of the run.
-        train: its training items; None to count nothing, where they could not be opened.
+        config: what is asked for.
+        rewarded: the expression of the reward, of which no diagnostic may be a part.
+        train: the training items of the run; None to count nothing, where they could not be opened.
         folder: of the run; None to count nothing (a dry run).
         shared: options for every evaluator that has them: device, download, workers.
         pictures: by key, in place of those that the captioner looks at.
+        scenes: the training items are of the scenes world, which has a judge and a grammar of its own.
 
     Raises:
         InputError: an evaluator that was named and cannot be had.
     """
     from capreward.scoring import load
 
-    asked = config.diagnostics
-    if not asked.enabled:
+    if not config.enabled:
         return None, []
     evaluators: dict[str, Evaluator] = {"repetition": load("repetition")}
     notes: list[str] = []
     first = None if train is None else shown_first(train, pictures)
-    for name, usual in usual_evaluators(config).items():
-        named = getattr(asked, name)
+    for name, usual in usual_evaluators(scenes=scenes).items():
+        named = getattr(config, name)
         try:
-            found = _loaded(usual if named == AUTO else named, config, first, shared)
+            found = _loaded(usual if named == AUTO else named, rewarded or "", first, shared)
         except InputError as error:
             if named != AUTO:
                 raise InputError(f"diagnostics.{name}: {error}") from error
@@ -173,10 +181,10 @@ def load_diagnostics(
         elif named is not None:
             notes.append(f"{LEFT_OUT[name]} ({reason.split(';')[0]}); {HINTS[name]}")
     novelty = None
-    if train is not None and folder is not None and asked.novelty:
-        novelty, told = _novelty(train, folder, asked.novelty_items)
+    if train is not None and folder is not None and config.novelty:
+        novelty, told = _novelty(train, folder, config.novelty_items)
         notes += told
-    return Diagnostics(asked, evaluators, novelty, pictures), notes
+    return Diagnostics(config, evaluators, novelty, pictures), notes
 
 
 LEFT_OUT = {
@@ -189,16 +197,12 @@ HINTS = {
 }
 
 
-def usual_evaluators(config: RunConfig) -> dict[str, str | None]:
+def usual_evaluators(*, scenes: bool) -> dict[str, str | None]:
     """Judge and grammar where the configuration names none: those of scenes there, elsewhere the published grammar."""
-    from capreward.data.images.scene_keys import names_scenes
-    from trainers.comparison.evaluation import JUDGE
-
-    scenes = names_scenes(config.data.train)
     return {"judge": JUDGE if scenes else None, "grammar": SCENES_GRAMMAR if scenes else "grammar"}
 
 
-def _loaded(named: str | None, config: RunConfig, first: Samples | None, shared: Mapping[str, Any]) -> Evaluator | None:
+def _loaded(named: str | None, rewarded: str, first: Samples | None, shared: Mapping[str, Any]) -> Evaluator | None:
     """An evaluator that has judged a caption; None where none is named.
 
     Raises:
@@ -208,7 +212,6 @@ def _loaded(named: str | None, config: RunConfig, first: Samples | None, shared:
 
     if named is None:
         return None
-    rewarded = config.reward.expression or ""
     if _metrics(named) & _metrics(rewarded):
         raise InputError(f"{named} is part of the reward {rewarded}")
     found = load_list(named, **shared)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 from trainers.watch.rules import Row, warnings_of
 
-if TYPE_CHECKING:
-    from trainers.runs.folder import RunFolder
-    from trainers.runs.log import RunLog
-
 COLUMNS = ("reward", "judge", "reward_spread", "judge_spread", "repetition", "length", "unfinished", "grammar", "empty")
 MOST = 512  # rows of a kind; of more, neighbours are averaged
+
+
+class LoggedRows(Protocol):
+    """Where the rows of a log are kept, such as :class:`trainers.runs.folder.RunFolder`."""
+
+    @property
+    def metrics(self) -> Path:
+        """The file of the rows."""
+        ...
+
+    def rows(self) -> Iterable[dict[str, Any]]:
+        """The rows of the file."""
+        ...
+
+
+class WarningLog(Protocol):
+    """What tells a warning, such as :class:`trainers.runs.log.RunLog`."""
+
+    def warn(self, step: int, name: str, sentence: str) -> None:
+        """Tell that a rule of this name was broken at a step."""
+        ...
 
 
 class Watch:
@@ -26,7 +44,7 @@ class Watch:
         warned: the rules that have been told, by name; part of a checkpoint.
     """
 
-    def __init__(self, folder: RunFolder, log: RunLog) -> None:
+    def __init__(self, folder: LoggedRows, log: WarningLog) -> None:
         self.folder = folder
         self.log = log
         self.warned: list[str] = []

@@ -20,14 +20,14 @@ from capreward.scores import Score, Scores, Signature
 from trainers.comparison.evaluation import Evaluation, evaluate_source
 
 if TYPE_CHECKING:
-    from trainers.comparison.named_captioners import Source
+    from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.devices import Running
 
 JUDGED = "the held-out judge is scenes-judge, a CLIP of another architecture that no reward is made of"
 
 
 def evaluate_all(
-    sources: Sequence[Source],
+    sources: Sequence[NamedCaptioner],
     asked: Evaluation,
     running: Running,
     *,
@@ -75,7 +75,7 @@ def evaluate_all(
     return _results(systems, asked)
 
 
-def fingerprint(source: Source, sources: Sequence[Source], asked: Evaluation) -> dict[str, Any]:
+def fingerprint(source: NamedCaptioner, sources: Sequence[NamedCaptioner], asked: Evaluation) -> dict[str, Any]:
     """All that an evaluation depends on, ready for JSON."""
     own = next((s.config.evaluation for s in sources if s.config is not None), None)
     usual = None if own is None else {"beams": own.beams, "max_length": own.max_length, **own.decoding}
@@ -113,7 +113,7 @@ def write_kept(path: Path, system: SystemResult, mark: dict[str, Any]) -> None:
     write_beside(path, lambda beside: _fill(beside, text))
 
 
-def read_kept(source: Source, mark: dict[str, Any]) -> SystemResult | None:
+def read_kept(source: NamedCaptioner, mark: dict[str, Any]) -> SystemResult | None:
     """The kept evaluation of a captioner; None where there is none that asked the same of the same weights."""
     if source.kept_at is None or not source.kept_at.is_file():
         return None
