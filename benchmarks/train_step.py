@@ -33,7 +33,7 @@ from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.towers import StoredTower
 from trainers.captioners.vocabulary import target_mask
 from trainers.decoding import beam_search
-from trainers.optimizers.base import Candidates
+from trainers.optimizers.base import CandidateTokens
 from trainers.optimizers.dico import DiCO
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -73,12 +73,12 @@ def perturb(captioner: GridCaptioner) -> None:
 class Same(DiCO):
     """DiCO with transformers' rules of beam search, so that both sides have the same candidates."""
 
-    def candidates(self, captioner: Any, memory: Any, generator: torch.Generator) -> Any:
+    def draw_candidates(self, captioner: Any, memory: Any, generator: torch.Generator) -> Any:
         """Five beams."""
         found = beam_search(
             captioner, memory, beams=BEAMS, candidates=BEAMS, max_length=LONGEST, rules="transformers", suppress=False
         )
-        return Candidates(found.tokens, target_mask(WORDS, found.tokens), BEAMS)
+        return CandidateTokens(found.tokens, target_mask(WORDS, found.tokens), BEAMS)
 
 
 class Ours:
@@ -94,7 +94,7 @@ class Ours:
         """One step: candidates, both policies, the gradient."""
         with torch.no_grad():
             chance = torch.Generator(self.inputs.device)
-            found = self.dico.candidates(self.captioner, self.captioner.encode(self.inputs), chance)
+            found = self.dico.draw_candidates(self.captioner, self.captioner.encode(self.inputs), chance)
             rows = found.learned_rows()
             reference = self.reference(self.inputs, rows)
         shape = (len(self.inputs), BEAMS, -1)
@@ -147,7 +147,7 @@ class Peer:
         return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != WORDS.pad)
 
     def _candidates(self, tokens: torch.Tensor) -> Any:
-        return Candidates(tokens, target_mask(WORDS, tokens), BEAMS)
+        return CandidateTokens(tokens, target_mask(WORDS, tokens), BEAMS)
 
 
 def measure(side: str, images: int, device: str, runs: int, length: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from capreward.samples import Samples
 from capreward.scores import Scores
 
 if TYPE_CHECKING:
-    from capreward.data import CaptionTable, Matched, References
+    from capreward.data import CaptionTable, ReferenceMatch, References
 
 DEFAULT_METRICS = "bleu,rouge,cider"
 IMAGE_METRICS = "clips"  # besides, where images are given
@@ -280,7 +280,7 @@ def _tables(captions: Any, references: Any) -> tuple[CaptionTable, References | 
     return table, read_references([references]) if is_file else as_references(references)
 
 
-def samples_of(matched: Matched, images: Sequence[Any] | None = None, *, notes: Sequence[str] = ()) -> Samples:
+def samples_of(matched: ReferenceMatch, images: Sequence[Any] | None = None, *, notes: Sequence[str] = ()) -> Samples:
     """Captions that met their references (and images) as Samples.
 
     Args:

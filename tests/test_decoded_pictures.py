@@ -11,7 +11,7 @@ from train_data_files import jpeg
 
 import capreward
 from capreward import Samples
-from capreward.data.images.cropped_picture import bare
+from capreward.data.images.cropped_picture import without_crops
 from capreward.data.images.loader import Loader
 from capreward.data.images.pictures import BytesPicture, DecodedPicture, as_picture
 from capreward.data.images.preprocessing import prepare
@@ -66,9 +66,9 @@ def test_a_picture_with_crops_is_the_picture_itself():
     assert shown.key == inner.key
     assert shown.open().tobytes() == inner.open().tobytes()
     assert as_picture(shown) is shown
-    assert bare(shown) is inner
-    assert bare(inner) is inner
-    assert bare(None) is None
+    assert without_crops(shown) is inner
+    assert without_crops(inner) is inner
+    assert without_crops(None) is None
     assert prepare(shown, small) is crop
     assert np.array_equal(prepare(shown, large), prepare(inner, large))
     again = pickle.loads(pickle.dumps(shown))

@@ -10,7 +10,7 @@ import pytest
 from image_files import encoded, smooth, write_tar
 from PIL import Image, features
 
-from capreward.data.images.encoded_image import BrokenImage, opened
+from capreward.data.images.encoded_image import BrokenImage, open_encoded
 from capreward.data.images.lookup import find_images
 from capreward.data.images.pictures import FilePicture
 from capreward.data.images.preprocessing import prepare
@@ -67,20 +67,20 @@ def test_one_that_pillow_lacks_is_named_with_what_to_do(head, feature, told, mon
     real = features.check
     monkeypatch.setattr(features, "check", lambda name: name != feature and real(name))
     with pytest.raises(BrokenImage, match=f"^x is {told}"):
-        opened(io.BytesIO(head), "x")
+        open_encoded(io.BytesIO(head), "x")
 
 
 @pytest.mark.skipif(not (there("avif") and there("jpg_2000")), reason="this Pillow lacks one")
 @pytest.mark.parametrize("head", [AVIF_HEAD, JP2_HEAD])
 def test_a_damaged_one_is_not_said_to_lack_a_reader(head):
     with pytest.raises(BrokenImage) as told:
-        opened(io.BytesIO(head), "x")
+        open_encoded(io.BytesIO(head), "x")
     assert "does not read" not in str(told.value)
 
 
 def test_heif_is_named():
     with pytest.raises(BrokenImage, match="x is a HEIF picture, which PIL does not read; save it as JPEG or PNG"):
-        opened(io.BytesIO(b"\0\0\0\x18ftypheic" + bytes(200)), "x")
+        open_encoded(io.BytesIO(b"\0\0\0\x18ftypheic" + bytes(200)), "x")
 
 
 def test_a_decoder_that_is_missing_is_no_damage(monkeypatch):
@@ -92,4 +92,4 @@ def test_a_decoder_that_is_missing_is_no_damage(monkeypatch):
     monkeypatch.setattr(features, "check", lambda name: False)
     monkeypatch.setattr(Image, "open", without)
     with pytest.raises(BrokenImage, match="x is a JPEG 2000 picture, which the Pillow here"):
-        opened(io.BytesIO(JP2_HEAD), "x")
+        open_encoded(io.BytesIO(JP2_HEAD), "x")

@@ -32,8 +32,8 @@ class Shadowed(Optimizer):
     name = "shadowed"
     needs_reward = False
 
-    def __init__(self, candidates: int = 5) -> None:
-        self.n_candidates = candidates
+    def __init__(self, weight: float = 5.0) -> None:
+        self.heaviness = weight
 
 
 class Lost(Optimizer):
@@ -51,7 +51,7 @@ class Said(Shadowed):
     name = "said"
 
     def options(self):
-        return {"candidates": self.n_candidates}
+        return {"weight": self.heaviness}
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +94,9 @@ def test_an_option_that_is_a_method_is_refused():
     with pytest.raises(InputError) as caught:
         make_optimizer("shadowed")
     assert str(caught.value) == (
-        "the option candidates cannot be recorded, for 'candidates' is a method of Shadowed as well; let options() say "
+        "the option weight cannot be recorded, for 'weight' is a method of Shadowed as well; let options() say "
         "its value"
     )
     with pytest.raises(InputError, match="Lost has no attribute 'alpha'"):
         make_optimizer("lost")
-    assert make_optimizer("said", {"candidates": 3}).options() == {"candidates": 3}
+    assert make_optimizer("said", {"weight": 3}).options() == {"weight": 3}

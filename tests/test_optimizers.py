@@ -12,7 +12,7 @@ from torch.nn import functional
 from capreward.errors import InputError
 from trainers.captioners.logprobs import token_logprobs
 from trainers.optimizers.advantages import leave_one_out, spread_normalised
-from trainers.optimizers.base import OPTIMIZERS, Candidates, find_optimizer, make_optimizer
+from trainers.optimizers.base import OPTIMIZERS, CandidateTokens, find_optimizer, make_optimizer
 from trainers.optimizers.dico import DiCO
 from trainers.optimizers.scst import SelfCritical, beside
 from trainers.optimizers.xe import CrossEntropy
@@ -27,7 +27,7 @@ def rows(mask, learned=None):
     """Candidates of which nothing but the mask [B, K, T] counts."""
     mask = torch.as_tensor(mask, dtype=torch.bool)
     tokens = torch.zeros((*mask.shape[:2], mask.shape[2] + 1), dtype=torch.long)
-    return Candidates(tokens, mask, mask.shape[1] if learned is None else learned)
+    return CandidateTokens(tokens, mask, mask.shape[1] if learned is None else learned)
 
 
 def dico_loss(optimizer, policy, reference=REFERENCE, rewards=REWARDS):
@@ -279,7 +279,7 @@ def test_options_make_the_same_optimizer_again():
         assert made.name == name
     changed = make_optimizer("scst", {"candidates": 3, "baseline": "mean", "dropout": True})
     assert changed.search_dropout
-    assert (changed.n_candidates, changed.options()["baseline"]) == (3, "mean")
+    assert (changed.candidates, changed.options()["baseline"]) == (3, "mean")
 
 
 def test_published_defaults():

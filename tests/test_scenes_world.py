@@ -175,7 +175,7 @@ def test_sizes_counts_and_bounds(scenes):
 
 def test_redrawing_keeps_the_facts(scenes):
     """Every redrawing differs from the picture, and each relation holds in its pixels too."""
-    from capreward.data.scenes import pictures
+    from capreward.data.scenes import pictures as module
 
     drawn = []
 
@@ -183,11 +183,11 @@ def test_redrawing_keeps_the_facts(scenes):
         drawn.append(groups)
         return original(content, groups, variant)
 
-    original = pictures._drawn
+    original = module._drawn
     for x in scenes["train"][:200]:
         content = x.content
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pictures, "_drawn", recording)
+            patch.setattr(module, "_drawn", recording)
             pictures = [x.redraw(v) for v in range(1, 6)]
         assert len({p.tobytes() for p in [x.draw(), *pictures]}) == 6
         for groups in drawn[-5:]:

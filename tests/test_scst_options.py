@@ -16,11 +16,11 @@ from trainers.captioners.towers import StoredTower
 from trainers.captioners.vocabulary import ClipVocabulary, target_mask
 from trainers.data import open_dataset
 from trainers.decoding.entropy import mean_entropies
-from trainers.optimizers.base import Candidates, make_optimizer
+from trainers.optimizers.base import CandidateTokens, make_optimizer
 from trainers.optimizers.scst import SelfCritical
 from trainers.rewards.config import RewardConfig
 from trainers.rewards.rewards import load_rewards, unbaselined_terms
-from trainers.runs.step import Collected
+from trainers.runs.step import CollectedBatch
 
 # Two images with two samples each and a greedy caption.
 CAPTIONS = ["a dog", "a a a a", "one two three", "x", "a cat sits here", "the the"]
@@ -142,7 +142,7 @@ def test_entropies_are_those_of_the_whole_distributions(captioner):
 
 def scored(entropy=None, diversity=None):
     mask = torch.ones(2, 3, 4, dtype=torch.bool)
-    return Candidates(torch.zeros(2, 3, 5, dtype=torch.long), mask, 2, entropy, diversity)
+    return CandidateTokens(torch.zeros(2, 3, 5, dtype=torch.long), mask, 2, entropy, diversity)
 
 
 def test_entropy_is_added_before_the_baseline_and_self_cider_behind_it():
@@ -197,5 +197,5 @@ def test_options_out_of_range_are_refused():
 
 
 def test_texts_without_those_of_the_baseline():
-    work = Collected(["a", "b"], torch.zeros(2), scored(), [f"text {n}" for n in range(6)])
+    work = CollectedBatch(["a", "b"], torch.zeros(2), scored(), [f"text {n}" for n in range(6)])
     assert work.learned_texts() == ["text 0", "text 1", "text 3", "text 4"]

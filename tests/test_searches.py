@@ -17,7 +17,7 @@ from trainers.captioners.layouts.loading import convert_captioner, open_captione
 from trainers.comparison.named_captioners import decoding_for, source_of
 from trainers.decoding import Decoding
 from trainers.evaluation.config import EvaluationConfig
-from trainers.evaluation.search_settings import as_begun, search_of, told, with_search
+from trainers.evaluation.search_settings import as_begun, describe_search, search_of, with_search
 
 DICO = {"beams": 5, "max_length": 30, "length_penalty": 1.0, "rules": "dico", "suppress": False}
 CLIP_REWARD = {"beams": 1, "max_length": 21, "length_penalty": 0.0, "rules": "clip-reward"}
@@ -47,10 +47,10 @@ def test_a_released_checkpoint_brings_its_authors_search_and_keeps_it(dico, clip
         convert_captioner(path, own)
         assert json.loads((own / "captioner.json").read_text())["decoding"] == known
         assert decoded(own) == Decoding(**known)
-    assert told(decoded(clip_reward)) == (
+    assert describe_search(decoded(clip_reward)) == (
         "beam search with 1 beam, at most 21 tokens, no length penalty, the rules of clip-reward"
     )
-    assert told(decoded(dico)) == "beam search with 5 beams, at most 30 tokens"
+    assert describe_search(decoded(dico)) == "beam search with 5 beams, at most 30 tokens"
     assert decoding_for([source_of(str(dico))], open_captioner(dico, longest=12)).max_length == 12
     assert decoded(clip_reward, beams=4, max_length=7, length_penalty="wu_0.9") == Decoding(
         beams=4, max_length=7, length_penalty="wu_0.9", rules="clip-reward"

@@ -11,10 +11,10 @@ from train_helpers import TINY
 
 from capreward.errors import InputError
 from trainers.data import open_dataset
-from trainers.optimizers.base import Candidates, make_optimizer
+from trainers.optimizers.base import CandidateTokens, make_optimizer
 from trainers.rewards.config import RewardConfig
 from trainers.rewards.rewards import RunningMoments, load_rewards
-from trainers.runs.step import Collected, NonFinite, Stepper
+from trainers.runs.step import CollectedBatch, NonFinite, Stepper
 
 RAW = torch.tensor([[1.0, 2.0, 6.0], [-3.0, 0.0, 0.0]])
 
@@ -133,15 +133,15 @@ def collected(captioner, k, learned):
     tokens[..., 1:][~mask] = captioner.vocabulary.pad
     inputs = torch.randn(8, 5, 12, generator=generator)
     values = torch.rand(8, k, generator=generator)
-    return Collected(
-        [str(i) for i in range(8)], inputs, Candidates(tokens, mask, learned), ["x"] * 8 * k, values, values
+    return CollectedBatch(
+        [str(i) for i in range(8)], inputs, CandidateTokens(tokens, mask, learned), ["x"] * 8 * k, values, values
     )
 
 
 def part(work, rows):
     found = work.candidates
-    cut = Candidates(found.tokens[rows], found.mask[rows], found.learned)
-    return Collected(work.keys[rows], work.inputs[rows], cut, [], work.raw[rows], work.rewards[rows])
+    cut = CandidateTokens(found.tokens[rows], found.mask[rows], found.learned)
+    return CollectedBatch(work.keys[rows], work.inputs[rows], cut, [], work.raw[rows], work.rewards[rows])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from trainers.runs.config import UpdatesConfig
 from trainers.runs.schedules import adamw, is_matrix
 from trainers.tuning.binary_figures import binary_figures
 from trainers.tuning.contrastive_losses import joint_info_nce, retrieval
-from trainers.tuning.grammar_objective import Corrupted, Grammar
+from trainers.tuning.grammar_objective import CorruptedCaption, Grammar
 from trainers.tuning.held_out import Part, figures_of
 from trainers.tuning.objective import Pairs
 from trainers.tuning.preparation import prepare_model
@@ -103,7 +103,7 @@ def test_texts_are_the_captions_and_a_corruption_of_each():
     known = {word for text in texts[:3] for word in text.split()}
     for plain, made in zip(texts[:3], texts[3:], strict=True):
         assert made != plain
-        assert isinstance(made, Corrupted)
+        assert isinstance(made, CorruptedCaption)
         assert made.kind in ("repeat", "remove", "insert", "swap", "shuffle")
         assert set(made.split()) <= known
     alone = objective.texts(Pairs(None, CAPTIONS[1:2]), chances(3)[1:2])
@@ -160,7 +160,7 @@ def test_validate_counts_each_kind_for_itself():
         head[0].weight.copy_(torch.tensor([[1.0], [-1.0]]))
         head[2].weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     kinds = ["swap", "swap", "swap", "shuffle"]
-    texts = [*"abcd", *(Corrupted.of(kind, "x") for kind in kinds)]
+    texts = [*"abcd", *(CorruptedCaption.of(kind, "x") for kind in kinds)]
     states = torch.tensor([[1.0], [2.0], [-1.0], [3.0], [-1.0], [4.0], [-2.0], [0.5]])
     with torch.no_grad():
         found = objective.validate(texts, states, nn.ModuleDict({"grammar_head": head}))

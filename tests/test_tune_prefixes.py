@@ -14,15 +14,15 @@ from capreward.encoders.loading import load_clip
 from capreward.encoders.model.text_tower import prefix_states, text_states
 from capreward.encoders.model.token_rows import tokenize
 from capreward.errors import InputError
-from trainers.tuning.grammar_objective import HEAD, Corrupted, Grammar
+from trainers.tuning.grammar_objective import HEAD, CorruptedCaption, Grammar
 from trainers.tuning.towers import Towers
 
 PROMPT = "A photo depicts "
 TEXTS = [
     "a red boat",
     "two small dogs on the beach .",
-    Corrupted.of("swap", "a kite boat"),
-    Corrupted.of("remove", "two on the beach ."),
+    CorruptedCaption.of("swap", "a kite boat"),
+    CorruptedCaption.of("remove", "two on the beach ."),
 ]
 
 

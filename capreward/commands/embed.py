@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from capreward.commands.progress import Bar
     from capreward.data import CaptionTable
     from capreward.encoders.encoder import Encoder
-    from capreward.encoders.feature_extraction import Embedded
+    from capreward.encoders.feature_extraction import AddedFeatures
 
 
 GRID_MODEL = "RN50:openai"
@@ -100,7 +100,7 @@ def embed(images: tuple[str, ...], **options: Any) -> None:
         click.echo(line, err=True)
 
 
-def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> Embedded:
+def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> AddedFeatures:
     from capreward.encoders.published_features import import_features
 
     others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize", "cropping")
@@ -113,7 +113,7 @@ def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> Embe
     return import_features(images[0], options["output"], **how, progress=bar.step)
 
 
-def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
+def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, AddedFeatures]:
     from capreward.encoders.feature_extraction import embed_images
 
     if options["prompt"] is not None:
@@ -158,7 +158,7 @@ def _grid(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, Embedded]:
+def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, AddedFeatures]:
     from capreward.encoders.feature_extraction import PART, embed_texts
     from capreward.evaluators.clip_texts import PROMPT
 
@@ -259,7 +259,7 @@ def _shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _kept(done: Embedded) -> list[str]:
+def _kept(done: AddedFeatures) -> list[str]:
     """What was taken over, for people."""
     present = f", {done.present:,} there already" if done.present else ""
     return [
@@ -268,7 +268,7 @@ def _kept(done: Embedded) -> list[str]:
     ]
 
 
-def _summary(encoder: Encoder, done: Embedded, what: str) -> list[str]:
+def _summary(encoder: Encoder, done: AddedFeatures, what: str) -> list[str]:
     """What was done, for people."""
     fields = encoder.fields()
     words = [f"{done.new:,} {what}{'s' * (done.new != 1)} embedded into {done.path}"]

@@ -106,10 +106,10 @@ def _system(
 ) -> tuple[SystemResult, list[str]]:
     """Score one file of captions; the result and the notes on it."""
     from capreward.data import match, read_captions
-    from capreward.reports.systems import judged
+    from capreward.reports.systems import score_system
     from capreward.scoring import samples_of
 
     table = read_captions(path, **reading({"image_column": None, **options}, of_references=False))
     met = match(table, references, allow_missing=options["allow_missing"])
-    result = judged(name, samples_of(met), found, bootstrap, met.report, progress=bar.step)
+    result = score_system(name, samples_of(met), found, bootstrap, met.report, progress=bar.step)
     return result, result.scores.notes

@@ -15,7 +15,7 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from capreward.inspection.views import Seen, View
+    from capreward.inspection.views import Readings, View
 
 
 @click.command(cls=Command)
@@ -39,10 +39,10 @@ def look(file: str, as_json: bool, **options: Any) -> None:
     capreward look runs/dico-pacs --json
     """
     from capreward.inspection.identification import look_at
-    from capreward.inspection.views import Asked
+    from capreward.inspection.views import LookOptions
 
     names = ("rows", "id_column", "caption_column", "image_column", "split")
-    seen = look_at(file, Asked(format=options["format_"], **{name: options[name] for name in names}))
+    seen = look_at(file, LookOptions(format=options["format_"], **{name: options[name] for name in names}))
     if as_json:
         click.echo(json.dumps(seen.to_dict(), indent=2, ensure_ascii=False, default=str))
     else:
@@ -51,7 +51,7 @@ def look(file: str, as_json: bool, **options: Any) -> None:
         _refuse(seen)
 
 
-def _refuse(seen: Seen) -> None:
+def _refuse(seen: Readings) -> None:
     """Why no reading works, on standard error; the exit status of bad input.
 
     Raises:
@@ -66,7 +66,7 @@ def _refuse(seen: Seen) -> None:
     sys.exit(2)
 
 
-def _show(seen: Seen) -> None:
+def _show(seen: Readings) -> None:
     """Views, one below the other, on standard output."""
     from rich.console import Console
     from rich.text import Text

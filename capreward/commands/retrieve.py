@@ -105,7 +105,7 @@ def _system(
     """Rank one file; the result and the notes on it."""
     from capreward.data import match, read_captions
     from capreward.data.picture_match import show
-    from capreward.reports.systems import judged
+    from capreward.reports.systems import score_system
     from capreward.scoring import samples_of
 
     table = read_captions(path, split=options["split"], **reading(options, of_references=False))
@@ -120,7 +120,7 @@ def _system(
     samples = samples_of(shown.matched, shown.images, notes=shown.notes)
     if before is not None:
         samples.share_items(before)
-    result = judged(name, samples, [evaluator], bootstrap, f"{met.report}; {shown.report}", progress=bar.step)
+    result = score_system(name, samples, [evaluator], bootstrap, f"{met.report}; {shown.report}", progress=bar.step)
     return result, result.scores.notes
 
 

@@ -81,7 +81,7 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, names_of, samples_of_file
     from capreward.common_images import restricted
     from capreward.reports.results import Bootstrap, Results
-    from capreward.reports.systems import judged
+    from capreward.reports.systems import score_system
 
     found, said = evaluators_of(options)
     references = ReferenceFiles(options)
@@ -100,7 +100,7 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
             bar.start(name)
             if systems and options["images"]:
                 samples.share_items(everything[len(systems) - 1])  # these items need no second encoding
-            systems.append(judged(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
+            systems.append(score_system(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
             notes += [(name, remark) for remark in systems[-1].scores.notes]
     results = Results(systems, bootstrap, [*said, *merged_notes(notes, len(systems))])
     if results.footnote is None:

@@ -13,8 +13,8 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from capreward.data import CaptionTable, Matched, References
-    from capreward.data.picture_match import Shown
+    from capreward.data import CaptionTable, ReferenceMatch, References
+    from capreward.data.picture_match import PictureMatch
     from capreward.evaluators.base import Evaluator
     from capreward.samples import Samples
 
@@ -139,7 +139,9 @@ def _candidates(
         raise InputError(f"{needing[0]} needs references; {error}") from error
 
 
-def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]) -> Shown | None:
+def _shown(
+    met: ReferenceMatch, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]
+) -> PictureMatch | None:
     """The pictures of the captions, where an evaluator or the gallery looks at them."""
     needing = [e.name for e in found if "images" in e.needs]
     if not needing and (options["gallery"] is None or not _shows(options)):
@@ -156,15 +158,15 @@ def _shown(met: Matched, table: CaptionTable, found: Sequence[Evaluator], option
         raise InputError(f"{needing[0]} needs images; give --images FOLDER ({error})") from error
 
 
-def _for_gallery(met: Matched, table: CaptionTable, options: dict[str, Any]) -> Shown:
+def _for_gallery(met: ReferenceMatch, table: CaptionTable, options: dict[str, Any]) -> PictureMatch:
     """All captions, with the pictures that are there: no metric looks at them, so none is left out of the numbers."""
-    from capreward.data.picture_match import Shown, show
+    from capreward.data.picture_match import PictureMatch, show
 
     shown = show(met, table, options["images"], allow_missing=True, **showing(options))
     pictures = dict(zip(shown.matched.keys, shown.images, strict=True))
     missing = len(met.keys) - len(pictures)
     told = f"{missing:,} of {len(met.keys):,} images have no picture there; they are scored, and not in the gallery"
-    return Shown(met, [pictures.get(key) for key in met.keys], shown.report, (told,) if missing else ())
+    return PictureMatch(met, [pictures.get(key) for key in met.keys], shown.report, (told,) if missing else ())
 
 
 def _shows(options: dict[str, Any]) -> bool:

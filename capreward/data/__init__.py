@@ -9,11 +9,11 @@ from capreward.data.captions import (
 )
 from capreward.data.formats.registry import format_names, format_summaries
 from capreward.data.mappings import as_references, as_table
-from capreward.data.reference_match import Matched, match
+from capreward.data.reference_match import ReferenceMatch, match
 
 __all__ = [
     "CaptionTable",
-    "Matched",
+    "ReferenceMatch",
     "References",
     "as_references",
     "as_table",

@@ -11,7 +11,7 @@ from capreward.data.file_report import FileReport, report_of
 from capreward.data.formats.registry import find_format, format_names, recognise
 from capreward.data.image_ids import IdIndex
 from capreward.data.roles import Role, role_of
-from capreward.data.rows import Options, Parsed, collect_captions, collect_references, shown
+from capreward.data.rows import Options, ParsedFile, collect_captions, collect_references, shown_id
 from capreward.data.text_notes import notes_on
 from capreward.errors import InputError
 
@@ -260,7 +260,7 @@ def _read_references(content: Content, format: str | None, options: Options) -> 
     return found, parsed.columns
 
 
-def _parse(content: Content, format: str | None, options: Options) -> tuple[str, Parsed]:
+def _parse(content: Content, format: str | None, options: Options) -> tuple[str, ParsedFile]:
     flag = options.flag("format")
     try:
         name = format if format is not None else recognise(content, options)
@@ -328,8 +328,8 @@ def _refuse_two_spellings(parts: list[References]) -> None:
             hit = None if key in known else index.find(key)
             if hit is not None:
                 raise InputError(
-                    f'{part.source} has the id "{shown(key)}" where another file of references has "{shown(hit[0])}"; '
-                    "write the ids of all files in one way"
+                    f'{part.source} has the id "{shown_id(key)}" where another file of references has '
+                    f'"{shown_id(hit[0])}"; write the ids of all files in one way'
                 )
         known.update(dict.fromkeys(part.references))
 

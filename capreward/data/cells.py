@@ -54,10 +54,10 @@ def list_in(cell: str, where: str) -> tuple[object, str | None]:
     return _python_list(text, cell, where)
 
 
-def worth_of(value: object) -> str:
+def cell_content(value: object) -> str:
     """What a cell of captions holds: sentences, words, or no text at all (a number, a mark, an address, a file)."""
     if isinstance(value, (list, tuple)):
-        kinds = {worth_of(item) for item in value}
+        kinds = {cell_content(item) for item in value}
         return next((kind for kind in (SENTENCES, WORDS) if kind in kinds), WORDS)
     if isinstance(value, dict):
         return SENTENCES if any(isinstance(v, (str, list)) and len(v) > 0 for v in value.values()) else NO_TEXT

@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from capreward.data.cells import NO_TEXT, SENTENCES, WORDS, is_place, worth_of
-from capreward.data.roles import CAPTION_ROLES, ROW_NAMES, Role, is_media_name, is_picture, numbered, plain, role_of
+from capreward.data.cells import NO_TEXT, SENTENCES, WORDS, cell_content, is_place
+from capreward.data.roles import (
+    CAPTION_ROLES,
+    ROW_NAMES,
+    Role,
+    is_media_name,
+    is_picture,
+    numbered,
+    plain_name,
+    role_of,
+)
 from capreward.data.rows import Options, id_text
 from capreward.data.tables import ABSENT, KeyedTable, Table
 from capreward.errors import InputError, shorten
@@ -42,7 +51,7 @@ class Columns:
     remarks: tuple[str, ...] = field(default=())
 
 
-def choose(table: Table, options: Options) -> Columns:
+def choose_columns(table: Table, options: Options) -> Columns:
     """Choose the columns to read.
 
     Args:
@@ -105,7 +114,7 @@ def caption_columns(
     """
     flag = options.flag("caption-column")
     if options.caption_columns:
-        chosen = tuple(dict.fromkeys(named(name, names, source, flag) for name in options.caption_columns))
+        chosen = tuple(dict.fromkeys(named_column(name, names, source, flag) for name in options.caption_columns))
         if both := next((name for name in chosen if name in options.taken), None):
             raise InputError(_both(both, names, source))
         return chosen, False
@@ -140,17 +149,17 @@ def _refuse_no_text(group: list[str], head: Any, source: str, flag: str) -> None
     """Refuse a column whose cells are all addresses or names of files."""
     seen = [value for row in head(group) for value in row]
     if len(seen) > 1 and all(isinstance(value, str) and is_place(value) for value in seen):
-        holds = f'its column "{span(group)}" holds no captions (such as "{str(seen[0])[:40]}")'
+        holds = f'its column "{column_span(group)}" holds no captions (such as "{str(seen[0])[:40]}")'
         raise InputError(f"{source}: {holds}; name the column of captions with {flag}")
 
 
 def _worth(group: list[str], head: Any) -> str:
     """What the first cells of some columns hold."""
-    kinds = {worth_of(value) for row in head(group) for value in row}
+    kinds = {cell_content(value) for row in head(group) for value in row}
     return next((kind for kind in (SENTENCES, WORDS, NO_TEXT) if kind in kinds), WORDS)
 
 
-def named(name: str, names: Sequence[str], source: str, flag: str) -> str:
+def named_column(name: str, names: Sequence[str], source: str, flag: str) -> str:
     """The column that the user names, as the file spells it.
 
     Raises:
@@ -158,7 +167,7 @@ def named(name: str, names: Sequence[str], source: str, flag: str) -> str:
     """
     if name in names:
         return name
-    alike = [there for there in names if plain(there) == plain(name)]
+    alike = [there for there in names if plain_name(there) == plain_name(name)]
     if len(alike) == 1:
         return alike[0]
     near = difflib.get_close_matches(name, names, n=1)
@@ -171,10 +180,10 @@ def absent(source: str, what: str, names: Sequence[str], flag: str) -> str:
     known = any(role_of(name) is not None for name in names)
     other = flag.replace("caption-column", "id-column").replace("caption_column", "id_column")
     advice = f"name one with {flag}" if known or other == flag else f"name them with {other} and {flag}"
-    return f"{source} has no column for {what}; its columns are {listed(names)}: {advice}"
+    return f"{source} has no column for {what}; its columns are {listed_names(names)}: {advice}"
 
 
-def listed(names: Sequence[str]) -> str:
+def listed_names(names: Sequence[str]) -> str:
     """Column names for a message, the long ones cut."""
     return shorten([repr(name if len(name) <= 40 else name[:37] + "...") for name in names], 12) or "none"
 
@@ -201,19 +210,19 @@ def _groups(names: Sequence[str]) -> list[tuple[Role, list[str]]]:
 def _one(group: list[str], role: Role, options: Options, source: str) -> tuple[str, ...]:
     if len(group) > 1 and role is Role.CAPTION and not options.references:
         raise InputError(
-            f"{source} has {len(group)} columns of captions ({span(group)}), as files of references have; name the one "
-            f"of the candidates with {options.flag('caption-column')}, or give the file with --references"
+            f"{source} has {len(group)} columns of captions ({column_span(group)}), as files of references have; name "
+            f"the one of the candidates with {options.flag('caption-column')}, or give the file with --references"
         )
     return tuple(group)
 
 
-def span(names: Sequence[str]) -> str:
+def column_span(names: Sequence[str]) -> str:
     """Several columns in few words: ``caption_1..caption_5``."""
     return names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}" if len(names) > 2 else " and ".join(names)
 
 
 def _two(source: str, what: str, groups: list[list[str]], flag: str) -> str:
-    several = " or ".join(f'"{span(group)}"' for group in groups[:4])
+    several = " or ".join(f'"{column_span(group)}"' for group in groups[:4])
     return f"{source}: the {what} could be the column {several}; say which with {flag}"
 
 
@@ -224,16 +233,18 @@ def _no_captions(names: Sequence[str], groups: Sequence[tuple[Role, list[str]]],
         if options.taken:
             return _both(options.taken[0], names, source)
         if other:
-            return absent(source, f'references ("{span(other)}" holds predictions, which are never that)', names, flag)
+            return absent(
+                source, f'references ("{column_span(other)}" holds predictions, which are never that)', names, flag
+            )
         return absent(source, "references", names, flag)
     if other:
-        return absent(source, f'captions ("{span(other)}" holds references)', names, flag)
+        return absent(source, f'captions ("{column_span(other)}" holds references)', names, flag)
     return absent(source, "captions", names, flag)
 
 
 def _both(column: str, names: Sequence[str], source: str) -> str:
     others = [name for name in names if name != column and role_of(name) in (None, *CAPTION_ROLES)]
-    own = f", or name a column of this file with --references-caption-column ({listed(others)})" if others else ""
+    own = f", or name a column of this file with --references-caption-column ({listed_names(others)})" if others else ""
     return (
         f'{source} holds the captions that are scored (column "{column}") and no column of references; '
         f"give the file of the references with --references FILE{own}"
@@ -244,7 +255,7 @@ def _split_column(table: Table, options: Options) -> str | None:
     found = [name for name in table.names if role_of(name) is Role.SPLIT]
     if options.split is not None and not found:
         raise InputError(
-            f"{table.source} has no column of splits; its columns are {listed(table.names)}: leave --split out"
+            f"{table.source} has no column of splits; its columns are {listed_names(table.names)}: leave --split out"
         )
     return found[0] if found else None
 
@@ -257,7 +268,7 @@ class _Identity:
         self.options = options
         free = [name for name in table.names if name not in values]
         self.images = [name for name in free if role_of(name) is Role.IMAGE_ID]
-        self.items = [name for name in free if role_of(name) is Role.ITEM_ID and plain(name) not in ROW_NAMES]
+        self.items = [name for name in free if role_of(name) is Role.ITEM_ID and plain_name(name) not in ROW_NAMES]
         self.items += [name for name in free if name == KeyedTable.KEY]
         files = [name for name in free if role_of(name) is Role.FILE]
         head = table.head(files) if files else []
@@ -288,7 +299,7 @@ class _Identity:
         if options.id_column is not None:
             if options.id_column == ROW and ROW not in table.names:
                 return None, self._others(None), None
-            chosen = named(options.id_column, table.names, table.source, options.flag("id-column"))
+            chosen = named_column(options.id_column, table.names, table.source, options.flag("id-column"))
             return chosen, self._others(chosen), None
         ids = self._image_ids() or self._item_ids()
         if ids:
@@ -307,13 +318,13 @@ class _Identity:
     def _others(self, chosen: str | None) -> tuple[str, ...]:
         column = self.options.image_column
         if column is not None:
-            return (named(column, self.table.names, self.table.source, "--image-column"),)
-        same = [n for n in self.images if n != chosen and {plain(n), plain(chosen or "")} <= set(_SAME_IMAGE)]
+            return (named_column(column, self.table.names, self.table.source, "--image-column"),)
+        same = [n for n in self.images if n != chosen and {plain_name(n), plain_name(chosen or "")} <= set(_SAME_IMAGE)]
         return tuple(name for name in (*self.files, *same, *self.pictures) if name != chosen)
 
     def _image_ids(self) -> str | None:
         if len(self.images) > 1:
-            spelt = {plain(name): name for name in self.images}
+            spelt = {plain_name(name): name for name in self.images}
             if not spelt.keys() <= set(_SAME_IMAGE):
                 raise InputError(self._either(self.images))
             return next(spelt[name] for name in _SAME_IMAGE if name in spelt)
@@ -322,7 +333,7 @@ class _Identity:
     def _item_ids(self) -> str | None:
         found = self.items
         if len(found) > 1:  # pandas' index is the weakest of names
-            found = [name for name in found if plain(name) not in ("index", "idx")] or found
+            found = [name for name in found if plain_name(name) not in ("index", "idx")] or found
         if len(found) > 1:
             raise InputError(self._either(found))
         return found[0] if found else None

@@ -14,8 +14,8 @@ from pathlib import Path
 from capreward.data.file_content import Content, load
 from capreward.data.file_report import Findings
 from capreward.data.formats.text import each_line
-from capreward.data.roles import plain
-from capreward.data.rows import Options, Parsed
+from capreward.data.roles import plain_name
+from capreward.data.rows import Options, ParsedFile
 from capreward.errors import InputError, shorten
 from capreward.text.stemmed_phrases import Stemmer
 
@@ -148,10 +148,10 @@ def finecapeval_rows(content: Content) -> FineCapEvalData:
     return FineCapEvalData(source, rows, skipped)
 
 
-def read_finecapeval(content: Content, options: Options) -> Parsed:
+def read_finecapeval(content: Content, options: Options) -> ParsedFile:
     """The captions of the rows that count, an image's file name being its id."""
     found = finecapeval_rows(content)
-    return Parsed(
+    return ParsedFile(
         ((row.line, row.image, row.caption) for row in found.rows),
         "line",
         uniform=False,
@@ -162,11 +162,11 @@ def read_finecapeval(content: Content, options: Options) -> Parsed:
 
 def is_finecapeval_header(cells: list[str]) -> bool:
     """Whether a table's header names FineCapEval's columns."""
-    return set(COLUMNS) <= set(map(plain, cells))
+    return set(COLUMNS) <= set(map(plain_name, cells))
 
 
 def _places(header: list[str], source: str) -> dict[str, int]:
-    names = [plain(name) for name in header]
+    names = [plain_name(name) for name in header]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         listed = shorten([repr(name) for name in header], 12) or "none"

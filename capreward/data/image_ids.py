@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from capreward.data.rows import shown
+from capreward.data.rows import shown_id
 from capreward.errors import InputError
 
 _ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k jpx jpf heic heif mp4 avi webm mkv mov flv m4v wav mp3
@@ -70,8 +70,8 @@ class IdIndex:
             found = forms.get(form, []) if form is not None else []
             if len(found) > 1:
                 raise InputError(
-                    f'{self._source} has both "{shown(found[0])}" and "{shown(found[1])}", and "{shown(key)}" could '
-                    "mean either; write the ids of both files one way"
+                    f'{self._source} has both "{shown_id(found[0])}" and "{shown_id(found[1])}", and "{shown_id(key)}" '
+                    "could mean either; write the ids of both files one way"
                 )
             if found:
                 return found[0], how

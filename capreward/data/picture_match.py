@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from capreward.data.captions import CaptionTable
-from capreward.data.reference_match import Matched
+from capreward.data.reference_match import ReferenceMatch
 from capreward.errors import InputError, shorten
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureMatch:
     """Captions that met their pictures.
 
     Attributes:
@@ -23,21 +23,21 @@ class Shown:
         notes: what a user should know about the pairing.
     """
 
-    matched: Matched
+    matched: ReferenceMatch
     images: list[Any]
     report: str
     notes: tuple[str, ...] = ()
 
 
 def show(
-    matched: Matched,
+    matched: ReferenceMatch,
     table: CaptionTable,
     images: str | Path | Sequence[str | Path] | Mapping[str, Any] | None,
     *,
     allow_missing: bool = False,
     image_column: str | None = None,
     id_column: str | None = None,
-) -> Shown:
+) -> PictureMatch:
     """Find the picture of each image that has a caption.
 
     Args:
@@ -61,19 +61,19 @@ def show(
     base = Path(table.source).parent if table.format != "webdataset" else None
     columns = {"image_column": image_column, "id_column": id_column} if images else {}
     found = find_images(source, matched.keys, aliases=table.aliases, base=base, allow_missing=allow_missing, **columns)
-    return _without_missing(Shown(matched, found.images, found.report, found.notes))
+    return _without_missing(PictureMatch(matched, found.images, found.report, found.notes))
 
 
-def _mapped(matched: Matched, images: Mapping[str, Any], allow_missing: bool) -> Shown:
+def _mapped(matched: ReferenceMatch, images: Mapping[str, Any], allow_missing: bool) -> PictureMatch:
     found = [images.get(key) for key in matched.keys]
     missing = [key for key, image in zip(matched.keys, found, strict=True) if image is None]
     if missing and (not allow_missing or len(missing) == len(found)):
         raise InputError(f"images has no picture for {len(missing):,} ids: {shorten(missing)}")
     notes = (f"{len(missing):,} images without a picture left out: {shorten(missing)}",) if missing else ()
-    return _without_missing(Shown(matched, found, f"{len(found) - len(missing):,} pictures given", notes))
+    return _without_missing(PictureMatch(matched, found, f"{len(found) - len(missing):,} pictures given", notes))
 
 
-def _without_missing(shown: Shown) -> Shown:
+def _without_missing(shown: PictureMatch) -> PictureMatch:
     """Leave out the captions whose image has no picture."""
     kept = [i for i, image in enumerate(shown.images) if image is not None]
     if len(kept) == len(shown.images):

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from capreward.data.captions import CaptionTable, References
 from capreward.data.file_report import FileReport
 from capreward.data.image_ids import AS_NAMES, AS_NUMBERS, EXACTLY, IdIndex
-from capreward.data.rows import shown
+from capreward.data.rows import shown_id
 from capreward.errors import InputError, shorten
 
 
 @dataclass(frozen=True)
-class Matched:
+class ReferenceMatch:
     """Candidates with their references, ready to be judged.
 
     Attributes:
@@ -39,7 +39,7 @@ class Matched:
 
 def match(
     candidates: CaptionTable, references: References | None, *, allow_missing: bool = False, multiple: bool = False
-) -> Matched:
+) -> ReferenceMatch:
     """Pair each candidate caption with the references of its image.
 
     Ids match as they are, or as file names, or as numbers; see :mod:`capreward.data.image_ids`. Images with references
@@ -59,7 +59,9 @@ def match(
     return replace(met, files=files)
 
 
-def _match(candidates: CaptionTable, references: References | None, *, allow_missing: bool, multiple: bool) -> Matched:
+def _match(
+    candidates: CaptionTable, references: References | None, *, allow_missing: bool, multiple: bool
+) -> ReferenceMatch:
     notes = list(candidates.notes)
     table, rows = candidates, list(range(len(candidates)))
     if not multiple:
@@ -123,7 +125,7 @@ def _assemble(
     rows: Sequence[int],
     report: str,
     notes: list[str],
-) -> Matched:
+) -> ReferenceMatch:
     place = {key: number for number, key in enumerate(keys)}
     references = [texts[key] for key in keys] if texts else []
     kept: Sequence[int] = range(len(table))
@@ -132,7 +134,7 @@ def _assemble(
         kept = [row for row, key in enumerate(table.keys) if key in place]
         captions = [table.captions[row] for row in kept]
     item = [place[table.keys[row]] for row in kept]
-    return Matched(keys, captions, item, references, [rows[row] for row in kept], report, notes)
+    return ReferenceMatch(keys, captions, item, references, [rows[row] for row in kept], report, notes)
 
 
 def _without_doubles(table: CaptionTable, notes: list[str]) -> tuple[CaptionTable, list[int]]:
@@ -189,10 +191,10 @@ def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple
 def _refuse_contradiction(key: str, one: str, other: str | None, source: str, flag: str, name: str = "") -> None:
     """Refuse ids of which the column of ids and the column of file names say different things."""
     if other is not None and other != one:
-        written = f' (its file is "{shown(name)}")' if name else ""
+        written = f' (its file is "{shown_id(name)}")' if name else ""
         raise InputError(
-            f'{source}: the id "{shown(key)}"{written} could be the image "{shown(one)}" or, by the names of the '
-            f'files, "{shown(other)}"; say which column holds the ids with {flag}'
+            f'{source}: the id "{shown_id(key)}"{written} could be the image "{shown_id(one)}" or, by the names of the '
+            f'files, "{shown_id(other)}"; say which column holds the ids with {flag}'
         )
 
 
@@ -209,7 +211,7 @@ def _refuse_repeated(table: CaptionTable) -> None:
     others = len(repeated) - 1
     more = f", and {_count(others, 'other id')} {'repeats' if others == 1 else 'repeat'} too" if others else ""
     raise InputError(
-        f"{table.source} has {len(first)} captions for id {shown(repeated[0])} ({where}){more}; "
+        f"{table.source} has {len(first)} captions for id {shown_id(repeated[0])} ({where}){more}; "
         "keep one each, or pass --multiple to score several captions per image"
     )
 
@@ -222,7 +224,7 @@ def _refuse_shared(found: dict[str, str], source: str, reference_source: str) ->
         other = owner.setdefault(name, key)
         if other != key:
             raise InputError(
-                f'{source} has both "{shown(other)}" and "{shown(key)}", which both match "{shown(name)}" of '
+                f'{source} has both "{shown_id(other)}" and "{shown_id(key)}", which both match "{shown_id(name)}" of '
                 f"{reference_source}; write the ids of both files one way"
             )
 
@@ -245,8 +247,9 @@ def _check_alignment(table: CaptionTable, references: References) -> None:
 def _no_overlap(key: str, source: str, references: References) -> str:
     name = next(iter(references.references))
     return (
-        f'none of the ids of {source} is in {references.source}: the first are "{shown(key)}" and "{shown(name)}"; '
-        "check that the files belong together, or choose the column with --id-column or --references-id-column"
+        f'none of the ids of {source} is in {references.source}: the first are "{shown_id(key)}" and '
+        f'"{shown_id(name)}"; check that the files belong together, or choose the column with '
+        "--id-column or --references-id-column"
     )
 
 
@@ -270,7 +273,7 @@ def _report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str
 
 
 def _listed(keys: list[str]) -> str:
-    return shorten([shown(key) for key in keys[:3]] + keys[3:])
+    return shorten([shown_id(key) for key in keys[:3]] + keys[3:])
 
 
 def _count(number: int, noun: str) -> str:

@@ -81,7 +81,7 @@ _NUMBERED = re.compile(r"(.*?[a-z])_?(\d{1,6})(?:_(?:raw|text|caption|str))?")
 BASE64_STARTS = ("/9j/4", "iVBORw0KGgo", "R0lGOD", "UklGR", "data:image/")
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Spell a column name the usual way: ``" Image ID"`` and ``imageID`` are ``image_id``."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[\s\-./:]+", "_", split).lower()
@@ -89,15 +89,15 @@ def plain(name: str) -> str:
 
 def numbered(name: str) -> tuple[str, int | None]:
     """Split the number off a name: ``caption_3`` is ``("caption", 3)``; a name without one is itself."""
-    found = _NUMBERED.fullmatch(plain(name))
+    found = _NUMBERED.fullmatch(plain_name(name))
     if found is None or found[1].strip("_") == "":
-        return plain(name), None
+        return plain_name(name), None
     return found[1].rstrip("_"), int(found[2])
 
 
 def role_of(name: str) -> Role | None:
     """The role that a column of this name may play; None for a name that no rule knows."""
-    spelt = plain(name)
+    spelt = plain_name(name)
     if spelt in _NAMES:
         return _NAMES[spelt]
     base, number = numbered(name)
@@ -112,7 +112,7 @@ def is_known(name: str) -> bool:
     "a caption" is no name of a column, as "blip2_caption" is: of words with blanks between them only usual names count.
     """
     role = role_of(name)
-    usual = plain(name) in _NAMES or " " not in name.strip() or role is not Role.CAPTION
+    usual = plain_name(name) in _NAMES or " " not in name.strip() or role is not Role.CAPTION
     return role not in (None, Role.RATING) and (usual or numbered(name)[0] in _NAMES)
 
 

@@ -12,14 +12,14 @@ from capreward.data.file_report import Findings
 from capreward.errors import InputError
 
 
-class Passed(Enum):
+class PassedRow(Enum):
     """In place of the captions of a row: it adds none to its image."""
 
     NOTHING = "its cell is empty"
     REJECTED = "its caption does not count"
 
 
-NOTHING, REJECTED = Passed.NOTHING, Passed.REJECTED
+NOTHING, REJECTED = PassedRow.NOTHING, PassedRow.REJECTED
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedFile:
     """What a format's reader found, unchecked.
 
     Attributes:
@@ -90,7 +90,7 @@ class Parsed:
     columns: tuple[str, ...] = ()
 
 
-def said(item: object) -> object:
+def caption_text(item: object) -> object:
     """The caption in one entry of a list: text, ``{"raw", "tokens"}`` as Karpathy writes, or ``{"caption"}``."""
     if not isinstance(item, dict):
         return item
@@ -118,7 +118,7 @@ def describe(value: object) -> str:
     return "an object" if isinstance(value, dict) else f"of type {type(value).__name__}"
 
 
-def shown(key: str) -> str:
+def shown_id(key: str) -> str:
     """Spell an id for a one-line message: control characters escaped, and no longer than a line takes."""
     plain = key if key.isprintable() else repr(key)[1:-1]
     return plain if len(plain) <= 60 else plain[:57] + "..."
@@ -171,11 +171,11 @@ class Checker:
         """Return the caption or raise InputError."""
         if not isinstance(value, str):
             raise InputError(
-                f"{self.source}, {self.unit} {position} (id {shown(key)}): the caption is {describe(value)}, not text; "
-                'write "" if the model said nothing'
+                f"{self.source}, {self.unit} {position} (id {shown_id(key)}): the caption is {describe(value)}, not "
+                'text; write "" if the model said nothing'
             )
         if not value.isascii():
-            self._whole_characters(value, "caption", f"{position} (id {shown(key)})")
+            self._whole_characters(value, "caption", f"{position} (id {shown_id(key)})")
         return value
 
     def _whole_characters(self, text: str, what: str, place: str) -> None:
@@ -194,24 +194,24 @@ class Checker:
             return [self.caption(value, key, position)]
         if all(type(item) is str for item in value) and "".join(value).isascii():
             return list(value)  # most lists: nothing in them has to be looked at
-        return [self.caption(said(item), key, position) for item in value]
+        return [self.caption(caption_text(item), key, position) for item in value]
 
     def same_kind(self, value: object, first: object, key: str, position: int) -> None:
         """Refuse a file in which some captions are texts and others lists."""
         if value != [] and isinstance(value, list) != isinstance(first, list):
             raise InputError(
-                f"{self.source}, {self.unit} {position} (id {shown(key)}): the caption is {describe(value)} while "
+                f"{self.source}, {self.unit} {position} (id {shown_id(key)}): the caption is {describe(value)} while "
                 f"the first is {describe(first)}; write all of them one way"
             )
 
 
-def _checked(parsed: Parsed, source: str) -> Iterator[tuple[int, str, object, list[str]]]:
+def _checked(parsed: ParsedFile, source: str) -> Iterator[tuple[int, str, object, list[str]]]:
     """The rows as (position, id, value, captions in it), each checked."""
     check = Checker(source, parsed.unit)
     first: object = None
     for position, raw, value in parsed.rows:
         key = check.id(raw, position)
-        if isinstance(value, Passed):
+        if isinstance(value, PassedRow):
             yield position, key, value, []
             continue
         first = value if first is None or first == [] else first
@@ -220,7 +220,7 @@ def _checked(parsed: Parsed, source: str) -> Iterator[tuple[int, str, object, li
         yield position, key, value, check.captions(value, key, position)
 
 
-def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str], array[int]]:
+def collect_captions(parsed: ParsedFile, source: str) -> tuple[list[str], list[str], array[int]]:
     """Check the rows of a candidate file.
 
     Returns:
@@ -230,9 +230,9 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
     captions: list[str] = []
     positions = array("Q")
     for position, key, value, found in _checked(parsed, source):
-        if not found and not isinstance(value, Passed):
+        if not found and not isinstance(value, PassedRow):
             raise InputError(
-                f"{source}, {parsed.unit} {position} (id {shown(key)}): the list of captions is empty; "
+                f"{source}, {parsed.unit} {position} (id {shown_id(key)}): the list of captions is empty; "
                 'write [""] if the model said nothing'
             )
         keys.extend([key] * len(found))
@@ -243,7 +243,7 @@ def collect_captions(parsed: Parsed, source: str) -> tuple[list[str], list[str],
     return keys, captions, positions
 
 
-def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
+def collect_references(parsed: ParsedFile, source: str) -> dict[str, list[str]]:
     """Check the rows of a reference file and group them by id, in file order; an empty list stays one."""
     references: dict[str, list[str]] = {}
     rejected: dict[str, None] = {}
@@ -258,7 +258,7 @@ def collect_references(parsed: Parsed, source: str) -> dict[str, list[str]]:
         elif known != found:
             # Rows of one image may repeat its references (several candidates each); they must then agree.
             raise InputError(
-                f"{source}, {parsed.unit} {position}: id {shown(key)} appears again with other references; "
+                f"{source}, {parsed.unit} {position}: id {shown_id(key)} appears again with other references; "
                 "give each image one list"
             )
     if not references:

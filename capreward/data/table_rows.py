@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from capreward.data.cells import MISSING_CELLS, is_true, list_in
-from capreward.data.columns import Columns, choose, listed, span
+from capreward.data.columns import Columns, choose_columns, column_span, listed_names
 from capreward.data.file_report import EMPTY_CELL, Findings
 from capreward.data.roles import is_picture
-from capreward.data.rows import NOTHING, REJECTED, Options, Parsed, add_alias, id_text, shown, split_rows
+from capreward.data.rows import NOTHING, REJECTED, Options, ParsedFile, add_alias, id_text, shown_id, split_rows
 from capreward.data.tables import ABSENT, KeyedTable, Table
 from capreward.errors import InputError, shorten
 
@@ -17,7 +17,7 @@ from capreward.errors import InputError, shorten
 _CAPTION_NUMBER = re.compile(r"(\.[A-Za-z0-9]{2,4})#\d+$")
 
 
-def parse_table(table: Table, options: Options) -> Parsed:
+def parse_table(table: Table, options: Options) -> ParsedFile:
     """Read the captions of a table.
 
     Args:
@@ -27,10 +27,10 @@ def parse_table(table: Table, options: Options) -> Parsed:
     Raises:
         InputError: If a column is missing or two could be meant; when the rows are consumed, if a row is broken.
     """
-    columns = choose(table, options)
-    findings = Findings(id=_id_said(columns), captions=span(columns.values), remarks=list(columns.remarks))
+    columns = choose_columns(table, options)
+    findings = Findings(id=_id_said(columns), captions=column_span(columns.values), remarks=list(columns.remarks))
     aliases: dict[str, str | None] = {}
-    return Parsed(
+    return ParsedFile(
         _Rows(table, columns, options, findings, aliases),
         table.unit,
         aliases,
@@ -87,8 +87,8 @@ class _Rows:
             yield position, raw, self._captions([cells[places[name]] for name in columns.values], position)
         self.findings.rows_dropped += self.table.left_out()
         if lacking := sorted(wanted - self.findings.splits.keys()):
-            there = shorten([shown(name) for name in (*self.findings.splits, *self.other_splits)], 8)
-            raise InputError(f"{self.table.source} has no split {' or '.join(map(shown, lacking))}; it has {there}")
+            there = shorten([shown_id(name) for name in (*self.findings.splits, *self.other_splits)], 8)
+            raise InputError(f"{self.table.source} has no split {' or '.join(map(shown_id, lacking))}; it has {there}")
 
     def _plain_rows(self, names: Sequence[str]) -> Iterator[tuple[int, object, object]]:
         """One column of ids, one of captions, and nothing to look at besides: results of COCO's kind."""
@@ -172,7 +172,7 @@ class _Rows:
         return found
 
     def _lacking(self, position: int, name: str) -> str:
-        there = listed(self.table.names_at(position))
+        there = listed_names(self.table.names_at(position))
         return f'{self.table.source}, {self.table.unit} {position} has no "{name}"; it has {there}'
 
     def _missing_cell(self, position: int, name: str, cell: str) -> str:

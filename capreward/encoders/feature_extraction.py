@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.encoders.store.header import StoreHeader, plain
+from capreward.encoders.store.header import StoreHeader, plain_fields
 from capreward.encoders.store.writer import Shard, StoreWriter
 from capreward.errors import InputError
 
@@ -20,7 +20,7 @@ PART_NUMBERS = 1 << 25  # of a part at most, where a feature is many tokens: 128
 
 
 @dataclass
-class Embedded:
+class AddedFeatures:
     """What a call added.
 
     Attributes:
@@ -52,7 +52,7 @@ def embed_images(
     workers: int | None = None,
     skip_broken: bool = False,
     progress: Progress | None = None,
-) -> Embedded:
+) -> AddedFeatures:
     """Write the features of pictures, as the encoder gives them: projected, not normalised, or tokens.
 
     Run again it goes on where it was; with more keys it adds them; with ``shard=(i, n)`` n processes share the work.
@@ -101,7 +101,7 @@ def embed_texts(
     part_size: int = PART,
     half: bool = False,
     progress: Progress | None = None,
-) -> Embedded:
+) -> AddedFeatures:
     """Write the features of texts, as the encoder projects them, not normalised.
 
     The store keeps the texts, so that a key is never taken for another text's.
@@ -139,13 +139,13 @@ def header_of(encoder: Encoder, kind: str, *, half: bool = False, prompt: str = 
     shape = encoder.shape if kind == "image" else (encoder.embed_dim,)
     if kind == "image":
         spec = encoder.spec.images or encoder.spec
-        return StoreHeader(kind, plain(encoder.image_fields()), shape, dtype, spec.sha256, prompt)
-    return StoreHeader(kind, plain(encoder.fields()), shape, dtype, encoder.spec.sha256, prompt)
+        return StoreHeader(kind, plain_fields(encoder.image_fields()), shape, dtype, spec.sha256, prompt)
+    return StoreHeader(kind, plain_fields(encoder.fields()), shape, dtype, encoder.spec.sha256, prompt)
 
 
-def _begun(writer: StoreWriter, keys: Sequence[str], todo: Sequence[int]) -> Embedded:
+def _begun(writer: StoreWriter, keys: Sequence[str], todo: Sequence[int]) -> AddedFeatures:
     present = sum(key in writer for key in keys)
-    return Embedded(writer.path, present=present, elsewhere=len(keys) - present - len(todo))
+    return AddedFeatures(writer.path, present=present, elsewhere=len(keys) - present - len(todo))
 
 
 def _parts(todo: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:

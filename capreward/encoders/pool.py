@@ -120,7 +120,7 @@ def share(evaluators: Iterable[Any]) -> None:
                 term.pool = pool
 
 
-def named(settings: EncoderSettings, found: Any) -> EncoderSettings:
+def with_named_weights(settings: EncoderSettings, found: Any) -> EncoderSettings:
     """The settings with the weights, activation and statistics of an entry of the catalogue where they are free."""
     return replace(
         settings,

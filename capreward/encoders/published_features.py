@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from capreward.encoders.feature_extraction import Embedded
+    from capreward.encoders.feature_extraction import AddedFeatures
 
 FEATURE = "feat"  # the array's name in an .npz
 
@@ -21,7 +21,7 @@ def import_features(
     half: bool = False,
     part_size: int | None = None,
     progress: Callable[[str, float, float], None] | None = None,
-) -> Embedded:
+) -> AddedFeatures:
     """Keep grids ``ID.npz`` (key ``feat``, height x width x channels) or ``ID.npy`` as tokens, row by row.
 
     The store cannot say which weights made them: captioners that were trained on stored features take them by their
@@ -40,7 +40,7 @@ def import_features(
     import numpy as np
     import torch
 
-    from capreward.encoders.feature_extraction import PART, PART_NUMBERS, Embedded
+    from capreward.encoders.feature_extraction import PART, PART_NUMBERS, AddedFeatures
     from capreward.encoders.store.header import StoreHeader
     from capreward.encoders.store.writer import StoreWriter
 
@@ -49,7 +49,7 @@ def import_features(
     fields = {"model": f"published features ({Path(folder).resolve().name})", "tokens": "unknown"}
     writer = StoreWriter(path, StoreHeader("image", fields, shape, "float16" if half else "float32"))
     todo = writer.missing([file.stem for file in files])
-    done = Embedded(writer.path, present=len(files) - len(todo))
+    done = AddedFeatures(writer.path, present=len(files) - len(todo))
     size = part_size or max(1, min(PART, PART_NUMBERS // (shape[0] * shape[1])))
     for start in range(0, len(todo), size):
         part = [files[i] for i in todo[start : start + size]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from capreward.encoders.pool import EncoderSettings, device_of, named, precision_of
+from capreward.encoders.pool import EncoderSettings, device_of, precision_of, with_named_weights
 from capreward.errors import InputError
 from capreward.samples import ITEMS, Samples
 
@@ -43,7 +43,7 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
     if settings.download:
         fetch_published(family, variant)
     try:
-        return named(settings, find_weights(family, variant))
+        return with_named_weights(settings, find_weights(family, variant))
     except InputError as error:
         if variant is not None or family not in ("clips", "pacs"):
             raise
@@ -98,13 +98,13 @@ def shows_scenes(samples: Samples) -> bool:
 
 
 def _is_scene(image: Any) -> bool:
-    from capreward.data.images.cropped_picture import bare
+    from capreward.data.images.cropped_picture import without_crops
     from capreward.data.scenes import ScenePicture
     from capreward.encoders.store.feature_store import StoredFeature
 
     if isinstance(image, StoredFeature):
         return str(image.store.fields.get("model", "")).startswith("scenes-")
-    return isinstance(bare(image), ScenePicture)
+    return isinstance(without_crops(image), ScenePicture)
 
 
 def stored_precision(samples: Samples) -> str | None:

@@ -59,12 +59,12 @@ class FunctionEvaluator(Evaluator):
 
     def values(self, samples: Samples, prepared: Any) -> npt.NDArray[np.float64]:
         """Call the function and check what it returns."""
-        from capreward.data.images.cropped_picture import bare
+        from capreward.data.images.cropped_picture import without_crops
 
         items = samples.item.tolist()
         context = {
             "references": None if samples.references is None else [samples.references[i] for i in items],
-            "images": None if samples.images is None else [bare(samples.images[i]) for i in items],
+            "images": None if samples.images is None else [without_crops(samples.images[i]) for i in items],
             "keys": [samples.key[i] for i in items],
             "item": samples.item,
         }

@@ -94,13 +94,13 @@ class SceneFacts(Evaluator):
 
 def _picture(image: Any) -> ScenePicture | None:
     """The scene that an image is, or that stored features are of."""
-    from capreward.data.images.cropped_picture import bare
+    from capreward.data.images.cropped_picture import without_crops
     from capreward.data.scenes import ScenePicture, picture_of
     from capreward.encoders.store.feature_store import StoredFeature
 
     if isinstance(image, StoredFeature):
         return picture_of(image.store.keys[image.row])
-    shown = bare(image)
+    shown = without_crops(image)
     return shown if isinstance(shown, ScenePicture) else None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from capreward.inspection.views import Asked, Seen, View, counted, typed
+from capreward.inspection.views import LookOptions, Readings, View, counted, typed
 
 if TYPE_CHECKING:
     from capreward.data.captions import CaptionTable, References
@@ -16,7 +16,7 @@ CAPTIONS, REFERENCES, BOTH = "captions", "references", "captions and references"
 _MOST = 5  # captions of one image that are shown
 
 
-def view_captions(path: str, asked: Asked, seen: Seen, *, own_images: bool) -> None:
+def view_captions(path: str, asked: LookOptions, seen: Readings, *, own_images: bool) -> None:
     """Read a file in every role that captions have, and keep what each reading gives or why it is refused.
 
     Args:
@@ -35,7 +35,7 @@ def view_captions(path: str, asked: Asked, seen: Seen, *, own_images: bool) -> N
             seen.refusals[BOTH] = str(error)
 
 
-def _captions(path: str, asked: Asked, images: Sequence[str]) -> View:
+def _captions(path: str, asked: LookOptions, images: Sequence[str]) -> View:
     from capreward.data.captions import read_captions
 
     table = read_captions(path, **asked.reading())
@@ -53,7 +53,7 @@ def _captions(path: str, asked: Asked, images: Sequence[str]) -> View:
     return View(CAPTIONS, str(table.reports[0]), _rows(table, asked.rows), tuple(uses), table.notes, _facts(table))
 
 
-def _references(path: str, asked: Asked, images: Sequence[str]) -> View:
+def _references(path: str, asked: LookOptions, images: Sequence[str]) -> View:
     from capreward.data.captions import read_references
 
     found = read_references(path, flags="--{name}", **asked.reading())
@@ -72,7 +72,7 @@ def _references(path: str, asked: Asked, images: Sequence[str]) -> View:
     return View(REFERENCES, str(found.reports[0]), rows, tuple(uses), found.notes, _facts(found))
 
 
-def _both(path: str, asked: Asked) -> View:
+def _both(path: str, asked: LookOptions) -> View:
     from capreward.data.captions import read_captions_with_references
 
     table, references = read_captions_with_references(path, **asked.reading())
@@ -100,7 +100,7 @@ def _shortened(texts: Sequence[str]) -> list[str]:
     return [*texts[:_MOST], f"... {len(texts) - _MOST:,} more"] if len(texts) > _MOST else list(texts)
 
 
-def _said(asked: Asked, prefix: str = "") -> list[str]:
+def _said(asked: LookOptions, prefix: str = "") -> list[str]:
     """The user's own options for the commands."""
     words = []
     for name, value in (("format", asked.format), ("id-column", asked.id_column)):
@@ -110,7 +110,7 @@ def _said(asked: Asked, prefix: str = "") -> list[str]:
     return words
 
 
-def _split(asked: Asked) -> list[str]:
+def _split(asked: LookOptions) -> list[str]:
     return [] if asked.split is None else ["--split", asked.split]
 
 

@@ -13,13 +13,13 @@ from capreward.data.images.scene_keys import names_scenes
 from capreward.data.images.shards import names_shards
 from capreward.errors import InputError
 from capreward.inspection.captions import view_captions
-from capreward.inspection.views import Asked, Seen
+from capreward.inspection.views import LookOptions, Readings
 
 _YAML = (".yaml", ".yml")
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
-def look_at(source: str, asked: Asked) -> Seen:
+def look_at(source: str, asked: LookOptions) -> Readings:
     """Find out what a file or folder is.
 
     Args:
@@ -32,7 +32,7 @@ def look_at(source: str, asked: Asked) -> Seen:
     Raises:
         InputError: there is no such thing.
     """
-    seen = Seen(source)
+    seen = Readings(source)
     if names_scenes(source):
         from capreward.inspection.pictures import scenes_view
 
@@ -48,7 +48,7 @@ def look_at(source: str, asked: Asked) -> Seen:
     return seen
 
 
-def _recipe(name: str, seen: Seen) -> None:
+def _recipe(name: str, seen: Readings) -> None:
     from capreward.inspection.runs import configuration_view, recipe_text
 
     text = recipe_text(name)
@@ -61,7 +61,7 @@ def _recipe(name: str, seen: Seen) -> None:
     raise InputError(f"{name} is neither a file nor a recipe")
 
 
-def _shards(source: str, asked: Asked, seen: Seen) -> None:
+def _shards(source: str, asked: LookOptions, seen: Readings) -> None:
     from capreward.inspection.pictures import shard_view
     from capreward.inspection.views import View, typed
 
@@ -74,7 +74,7 @@ def _shards(source: str, asked: Asked, seen: Seen) -> None:
         seen.views.append(View("training shards", line, (), uses))
 
 
-def _folder(source: str, asked: Asked, seen: Seen) -> None:
+def _folder(source: str, asked: LookOptions, seen: Readings) -> None:
     from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG
     from capreward.encoders.store.header import NAME
     from capreward.inspection import pictures, runs, weights
@@ -94,7 +94,7 @@ def _folder(source: str, asked: Asked, seen: Seen) -> None:
         seen.attempt("pictures", lambda: pictures.folder_view(source, asked))
 
 
-def _file(source: str, asked: Asked, seen: Seen) -> None:
+def _file(source: str, asked: LookOptions, seen: Readings) -> None:
     head = _head(source)
     name = os.path.basename(source).lower()
     if head.startswith(b"PK\x03\x04"):
@@ -134,7 +134,7 @@ def _head(source: str) -> bytes:
     return head
 
 
-def _archive(source: str, seen: Seen) -> None:
+def _archive(source: str, seen: Readings) -> None:
     """A zip file: NumPy's arrays, or torch's tensors."""
     from capreward.inspection import tables
     from capreward.inspection.weights import checkpoint_view
@@ -148,7 +148,7 @@ def _archive(source: str, seen: Seen) -> None:
         seen.attempt("weights", lambda: checkpoint_view(source))
 
 
-def _pickle(source: str, seen: Seen) -> None:
+def _pickle(source: str, seen: Readings) -> None:
     from capreward.inspection.tables import pickle_view
     from capreward.inspection.weights import checkpoint_view
 
@@ -158,7 +158,7 @@ def _pickle(source: str, seen: Seen) -> None:
         del seen.refusals["document frequencies"]
 
 
-def _text(source: str, head: bytes, asked: Asked, seen: Seen) -> None:
+def _text(source: str, head: bytes, asked: LookOptions, seen: Readings) -> None:
     """Text and tables: captions, pictures in columns, and what is kept as JSON."""
     from capreward.inspection import pictures, tables
 
@@ -171,7 +171,7 @@ def _text(source: str, head: bytes, asked: Asked, seen: Seen) -> None:
     if tables.are_sets(value):
         seen.attempt("sets of shards", lambda: tables.set_view(source, value, asked))
         return
-    pictured = Seen(source)
+    pictured = Readings(source)
     own = pictured.attempt("pictures", lambda: pictures.table_view(source, asked)) is not None
     view_captions(source, asked, seen, own_images=own)
     seen.views += pictured.views

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.inspection.views import Asked, View, counted, typed
+from capreward.inspection.views import LookOptions, View, counted, typed
 
 
-def folder_view(path: str, asked: Asked) -> View:
+def folder_view(path: str, asked: LookOptions) -> View:
     """A folder of pictures.
 
     Raises:
@@ -25,7 +25,7 @@ def folder_view(path: str, asked: Asked) -> View:
     return View("pictures", line, rows, _uses(path), facts={"kind": "folder", "pictures": len(folder)})
 
 
-def shard_view(path: str, asked: Asked) -> View:
+def shard_view(path: str, asked: LookOptions) -> View:
     """The pictures of tar shards.
 
     Raises:
@@ -41,7 +41,7 @@ def shard_view(path: str, asked: Asked) -> View:
     return View("pictures", line, rows, _uses(path), facts={"kind": "shards", "shards": shards, "pictures": len(index)})
 
 
-def table_view(path: str, asked: Asked) -> View | None:
+def table_view(path: str, asked: LookOptions) -> View | None:
     """The pictures in a column of a table, or at the paths in one; None where it has neither.
 
     Raises:
@@ -77,7 +77,7 @@ def table_view(path: str, asked: Asked) -> View | None:
     return View("pictures", line, rows, _uses(path, *words), facts=facts)
 
 
-def list_view(path: str, asked: Asked) -> View:
+def list_view(path: str, asked: LookOptions) -> View:
     """A JSON list of picture files: ``{"images": [{"id", "file_path"}]}``.
 
     Raises:
@@ -92,7 +92,7 @@ def list_view(path: str, asked: Asked) -> View:
     return View("pictures", line, rows, uses, facts={"kind": "list", "pictures": len(keys)})
 
 
-def scenes_view(source: str, asked: Asked) -> View:
+def scenes_view(source: str, asked: LookOptions) -> View:
     """Pictures of the scenes world, with their captions.
 
     Raises:
@@ -112,14 +112,14 @@ def scenes_view(source: str, asked: Asked) -> View:
     return View("pictures and captions", line, rows, uses, facts={"kind": "scenes"})
 
 
-def store_view(path: str, asked: Asked) -> View:
+def store_view(path: str, asked: LookOptions) -> View:
     """A store that ``capreward embed`` wrote.
 
     Raises:
         InputError: it is damaged.
     """
     from capreward.encoders.store.feature_store import FeatureStore
-    from capreward.encoders.store.header import told
+    from capreward.encoders.store.header import field_text
 
     store = FeatureStore(path)
     shape = " x ".join(map(str, store.shape))
@@ -127,7 +127,7 @@ def store_view(path: str, asked: Asked) -> View:
     what = f"{'token grid' if tokens else 'feature'} of {'an image' if store.kind == 'image' else 'a text'}"
     plural = f"{'token grids' if tokens else 'features'} of {'images' if store.kind == 'image' else 'texts'}"
     line = f"{path}: {counted(len(store), what, plural)}, {shape} numbers each ({store.dtype})"
-    line += f", by {told(store.fields, 'sha')}"
+    line += f", by {field_text(store.fields, 'sha')}"
     rows = tuple(
         {"key": k, **({} if store.texts is None else {"text": store.texts[n]})} for n, k in _first(store, asked)
     )
@@ -142,7 +142,7 @@ def store_view(path: str, asked: Asked) -> View:
     return View("features", line, rows, uses, facts=facts)
 
 
-def picture_view(path: str, asked: Asked) -> View:
+def picture_view(path: str, asked: LookOptions) -> View:
     """One picture file.
 
     Raises:
@@ -163,7 +163,7 @@ def told_picture(picture: Any) -> str:
     return f"{image.format or 'picture'} {image.width} x {image.height} {image.mode}"
 
 
-def _first(store: Any, asked: Asked) -> list[tuple[int, str]]:
+def _first(store: Any, asked: LookOptions) -> list[tuple[int, str]]:
     return list(enumerate(store.keys[: asked.rows]))
 
 

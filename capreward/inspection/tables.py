@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.inspection.views import Asked, View, counted, typed
+from capreward.inspection.views import LookOptions, View, counted, typed
 
 _ANY = 1 << 31  # images: more than any table counts, to see whether all else is right
 LABELS = frozenset({"labels", "label_start_ix", "label_end_ix", "label_length"})
@@ -78,7 +78,7 @@ def _table_alone(path: str) -> View:
     return View("document frequencies", line, _orders(found), (("convert it first", command),), notes)
 
 
-def vocabulary_view(path: str, value: Mapping[str, Any], asked: Asked) -> View:
+def vocabulary_view(path: str, value: Mapping[str, Any], asked: LookOptions) -> View:
     """A vocabulary of whole words.
 
     Raises:
@@ -116,7 +116,7 @@ def label_view(path: str) -> View:
     return View("labels", line, facts={"captions": int(rows), "images": images})
 
 
-def set_view(path: str, value: Mapping[str, Any], asked: Asked) -> View:
+def set_view(path: str, value: Mapping[str, Any], asked: LookOptions) -> View:
     """Sets of shards by name, as ``capreward pack`` writes them; none is opened."""
     rows = tuple({"set": name, "shards": shards} for name, shards in list(value.items())[: asked.rows])
     uses = tuple(("train", typed("train", "--data", f"{path}:{name}")) for name in list(value)[:3])

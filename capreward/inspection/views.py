@@ -12,7 +12,7 @@ from capreward.errors import InputError
 
 
 @dataclass(frozen=True)
-class Asked:
+class LookOptions:
     """What the user says about a file, and how much of it is shown.
 
     Attributes:
@@ -65,7 +65,7 @@ class View:
 
 
 @dataclass
-class Seen:
+class Readings:
     """All the ways to understand a file.
 
     Attributes:

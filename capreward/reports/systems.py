@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from capreward.samples import Samples
 
 
-def judged(
+def score_system(
     name: str,
     samples: Samples,
     found: Sequence[Evaluator],

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from capreward.text.ptb_case import lower
-from capreward.text.ptb_characters import DIGITS_RANGES, LETTERS_RANGES, span
+from capreward.text.ptb_characters import DIGITS_RANGES, LETTERS_RANGES, regex_span
 from capreward.text.ptb_lexer import tokens
 from capreward.text.ptb_words import (
     ABBREVIATIONS,
@@ -38,7 +38,7 @@ REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "
 
 # With these in a caption the whole of it goes to the lexer: blanks but the space, and digits but those of ASCII.
 _ODD = re.compile(
-    "[\x00-\x1f\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000、" + span(DIGITS_RANGES) + "]",
+    "[\x00-\x1f\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000、" + regex_span(DIGITS_RANGES) + "]",
 )
 # Else a token, or what it looks at, goes on after a space only in numbers (telephones, 1 1/2), in dots in a row, after
 # a dot that the next word may take away from a letter or leave to "No.", and in tags, which go on for as long as they
@@ -47,7 +47,7 @@ _LINK = re.compile(r"[0-9)] [0-9]|\. +\.")
 _DIGITS_OR_BRACKET = frozenset("0123456789)")
 
 # A chunk that needs no lexer: letters, hyphens and a comma; or letters and a full stop, unless they are known words.
-_LETTER = f"A-Za-z{span(LETTERS_RANGES)}"
+_LETTER = f"A-Za-z{regex_span(LETTERS_RANGES)}"
 _NO_LETTER = re.compile(f"[^{_LETTER}]")
 _PLAIN = re.compile(f"([{_LETTER}]+(?:-[{_LETTER}]+)*),?|([{_LETTER}]{{2,}})\\.")
 _FUSED = frozenset(first + rest for first, rest in FUSED)

@@ -126,7 +126,7 @@ _UTF16 = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
 _FIRSTS = tuple(row[0] for row in _ROWS)
 
 
-def span(ranges: str) -> str:
+def regex_span(ranges: str) -> str:
     """Write such a table for use inside ``[...]`` of a regular expression."""
     return "".join("-".join(f"\\u{int(end, 16):04x}" for end in item.split("-")) for item in ranges.split())
 

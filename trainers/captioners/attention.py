@@ -11,7 +11,7 @@ from torch.nn import functional
 from trainers.captioners.cache import Cache
 
 
-class Live:
+class LiveTokens:
     """The positions of padded rows that are needed; linear layers and norms see these M alone.
 
     Args:
@@ -79,13 +79,13 @@ class Attention(nn.Module):
         attended: Tensor = self.out(self.mix(self.query(states), key, value, bias))
         return attended
 
-    def over_words(self, states: Tensor, live: Live) -> Tensor:
+    def over_words(self, states: Tensor, live: LiveTokens) -> Tensor:
         """Causal self-attention of the words of padded rows, [M, d] to [M, d]."""
         known = self.halves(live.spread(self.key_value(states)))
         attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *known, causal=True)))
         return attended
 
-    def over_image(self, states: Tensor, live: Live, cross: tuple[Tensor, Tensor]) -> Tensor:
+    def over_image(self, states: Tensor, live: LiveTokens, cross: tuple[Tensor, Tensor]) -> Tensor:
         """Attention of the words of padded rows to their images' keys and values, [M, d] to [M, d]."""
         attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *cross)))
         return attended
@@ -135,7 +135,7 @@ class CrossLayer(nn.Module):
         self.feed_norm = norm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: Live) -> Tensor:
+    def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: LiveTokens) -> Tensor:
         """All positions that hold words at once: [M, d] to [M, d]; padding is there for the attention alone."""
         states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
         return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))

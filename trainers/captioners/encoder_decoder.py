@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from torch import Tensor, nn
 
-from trainers.captioners.attention import CrossLayer, Live
+from trainers.captioners.attention import CrossLayer, LiveTokens
 from trainers.captioners.base import Captioner, Memory
 from trainers.captioners.cache import Cache
 from trainers.captioners.logprobs import token_logprobs
@@ -83,7 +83,7 @@ class EncoderDecoder(Captioner):
 
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
         """Of every token after the first, float32 [N, L - 1]; see the base class."""
-        live = Live(target_mask(self.vocabulary, tokens))
+        live = LiveTokens(target_mask(self.vocabulary, tokens))
         states = self.embedded(live.pack(tokens[:, :-1]), live.places)
         for layer in self.layers:
             states = layer(states, layer.cross_attention.keys_values(memory.states), live)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from capreward.encoders.spec import STATISTICS, Preprocessing
-from capreward.encoders.store.header import plain, told
+from capreward.encoders.store.header import field_text, plain_fields
 from capreward.errors import InputError
 from trainers.captioners.vocabulary import ClipVocabulary
 
@@ -97,14 +97,14 @@ class StoredTower(Tower):
         same = any(name in ours and ours[name] == theirs.get(name) for name in ("sha", "tokens"))
         if not same or ("tokens" in ours) != ("tokens" in theirs):
             raise InputError(
-                f"features in {store.path} are of {told(theirs, 'sha')}, this captioner looks through "
-                f"{told(ours, 'sha')}; embed the pictures anew with its tower"
+                f"features in {store.path} are of {field_text(theirs, 'sha')}, this captioner looks through "
+                f"{field_text(ours, 'sha')}; embed the pictures anew with its tower"
             )
         for name in ("act", "prep"):
             if ours.get(name) != theirs.get(name):
                 raise InputError(
-                    f"features in {store.path} were made with {told(theirs, name)}, this captioner's tower takes "
-                    f"{told(ours, name)}; embed the pictures anew"
+                    f"features in {store.path} were made with {field_text(theirs, name)}, this captioner's tower takes "
+                    f"{field_text(ours, name)}; embed the pictures anew"
                 )
 
     def configuration(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class ClipTower(StoredTower):
 
         spec = token_spec(clip.spec, side, resize, cropping)
         self.digest = tokens_digest(clip.model)
-        super().__init__(tokens_shape(spec), plain({**spec.fields(), "tokens": self.digest[:12]}))
+        super().__init__(tokens_shape(spec), plain_fields({**spec.fields(), "tokens": self.digest[:12]}))
         self.source = source
         self.sha256 = spec.sha256
         self.preprocessing = spec.preprocessing
@@ -295,8 +295,8 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
     for name in ("act", "prep"):
         if given.get(name, tower.encoder[name]) != tower.encoder[name]:
             raise InputError(
-                f"the captioner was trained with {told(given, name)}, and its tower {source} comes with "
-                f"{told(tower.encoder, name)}; load it with the same"
+                f"the captioner was trained with {field_text(given, name)}, and its tower {source} comes with "
+                f"{field_text(tower.encoder, name)}; load it with the same"
             )
     return tower
 

@@ -190,12 +190,13 @@ def _summary(
     *,
     own: bool,
 ) -> list[str]:
-    from trainers.evaluation.search_settings import told
+
+    from trainers.evaluation.search_settings import describe_search
 
     images = len({row["image_id"] for row in rows})
     each = f"{len(rows):,} captions of {images:,} picture{'s' * (images != 1)}"
     where = "" if path is None else f", written to {path}"
-    lines = [f"{each} by {source.name} ({told(settings)}){where}"]
+    lines = [f"{each} by {source.name} ({describe_search(settings)}){where}"]
     if own:
         lines.append(
             f"note: {source.name} is decoded as its authors do; --beams, --max-length, --length-penalty and --rules win"

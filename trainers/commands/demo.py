@@ -187,12 +187,12 @@ def _evaluated(sources: list[NamedCaptioner], count: int, device: str, say: Say,
     from trainers.commands.evaluate import stepping
     from trainers.comparison.evaluation import SCENES_METRICS, SCENES_TEST, Evaluation, HeldOut
     from trainers.comparison.evaluation_files import evaluate_all
-    from trainers.runs.devices import Running
+    from trainers.runs.devices import DeviceOptions
 
     say(f"4/4 All three caption {count:,} new pictures and are judged, which takes about half a minute.")
     asked = Evaluation(HeldOut(SCENES_TEST, count=count), SCENES_METRICS, labelled=True)
     with Bar(len(sources), hidden=quiet) as bar:
-        return evaluate_all(sources, asked, Running(device=device_of(device)), reuse=True, step=stepping(bar))
+        return evaluate_all(sources, asked, DeviceOptions(device=device_of(device)), reuse=True, step=stepping(bar))
 
 
 def _finish(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trainers.comparison.evaluation import Evaluation
     from trainers.comparison.named_captioners import NamedCaptioner
-    from trainers.runs.devices import Running
+    from trainers.runs.devices import DeviceOptions
 
 
 def held_out_options(command: F) -> F:
@@ -116,17 +116,17 @@ def asked_of(sources: Sequence[NamedCaptioner], options: dict[str, Any]) -> Eval
     )
 
 
-def running_of(options: dict[str, Any]) -> Running:
+def running_of(options: dict[str, Any]) -> DeviceOptions:
     """Where and how captioners run.
 
     Raises:
         InputError: a device that is not here.
     """
     from capreward.encoders.pool import device_of
-    from trainers.runs.devices import Running
+    from trainers.runs.devices import DeviceOptions
 
     names = ("precision", "batch_size", "workers", "download", "skip_broken")
-    return Running(device=device_of(options["device"]), **{name: options[name] for name in names})
+    return DeviceOptions(device=device_of(options["device"]), **{name: options[name] for name in names})
 
 
 def stepping(bar: Any) -> Any:

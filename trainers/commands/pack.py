@@ -14,8 +14,8 @@ from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from capreward.commands.progress import Bar
-    from trainers.data.packing import Packed
-    from trainers.data.verification import Verified
+    from trainers.data.packing import PackResult
+    from trainers.data.verification import Verification
 
 
 @click.command(cls=Command)
@@ -83,7 +83,7 @@ def pack(source: str, **options: Any) -> None:
         raise InputError(f"{len(verified.damaged):,} damaged: {shorten(verified.damaged, 10)}")
 
 
-def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[Packed, list[str]]:
+def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[PackResult, list[str]]:
     from trainers.data.datasets_file import is_remote
     from trainers.data.loading import open_dataset
     from trainers.data.packing import Plan
@@ -118,7 +118,7 @@ def _refuse_features(first: Any, images: str | None) -> None:
         raise InputError(f"{images} is a feature store; shards hold pictures: give those")
 
 
-def _verify(source: str, bar: Bar) -> Verified:
+def _verify(source: str, bar: Bar) -> Verification:
     from trainers.data.loading import shards_of
     from trainers.data.verification import verify
 
@@ -131,7 +131,7 @@ def _verify(source: str, bar: Bar) -> Verified:
     return verify(paths, bar.step)
 
 
-def _told(packed: Packed, options: dict[str, Any]) -> dict[str, Any]:
+def _told(packed: PackResult, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "out": str(options["out"]),
         "name": options["name"],
@@ -147,7 +147,7 @@ def _told(packed: Packed, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lines(packed: Packed, options: dict[str, Any]) -> list[str]:
+def _lines(packed: PackResult, options: dict[str, Any]) -> list[str]:
     """What was done, for people."""
     count = len(packed.shards)
     first = (
@@ -163,7 +163,7 @@ def _lines(packed: Packed, options: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _verified(source: str, found: Verified) -> str:
+def _verified(source: str, found: Verification) -> str:
     return (
         f"{source}: {found.shards:,} shard{'s' * (found.shards != 1)}, {found.samples:,} samples, {found.pictures:,} "
         f"pictures and {found.captions:,} captions are sound, {len(found.damaged):,} things damaged"

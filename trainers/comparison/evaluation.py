@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from capreward.samples import Samples
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.data import Dataset
-    from trainers.evaluation.captions import Captioned
+    from trainers.evaluation.captions import CaptionedItems
     from trainers.runs.config import RunConfig
-    from trainers.runs.devices import Running
+    from trainers.runs.devices import DeviceOptions
 
 SCENES_METRICS = f"cider, pacs, {JUDGE}, repetition, scene-facts, scene-grammar"
 SCENES_TEST = "scenes:test"
 MANY = 10_000  # items of a stream, for its progress
 
-Told = Callable[[str, float, float], None]
+ProgressCallback = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -204,10 +204,10 @@ def evaluate_source(
     asked: Evaluation,
     dataset: Dataset,
     metrics: Sequence[Evaluator],
-    running: Running,
+    running: DeviceOptions,
     *,
     before: Samples | None = None,
-    progress: Told | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SystemResult:
     """Caption the items by one captioner, and judge what it says.
 
@@ -224,10 +224,10 @@ def evaluate_source(
     Raises:
         InputError: no captioner, items that cannot be read, or a metric that lacks something.
     """
-    from capreward.reports.systems import judged
+    from capreward.reports.systems import score_system
     from trainers.comparison.named_captioners import by_authors, decoding_for
     from trainers.evaluation.captions import caption_items
-    from trainers.evaluation.search_settings import told
+    from trainers.evaluation.search_settings import describe_search
     from trainers.runs.devices import autocast, workers_for
 
     workers = workers_for(running.workers, _size(dataset), drawn=asked.held_out.scenes)
@@ -243,12 +243,13 @@ def evaluate_source(
     samples = found.samples()
     if before is not None:
         samples.share_items(before)
-    matched = f"{len(found.keys):,} pictures of {dataset.source}, captioned by {source.path} ({told(settings)}{own})"
+    how = f"{describe_search(settings)}{own}"
+    matched = f"{len(found.keys):,} pictures of {dataset.source}, captioned by {source.path} ({how})"
     halved = None if progress is None else lambda what, n, total: progress(what, 1 + n / max(total, 1), 2)
-    return judged(source.name, samples, metrics, asked.bootstrap, matched, progress=halved)
+    return score_system(source.name, samples, metrics, asked.bootstrap, matched, progress=halved)
 
 
-def _share(progress: Told, total: int) -> Callable[[int], None]:
+def _share(progress: ProgressCallback, total: int) -> Callable[[int], None]:
     """Captioning is the first half of the work."""
     return lambda n: progress("captioning", min(1.0, n / total), 2)
 
@@ -261,7 +262,7 @@ def _size(dataset: Dataset) -> int:
         return MANY
 
 
-def _check(found: Captioned, running: Running) -> None:
+def _check(found: CaptionedItems, running: DeviceOptions) -> None:
     if found.broken and not running.skip_broken:
         many = f"{len(found.broken):,} held-out item{'s' * (len(found.broken) != 1)} cannot be read"
         raise InputError(f"{many}: {shorten(found.broken)}; mend what is broken, or leave it out with --skip-broken")

@@ -21,7 +21,7 @@ from trainers.comparison.evaluation import Evaluation, evaluate_source
 
 if TYPE_CHECKING:
     from trainers.comparison.named_captioners import NamedCaptioner
-    from trainers.runs.devices import Running
+    from trainers.runs.devices import DeviceOptions
 
 JUDGED = "the held-out judge is scenes-judge, a CLIP of another architecture that no reward is made of"
 
@@ -29,7 +29,7 @@ JUDGED = "the held-out judge is scenes-judge, a CLIP of another architecture tha
 def evaluate_all(
     sources: Sequence[NamedCaptioner],
     asked: Evaluation,
-    running: Running,
+    running: DeviceOptions,
     *,
     reuse: bool = False,
     keep: bool = True,

@@ -45,7 +45,7 @@ class Batch:
         return len(self.keys)
 
 
-class Maker:
+class BatchMaker:
     """Makes batches of what was read.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from capreward.errors import InputError
-from trainers.data.batch import Batch, Maker, check_sizes
+from trainers.data.batch import Batch, BatchMaker, check_sizes
 from trainers.data.dataset import Dataset
 from trainers.data.reader import Reader, Tasks, read_all
 
@@ -46,13 +46,15 @@ def ordered(
         raise InputError(f"the limit must be 1 or more; found {limit}")
     from trainers.data.streams import Stream, stream_ordered
 
-    maker = Maker(dataset, preprocessing, also)
+    maker = BatchMaker(dataset, preprocessing, also)
     if isinstance(dataset, Stream):
         return _whole(stream_ordered(dataset, maker, batch_size, rank, world, workers, limit), dataset)
     return _whole(_ordered(maker, batch_size, rank, world, workers, limit), dataset)
 
 
-def _ordered(maker: Maker, batch_size: int, rank: int, world: int, workers: int, limit: int | None) -> Iterator[Batch]:
+def _ordered(
+    maker: BatchMaker, batch_size: int, rank: int, world: int, workers: int, limit: int | None
+) -> Iterator[Batch]:
     total = min(len(maker.dataset), limit or len(maker.dataset))
     starts = range(rank * batch_size, total, world * batch_size)
     tasks = Tasks(Reader(maker.dataset, maker.crops, replace=False), _Runs(batch_size, total))

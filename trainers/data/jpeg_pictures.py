@@ -11,7 +11,7 @@ from typing import Any
 from capreward.data.image_ids import IMAGE_ENDINGS
 from capreward.data.images.cells import ArrowPicture, TextPicture
 from capreward.data.images.decoding import decode
-from capreward.data.images.encoded_image import BrokenImage, opened, told
+from capreward.data.images.encoded_image import BrokenImage, error_text, open_encoded
 from capreward.data.images.pictures import BytesPicture, FilePicture, ShardPicture
 from capreward.errors import InputError, ProgramError
 from trainers.data.dataset import Dataset
@@ -44,7 +44,7 @@ class Encoding:
 
         data = _bytes_of(picture)
         if data is not None:
-            whole = opened(io.BytesIO(data), str(picture))
+            whole = open_encoded(io.BytesIO(data), str(picture))
             if data.startswith(JPEG) and not self._too_large(whole):
                 return data
         try:
@@ -58,7 +58,7 @@ class Encoding:
         except (InputError, MemoryError):
             raise
         except Exception as error:  # PIL, or the open() of somebody's own picture
-            raise BrokenImage(f"{picture} cannot be written as JPEG: {told(error)}") from error
+            raise BrokenImage(f"{picture} cannot be written as JPEG: {error_text(error)}") from error
         return stream.getvalue()
 
     def _too_large(self, image: Any) -> bool:

@@ -50,7 +50,7 @@ class Plan:
 
 
 @dataclass
-class Packed:
+class PackResult:
     """What a run did.
 
     Attributes:
@@ -94,7 +94,7 @@ class Sample:
     first: bool = True
 
 
-def pack(dataset: Dataset, plan: Plan, progress: Progress | None = None) -> Packed:
+def pack(dataset: Dataset, plan: Plan, progress: Progress | None = None) -> PackResult:
     """Write a set of shards, or what is missing of it, and name it in ``datasets.json`` beside them.
 
     A shard is written beside its place and renamed, then recorded with its hash in ``NAME.pack.json``: whatever stops
@@ -117,7 +117,7 @@ def pack(dataset: Dataset, plan: Plan, progress: Progress | None = None) -> Pack
     if (plan.folder / "datasets.json").exists():
         read_sets(plan.folder / "datasets.json")  # refuse a file that is none before the work rather than after it
     record = PackRecord.begin(plan.folder, plan.name, settings_of(dataset, plan), shards)
-    packed = Packed(shards, pattern_of(plan.name, len(ranges), digits))
+    packed = PackResult(shards, pattern_of(plan.name, len(ranges), digits))
     for shard, chosen in zip(shards, ranges, strict=True):
         if record.is_whole(shard) and (plan.skip_broken or not record.shards[shard]["left_out"]):
             packed.kept += 1

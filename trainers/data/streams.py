@@ -13,7 +13,7 @@ from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import BytesPicture
 from capreward.data.rows import Options
 from capreward.errors import InputError
-from trainers.data.batch import Batch, Maker
+from trainers.data.batch import Batch, BatchMaker
 from trainers.data.dataset import Dataset, Item
 from trainers.data.permutation import permutation
 from trainers.data.reader import IN_A_ROW, Chunk, Crops, from_workers, stacked
@@ -49,7 +49,7 @@ class Stream(Dataset):
 
 
 def stream_batches(
-    stream: Stream, maker: Maker, *, batch_size: int, seed: int, rank: int, world: int, workers: int, epoch: int
+    stream: Stream, maker: BatchMaker, *, batch_size: int, seed: int, rank: int, world: int, workers: int, epoch: int
 ) -> Iterator[Batch]:
     """Endless batches of this rank's share of the shards.
 
@@ -77,14 +77,14 @@ def stream_batches(
 
 
 def stream_ordered(
-    stream: Stream, maker: Maker, batch_size: int, rank: int, world: int, workers: int, limit: int | None
+    stream: Stream, maker: BatchMaker, batch_size: int, rank: int, world: int, workers: int, limit: int | None
 ) -> Iterator[Batch]:
     """One pass in order; every rank reads all of it and takes its slices."""
     tasks = _Tasks(_Pass(stream, batch_size, rank, world, limit), maker.crops, batch_size)
     yield from _made(tasks, maker, min(workers, 1))
 
 
-def _made(tasks: _Tasks, maker: Maker, workers: int) -> Iterator[Batch]:
+def _made(tasks: _Tasks, maker: BatchMaker, workers: int) -> Iterator[Batch]:
     for chunk in from_workers(_iterable(tasks), None, workers) if workers else tasks:
         if chunk.failure:
             raise InputError(chunk.failure)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from trainers.data.batch import Batch, Maker, check_sizes
+from trainers.data.batch import Batch, BatchMaker, check_sizes
 from trainers.data.dataset import Dataset
 from trainers.data.permutation import Order
 from trainers.data.reader import Reader, Tasks, read_all
@@ -76,7 +76,7 @@ class Batches:
         from trainers.data.streams import Stream, stream_batches
 
         if isinstance(self.dataset, Stream):
-            maker = Maker(self.dataset, self.preprocessing, self.also)
+            maker = BatchMaker(self.dataset, self.preprocessing, self.also)
             sizes = {"batch_size": self.batch_size, "rank": self.rank, "world": self.world, "workers": self.workers}
             batches = stream_batches(self.dataset, maker, seed=self.seed, epoch=self._taken, **sizes)
         else:
@@ -86,7 +86,7 @@ class Batches:
             yield batch
 
     def _batches(self, first: int) -> Iterator[Batch]:
-        maker = Maker(self.dataset, self.preprocessing, self.also)
+        maker = BatchMaker(self.dataset, self.preprocessing, self.also)
         n = len(self.dataset)
         tasks = Tasks(Reader(self.dataset, maker.crops, replace=True), _Slices(n, self))
         for number, chunk in enumerate(read_all(tasks, itertools.count(first), self.workers), first):

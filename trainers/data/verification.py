@@ -18,7 +18,7 @@ END = 1024  # zero bytes that end a tar file
 
 
 @dataclass
-class Verified:
+class Verification:
     """What shards hold.
 
     Attributes:
@@ -36,14 +36,14 @@ class Verified:
     damaged: list[str] = field(default_factory=list)
 
 
-def verify(paths: Sequence[str], progress: Callable[[str, float, float], None] | None = None) -> Verified:
+def verify(paths: Sequence[str], progress: Callable[[str, float, float], None] | None = None) -> Verification:
     """Look through shards; a damaged one does not keep the others from being looked at.
 
     Args:
         paths: of the shards.
         progress: called as (what, done, total).
     """
-    found = Verified()
+    found = Verification()
     sizes = [os.path.getsize(path) if os.path.isfile(path) else 0 for path in paths]
     owners: dict[str, str] = {}
     for number, path in enumerate(paths):
@@ -70,7 +70,9 @@ def _ends(path: str) -> bool:
         return stream.read() == bytes(END)
 
 
-def _look(path: str, name: str, offset: int, data: bytes, kinds: dict[str, dict[str, bytes]], found: Verified) -> None:
+def _look(
+    path: str, name: str, offset: int, data: bytes, kinds: dict[str, dict[str, bytes]], found: Verification
+) -> None:
     key, _, ending = PurePosixPath(name).name.partition(".")
     ending = ending.lower()
     parts = kinds.setdefault(key, {})
@@ -89,7 +91,7 @@ def _look(path: str, name: str, offset: int, data: bytes, kinds: dict[str, dict[
         parts[ending] = data
 
 
-def _judge(path: str, kinds: dict[str, dict[str, bytes]], owners: dict[str, str], found: Verified) -> None:
+def _judge(path: str, kinds: dict[str, dict[str, bytes]], owners: dict[str, str], found: Verification) -> None:
     for key, parts in kinds.items():
         found.samples += 1
         where = f"the sample {key} in {path}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Captioned:
+class CaptionedItems:
     """Captions of the items of a dataset, in its order.
 
     Attributes:
@@ -58,7 +58,7 @@ def caption_items(
     world: int = 1,
     workers: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Captioned:
+) -> CaptionedItems:
     """Decode the share of a process of a dataset, in evaluation mode: of every ``world`` batches its own.
 
     Args:
@@ -73,7 +73,7 @@ def caption_items(
     """
     from trainers.evaluation.decoded_batches import each_decoded
 
-    found = Captioned([], [], [], [], [], 1.0)
+    found = CaptionedItems([], [], [], [], [], 1.0)
     finished = 0
     batches = each_decoded(captioner, dataset, settings, batch_size=batch_size, rank=rank, world=world, workers=workers)
     for batch, decoded in batches:
@@ -90,7 +90,7 @@ def caption_items(
     return found
 
 
-def judge(found: Captioned, metrics: Sequence[Evaluator]) -> Scores:
+def judge(found: CaptionedItems, metrics: Sequence[Evaluator]) -> Scores:
     """The scores of captions by metrics.
 
     Raises:
@@ -103,7 +103,7 @@ def judge(found: Captioned, metrics: Sequence[Evaluator]) -> Scores:
     return evaluate(metrics, found.samples())
 
 
-def write_samples(path: Path, found: Captioned, count: int) -> None:
+def write_samples(path: Path, found: CaptionedItems, count: int) -> None:
     """Keep the first ``count`` captions with their references, one JSON object per line."""
     rows = zip(found.keys[:count], found.captions, found.references, strict=False)
     lines = [json.dumps({"key": k, "caption": c, "references": r}, ensure_ascii=False) for k, c, r in rows]

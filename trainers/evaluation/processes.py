@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainers.evaluation.captions import Captioned
+from trainers.evaluation.captions import CaptionedItems
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def gathered(found: Captioned, accelerator: Accelerator) -> Captioned:
+def gathered(found: CaptionedItems, accelerator: Accelerator) -> CaptionedItems:
     """The captions of all processes, in the order of the dataset."""
     if accelerator.num_processes == 1:
         return found
     from accelerate.utils import gather_object
 
-    parts: list[Captioned] = gather_object([found])
+    parts: list[CaptionedItems] = gather_object([found])
     order = sorted((place, p, row) for p, part in enumerate(parts) for row, place in enumerate(part.places))
-    whole = Captioned([], [], [], [], [s for part in parts for s in part.broken], 1.0)
+    whole = CaptionedItems([], [], [], [], [s for part in parts for s in part.broken], 1.0)
     for place, p, row in order:
         part = parts[p]
         whole.keys.append(part.keys[row])

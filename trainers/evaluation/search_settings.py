@@ -84,7 +84,7 @@ def as_begun(now: EvaluationConfig, begun: Mapping[str, Any]) -> EvaluationConfi
     )
 
 
-def told(settings: Decoding) -> str:
+def describe_search(settings: Decoding) -> str:
     """A decoding in words: ``beam search with 5 beams, at most 30 tokens``."""
     beams = f"{settings.beams} beam{'s' * (settings.beams != 1)}"
     words = {

@@ -25,7 +25,7 @@ OPTIMIZERS = {
 
 
 @dataclass
-class Candidates:
+class CandidateTokens:
     """Captions of B images that a loss is about.
 
     Attributes:
@@ -71,18 +71,18 @@ class Optimizer:
     dropout: bool = True
     search_dropout: bool = False
 
-    def candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> Candidates:
+    def draw_candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> CandidateTokens:
         """Search or sample captions of B images, without gradient."""
         raise NotImplementedError
 
     def reference_candidates(
         self, captioner: Captioner, captions: Sequence[Sequence[str]], generator: torch.Generator
-    ) -> Candidates:
+    ) -> CandidateTokens:
         """The reference captions to learn from, of an optimizer that needs no reward."""
         raise NotImplementedError
 
     def loss(
-        self, policy: Tensor, reference: Tensor | None, candidates: Candidates, rewards: Tensor | None
+        self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of B images and what to log of it.
 
@@ -98,7 +98,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def weight(self, candidates: Candidates) -> Tensor:
+    def weight(self, candidates: CandidateTokens) -> Tensor:
         """What the loss is a mean over, a number: tokens or images. Batches that learn together are weighed by it."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from capreward.option_checks import check_choice, check_flag, check_range
 from trainers.captioners.vocabulary import target_mask
 from trainers.optimizers.advantages import spread_normalised
-from trainers.optimizers.base import Candidates, Optimizer
+from trainers.optimizers.base import CandidateTokens, Optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ class DiCO(Optimizer):
         check_flag("search_dropout", search_dropout)
         self.beta = beta
         self.tau = tau
-        self.n_candidates = candidates
+        self.candidates = candidates
         self.search = search
         self.spread = spread
         self.temperature = temperature
@@ -77,16 +77,11 @@ class DiCO(Optimizer):
         self.dropout = dropout
         self.search_dropout = search_dropout
 
-    def options(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        names = ("beta", "tau", "search", "spread", "temperature", "max_length", "dropout", "search_dropout")
-        return {**{name: getattr(self, name) for name in names}, "candidates": self.n_candidates}
-
-    def candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> Candidates:
+    def draw_candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> CandidateTokens:
         """K captions per image; of a beam search the best first."""
         from trainers.decoding import beam_search, diverse_beam_search, sample
 
-        count, longest = self.n_candidates, self.max_length
+        count, longest = self.candidates, self.max_length
         if self.search == "sample":
             found = sample(
                 captioner,
@@ -102,10 +97,10 @@ class DiCO(Optimizer):
             )
         else:
             found = beam_search(captioner, memory, beams=count, candidates=count, max_length=longest)
-        return Candidates(found.tokens, target_mask(captioner.vocabulary, found.tokens), count)
+        return CandidateTokens(found.tokens, target_mask(captioner.vocabulary, found.tokens), count)
 
     def loss(
-        self, policy: Tensor, reference: Tensor | None, candidates: Candidates, rewards: Tensor | None
+        self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over images; ``chosen`` and ``rejected`` are the implicit rewards of winner and losers."""
         assert reference is not None and rewards is not None  # noqa: S101, PT018  # for the type checker
@@ -132,6 +127,6 @@ class DiCO(Optimizer):
         logits = (self.tau * gap).scatter(1, winner.unsqueeze(1), float("-inf"))
         return winner, torch.softmax(logits, dim=-1)
 
-    def weight(self, candidates: Candidates) -> Tensor:
+    def weight(self, candidates: CandidateTokens) -> Tensor:
         """The number of images."""
         return torch.tensor(float(len(candidates.tokens)), device=candidates.tokens.device)

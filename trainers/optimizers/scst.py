@@ -11,7 +11,7 @@ from capreward.option_checks import check_choice, check_flag, check_range
 from trainers.captioners.vocabulary import target_mask
 from trainers.decoding.entropy import mean_entropies
 from trainers.optimizers.advantages import against_baseline, leave_one_out
-from trainers.optimizers.base import Candidates, Optimizer
+from trainers.optimizers.base import CandidateTokens, Optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +66,7 @@ class SelfCritical(Optimizer):
         check_range("self_cider_weight", self_cider_weight, 0)
         if self_cider_weight and candidates < 2:
             raise InputError("self_cider_weight needs at least 2 candidates per image; found 1")
-        self.n_candidates = candidates
+        self.candidates = candidates
         self.baseline = baseline
         self.temperature = temperature
         self.max_length = max_length
@@ -74,26 +74,14 @@ class SelfCritical(Optimizer):
         self.entropy_weight = entropy_weight
         self.self_cider_weight = self_cider_weight
 
-    def options(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            "candidates": self.n_candidates,
-            "baseline": self.baseline,
-            "temperature": self.temperature,
-            "max_length": self.max_length,
-            "dropout": self.dropout,
-            "entropy_weight": self.entropy_weight,
-            "self_cider_weight": self.self_cider_weight,
-        }
-
-    def candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> Candidates:
+    def draw_candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> CandidateTokens:
         """Samples, and behind them the greedy caption where it is the baseline."""
         from trainers.decoding import greedy, sample
 
         drawn = sample(
             captioner,
             memory,
-            candidates=self.n_candidates,
+            candidates=self.candidates,
             temperature=self.temperature,
             max_length=self.max_length,
             generator=generator,
@@ -107,10 +95,10 @@ class SelfCritical(Optimizer):
             best = greedy(captioner, memory, max_length=self.max_length)
             captioner.train(was_training)
             tokens = beside(tokens, best.tokens, captioner.vocabulary.pad)
-        return Candidates(tokens, target_mask(captioner.vocabulary, tokens), self.n_candidates, entropy)
+        return CandidateTokens(tokens, target_mask(captioner.vocabulary, tokens), self.candidates, entropy)
 
     def loss(
-        self, policy: Tensor, reference: Tensor | None, candidates: Candidates, rewards: Tensor | None
+        self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over tokens of minus advantage times log-probability."""
         assert rewards is not None  # noqa: S101  # for the type checker: the loop gives them
@@ -128,25 +116,25 @@ class SelfCritical(Optimizer):
             stats["self-cider"] = candidates.diversity.mean()
         return loss, stats
 
-    def advantage(self, rewards: Tensor, candidates: Candidates | None = None) -> Tensor:
+    def advantage(self, rewards: Tensor, candidates: CandidateTokens | None = None) -> Tensor:
         """[B, candidates] advantages of rewards [B, candidates] (+ the greedy caption's, last).
 
         Args:
             rewards: of the captions.
             candidates: the captions, whose entropy and diversity count where they are weighed.
         """
-        sampled = rewards[:, : self.n_candidates]
+        sampled = rewards[:, : self.candidates]
         if candidates is not None and candidates.entropy is not None:
             sampled = sampled + self.entropy_weight * candidates.entropy.to(sampled)
         if self.baseline == "greedy":
-            found = against_baseline(sampled, rewards[:, self.n_candidates :])
+            found = against_baseline(sampled, rewards[:, self.candidates :])
         else:
             found = leave_one_out(sampled) if self.baseline == "mean" else sampled
         if candidates is not None and candidates.diversity is not None:
             found = found + self.self_cider_weight * candidates.diversity.to(sampled).unsqueeze(1)
         return found
 
-    def weight(self, candidates: Candidates) -> Tensor:
+    def weight(self, candidates: CandidateTokens) -> Tensor:
         """The number of tokens learned from."""
         return candidates.learned_mask().sum().clamp(min=1).float()
 

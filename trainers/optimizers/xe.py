@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from capreward.option_checks import check_flag, check_range
 from trainers.captioners.vocabulary import target_mask
-from trainers.optimizers.base import Candidates, Optimizer
+from trainers.optimizers.base import CandidateTokens, Optimizer
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ class CrossEntropy(Optimizer):
 
     def reference_candidates(
         self, captioner: Captioner, captions: Sequence[Sequence[str]], generator: torch.Generator
-    ) -> Candidates:
+    ) -> CandidateTokens:
         """``captions`` references of each image, without repeating one before all were taken.
 
         The generator gives one number per image: images drawn in several calls get what they get in one.
@@ -60,15 +60,15 @@ class CrossEntropy(Optimizer):
         tokens = captioner.token_rows(chosen)
         mask = target_mask(captioner.vocabulary, tokens)
         shape = (len(captions), self.captions, -1)
-        return Candidates(tokens.view(shape), mask.view(shape), self.captions)
+        return CandidateTokens(tokens.view(shape), mask.view(shape), self.captions)
 
     def loss(
-        self, policy: Tensor, reference: Tensor | None, candidates: Candidates, rewards: Tensor | None
+        self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``-sum(log p) / tokens``, in nats per token."""
         loss = -policy.sum() / self.weight(candidates)
         return loss, {"loss": loss.detach()}
 
-    def weight(self, candidates: Candidates) -> Tensor:
+    def weight(self, candidates: CandidateTokens) -> Tensor:
         """The number of tokens learned from."""
         return candidates.learned_mask().sum().clamp(min=1).float()

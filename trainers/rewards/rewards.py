@@ -31,7 +31,7 @@ LEAST_SPREAD = 1e-6
 
 
 @dataclass
-class Judged:
+class RewardBatch:
     """Rewards of B images with K captions each.
 
     Attributes:
@@ -101,7 +101,7 @@ class Rewards:
         *,
         monitored: bool = False,
         learned: int | None = None,
-    ) -> Judged:
+    ) -> RewardBatch:
         """Judge K captions of each of B images.
 
         Args:
@@ -124,7 +124,7 @@ class Rewards:
             sampled = samples.take(np.flatnonzero(own))
             sampled.share_items(samples)
         lone = not isinstance(self.evaluator, Combined)
-        found = Judged(torch.from_numpy(total).float().view(len(keys), count), {})
+        found = RewardBatch(torch.from_numpy(total).float().view(len(keys), count), {})
         found.parts = {name: float(np.mean(values[own])) for name, values in terms.items() if not (lone and own.all())}
         if not own.all():
             found.baselines = {name: float(np.mean(values[~own])) for name, values in terms.items()}

@@ -17,10 +17,10 @@ from trainers.evaluation.processes import gathered, shared
 from trainers.rewards.rewards import RunningMoments
 from trainers.runs.checkpoints import Progress, fingerprint
 from trainers.runs.folder import RunFolder
-from trainers.runs.preparation import Prepared
+from trainers.runs.preparation import PreparedRun
 from trainers.runs.schedules import adamw, learning_rate
-from trainers.runs.step import Collected, Stepper, rows_of
-from trainers.runs.trainer import Course
+from trainers.runs.step import CollectedBatch, Stepper, rows_of
+from trainers.runs.trainer import Trainer
 from trainers.watch.warnings import Watch
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trainers.runs.log import RunLog
 
 
-class Loop(Course):
+class CaptionerTrainer(Trainer):
     """A run from its first step, or from its newest checkpoint, to its end.
 
     Args:
@@ -43,7 +43,7 @@ class Loop(Course):
     """
 
     def __init__(
-        self, ready: Prepared, folder: RunFolder, accelerator: Accelerator, log: RunLog, *, reference: bool = True
+        self, ready: PreparedRun, folder: RunFolder, accelerator: Accelerator, log: RunLog, *, reference: bool = True
     ) -> None:
         from trainers.data import Batches
 
@@ -94,7 +94,7 @@ class Loop(Course):
         last = step + 1 >= self.ready.steps
         monitored = (step + 1) % self.config.reward.every == 0
         diagnosed = self.ready.diagnostics is not None and self.ready.diagnostics.due(step)
-        works: list[Collected] = []
+        works: list[CollectedBatch] = []
         for number in range(training.accumulation):
             batch = next(batches)
             self.count_broken(batch.broken)
@@ -199,7 +199,7 @@ class Loop(Course):
         lower = chooser is not None and chooser.higher_is_better is False
         self.choose(self.ready.best, values[self.ready.best], lower=lower)
 
-    def _row(self, works: list[Collected]) -> None:
+    def _row(self, works: list[CollectedBatch]) -> None:
         """A row for the log: means over the steps since the one before."""
         row = self.tally.means()
         row["images"] = float(self.progress.step * self.config.training.accumulation * self.batches.global_batch)

@@ -42,7 +42,7 @@ class Progress:
         without: evaluations since then.
         broken: a sentence for each sample that could not be read.
         moments: of the rewards.
-        sums: of the log's next row, see :class:`trainers.runs.running_means.Tally`.
+        sums: of the log's next row, see :class:`trainers.runs.running_means.RunningMeans`.
         start: what the weights were before the first step, see ``fingerprint``.
         finished: why the run is over, or empty.
         warned: the warnings that were told, by name.
@@ -61,7 +61,7 @@ class Progress:
     warned: list[str] = field(default_factory=list)
 
 
-class Keeper:
+class Checkpoints:
     """Writes and reads a run's checkpoints; every process calls it alike.
 
     Args:

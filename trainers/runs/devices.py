@@ -14,7 +14,7 @@ MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
-class Running:
+class DeviceOptions:
     """Where and how captioners run.
 
     Attributes:

@@ -84,9 +84,9 @@ class RunLog(AbstractContextManager["RunLog"]):
         append(self.folder.metrics, json.dumps({"step": step, "kind": kind, **kept}) + "\n")
         self.accelerator.log({f"{kind}/{name}": v for name, v in kept.items() if v is not None}, step=step)
         if kind == "eval":
-            self.say(f"step {step:,}: {shown(values)}")
+            self.say(f"step {step:,}: {shown_values(values)}")
         elif self._live is None and self.console is not None:
-            told = shown({name: values[name] for name in SHOWN if name in values})
+            told = shown_values({name: values[name] for name in SHOWN if name in values})
             self.console.print(f"step {step:,}/{self.steps:,}  {told}", highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, step: int, name: str, sentence: str) -> None:
@@ -106,7 +106,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         """Move the live line; what it showed and ``values`` lacks stays."""
         if self._live is not None:
             self._told |= {name: values[name] for name in SHOWN if name in values}
-            self._live.update(self._task, completed=step, told=shown(self._told), description="training")
+            self._live.update(self._task, completed=step, told=shown_values(self._told), description="training")
 
     def busy(self, doing: str) -> None:
         """Let the live line tell what takes a while."""
@@ -114,7 +114,7 @@ class RunLog(AbstractContextManager["RunLog"]):
             self._live.update(self._task, description=doing)
 
 
-def shown(values: Mapping[str, float]) -> str:
+def shown_values(values: Mapping[str, float]) -> str:
     """Names and values for people: shares of captions in percent, four decimals of most others."""
     return "  ".join(_shown(name, value) for name, value in values.items())
 

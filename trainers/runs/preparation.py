@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Prepared:
+class PreparedRun:
     """All parts of a run.
 
     Attributes:
@@ -59,7 +59,7 @@ class Prepared:
     diagnostics: Diagnostics | None = None
 
 
-class Errors:
+class ErrorList:
     """Collects what is wrong with independent parts."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Errors:
             raise InputError(f"{len(told)} things must be mended before training can start:\n{lines}")
 
 
-def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int = 1) -> Prepared:
+def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int = 1) -> PreparedRun:
     """Load and check everything that the run will touch: data, weights, rewards, metrics, trackers.
 
     Args:
@@ -103,7 +103,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     from capreward.scoring import load_list
     from trainers.runs.new_captioner import make_captioner
 
-    errors = Errors()
+    errors = ErrorList()
     notes: list[str] = []
     errors.attempt(lambda: load_plugins([Path(p) for p in config.plugins]))
     errors.attempt(lambda: check_reward_used(config))
@@ -132,18 +132,20 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     steps = steps_of(config, train, world)
     judged = (rewards, metrics or [], best or "", steps)
     crops = image_steps(rewards, train)
-    return Prepared(config, captioner, train, val, optimizer, *judged, crops, pictures, notes, diagnostics)
+    return PreparedRun(config, captioner, train, val, optimizer, *judged, crops, pictures, notes, diagnostics)
 
 
-def _searched(config: RunConfig, captioner: Captioner, errors: Errors) -> tuple[RunConfig, list[str]]:
+def _searched(config: RunConfig, captioner: Captioner, errors: ErrorList) -> tuple[RunConfig, list[str]]:
     """The configuration with every setting of the evaluations' search, and a note where authors' are taken."""
-    from trainers.evaluation.search_settings import search_of, told, with_search
+    from trainers.evaluation.search_settings import describe_search, search_of, with_search
 
     found = errors.attempt(lambda: with_search(config.evaluation, captioner))
     if found is None:
         return config, []
     taken = found != config.evaluation and captioner.decoding and config.data.val
-    how = f"evaluations decode as the captioner's authors do, but for what is asked: {told(search_of(found))}"
+    how = (
+        f"evaluations decode as the captioner's authors do, but for what is asked: {describe_search(search_of(found))}"
+    )
     return replace(config, evaluation=found), [how] if taken else []
 
 
@@ -154,7 +156,7 @@ def _judging(
     folder: Path | None,
     shared: dict[str, Any],
     pictures: dict[str, Any],
-    errors: Errors,
+    errors: ErrorList,
 ) -> tuple[Rewards | None, Diagnostics | None, list[str]]:
     """Rewards and what watches them, where the optimizer needs a reward, and notes about both."""
     from capreward.data.images.scene_keys import names_scenes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 Sums = dict[str, tuple[float, int]]
 
 
-class Tally:
+class RunningMeans:
     """Sums and counts of what steps tell, by name; part of a checkpoint, so that no row misses a step.
 
     Attributes:

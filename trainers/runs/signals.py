@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopping(AbstractContextManager["Stopping"]):
+class StopSignals(AbstractContextManager["StopSignals"]):
     """Notes SIGTERM and the first Ctrl-C while it is entered; a second Ctrl-C stops at once.
 
     Signals reach the main thread alone; entered in another one it notes nothing.
@@ -29,7 +29,7 @@ class Stopping(AbstractContextManager["Stopping"]):
         self.asked = 0  # the signal's number
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Stopping:
+    def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainers.data.dataset import len_of
-from trainers.runs.preparation import Prepared
+from trainers.runs.preparation import PreparedRun
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def parameter_counts(ready: Prepared) -> dict[str, int]:
+def parameter_counts(ready: PreparedRun) -> dict[str, int]:
     """Trained parameters, those of the frozen tower, and those of the reference policy's copy."""
     from torch import nn
 
@@ -22,7 +22,7 @@ def parameter_counts(ready: Prepared) -> dict[str, int]:
     return {"trained": trained, "frozen": frozen, "reference": trained if ready.optimizer.needs_reward else 0}
 
 
-def memory_estimate(ready: Prepared) -> dict[str, float]:
+def memory_estimate(ready: PreparedRun) -> dict[str, float]:
     """Bytes that a process needs, by what for.
 
     Weights, gradients and the two moments of AdamW are exact (float32, 16 bytes per trained parameter). Activations are
@@ -47,7 +47,7 @@ def memory_estimate(ready: Prepared) -> dict[str, float]:
     }
 
 
-def size_table(ready: Prepared, world: int) -> Table:
+def size_table(ready: PreparedRun, world: int) -> Table:
     """For people."""
     from rich.table import Table
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from trainers.data.batch import images_of
-from trainers.optimizers.base import Candidates, Optimizer
+from trainers.optimizers.base import CandidateTokens, Optimizer
 from trainers.optimizers.named_classes import check_names
 from trainers.rewards.rewards import Rewards
 from trainers.runs.trainer import NonFinite
@@ -36,7 +36,7 @@ RESERVED = frozenset(
 
 
 @dataclass
-class Collected:
+class CollectedBatch:
     """A micro-batch that is ready to be learned from.
 
     Attributes:
@@ -54,7 +54,7 @@ class Collected:
 
     keys: list[str]
     inputs: Tensor
-    candidates: Candidates
+    candidates: CandidateTokens
     texts: list[str] = field(default_factory=list)
     raw: Tensor | None = None
     rewards: Tensor | None = None
@@ -69,7 +69,7 @@ class Collected:
         return [text for i, text in enumerate(self.texts) if i % count < learned]
 
 
-def rows_of(works: Sequence[Collected]) -> list[dict[str, Any]]:
+def rows_of(works: Sequence[CollectedBatch]) -> list[dict[str, Any]]:
     """Per image of some micro-batches its key, captions and rewards, ready for JSON."""
     rows: list[dict[str, Any]] = []
     for work in works:
@@ -136,7 +136,7 @@ class Stepper:
         monitored: bool,
         compared: bool,
         diagnosed: tuple[int, int] | None = None,
-    ) -> Collected:
+    ) -> CollectedBatch:
         """Candidates of a batch, judged.
 
         Args:
@@ -150,7 +150,7 @@ class Stepper:
         with torch.no_grad(), self.accelerator.autocast():
             inputs = self.policy.look(images_of(batch).to(device, non_blocking=True))
             candidates = self._candidates(batch, inputs, generator)
-            work = Collected(batch.keys, inputs, candidates)
+            work = CollectedBatch(batch.keys, inputs, candidates)
             if self.rewards is not None:
                 self._judge(work, batch, monitored)
             if diagnosed is not None and self.diagnostics is not None:
@@ -160,7 +160,7 @@ class Stepper:
                 work.reference = found.view(len(batch.keys), candidates.learned, -1)
         return work
 
-    def _candidates(self, batch: Batch, inputs: Tensor, generator: torch.Generator) -> Candidates:
+    def _candidates(self, batch: Batch, inputs: Tensor, generator: torch.Generator) -> CandidateTokens:
         if not self.optimizer.needs_reward:
             before = self.accelerator.process_index * len(batch)
             behind = (self.accelerator.num_processes - 1) * len(batch) - before
@@ -170,9 +170,9 @@ class Stepper:
             found.tokens, found.mask = found.tokens.to(inputs.device), found.mask.to(inputs.device)
             return found
         self.policy.train(self.optimizer.search_dropout)
-        return self.optimizer.candidates(self.policy, self.policy.encode(inputs), generator)
+        return self.optimizer.draw_candidates(self.policy, self.policy.encode(inputs), generator)
 
-    def _judge(self, work: Collected, batch: Batch, monitored: bool) -> None:
+    def _judge(self, work: CollectedBatch, batch: Batch, monitored: bool) -> None:
         assert self.rewards is not None  # noqa: S101  # for the type checker: asked before
         work.texts = self.policy.decode_text(work.candidates.tokens.flatten(0, 1))
         judged = self.rewards.judge(
@@ -187,7 +187,7 @@ class Stepper:
         if judged.diversity is not None:
             work.candidates.diversity = judged.diversity.to(work.inputs.device)
 
-    def _diagnose(self, work: Collected, batch: Batch, number: int, micro_batches: int) -> None:
+    def _diagnose(self, work: CollectedBatch, batch: Batch, number: int, micro_batches: int) -> None:
         """Judge the captions of some images by what they are not rewarded for."""
         assert self.diagnostics is not None and work.raw is not None  # noqa: S101, PT018  # for the type checker
         count, world = len(batch), self.accelerator.num_processes
@@ -202,7 +202,7 @@ class Stepper:
         )
         work.diagnosed["reward"] = work.raw[rows, :learned].flatten().double().numpy()
 
-    def diagnosed(self, works: Sequence[Collected]) -> dict[str, float]:
+    def diagnosed(self, works: Sequence[CollectedBatch]) -> dict[str, float]:
         """What the diagnostics tell of a step, over all processes: means, and of reward and judge the spread as well.
 
         Returns:
@@ -224,7 +224,7 @@ class Stepper:
         del told["reward"]  # that of all captions is told in any case
         return {**told, **spread}
 
-    def shape_rewards(self, works: Sequence[Collected]) -> None:
+    def shape_rewards(self, works: Sequence[CollectedBatch]) -> None:
         """Clip and normalise the rewards of a step.
 
         Raises:
@@ -244,7 +244,7 @@ class Stepper:
             work.rewards = values.to(self.accelerator.device)
             start += raw.numel()
 
-    def learn(self, works: Sequence[Collected]) -> dict[str, Tensor]:
+    def learn(self, works: Sequence[CollectedBatch]) -> dict[str, Tensor]:
         """Accumulate the gradient of a step's micro-batches.
 
         Returns:
@@ -286,7 +286,7 @@ class Stepper:
         return dict(zip(stats, self.accelerator.reduce(values, reduction="mean"), strict=True))
 
 
-def _ended(candidates: Candidates, eos: int) -> Tensor:
+def _ended(candidates: CandidateTokens, eos: int) -> Tensor:
     """Which of the captions that are learned from have an end token, bool [B, learned]."""
     return (candidates.tokens[:, : candidates.learned, 1:] == eos).any(-1)
 
@@ -296,7 +296,7 @@ def _empty(texts: Sequence[str]) -> float:
     return sum(not text.strip() for text in texts) / max(1, len(texts))
 
 
-def _told(work: Collected, policy: Tensor, eos: int) -> dict[str, Tensor]:
+def _told(work: CollectedBatch, policy: Tensor, eos: int) -> dict[str, Tensor]:
     """What every run logs of its candidates."""
     mask = work.candidates.learned_mask()
     parts, device = work.parts, policy.device

@@ -14,10 +14,10 @@ import torch
 from capreward.atomic_files import write_text_beside
 from capreward.errors import InputError, ProgramError
 from trainers.data.dataset import counted
-from trainers.runs.checkpoints import Keeper, Progress
+from trainers.runs.checkpoints import Checkpoints, Progress
 from trainers.runs.folder import RunFolder
-from trainers.runs.running_means import Tally
-from trainers.runs.signals import Stopping
+from trainers.runs.running_means import RunningMeans
+from trainers.runs.signals import StopSignals
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -91,7 +91,7 @@ class NonFinite(Exception):
         self.rows = rows
 
 
-class Course(ABC):
+class Trainer(ABC):
     """A run from its first step, or from its newest checkpoint, to its end.
 
     Who inherits says what a step learns (``update``), how held-out items are judged (``evaluate``, which ends in
@@ -120,8 +120,8 @@ class Course(ABC):
         self.settings, self.steps = config, steps
         self.folder, self.accelerator, self.log = folder, accelerator, log
         self.progress = Progress()
-        self.keeper = Keeper(folder, accelerator)
-        self.tally = Tally()
+        self.keeper = Checkpoints(folder, accelerator)
+        self.tally = RunningMeans()
         self.worked = False
 
     @abstractmethod
@@ -152,7 +152,7 @@ class Course(ABC):
         if self.progress.finished:
             return self.progress
         self.worked = True
-        with Stopping(self.accelerator) as stopping:
+        with StopSignals(self.accelerator) as stopping:
             try:
                 if self.progress.step == 0:
                     self.evaluate()
@@ -165,7 +165,7 @@ class Course(ABC):
                 raise
         return self.progress
 
-    def _steps(self, stopping: Stopping) -> None:
+    def _steps(self, stopping: StopSignals) -> None:
         batches = iter(self.batches)
         while not self.progress.finished and self.progress.step < self.steps:
             self.update(batches)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from trainers.runs.checkpoints import Progress
-    from trainers.runs.trainer import Course, RunSettings
+    from trainers.runs.trainer import RunSettings, Trainer
 
 # What may differ between a run and its continuation without changing what is learned from step to step.
 FREE = (
@@ -32,7 +32,7 @@ LENGTH = ("training.steps", "training.epochs")
 
 
 @dataclass(frozen=True)
-class Work:
+class RunKind:
     """What distinguishes one kind of run from another.
 
     Attributes:
@@ -48,23 +48,23 @@ class Work:
 
     build: Callable[[Mapping[str, Any]], RunSettings]
     prepare: Callable[..., Any]
-    course: Callable[..., Course]
+    course: Callable[..., Trainer]
     opening: Callable[[Any, RunFolder, Any], str]
     closing: Callable[[Progress, RunFolder, Any, bool], str]
     free: Sequence[str] = FREE
     less_memory: str = "halve --batch-size and double --accumulation, which learns the same"
 
 
-def captioner_work() -> Work:
+def captioner_work() -> RunKind:
     """Training of captioners."""
-    from trainers.runs.captioner_trainer import Loop
+    from trainers.runs.captioner_trainer import CaptionerTrainer
     from trainers.runs.config_files import build
     from trainers.runs.preparation import prepare
 
     def kept(values: Mapping[str, Any]) -> RunConfig:
         return build(with_cropping(values))
 
-    return Work(kept, prepare, Loop, opening_line, closing_line)
+    return RunKind(kept, prepare, CaptionerTrainer, opening_line, closing_line)
 
 
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -118,7 +118,7 @@ def with_cropping(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "captioner": {"cropping": "torchvision", **(section if isinstance(section, Mapping) else {})}}
 
 
-def conduct(work: Work, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
+def conduct(work: RunKind, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
     """A run of any kind, from its beginning or its newest checkpoint to its end.
 
     Args:
@@ -238,7 +238,7 @@ def make_accelerator(config: RunSettings, folder: RunFolder) -> Accelerator:
         ) from error
 
 
-def check_same(config: RunSettings, folder: RunFolder, work: Work) -> None:
+def check_same(config: RunSettings, folder: RunFolder, work: RunKind) -> None:
     """Refuse to go on with a run of another configuration.
 
     Args:
@@ -283,7 +283,7 @@ def describe(config: RunConfig, notes: list[str]) -> None:
     outline(captioner_work(), config, notes, size_table)
 
 
-def outline(work: Work, config: RunSettings, notes: list[str], table: Callable[[Any, int], Table]) -> None:
+def outline(work: RunKind, config: RunSettings, notes: list[str], table: Callable[[Any, int], Table]) -> None:
     """Print what a run would do: the configuration on standard output, sizes and steps on standard error."""
     import click
     from rich.console import Console

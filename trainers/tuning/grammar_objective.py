@@ -25,7 +25,7 @@ HEAD = "grammar_head"
 _SHORTEST = 2  # words of a caption that every kind of corruption changes, if they differ
 
 
-class Corrupted(str):
+class CorruptedCaption(str):
     """A corrupted caption that knows how it was made.
 
     Attributes:
@@ -35,7 +35,7 @@ class Corrupted(str):
     kind: str = ""
 
     @classmethod
-    def of(cls, kind: str, text: str) -> Corrupted:
+    def of(cls, kind: str, text: str) -> CorruptedCaption:
         """A text with its kind."""
         made = cls(text)
         made.kind = kind
@@ -126,7 +126,7 @@ class Grammar(Objective):
         """The B captions, then one corruption of each."""
         plain = [" ".join(self._words(caption)) for caption in pairs.captions]
         made = [self._corruptor.corrupt(caption, chance) for caption, chance in zip(plain, chances, strict=True)]
-        return [*plain, *(Corrupted.of(kind, text) for kind, text in made)]
+        return [*plain, *(CorruptedCaption.of(kind, text) for kind, text in made)]
 
     def loss(
         self,

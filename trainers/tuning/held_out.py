@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from trainers.tuning.objective import Objective
-    from trainers.tuning.preparation import Prepared
+    from trainers.tuning.preparation import PreparedTuning
     from trainers.tuning.towers import Towers
 
 NEVER = -1  # the step that held-out pairs are drawn for, always the same
@@ -48,7 +48,7 @@ class Part:
         return slice(kind * self.size, (kind + 1) * self.size)
 
 
-def look_at(ready: Prepared, towers: Towers, accelerator: Accelerator) -> tuple[list[Part], list[str]]:
+def look_at(ready: PreparedTuning, towers: Towers, accelerator: Accelerator) -> tuple[list[Part], list[str]]:
     """Encode the held-out pairs, each process its share.
 
     Args:

@@ -112,11 +112,11 @@ def usable_items(found: Dataset, objective: Objective, *, alone: bool) -> Datase
     notes = list(found.notes)
     if left_out:
         notes.append(f"{counted(left_out, 'caption')} of {found.source} too short for {objective.name} left out")
-    pictures: Any = [None] * len(rows) if alone else Chosen(found, rows)
+    pictures: Any = [None] * len(rows) if alone else ChosenPictures(found, rows)
     return Dataset(found.source, [found.keys[i] for i in rows], pictures, PackedCaptions.of(kept), notes)
 
 
-class Chosen:
+class ChosenPictures:
     """The pictures of some items of a set, by their number among them."""
 
     def __init__(self, dataset: Dataset, rows: Sequence[int]) -> None:
@@ -128,7 +128,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class RedrawnScene:
     """A scene drawn anew: the same facts in another picture, always the same one."""
 
     key: str
@@ -148,7 +148,7 @@ class Redrawn:
         return f"{self.key}, drawn anew"
 
 
-class Reworded(Sequence[Sequence[str]]):
+class RewordedCaptions(Sequence[Sequence[str]]):
     """The captions of scenes in other words, by number.
 
     Args:
@@ -163,7 +163,7 @@ class Reworded(Sequence[Sequence[str]]):
 
     def __getitem__(self, i: Any) -> Any:
         key = self.keys[i]
-        return [_scene(key).caption(number, Redrawn(key).variant) for number in range(5)]
+        return [_scene(key).caption(number, RedrawnScene(key).variant) for number in range(5)]
 
 
 def _scene(key: str) -> Any:
@@ -214,7 +214,7 @@ def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]
         return None
     if source == SCENES:
         _scene(pairs.keys[0])
-        return Reworded(pairs.keys)
+        return RewordedCaptions(pairs.keys)
     from capreward.data.captions import read_references
 
     found = read_references(source).references
@@ -232,7 +232,7 @@ def _more_images(source: str | None, pairs: Dataset) -> Dataset | None:
     pictures: Any
     if source == SCENES:
         _scene(pairs.keys[0])
-        pictures = [Redrawn(key) for key in pairs.keys]
+        pictures = [RedrawnScene(key) for key in pairs.keys]
     else:
         from capreward.data.images.lookup import find_images
 

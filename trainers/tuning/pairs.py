@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Loaded:
+class LoadedBatch:
     """A batch with the further images of its items.
 
     Attributes:
@@ -44,11 +44,11 @@ class PairBatches:
         self.main = Batches(items.pairs, wanted, **settings)
         self.more = None if items.more_images is None else Batches(items.more_images, wanted, **settings)
 
-    def __iter__(self) -> Iterator[Loaded]:
+    def __iter__(self) -> Iterator[LoadedBatch]:
         if self.more is None:
-            yield from (Loaded(batch, None) for batch in self.main)
+            yield from (LoadedBatch(batch, None) for batch in self.main)
         else:
-            yield from (Loaded(*both) for both in zip(self.main, self.more, strict=True))
+            yield from (LoadedBatch(*both) for both in zip(self.main, self.more, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Where they are; see :meth:`trainers.data.Batches.state_dict`."""
@@ -65,14 +65,14 @@ class PairBatches:
                 batches.load_state_dict(state)
 
 
-def held_out_batches(items: Items, preprocessing: Preprocessing | None, **settings: Any) -> Iterator[Loaded]:
+def held_out_batches(items: Items, preprocessing: Preprocessing | None, **settings: Any) -> Iterator[LoadedBatch]:
     """One pass over held-out items in order, as :func:`trainers.data.ordered`, with their further images."""
     wanted = preprocessing if items.has_images else None
     main = ordered(items.pairs, wanted, **settings)
     if items.more_images is None:
-        yield from (Loaded(batch, None) for batch in main)
+        yield from (LoadedBatch(batch, None) for batch in main)
         return
-    yield from (Loaded(*both) for both in zip(main, ordered(items.more_images, wanted, **settings), strict=True))
+    yield from (LoadedBatch(*both) for both in zip(main, ordered(items.more_images, wanted, **settings), strict=True))
 
 
 class PairMaker:
@@ -97,7 +97,7 @@ class PairMaker:
         wanted = items.more_captions is not None
         self._rows = {key: row for row, key in enumerate(items.pairs.keys)} if wanted else {}
 
-    def pairs(self, loaded: Loaded, step: int, first: int) -> tuple[Pairs, list[random.Random]]:
+    def pairs(self, loaded: LoadedBatch, step: int, first: int) -> tuple[Pairs, list[random.Random]]:
         """Pairs, and a generator of each for what the objective draws.
 
         Args:
@@ -126,7 +126,7 @@ class PairMaker:
             return None
         return normalise(batch.pixels.to(self.device, non_blocking=True), self.preprocessing)
 
-    def _further(self, loaded: Loaded, images: Tensor) -> Tensor:
+    def _further(self, loaded: LoadedBatch, images: Tensor) -> Tensor:
         """The further images in the order of the batch; the item's own where its further one could not be read."""
         assert loaded.more is not None  # noqa: S101  # for the type checker: asked before
         found = self._images(loaded.more)

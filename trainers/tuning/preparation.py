@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from trainers.runs.preparation import Errors, check_trackers, steps_of
+from trainers.runs.preparation import ErrorList, check_trackers, steps_of
 from trainers.tuning.config import TuneConfig
 from trainers.tuning.items import Items, open_items
 from trainers.tuning.objective import Objective
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Prepared:
+class PreparedTuning:
     """All parts of a run.
 
     Attributes:
@@ -50,7 +50,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
 
 
-def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int = 1) -> Prepared:
+def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int = 1) -> PreparedTuning:
     """Load and check everything that the run will touch.
 
     Args:
@@ -62,7 +62,7 @@ def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int 
     Raises:
         InputError: everything that is wrong.
     """
-    errors = Errors()
+    errors = ErrorList()
     objective = config.make_objective()
     errors.attempt(lambda: check_trackers(config.logging.trackers))
     train = errors.attempt(lambda: open_items(config.data, objective))
@@ -85,7 +85,9 @@ def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int 
     if not train.has_images:
         notes.append(f"{train.pairs.source} is used without images: there is no contrastive loss (--images adds one)")
     steps = steps_of(config, train.pairs, world)
-    return Prepared(config, base, clip, extra, objective, train, val, config.evaluation.best or "loss", steps, notes)
+    return PreparedTuning(
+        config, base, clip, extra, objective, train, val, config.evaluation.best or "loss", steps, notes
+    )
 
 
 def prepare_model(clip: Clip, objective: Objective, seed: int) -> nn.ModuleDict:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.runs.folder import RunFolder
-from trainers.runs.training import Work, closing_line, conduct, outline
+from trainers.runs.training import RunKind, closing_line, conduct, outline
 from trainers.tuning.config import TuneConfig, build
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from trainers.runs.checkpoints import Progress
-    from trainers.tuning.preparation import Prepared
+    from trainers.tuning.preparation import PreparedTuning
 
 # What may differ between a run and its continuation without changing what is learned from step to step.
 FREE = (
@@ -24,14 +24,14 @@ FREE = (
 )  # fmt: skip
 
 
-def tuning_work() -> Work:
+def tuning_work() -> RunKind:
     """Tuning of evaluators."""
     from trainers.tuning.preparation import prepare
-    from trainers.tuning.trainer import TuneLoop
+    from trainers.tuning.trainer import TuningTrainer
 
     closing = partial(closing_line, what="tuned CLIP")
     hint = "give --set training.chunk=64, which learns the same"
-    return Work(build, prepare, TuneLoop, opening_line, closing, FREE, hint)
+    return RunKind(build, prepare, TuningTrainer, opening_line, closing, FREE, hint)
 
 
 def run_tuning(config: TuneConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
@@ -55,21 +55,21 @@ def describe(config: TuneConfig, notes: list[str]) -> None:
     outline(tuning_work(), config, notes, size_table)
 
 
-def opening_line(config: TuneConfig, folder: RunFolder, ready: Prepared) -> str:
+def opening_line(config: TuneConfig, folder: RunFolder, ready: PreparedTuning) -> str:
     """What is about to happen."""
     what = "pairs" if ready.train.has_images else "items of captions alone"
     items = f"{len(ready.train.pairs):,} {what} of {config.data.train}"
     return f"{config.objective['name']} from {config.base} on {items}, {ready.steps:,} steps, in {folder.path}"
 
 
-def parameter_counts(ready: Prepared) -> dict[str, int]:
+def parameter_counts(ready: PreparedTuning) -> dict[str, int]:
     """Parameters that learn and those that do not."""
     both = [*ready.clip.model.parameters(), *ready.extra.parameters()]
     learn = sum(p.numel() for p in both if p.requires_grad)
     return {"trained": learn, "frozen": sum(p.numel() for p in both) - learn}
 
 
-def size_table(ready: Prepared, world: int) -> Table:
+def size_table(ready: PreparedTuning, world: int) -> Table:
     """For people."""
     from rich.table import Table
 

@@ -27,7 +27,7 @@ Labels = Callable[[list[npt.NDArray[np.int64]]], list[npt.NDArray[np.int64]]]
 _MARK = ":"  # for the dots of names, which a container of parameters does not take
 
 
-class Trained(nn.Module):
+class TrainedParameters(nn.Module):
     """The parameters that learn, and no others, so that a checkpoint holds these alone.
 
     Args:
@@ -40,12 +40,12 @@ class Trained(nn.Module):
 
 
 def name_of(kept: str) -> str:
-    """The name that a parameter of ``Trained`` has in its model."""
+    """The name that a parameter of ``TrainedParameters`` has in its model."""
     return kept.removeprefix("kept.").replace(_MARK, ".")
 
 
 @dataclass(frozen=True)
-class Read:
+class EncodedTexts:
     """N texts, encoded.
 
     Attributes:
@@ -85,10 +85,10 @@ class Towers:
             p.requires_grad for n, p in self.model.named_parameters() if n.startswith("visual.")
         )
 
-    def trained(self) -> Trained:
+    def trained(self) -> TrainedParameters:
         """What learns, of the model and of the modules beside it."""
         both = [*self.model.named_parameters(), *self.extra.named_parameters()]
-        return Trained({name: parameter for name, parameter in both if parameter.requires_grad})
+        return TrainedParameters({name: parameter for name, parameter in both if parameter.requires_grad})
 
     def train(self, on: bool = True) -> None:
         """Dropout on or off, where there is some; batch norms keep their statistics, a frozen tower stays as it is."""
@@ -108,7 +108,7 @@ class Towers:
             features = self.model.encode_image(images)
         return normalize(features.float(), dim=-1)
 
-    def text(self, texts: Sequence[str], labels: Labels | None = None) -> Read:
+    def text(self, texts: Sequence[str], labels: Labels | None = None) -> EncodedTexts:
         """States of texts before the projection and their features.
 
         Args:
@@ -137,7 +137,7 @@ class Towers:
         places = torch.from_numpy(np.argsort(order)).to(self.device, non_blocking=True)
         states = torch.cat(parts)[places]
         features = normalize(projected(self.model, states).float(), dim=-1)
-        read = Read(states.float(), features, int(rows.lengths.sum()))
+        read = EncodedTexts(states.float(), features, int(rows.lengths.sum()))
         if labels is None:
             return read
         each = labels([ids[lead:-1] for ids in rows.rows])

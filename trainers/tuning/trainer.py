@@ -17,10 +17,10 @@ from trainers.evaluation.processes import shared
 from trainers.optimizers.named_classes import check_names
 from trainers.runs.folder import RunFolder
 from trainers.runs.schedules import adamw, is_matrix, learning_rate
-from trainers.runs.trainer import Course
+from trainers.runs.trainer import Trainer
 from trainers.tuning.held_out import figures_of, look_at
-from trainers.tuning.pairs import Loaded, PairBatches, PairMaker
-from trainers.tuning.preparation import Prepared
+from trainers.tuning.pairs import LoadedBatch, PairBatches, PairMaker
+from trainers.tuning.preparation import PreparedTuning
 from trainers.tuning.towers import Towers, fast_attention, name_of, pooled, share_gradients
 from trainers.tuning.tuned_folder import write_tuned
 
@@ -41,7 +41,7 @@ def decays_as_published(kept: str, _: nn.Parameter) -> bool:
     return "bias" not in name and "LayerNorm.weight" not in name
 
 
-class TuneLoop(Course):
+class TuningTrainer(Trainer):
     """The tuning of a CLIP.
 
     Args:
@@ -51,7 +51,7 @@ class TuneLoop(Course):
         log: what it tells.
     """
 
-    def __init__(self, ready: Prepared, folder: RunFolder, accelerator: Accelerator, log: RunLog) -> None:
+    def __init__(self, ready: PreparedTuning, folder: RunFolder, accelerator: Accelerator, log: RunLog) -> None:
         super().__init__(ready.config, ready.steps, folder, accelerator, log)
         self.ready, self.config, self.objective = ready, ready.config, ready.objective
         training = self.config.training
@@ -77,7 +77,7 @@ class TuneLoop(Course):
         self.maker = PairMaker(ready.train, self.image_steps, accelerator.device, self.config.seed)
         self._unread: set[str] = set()
 
-    def update(self, batches: Iterator[Loaded]) -> None:
+    def update(self, batches: Iterator[LoadedBatch]) -> None:
         """One update of the weights.
 
         Raises:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from capreward.encoders.weights.conversion import write_folder
 
 if TYPE_CHECKING:
-    from trainers.tuning.preparation import Prepared
+    from trainers.tuning.preparation import PreparedTuning
 
 HEAD = "grammar_head"
 
 
-def write_tuned(ready: Prepared, step: int, path: Path) -> None:
+def write_tuned(ready: PreparedTuning, step: int, path: Path) -> None:
     """Write the model, the grammar head where there is one, and where they came from.
 
     Args:

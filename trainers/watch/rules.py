@@ -27,7 +27,7 @@ LESS_GRAMMAR = 0.15  # of a probability
 
 
 @dataclass(frozen=True)
-class Warned:
+class RuleWarning:
     """A warning.
 
     Attributes:
@@ -60,7 +60,7 @@ class Series:
         return float(np.median(np.abs(np.diff(self.values)))) / MEDIAN_STEP
 
 
-def warnings_of(rows: Sequence[Row]) -> list[Warned]:
+def warnings_of(rows: Sequence[Row]) -> list[RuleWarning]:
     """What the rows of a run say against its reward: history in, sentences out.
 
     The rows are those of ``metrics.jsonl``: of kind ``train`` (means over candidates) and ``eval`` (over the captions
@@ -96,7 +96,7 @@ def warnings_of(rows: Sequence[Row]) -> list[Warned]:
     return [warning for warning in found if warning is not None]
 
 
-def judge_parts(training: Sequence[Row]) -> Warned | None:
+def judge_parts(training: Sequence[Row]) -> RuleWarning | None:
     """The rule ``judge-parts``; see :func:`warnings_of`."""
     rows = [r for r in training if _has(r, "reward", "judge", "reward_spread", "judge_spread")]
     if len(rows) < BLOCKS:
@@ -112,7 +112,7 @@ def judge_parts(training: Sequence[Row]) -> Warned | None:
         least = PART if trend else FAR
         if risen >= least * spreads[0] and fallen >= least * spreads[1]:
             told = f"since step {rows[-size]['step']:,} the reward rose by {_with(risen, spreads[0])}"
-            return Warned("judge-parts", f"{told} while the held-out judge fell by {_with(fallen, spreads[1])}")
+            return RuleWarning("judge-parts", f"{told} while the held-out judge fell by {_with(fallen, spreads[1])}")
     return None
 
 
@@ -139,45 +139,47 @@ def _blocks(values: Floats) -> Floats:
     return np.asarray(np.diff(sums) / np.diff(edges), dtype=np.float64)
 
 
-def _repeats(rows: Sequence[Row], newest: int, whose: str) -> Warned | None:
+def _repeats(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
     found = _start_and_now(rows, "repetition", newest)
     if found is None or found[1] <= max(REPEATS * found[0], found[0] + MORE):
         return None
     start, now, step = found
-    return Warned("repeats", f"the repetition of {whose} is {now:.2f}, after {start:.2f} at step {step:,}")
+    return RuleWarning("repeats", f"the repetition of {whose} is {now:.2f}, after {start:.2f} at step {step:,}")
 
 
-def _length_drifts(rows: Sequence[Row], newest: int, whose: str) -> Warned | None:
+def _length_drifts(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
     found = _start_and_now(rows, "length", newest)
     if found is None or min(found[:2]) <= 0 or abs(log(found[1] / found[0])) <= log(LONGER):
         return None
     start, now, step = found
     way = "grew" if now > start else "shrank"
-    return Warned("length-drifts", f"{whose} {way} from {start:.1f} to {now:.1f} a caption since step {step:,}")
+    return RuleWarning("length-drifts", f"{whose} {way} from {start:.1f} to {now:.1f} a caption since step {step:,}")
 
 
-def _never_ends(rows: Sequence[Row], newest: int, whose: str) -> Warned | None:
+def _never_ends(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
     found = _start_and_now(rows, "unfinished", newest)
     if found is None or found[1] <= found[0] + MORE:
         return None
     start, now, step = found
-    return Warned("never-ends", f"{now:.0%} of {whose} have no end token, after {start:.0%} at step {step:,}")
+    return RuleWarning("never-ends", f"{now:.0%} of {whose} have no end token, after {start:.0%} at step {step:,}")
 
 
-def _grammar_falls(rows: Sequence[Row], newest: int, whose: str) -> Warned | None:
+def _grammar_falls(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
     found = _start_and_now(rows, "grammar", newest)
     if found is None or found[1] >= found[0] - LESS_GRAMMAR:
         return None
     start, now, step = found
-    return Warned("grammar-falls", f"the grammar of {whose} fell from {start:.2f} to {now:.2f} since step {step:,}")
+    return RuleWarning(
+        "grammar-falls", f"the grammar of {whose} fell from {start:.2f} to {now:.2f} since step {step:,}"
+    )
 
 
-def _empty(rows: Sequence[Row]) -> Warned | None:
+def _empty(rows: Sequence[Row]) -> RuleWarning | None:
     first = next((row for row in rows if _has(row, "empty") and row["empty"] > 0), None)
     if first is None:
         return None
     told = f"{first['empty']:.1%} of candidates are empty captions at step {first['step']:,}"
-    return Warned("empty", f"{told}, and the reward scores them like any other")
+    return RuleWarning("empty", f"{told}, and the reward scores them like any other")
 
 
 def _start_and_now(rows: Sequence[Row], name: str, newest: int) -> tuple[float, float, int] | None:

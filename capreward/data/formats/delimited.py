@@ -10,7 +10,7 @@ from capreward.data.file_report import Findings
 from capreward.data.formats.excel import ExcelTable
 from capreward.data.formats.text import each_line
 from capreward.data.roles import CAPTION_ROLES, is_known, role_of
-from capreward.data.rows import Options, Parsed
+from capreward.data.rows import Options, ParsedFile
 from capreward.data.table_rows import parse_table
 from capreward.data.tables import ArrowTable, DelimitedTable, Table
 from capreward.errors import InputError
@@ -20,10 +20,10 @@ ID_LINE = re.compile(r"\s*(\S+?)(?:#\d+)?(?::\s*|\s*\|\s*|\s+)(\S.*|$)", re.DOTA
 BARE = ("id", "caption")  # the columns of a table of two columns without a header row
 
 
-def delimited(name: str) -> Callable[[Content, Options], Parsed]:
+def delimited(name: str) -> Callable[[Content, Options], ParsedFile]:
     """The reader of a table with the separator of a format: ``csv``, ``tsv``, ``psv``, ``ssv``."""
 
-    def read(content: Content, options: Options) -> Parsed:
+    def read(content: Content, options: Options) -> ParsedFile:
         return parse_table(delimited_table(content, name, options), options)
 
     return read
@@ -36,7 +36,7 @@ def delimited_table(content: Content, name: str, options: Options) -> Table:
     return DelimitedTable(content.text, separator, content.source, header=header, references=options.references)
 
 
-def read_arrow(content: Content, options: Options) -> Parsed:
+def read_arrow(content: Content, options: Options) -> ParsedFile:
     """Read a Parquet or an Arrow file.
 
     Raises:
@@ -45,7 +45,7 @@ def read_arrow(content: Content, options: Options) -> Parsed:
     return parse_table(ArrowTable(content), options)
 
 
-def read_excel(content: Content, options: Options) -> Parsed:
+def read_excel(content: Content, options: Options) -> ParsedFile:
     """Read the first sheet of an Excel workbook, as VLMEvalKit writes its results.
 
     Raises:
@@ -54,7 +54,7 @@ def read_excel(content: Content, options: Options) -> Parsed:
     return parse_table(ExcelTable(content), options)
 
 
-def read_id_text(content: Content, options: Options) -> Parsed:
+def read_id_text(content: Content, options: Options) -> ParsedFile:
     """Read lines of an id, a blank (or a colon) and a caption: ``101.jpg a dog runs``, ``101.jpg#0 a dog runs``."""
 
     def rows() -> list[tuple[int, object, object]]:
@@ -71,7 +71,7 @@ def read_id_text(content: Content, options: Options) -> Parsed:
             found.append((number, parts[1], parts[2]))
         return found
 
-    return Parsed(rows(), "line", findings=Findings(id="the first word", captions="the rest of the line"))
+    return ParsedFile(rows(), "line", findings=Findings(id="the first word", captions="the rest of the line"))
 
 
 def is_id_header(line: str) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from capreward.data.cells import list_in
-from capreward.data.columns import ROW, listed
+from capreward.data.columns import ROW, listed_names
 from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
 from capreward.data.formats.json_layouts import columns_in, json_layout, nested_in, records_in
 from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import ID_ROLES, is_media_name, role_of
-from capreward.data.rows import Options, Parsed, add_alias, describe, id_text, said, split_rows
+from capreward.data.rows import Options, ParsedFile, add_alias, caption_text, describe, id_text, split_rows
 from capreward.data.table_rows import parse_table
 from capreward.data.tables import ColumnTable, KeyedTable, RecordTable, as_record
 from capreward.errors import InputError
@@ -22,7 +22,7 @@ SPLITS = frozenset({"train", "val", "test", "dev", "valid", "validation", "restv
 Row = tuple[int, object, object]
 
 
-def read_list(content: Content, options: Options) -> Parsed:
+def read_list(content: Content, options: Options) -> ParsedFile:
     """Read a JSON list: records with named columns, or bare captions whose place is their id."""
     rows = content.json()
     if not isinstance(rows, list):
@@ -32,7 +32,7 @@ def read_list(content: Content, options: Options) -> Parsed:
         found = Findings(id="the place in the list", captions="the list")
         _refuse_pairs(rows, content.source)
         places = ((place, place, spelt_list(value, found, content.source)) for place, value in enumerate(rows, 1))
-        return Parsed(places, "row", aligned=True, findings=found)
+        return ParsedFile(places, "row", aligned=True, findings=found)
     return parse_table(RecordTable(enumerate(rows, 1), "row", content.source), options)
 
 
@@ -48,7 +48,7 @@ def _refuse_pairs(rows: list[object], source: str) -> None:
         )
 
 
-def read_json_lines(content: Content, options: Options) -> Parsed:
+def read_json_lines(content: Content, options: Options) -> ParsedFile:
     """Read one JSON object per line; blank lines are passed over."""
     return parse_table(lines_table(content), options)
 
@@ -65,12 +65,12 @@ def lines_table(content: Content) -> RecordTable:
     return content.once("lines", lambda: RecordTable(records(), "line", content.source))
 
 
-def read_columns(content: Content, options: Options) -> Parsed:
+def read_columns(content: Content, options: Options) -> ParsedFile:
     """Read columns of equal length: ``{"image_id": [...], "caption": [...]}``, as pandas and datasets write them."""
     return parse_table(ColumnTable(columns_in(content.json(), content.source), content.source), options)
 
 
-def read_wrapped(content: Content, options: Options) -> Parsed:
+def read_wrapped(content: Content, options: Options) -> ParsedFile:
     """Read what lies beside other things: ``{"info": ..., "data": [...]}``, or a list of records per split.
 
     Raises:
@@ -88,7 +88,7 @@ def read_wrapped(content: Content, options: Options) -> Parsed:
     return parsed
 
 
-def _read_nested(content: Content, name: str, value: object, options: Options) -> Parsed:
+def _read_nested(content: Content, name: str, value: object, options: Options) -> ParsedFile:
     """The object under a key, where it is ``{id: caption}`` or columns."""
     inside = Content(content.source, content.paths, content.kind)
     inside.once("json", lambda: value)
@@ -100,7 +100,7 @@ def _read_nested(content: Content, name: str, value: object, options: Options) -
     return parsed
 
 
-def _read_splits(source: str, value: dict[str, list[object]], options: Options) -> Parsed:
+def _read_splits(source: str, value: dict[str, list[object]], options: Options) -> ParsedFile:
     """Records by split: ``{"train": [...], "test": [...]}``, as R2Gen's annotations have them."""
     if options.split is None and len(value) > 1:
         counts = ", ".join(f"{name} ({len(item):,} rows)" for name, item in value.items())
@@ -112,7 +112,7 @@ def _read_splits(source: str, value: dict[str, list[object]], options: Options) 
     return parse_table(RecordTable(records, "row", source), options)
 
 
-def read_img_to_eval(content: Content, options: Options) -> Parsed:
+def read_img_to_eval(content: Content, options: Options) -> ParsedFile:
     """Read the captions in what ImageCaptioning.pytorch keeps of an evaluation: ``{"overall", "imgToEval"}``.
 
     Raises:
@@ -130,7 +130,7 @@ def read_img_to_eval(content: Content, options: Options) -> Parsed:
     return parse_table(KeyedTable(entries, content.source), options)
 
 
-def read_msrvtt(content: Content, options: Options) -> Parsed:
+def read_msrvtt(content: Content, options: Options) -> ParsedFile:
     """Read MSR-VTT's ``videodatainfo``: videos with their splits, and sentences that name their video.
 
     Raises:
@@ -149,7 +149,7 @@ def read_msrvtt(content: Content, options: Options) -> Parsed:
     return parse_table(RecordTable(rows, "sentence", content.source), options)
 
 
-def read_coco(content: Content, options: Options) -> Parsed:
+def read_coco(content: Content, options: Options) -> ParsedFile:
     """Read COCO caption annotations; the file names in "images" are aliases of the ids."""
     value = content.json()
     annotations = value.get("annotations") if isinstance(value, dict) else None
@@ -158,7 +158,7 @@ def read_coco(content: Content, options: Options) -> Parsed:
     first = annotations[0]
     if isinstance(first, dict) and "caption" not in first and not options.caption_columns:
         raise InputError(
-            f'{content.source}: its annotations have no "caption" but {listed(list(first))}; '
+            f'{content.source}: its annotations have no "caption" but {listed_names(list(first))}; '
             "give the captions_*.json file of the data set"
         )
     table = RecordTable(enumerate(annotations, 1), "annotation", content.source)
@@ -174,7 +174,7 @@ def read_coco(content: Content, options: Options) -> Parsed:
     return parsed
 
 
-def read_karpathy(content: Content, options: Options) -> Parsed:
+def read_karpathy(content: Content, options: Options) -> ParsedFile:
     """Read Karpathy's dataset_coco.json, dataset_flickr8k.json and dataset_flickr30k.json: one split of it."""
     value = content.json()
     images = value.get("images") if isinstance(value, dict) else None
@@ -195,12 +195,12 @@ def read_karpathy(content: Content, options: Options) -> Parsed:
             sentences = record.get("sentences")
             if not isinstance(sentences, list):
                 raise InputError(f'{content.source}, image {place} ({name}): it has no "sentences" list')
-            yield place, raw, [said(item) for item in sentences]
+            yield place, raw, [caption_text(item) for item in sentences]
 
     first = next(iter(records), {})
     found = Findings(id="cocoid" if "cocoid" in first else "filename", captions="sentences")
     found.remarks.append(f"split {'+'.join(sorted(wanted))}")
-    return Parsed(rows(), "image", aliases, findings=found, columns=("sentences",))
+    return ParsedFile(rows(), "image", aliases, findings=found, columns=("sentences",))
 
 
 def _refuse_columns(options: Options, source: str, what: str) -> None:
@@ -226,7 +226,7 @@ def _wanted_splits(present: list[str], split: str | None, source: str) -> set[st
     return wanted
 
 
-def read_dict(content: Content, options: Options) -> Parsed:
+def read_dict(content: Content, options: Options) -> ParsedFile:
     """Read ``{id: caption}``, ``{id: [captions]}``, or CLIPScore's judgements ``{id: {"human_judgement": ...}}``."""
     value = content.json()
     if not isinstance(value, dict):
@@ -241,7 +241,7 @@ def read_dict(content: Content, options: Options) -> Parsed:
     _refuse_other_objects(value, content.source)
     found = Findings(id="the keys", captions="the values")
     rows = ((n, key, spelt_list(item, found, content.source)) for n, (key, item) in enumerate(value.items(), 1))
-    return Parsed(rows, "entry", findings=found)
+    return ParsedFile(rows, "entry", findings=found)
 
 
 def spelt_list(item: object, findings: Findings, source: str) -> object:
@@ -261,10 +261,10 @@ def _refuse_other_objects(value: dict[str, object], source: str) -> None:
     """Refuse objects whose keys are splits or categories, or whose values are all numbers."""
     items = list(value.values())
     if all(isinstance(item, (int, float)) for item in items):
-        raise InputError(f"{source} holds numbers ({listed(list(value))}), no captions; leave it out")
+        raise InputError(f"{source} holds numbers ({listed_names(list(value))}), no captions; leave it out")
     if set(value) <= SPLITS:
         raise InputError(
-            f"{source} holds the splits {listed(list(value))}, no ids; give the captions of one split alone"
+            f"{source} holds the splits {listed_names(list(value))}, no ids; give the captions of one split alone"
         )
     key, item = next(iter(value.items()))
     records = [record for record in item if isinstance(record, dict)] if isinstance(item, list) else []
@@ -276,7 +276,7 @@ def _refuse_other_objects(value: dict[str, object], source: str) -> None:
         )
 
 
-def _read_judgements(value: dict[str, object], options: Options, source: str) -> Parsed:
+def _read_judgements(value: dict[str, object], options: Options, source: str) -> ParsedFile:
     aliases: dict[str, str | None] = {}
 
     def references() -> Iterator[Row]:
@@ -301,4 +301,4 @@ def _read_judgements(value: dict[str, object], options: Options, source: str) ->
     name = "ground_truth" if options.references else "human_judgement"
     found = Findings(id="the keys", captions=name)
     rows, unit = (references(), "entry") if options.references else (judgements(), "judgement")
-    return Parsed(rows, unit, aliases, findings=found, columns=(name,))
+    return ParsedFile(rows, unit, aliases, findings=found, columns=(name,))

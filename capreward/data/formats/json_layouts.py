@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from capreward.data.columns import listed
+from capreward.data.columns import listed_names
 from capreward.data.roles import CAPTION_ROLES, ID_ROLES, is_known, role_of
 from capreward.data.rows import describe
 from capreward.data.tables import KeyedTable
@@ -63,8 +63,9 @@ def _object_layout(value: Mapping[str, Any], source: str) -> str:
         return "jsonl"  # one record on its own
     if _could_be_record(value):
         raise InputError(
-            f"{source} is one JSON object that could be a record with the columns {listed(list(value))}, or a mapping "
-            "from ids to captions; name the columns with --id-column and --caption-column, or pass --format dict"
+            f"{source} is one JSON object that could be a record with the columns {listed_names(list(value))}, or "
+            "a mapping from ids to captions; name the columns with --id-column and --caption-column, or pass "
+            "--format dict"
         )
     return "dict"
 

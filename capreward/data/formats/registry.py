@@ -10,7 +10,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from capreward.data.file_content import Content
-from capreward.data.rows import Options, Parsed
+from capreward.data.rows import Options, ParsedFile
 from capreward.errors import InputError
 
 
@@ -30,10 +30,10 @@ class Format:
     reader: str
     options: frozenset[str] = frozenset()
 
-    def read(self, content: Content, options: Options) -> Parsed:
+    def read(self, content: Content, options: Options) -> ParsedFile:
         """Read a file of this format."""
         module, _, name = self.reader.partition(":")
-        read: Callable[[Content, Options], Parsed] = getattr(import_module(module), name)
+        read: Callable[[Content, Options], ParsedFile] = getattr(import_module(module), name)
         return read(content, options)
 
     def check_options(self, name: str, options: Options, source: str) -> None:

@@ -12,11 +12,11 @@ from capreward.data.file_content import Content, cause, decode, readable
 from capreward.data.file_report import Findings
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import CAPTION_ROLES, role_of
-from capreward.data.rows import NOTHING, Options, Parsed
+from capreward.data.rows import NOTHING, Options, ParsedFile
 from capreward.errors import InputError, shorten
 
 
-def read_tar(content: Content, options: Options) -> Parsed:
+def read_tar(content: Content, options: Options) -> ParsedFile:
     """Read the captions of one or several shards; other members (pictures) are passed over without being read.
 
     A sample's ``.json`` wins over its ``.txt`` if it holds captions. The key is the member's name up to the first dot.
@@ -45,7 +45,7 @@ def read_tar(content: Content, options: Options) -> Parsed:
             samples = "1 sample" if len(mute) == 1 else f"{len(mute):,} samples"
             found.rows_dropped.append(f"{samples} dropped: no caption ({shorten(mute)})")
 
-    return Parsed(rows(), "sample", uniform=False, findings=found)
+    return ParsedFile(rows(), "sample", uniform=False, findings=found)
 
 
 def _is_mute(value: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
-from capreward.data.rows import Options, Parsed
+from capreward.data.rows import Options, ParsedFile
 from capreward.errors import InputError
 
 TOKEN_LINE = re.compile(r"([^\t]*\S)#\d+\t(.*)", re.DOTALL)
@@ -33,13 +33,13 @@ def each_line(text: str, *, ends: bool = False) -> Iterator[str]:
         start = end + 1
 
 
-def read_text(content: Content, options: Options) -> Parsed:
+def read_text(content: Content, options: Options) -> ParsedFile:
     """Read one caption per line; the line number is the id, so blank lines count."""
     rows = ((number, number, line) for number, line in enumerate(each_line(content.text), 1))
-    return Parsed(rows, "line", aligned=True, findings=Findings(id="the line number", captions="the lines"))
+    return ParsedFile(rows, "line", aligned=True, findings=Findings(id="the line number", captions="the lines"))
 
 
-def read_flickr_token(content: Content, options: Options) -> Parsed:
+def read_flickr_token(content: Content, options: Options) -> ParsedFile:
     """Read ``image.jpg#0<TAB>caption`` lines, as in Flickr8k.token.txt and Flickr30k's results_20130124.token."""
 
     def rows() -> Iterator[tuple[int, object, object]]:
@@ -54,4 +54,4 @@ def read_flickr_token(content: Content, options: Options) -> Parsed:
                 )
             yield number, found[1], found[2]
 
-    return Parsed(rows(), "line", findings=Findings(id="the name before #", captions="the text after the tab"))
+    return ParsedFile(rows(), "line", findings=Findings(id="the name before #", captions="the text after the tab"))

@@ -14,7 +14,7 @@ from capreward.data.images.arrow_cells import ArrowCells
 from capreward.data.images.encoded_image import BrokenImage
 from capreward.data.images.pictures import BytesPicture, FilePicture, Picture
 from capreward.data.roles import is_media_name, is_picture
-from capreward.data.rows import describe, shown
+from capreward.data.rows import describe, shown_id
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def path_of(text: str, starts: Sequence[str]) -> str:
 
 def cell_name(source: str, unit: str, position: int, column: str, key: str) -> str:
     """How a cell is called in messages."""
-    return f'the picture of id {shown(key)} ({source}, {unit} {position}, column "{column}")'
+    return f'the picture of id {shown_id(key)} ({source}, {unit} {position}, column "{column}")'
 
 
 def refuse_differing(source: str, unit: str, key: str, rows: Sequence[int]) -> None:
@@ -222,6 +222,6 @@ def refuse_differing(source: str, unit: str, key: str, rows: Sequence[int]) -> N
         InputError: always.
     """
     raise InputError(
-        f'{source} has different pictures of the id "{shown(key)}" ({unit}s {rows[0]} and {rows[1]}); '
+        f'{source} has different pictures of the id "{shown_id(key)}" ({unit}s {rows[0]} and {rows[1]}); '
         "say which column holds the ids of images with --images-id-column"
     )

@@ -55,6 +55,6 @@ def crop_fields(preprocessing: Preprocessing) -> tuple[Hashable, ...]:
     return p.size, p.interpolation, p.resize, p.decode, p.cropping
 
 
-def bare(image: Any) -> Any:
+def without_crops(image: Any) -> Any:
     """The image itself, where it comes with crops; anything else as it is."""
     return image.picture if isinstance(image, DecodedPicture) else image

@@ -34,7 +34,7 @@ class BrokenImage(InputError):
     """A picture that cannot be decoded; the message names it and the cause. ``--skip-broken`` leaves such out."""
 
 
-def opened(stream: IO[bytes], name: str) -> Image.Image:
+def open_encoded(stream: IO[bytes], name: str) -> Image.Image:
     """Open and decode the first frame of an encoded picture, doing nothing that PIL does not do by itself.
 
     PIL warns from 89 megapixels on and refuses from twice that on. The warning is silenced here: scans and panoramas
@@ -66,11 +66,11 @@ def opened(stream: IO[bytes], name: str) -> Image.Image:
         lacking = _lacking(stream.read(HEAD))
         if lacking:
             raise BrokenImage(f"{name} is {lacking}") from error
-        raise BrokenImage(f"{name} is damaged: {told(error)}") from error
+        raise BrokenImage(f"{name} is damaged: {error_text(error)}") from error
     return image
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What an exception says, or its name if it says nothing."""
     return _first_lower(cause(error)) or type(error).__name__
 

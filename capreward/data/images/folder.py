@@ -10,7 +10,7 @@ from pathlib import Path
 
 from capreward.data.image_ids import AS_NAMES, EXACTLY, IdIndex
 from capreward.data.images.pictures import FilePicture
-from capreward.data.rows import shown
+from capreward.data.rows import shown_id
 from capreward.errors import InputError, shorten
 
 ENDINGS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "j2k", "jpx", "jpf"})
@@ -80,8 +80,8 @@ class PictureFolder:
     def _one(self, names: list[str], key: str) -> str:
         if len(names) > 1:
             raise InputError(
-                f'{self.source} has both "{shown(names[0])}" and "{shown(names[1])}", and "{shown(key)}" could mean '
-                "either; write the ids with folder and ending"
+                f'{self.source} has both "{shown_id(names[0])}" and "{shown_id(names[1])}", and "{shown_id(key)}" '
+                "could mean either; write the ids with folder and ending"
             )
         return names[0]
 

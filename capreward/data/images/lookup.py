@@ -10,7 +10,7 @@ from typing import Any
 
 from capreward.data.image_ids import AS_NAMES, AS_NUMBERS, EXACTLY
 from capreward.data.images.places import Place, Source, places_of
-from capreward.data.rows import shown
+from capreward.data.rows import shown_id
 from capreward.errors import InputError, shorten
 
 
@@ -94,7 +94,7 @@ def _refuse_differing(key: str, images: Sequence[Any]) -> None:
     other = next((image for image in images if image.key != images[0].key), None)
     if other is not None:
         raise InputError(
-            f'two of the --images have a picture of "{shown(key)}": {images[0]} and {other}; '
+            f'two of the --images have a picture of "{shown_id(key)}": {images[0]} and {other}; '
             "give the one place that holds the right one, or make the ids differ"
         )
 
@@ -103,7 +103,7 @@ def _judge(missing: list[str], total: int, places: Sequence[Place], allow_missin
     """Refuse what is missing, or say what is left out."""
     if not missing:
         return ()
-    listed = shorten([f'"{shown(key)}"' for key in missing[:3]] + missing[3:])
+    listed = shorten([f'"{shown_id(key)}"' for key in missing[:3]] + missing[3:])
     count = f"{len(missing):,} of {total:,} {'image' if total == 1 else 'images'}"
     if len(missing) == total:
         raise InputError(_none(missing[0], total, places))
@@ -118,12 +118,12 @@ def _judge(missing: list[str], total: int, places: Sequence[Place], allow_missin
 
 def _none(key: str, total: int, places: Sequence[Place]) -> str:
     which = "the image is not" if total == 1 else f"none of the {total:,} images is"
-    first = f'the first id is "{shown(key)}"'
+    first = f'the first id is "{shown_id(key)}"'
     if places[0].kind == "column":
         return f"{which} a file under {places[0].name}: {first}; give the pictures with --images FOLDER"
     there = "there" if len(places) == 1 else f"in {places[0].name}"
     return (
-        f'{which} in {_named(places)}: {first}, the first name {there} "{shown(places[0].example)}"; '
+        f'{which} in {_named(places)}: {first}, the first name {there} "{shown_id(places[0].example)}"; '
         "check that captions and pictures belong together"
     )
 

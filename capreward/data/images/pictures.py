@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.data.images.arrays import FORMS, ArrayPicture
 from capreward.data.images.cropped_picture import DecodedPicture
-from capreward.data.images.encoded_image import BrokenImage, opened, told
+from capreward.data.images.encoded_image import BrokenImage, error_text, open_encoded
 from capreward.data.images.picture import Picture
 from capreward.errors import InputError
 
@@ -59,7 +59,7 @@ class FilePicture:
         """
         try:
             with open(self.path, "rb") as stream:
-                return opened(stream, str(self))
+                return open_encoded(stream, str(self))
         except OSError as error:
             raise _unreadable(str(self), error) from error
 
@@ -102,7 +102,7 @@ class ShardPicture:
             raise _unreadable(str(self), error) from error
         if len(data) < self.size:
             raise BrokenImage(f"{self} is cut short: the tar file ends before the picture does; copy it again")
-        return opened(io.BytesIO(data), str(self))
+        return open_encoded(io.BytesIO(data), str(self))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class BytesPicture:
         Raises:
             BrokenImage: no picture.
         """
-        return opened(io.BytesIO(self.data), str(self))
+        return open_encoded(io.BytesIO(self.data), str(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ class PilPicture:
         except MemoryError:
             raise
         except Exception as error:  # as many kinds as there are decoders
-            raise BrokenImage(f"{self} is damaged: {told(error)}") from error
+            raise BrokenImage(f"{self} is damaged: {error_text(error)}") from error
         return self.image
 
 

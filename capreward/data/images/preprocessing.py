@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.data.images.decoding import decode
-from capreward.data.images.encoded_image import BrokenImage, told
+from capreward.data.images.encoded_image import BrokenImage, error_text
 from capreward.data.images.pictures import Picture
 from capreward.errors import InputError
 
@@ -42,7 +42,7 @@ def prepare(picture: Picture, preprocessing: Preprocessing) -> npt.NDArray[np.ui
         raise
     except Exception as error:
         # PIL, or the open() of somebody's own Picture; whatever it is, it belongs to this picture alone.
-        raise BrokenImage(f"{picture} cannot be decoded: {told(error)}") from error
+        raise BrokenImage(f"{picture} cannot be decoded: {error_text(error)}") from error
 
 
 def crop(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from capreward.data.columns import ROW, absent, choose_identity, named
+from capreward.data.columns import ROW, absent, choose_identity, named_column
 from capreward.data.file_content import Content, load
 from capreward.data.image_ids import IdIndex
 from capreward.data.images.arrow_cells import ArrowCells
@@ -203,7 +203,7 @@ def picture_column(table: Table, image_column: str | None) -> str:
         InputError: there is none, or two hold pictures.
     """
     if image_column is not None:
-        return named(image_column, table.names, table.source, "--image-column")
+        return named_column(image_column, table.names, table.source, "--image-column")
     holding = picture_columns(table)
     if len(holding) > 1:
         several = " or ".join(f'"{name}"' for name in holding[:4])
@@ -220,7 +220,7 @@ def picture_column(table: Table, image_column: str | None) -> str:
 def picture_columns(table: Table, image_column: str | None = None) -> list[str]:
     """The columns that hold pictures themselves: those whose names say so, else any whose names say nothing."""
     if image_column is not None:
-        names = [named(image_column, table.names, table.source, "--image-column")]
+        names = [named_column(image_column, table.names, table.source, "--image-column")]
         return [name for name in names if holds_pictures(table, name)]
     files = [name for name in table.names if role_of(name) is Role.FILE]
     others = [name for name in table.names if role_of(name) is None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from capreward.data.scenes.grammar_rules import MANY, ONE, PAIR, PRONOUNS, SENTENCES, article, rules
 from capreward.data.scenes.layout import Group, Relation
 from capreward.data.scenes.recogniser import parsed
-from capreward.data.scenes.sampling import Content, Lot, choose
+from capreward.data.scenes.sampling import Content, Lot, draw_one
 from capreward.data.scenes.vocabulary import (
     ASIDES,
     COLOURS,
@@ -77,16 +77,16 @@ def _planned(content: Content, number: int, lot: Lot) -> tuple[Sequence[str], Pl
     definite = lot() < 0.12
     setting: tuple[str, ...] = (PLACE, LIGHT)
     if number == 4:
-        setting = choose(lot, (setting, (PLACE,), (LIGHT,)))
+        setting = draw_one(lot, (setting, (PLACE,), (LIGHT,)))
     elif number > 0:
-        setting = choose(lot, ((PLACE,), (PLACE,), (LIGHT,), ())) if number < 3 else (PLACE,)
+        setting = draw_one(lot, ((PLACE,), (PLACE,), (LIGHT,), ())) if number < 3 else (PLACE,)
     links = content.relations
     if n == 1 or number == 1:
         main = 0 if lot() < 0.75 else int(lot() * n)
         return ONE, Plan({"a": main}, "", setting, full=number == 0, definite=definite)
     if number == 3:
         return MANY, Plan({"a": 0}, "", setting, rest=tuple(range(1, n)))
-    first = links[0] if number == 0 else choose(lot, links)
+    first = links[0] if number == 0 else draw_one(lot, links)
     first = _reworded(content, first, lot)
     if lot() < 0.5:
         first = first.converse
@@ -98,7 +98,7 @@ def _planned(content: Content, number: int, lot: Lot) -> tuple[Sequence[str], Pl
 
 def _reworded(content: Content, link: Relation, lot: Lot) -> Relation:
     """Now and then another relation that holds as well."""
-    return link if lot() < 0.8 else link._replace(name=choose(lot, content.holding(link.a, link.b)))
+    return link if lot() < 0.8 else link._replace(name=draw_one(lot, content.holding(link.a, link.b)))
 
 
 def _fits(row: str, plan: Plan) -> bool:
@@ -141,7 +141,7 @@ class _Writer:
 
     def rows(self, rows: Sequence[str], plan: Plan) -> list[str]:
         """One of the rows that fit the plan."""
-        return self._row(choose(self.lot, [row for row in rows if _fits(row, plan)]), plan)
+        return self._row(draw_one(self.lot, [row for row in rows if _fits(row, plan)]), plan)
 
     def _row(self, row: str, plan: Plan) -> list[str]:
         words: list[str] = []
@@ -170,7 +170,7 @@ class _Writer:
     def _one_of(self, options: Sequence[str]) -> list[str]:
         """The usual wording half the time, else one of the others."""
         usual = len(options) == 1 or self.lot() < 0.5
-        return (options[0] if usual else choose(self.lot, options[1:])).split()
+        return (options[0] if usual else draw_one(self.lot, options[1:])).split()
 
     def _number(self, group: int) -> str:
         return "s" if self.content.groups[group].number == 1 else "p"
@@ -196,7 +196,7 @@ class _Writer:
         for link in plan.more:
             link = link.converse if self.lot() < 0.25 else link
             part = replace(plan, slots={"a": link.a, "b": link.b}, relation=link.name, setting=(), more=())
-            row = choose(self.lot, SENTENCES["JOIN"])
+            row = draw_one(self.lot, SENTENCES["JOIN"])
             head = [w for w in row.split() if w != "LINK" and (w != "," or self.lot() < 0.5)]
             words += head + self.rows(SENTENCES["LINK"], part)
         return words

@@ -44,7 +44,7 @@ class Content(NamedTuple):
         return relations_between(self.groups[a], self.groups[b], self.order.index(a) > self.order.index(b))
 
 
-def choose(lot: Lot, options: Sequence[T]) -> T:
+def draw_one(lot: Lot, options: Sequence[T]) -> T:
     """One of the options, each as likely as the others."""
     return options[int(lot() * len(options))]
 
@@ -56,8 +56,8 @@ def sample(split: str, index: int, seed: int = 0) -> Content:
         InputError: an unknown split, or a number out of range.
     """
     lot = stream(split, index, seed, CONTENT).random
-    place = choose(lot, PLACE_NAMES)
-    light = choose(lot, ("day", "sunset", "night") if place == "room" else LIGHT_NAMES)
+    place = draw_one(lot, PLACE_NAMES)
+    light = draw_one(lot, ("day", "sunset", "night") if place == "room" else LIGHT_NAMES)
     variant = int(lot() * VARIANTS)
     u = lot()
     wanted = 1 if u < 0.18 else 2 if u < 0.58 else 3 if u < 0.88 else 4
@@ -77,22 +77,22 @@ def _drafts(lot: Lot, split: str, wanted: int) -> list[Group]:
     kinds: list[str] = []
     drafts = []
     while len(kinds) < wanted:
-        kind = choose(lot, KIND_NAMES)
+        kind = draw_one(lot, KIND_NAMES)
         if kind in kinds:
             continue
         free = COLOURS_OF["train", kind]
         if split == "train":
-            colour = choose(lot, free)
+            colour = draw_one(lot, free)
         elif len(kinds) == own:
-            colour = choose(lot, COLOURS_OF[split, kind])
+            colour = draw_one(lot, COLOURS_OF[split, kind])
         else:
-            colour = choose(lot, free + COLOURS_OF[split, kind])
+            colour = draw_one(lot, free + COLOURS_OF[split, kind])
         kinds.append(kind)
-        texture = "plain" if lot() < 0.4 else choose(lot, TEXTURE_NAMES[1:])
+        texture = "plain" if lot() < 0.4 else draw_one(lot, TEXTURE_NAMES[1:])
         u = lot()
         count = 1 if u < 0.66 else 2 if u < 0.87 else 3
         large = lot() < 0.55 and not (wanted > 2 and count > 1 and (wanted == 4 or count == 3))
-        size, pixels = ("large", choose(lot, LARGE)) if large else ("small", choose(lot, SMALL))
+        size, pixels = ("large", draw_one(lot, LARGE)) if large else ("small", draw_one(lot, SMALL))
         corners = _arranged(lot, count, pixels)
         flips = tuple(lot() < 0.5 for _ in range(count))
         drafts.append(Group(kind, colour, texture, size, count, pixels, corners, flips))
@@ -124,7 +124,7 @@ def _placed(lot: Lot, drafts: list[Group]) -> tuple[Group, ...]:
 
 def _overlapping(lot: Lot, behind: Group, front: Group) -> list[Group]:
     """Two single objects of which the second hides part of the first, which is large; none if chance finds no way."""
-    pixels = choose(lot, LARGE)
+    pixels = draw_one(lot, LARGE)
     behind = behind._replace(size="large", number=1, pixels=pixels, corners=((0, 0),), flips=behind.flips[:1])
     front = front._replace(number=1, corners=((0, 0),), flips=front.flips[:1])
     low = 0.42 if front.size == "large" else 0.25
@@ -151,7 +151,7 @@ def _room_for(lot: Lot, draft: Group, boxes: list[Box]) -> Group | None:
         if attempt < TRIES // 2 and at_home:
             y = 1 + int(lot() * lot() * high) if draft.kind in AIRBORNE else high - int(lot() * lot() * high * 0.7)
         if attempt < TRIES // 2 and beside:
-            other = choose(lot, boxes)
+            other = draw_one(lot, boxes)
             gap = 2 + int(lot() * 5)
             x = other[2] + gap if lot() < 0.5 else other[0] - gap - width
             y = other[3] - height

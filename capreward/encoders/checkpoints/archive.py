@@ -21,7 +21,7 @@ class DamagedFile(Exception):
 
 
 @dataclass(frozen=True)
-class Unpickled:
+class UnpickledFile:
     """What a file holds.
 
     Attributes:
@@ -37,7 +37,7 @@ class Unpickled:
     plain: bool = False
 
 
-class Refused(Exception):
+class RefusedPickle(Exception):
     """The pickle cannot be built from tensors and plain containers alone.
 
     Args:
@@ -45,7 +45,7 @@ class Refused(Exception):
         reason: of the failure.
     """
 
-    def __init__(self, found: Unpickled, reason: str) -> None:
+    def __init__(self, found: UnpickledFile, reason: str) -> None:
         super().__init__(reason)
         self.found = found
 
@@ -61,7 +61,7 @@ def is_torchscript(archive: zipfile.ZipFile, prefix: str) -> bool:
     return f"{prefix}constants.pkl" in archive.namelist()
 
 
-def read_archive(archive: zipfile.ZipFile, prefix: str) -> Unpickled:
+def read_archive(archive: zipfile.ZipFile, prefix: str) -> UnpickledFile:
     """Read ``data.pkl`` of a zip archive, of ``torch.save`` or of ``torch.jit.save``; code in it is not even parsed.
 
     Raises:
@@ -83,7 +83,7 @@ def read_archive(archive: zipfile.ZipFile, prefix: str) -> Unpickled:
         return _load(RestrictedUnpickler(file, load_storage))  # type: ignore[arg-type]
 
 
-def read_stream(file: BinaryIO) -> Unpickled:
+def read_stream(file: BinaryIO) -> UnpickledFile:
     """Read torch's format before 1.6: five pickles, then each storage's count and bytes.
 
     A pickle without torch's header is read as well, so that what it names can be told.
@@ -94,7 +94,7 @@ def read_stream(file: BinaryIO) -> Unpickled:
     """
     first = _load(RestrictedUnpickler(file, _no_storage))
     if first.value != MAGIC:
-        return Unpickled(first.value, first.code, first.unknown, plain=True)
+        return UnpickledFile(first.value, first.code, first.unknown, plain=True)
     if _load(RestrictedUnpickler(file, _no_storage)).value != _PROTOCOL:
         raise DamagedFile("its protocol is not torch's")
     machine = _load(RestrictedUnpickler(file, _no_storage)).value
@@ -135,7 +135,7 @@ def module_tensors(module: ScriptModule, prefix: str = "") -> Iterator[tuple[str
             yield from module_tensors(value, f"{prefix}{name}.")
 
 
-def _load(unpickler: RestrictedUnpickler) -> Unpickled:
+def _load(unpickler: RestrictedUnpickler) -> UnpickledFile:
     def names() -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(dict.fromkeys(unpickler.code)), tuple(dict.fromkeys(unpickler.unknown))
 
@@ -145,8 +145,8 @@ def _load(unpickler: RestrictedUnpickler) -> Unpickled:
         raise
     except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise Refused(Unpickled(None, *names()), reason) from error
-    return Unpickled(value, *names())
+        raise RefusedPickle(UnpickledFile(None, *names()), reason) from error
+    return UnpickledFile(value, *names())
 
 
 def _storage_id(pid: Any) -> tuple[str, str, int]:

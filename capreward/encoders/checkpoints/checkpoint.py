@@ -14,7 +14,7 @@ from capreward.errors import InputError, shorten
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from capreward.encoders.checkpoints.archive import Unpickled
+    from capreward.encoders.checkpoints.archive import UnpickledFile
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
@@ -102,12 +102,12 @@ def _refuse_text(path: Path, head: bytes) -> None:
 
 def _acts(path: Path) -> bool:
     """Whether this is a pickle of the oldest protocol, which begins like text, that names code."""
-    from capreward.encoders.checkpoints.archive import DamagedFile, Refused, read_stream
+    from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle, read_stream
 
     with path.open("rb") as file:
         try:
             return bool(read_stream(file).code)
-        except Refused as error:
+        except RefusedPickle as error:
             return bool(error.found.code)
         except DamagedFile:
             return False
@@ -187,16 +187,16 @@ def _weights_only(path: Path, *, mapped: bool) -> Any:
         return None
 
 
-def _checked(path: Path, read: Any, drop_unknown: bool) -> Unpickled:
+def _checked(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
     """Run a reader and refuse what it met."""
-    from capreward.encoders.checkpoints.archive import DamagedFile, Refused
+    from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle
 
     reason = ""
     try:
-        found: Unpickled = read()
+        found: UnpickledFile = read()
     except DamagedFile as error:
         raise InputError(f"{path} is damaged: {error}; download it again") from error
-    except Refused as error:
+    except RefusedPickle as error:
         found, reason = error.found, str(error)
     if found.code:
         raise InputError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from capreward.encoders.store.header import NAME, StoreHeader, plain, told
+from capreward.encoders.store.header import NAME, StoreHeader, field_text, plain_fields
 from capreward.encoders.store.parts import PATTERN, Part, read_part
 from capreward.errors import InputError, shorten
 
@@ -77,7 +77,9 @@ class FeatureStore:
         return key in self._rows
 
     def __repr__(self) -> str:
-        return f"FeatureStore({str(self.path)!r}: {len(self):,} {self.kind} features of {told(self.fields, 'sha')})"
+        return (
+            f"FeatureStore({str(self.path)!r}: {len(self):,} {self.kind} features of {field_text(self.fields, 'sha')})"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FeatureStore) and self._identity == other._identity
@@ -200,15 +202,16 @@ class FeatureStore:
             raise InputError(f"{self.path} holds features of shape {self.shape}, not {shape or 'one vector each'}")
         name = self.header.difference(fields, ignore)
         if name == "sha":
-            ours, theirs = self.fields.get("model", "ITS MODEL"), plain(fields).get("model", "MODEL")
+            ours, theirs = self.fields.get("model", "ITS MODEL"), plain_fields(fields).get("model", "MODEL")
             raise InputError(
-                f"features in {self.path} are of {told(self.fields, name)}, the evaluator uses {told(fields, name)}; "
-                f"embed them anew with --model {theirs}, or give the evaluator checkpoint={ours}"
+                f"features in {self.path} are of {field_text(self.fields, name)}, the evaluator uses "
+                f"{field_text(fields, name)}; embed them anew with --model {theirs}, or give the evaluator "
+                f"checkpoint={ours}"
             )
         if name:
             raise InputError(
-                f"features in {self.path} were made with {told(self.fields, name)}, the evaluator uses "
-                f"{told(fields, name)}; embed them anew, or give the evaluator the same"
+                f"features in {self.path} were made with {field_text(self.fields, name)}, the evaluator uses "
+                f"{field_text(fields, name)}; embed them anew, or give the evaluator the same"
             )
         if prompt is not None and prompt != self.header.prompt:
             raise InputError(

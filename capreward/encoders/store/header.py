@@ -75,7 +75,7 @@ class StoreHeader:
         try:
             header = cls(
                 found["kind"],
-                plain(found["encoder"]),
+                plain_fields(found["encoder"]),
                 tuple(int(n) for n in found["shape"]),
                 found["dtype"],
                 str(found["sha256"]),
@@ -97,7 +97,7 @@ class StoreHeader:
 
         Weights of one hash are the same under any file name, and no text depends on how pictures are prepared.
         """
-        other = plain(encoder)
+        other = plain_fields(encoder)
         different = [n for n in {**self.encoder, **other} if self.encoder.get(n) != other.get(n) and n not in ignore]
         if "sha" in different:
             return "sha"
@@ -108,14 +108,14 @@ class StoreHeader:
         return next(iter(different), "")
 
 
-def plain(fields: Mapping[str, object]) -> dict[str, str]:
+def plain_fields(fields: Mapping[str, object]) -> dict[str, str]:
     """Fields as text, as they stand in a signature; those that are None left out."""
     return {str(k): str(v) for k, v in fields.items() if v is not None}
 
 
-def told(fields: Mapping[str, object], name: str) -> str:
+def field_text(fields: Mapping[str, object], name: str) -> str:
     """A field for a message: the model with its hash, or the field's name and value."""
-    known = plain(fields)
+    known = plain_fields(fields)
     if name in ("sha", "model"):
         return f"{known.get('model', 'an unnamed model')} (sha {known.get('sha', 'unknown')})"
     return f"{WORDS.get(name, name)} {known.get(name, 'not stated')}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from capreward.encoders.store.feature_store import FeatureStore
-from capreward.encoders.store.header import NAME, StoreHeader, told
+from capreward.encoders.store.header import NAME, StoreHeader, field_text
 from capreward.encoders.store.parts import write_part
 from capreward.errors import InputError
 
@@ -119,7 +119,7 @@ class StoreWriter:
         """Refuse to mix features."""
         name = found.difference(self.header.encoder)
         if name:
-            ours, theirs = told(self.header.encoder, name), told(found.encoder, name)
+            ours, theirs = field_text(self.header.encoder, name), field_text(found.encoder, name)
         else:
             different = [
                 f for f in ("kind", "shape", "dtype", "prompt") if getattr(found, f) != getattr(self.header, f)

@@ -128,7 +128,7 @@ CATALOGUE: tuple[Entry, ...] = (
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWeights:
     """Weights on this computer.
 
     Attributes:
@@ -172,7 +172,7 @@ def _plain(variant: str) -> str:
     return "".join(c for c in short if c.isalnum())
 
 
-def find_weights(name: str, variant: str | None = None) -> Found:
+def find_weights(name: str, variant: str | None = None) -> FoundWeights:
     """The weights of a named evaluator on this computer.
 
     Looks in the folders of ``CAPREWARD_WEIGHTS`` (separated like ``PATH``), then among what ``capreward weights add``
@@ -194,7 +194,7 @@ def find_weights(name: str, variant: str | None = None) -> Found:
     )
 
 
-def look_for(entry: Entry) -> Found | None:
+def look_for(entry: Entry) -> FoundWeights | None:
     """The weights of an entry on this computer, or None; see :func:`find_weights`."""
     from capreward.encoders.checkpoints.folder import OPEN_CLIP_CONFIG, RECORD, read_json
     from capreward.encoders.weights.tags import find_tag
@@ -203,14 +203,14 @@ def look_for(entry: Entry) -> Found | None:
     for origin, folder in _places():
         for name in entry.files:
             if (folder / name).is_file():
-                return Found(folder / name, entry.quick_gelu, entry.statistics, origin)
+                return FoundWeights(folder / name, entry.quick_gelu, entry.statistics, origin)
         for config in sorted(folder.glob(f"*/{OPEN_CLIP_CONFIG}")):
             record = read_json(config.parent / RECORD) if (config.parent / RECORD).is_file() else {}
             source = record.get("source", {})
             if config.parent.name in stems or (isinstance(source, dict) and source.get("name") in entry.files):
-                return Found(config.parent, None, None, origin)
+                return FoundWeights(config.parent, None, None, origin)
     cached = find_tag({"hf_hub": f"{entry.hub}/", "url": entry.url}) if entry.hub else None
-    return Found(cached, entry.quick_gelu, entry.statistics, "open_clip's cache") if cached else None
+    return FoundWeights(cached, entry.quick_gelu, entry.statistics, "open_clip's cache") if cached else None
 
 
 def _places() -> Iterator[tuple[str, Path]]:

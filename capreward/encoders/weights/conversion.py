@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """What was written.
 
     Attributes:
@@ -57,7 +57,7 @@ class Converted:
 
 def convert(
     source: str | Path, out: str | Path, request: WeightsRequest | None = None, *, fp16: bool = False
-) -> Converted:
+) -> Conversion:
     """Write the weights that ``source`` names as a folder that open_clip loads as ``local-dir:OUT``.
 
     Numbers keep the precision they are stored in. The folder appears whole or not at all.
@@ -96,7 +96,7 @@ def convert(
         raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Converted(out, weights.spec, sha, parameters_of(tensors))
+    return Conversion(out, weights.spec, sha, parameters_of(tensors))
 
 
 def parameters_of(tensors: Mapping[str, Tensor]) -> int:

@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredWeights:
     """Weights in the store.
 
     Attributes:
@@ -63,7 +63,7 @@ def status() -> list[dict[str, Any]]:
     return rows
 
 
-def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> Kept:
+def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> StoredWeights:
     """Check a weights file or converted folder and copy it into the store.
 
     Args:
@@ -84,7 +84,7 @@ def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> K
     return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
 
 
-def _add_converted(path: Path, entry: Entry) -> Kept:
+def _add_converted(path: Path, entry: Entry) -> StoredWeights:
     """Keep a file as the folder that ``capreward convert --drop-unknown`` makes of it."""
     from capreward.encoders.weights.conversion import convert
     from capreward.encoders.weights.types import WeightsRequest
@@ -99,7 +99,7 @@ def _add_converted(path: Path, entry: Entry) -> Kept:
         return _keep(folder, entry, weights.spec.sha256, weights.spec.layout)
 
 
-def fetch(entry: Entry, url: str, progress: Progress | None = None) -> Kept:
+def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWeights:
     """Download an entry's file, check it like :func:`add`, and keep it.
 
     Args:
@@ -184,7 +184,7 @@ def _entry(path: Path, name: str | None) -> Entry:
     raise InputError(f"{path} has the name of no published weights; say what it is for: --as {families}")
 
 
-def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> Kept:
+def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> StoredWeights:
     from capreward.encoders.weights.folders import digest_of
 
     folder = kept_folder()
@@ -192,7 +192,7 @@ def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> Kept:
     there = look_for(entry)
     if there is not None and there.path.parent == folder:
         if digest_of(there.path) == sha256:
-            return Kept(entry, there.path, sha256, new=False)
+            return StoredWeights(entry, there.path, sha256, new=False)
         raise InputError(f"{there.path} already holds other weights for {entry.title}; remove it first")
     record = {"for": entry.family, "variant": entry.variant, "name": path.name, "sha256": sha256, "layout": layout}
     try:
@@ -204,7 +204,7 @@ def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> Kept:
         write_beside(target.parent / f"{target.name}.json", lambda beside: _write_json(beside, record))
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
-    return Kept(entry, target, sha256, new=True)
+    return StoredWeights(entry, target, sha256, new=True)
 
 
 def _copy_file(source: Path, target: Path) -> None:

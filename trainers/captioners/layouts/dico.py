@@ -6,7 +6,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError, shorten
-from trainers.captioners.layouts.dico_checkpoint import ANCHOR, CONFIG, DECODER, ENCODER, TOWER, Released, dico_tower
+from trainers.captioners.layouts.dico_checkpoint import (
+    ANCHOR,
+    CONFIG,
+    DECODER,
+    ENCODER,
+    TOWER,
+    DicoCheckpoint,
+    dico_tower,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +56,7 @@ _SAID = {  # by part of config.json: what the captioner computes, and the defaul
 
 
 def open_dico(
-    released: Released,
+    released: DicoCheckpoint,
     *,
     tower: str | None = None,
     longest: int | None = None,
@@ -120,7 +128,7 @@ class _Table:
             raise InputError(f"{self.where} has {shorten(left)}, which no DiCO checkpoint has")
 
 
-def _check_tower(released: Released, tower: Any, source: str) -> None:
+def _check_tower(released: DicoCheckpoint, tower: Any, source: str) -> None:
     """Refuse a named tower that gives other tokens than the checkpoint's own."""
     from capreward.encoders.model.image_tokens import tokens_digest
 
@@ -130,7 +138,7 @@ def _check_tower(released: Released, tower: Any, source: str) -> None:
             raise InputError(f"{source} is not the image tower that {released.path} was trained on; leave it out")
 
 
-def _sizes(released: Released, table: _Table, longest: int | None) -> GridSizes:
+def _sizes(released: DicoCheckpoint, table: _Table, longest: int | None) -> GridSizes:
     from trainers.captioners.grid import GridSizes
 
     where = table.where

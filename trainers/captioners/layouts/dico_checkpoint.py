@@ -23,7 +23,7 @@ ANCHOR = f"{DECODER}wte.weight"
 
 
 @dataclass(frozen=True)
-class Released:
+class DicoCheckpoint:
     """A checkpoint as it was found.
 
     Attributes:
@@ -62,7 +62,7 @@ def is_dico(path: Path) -> bool:
     return ANCHOR in read_checkpoint(path, drop_unknown=True).tensors
 
 
-def read_dico(path: Path) -> Released:
+def read_dico(path: Path) -> DicoCheckpoint:
     """Read a checkpoint folder or its weights file; nothing in it is run.
 
     Raises:
@@ -80,10 +80,10 @@ def read_dico(path: Path) -> Released:
             f"{path} is no DiCO checkpoint: none of its {len(checkpoint.tensors):,} tensors is {ANCHOR}; "
             f"found {shorten(list(checkpoint.tensors))}"
         )
-    return Released(path, checkpoint.tensors, paths, _config(path))
+    return DicoCheckpoint(path, checkpoint.tensors, paths, _config(path))
 
 
-def dico_tower(released: Released, **loading: Any) -> Clip:
+def dico_tower(released: DicoCheckpoint, **loading: Any) -> Clip:
     """The frozen image tower inside a checkpoint.
 
     Args:
