@@ -15,7 +15,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -27,42 +28,51 @@ import capreward
 from capreward.encoders.encoder import Pixels
 
 SEED = 0
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PROMPT = "A photo depicts "
 
 
 class Subject:
-    """One set of random weights, real captions and photos.
+    """One set of random weights, captions and photos.
 
     Args:
-        folder: where the weights are written.
-        model: open_clip's name of the architecture.
+        folder: where the weights are written, if they are not there yet.
+        model: open_clip's name of the architecture, or its configuration.
         device: ``cpu`` or ``cuda``.
-        data: the folder with ``coco_photos``.
-        images: how many.
+        captions: texts, 20 for each image.
+        images: how many pictures there are as preprocessed tensors, on the device.
+        photos: files of pictures.
+        precision: of both sides.
     """
 
-    def __init__(self, folder: Path, model: str, device: str, data: Path, images: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str | dict[str, Any],
+        device: str,
+        captions: Sequence[str],
+        images: int,
+        *,
+        photos: Sequence[Path] = (),
+        precision: str = "fp32",
+    ) -> None:
         import open_clip
-        from safetensors.torch import save_file
 
         torch.manual_seed(SEED)
-        config = open_clip.get_model_config(model)
-        self.name, self.device = model, device
-        self.model = open_clip.create_model(model, force_quick_gelu=True, device=device).eval()
-        self.tokenizer = open_clip.get_tokenizer(model)
-        state = {k: v.contiguous().cpu() for k, v in self.model.state_dict().items()}
-        save_file(state, folder / "open_clip_model.safetensors")
-        config = {"model_cfg": {**config, "quick_gelu": True}, "preprocess_cfg": {}}
-        (folder / "open_clip_config.json").write_text(json.dumps(config))
-        self.state = state
-        self.evaluator = capreward.load("clips", checkpoint=f"local-dir:{folder}", device=device)
-        known = json.loads((data / "coco_photos/captions.json").read_text())
-        rows = known["images"] if isinstance(known, dict) and "images" in known else known
-        self.captions = list(islice(cycle(_captions(rows)), 20 * images))
-        photos = sorted((data / "coco_photos/images").iterdir())
-        self.photos = list(islice(cycle(photos), images))
-        size = config["model_cfg"]["vision_cfg"]["image_size"]
-        self.pixels = torch.randn(images, 3, size, size)
+        config = open_clip.get_model_config(model) if isinstance(model, str) else model
+        config = {**config, "quick_gelu": True}
+        self.device, self.dtype = device, DTYPES[precision]
+        cast = None if precision == "fp32" else self.dtype  # as open_clip.create_model does it
+        with torch.device(device):
+            self.model = open_clip.CLIP(**deepcopy(config), cast_dtype=cast).eval()
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+        write_weights(folder, self.model, config)
+        if cast is not None:
+            open_clip.convert_weights_to_lp(self.model, dtype=cast)
+        self.evaluator = capreward.load("clips", checkpoint=f"local-dir:{folder}", device=device, precision=precision)
+        self.captions, self.photos = captions, photos
+        size = config["vision_cfg"]["image_size"]
+        self.pixels = torch.randn(images, 3, size, size).to(device)
 
     def samples(self, per_image: int) -> capreward.Samples:
         """Preprocessed tensors with ``per_image`` different captions each."""
@@ -75,7 +85,7 @@ class Subject:
         """The encoder's own forward on the same tensors: tokens made beforehand, whole context."""
         with torch.no_grad():
             for at in range(0, len(self.pixels), batch):
-                self.model.encode_image(self.pixels[at : at + batch].to(self.device))
+                self.model.encode_image(self.pixels[at : at + batch].to(self.dtype))
             tokens = self.tokens[: len(self.pixels) * per_image]
             for at in range(0, len(tokens), 2 * batch):
                 self.model.encode_text(tokens[at : at + 2 * batch].to(self.device))
@@ -99,6 +109,26 @@ class Subject:
             torch.cuda.synchronize()
 
 
+def write_weights(folder: Path, model: torch.nn.Module, config: dict[str, Any]) -> None:
+    """An open_clip ``local-dir`` of a model, unless there is one."""
+    from safetensors.torch import save_file
+
+    if (folder / "open_clip_config.json").exists():
+        return
+    folder.mkdir(exist_ok=True)
+    state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+
+
+def coco(data: Path, images: int) -> tuple[list[str], list[Path]]:
+    """Captions, 20 for each image, and photos, over and over where there are fewer."""
+    known = json.loads((data / "coco_photos/captions.json").read_text())
+    rows = known["images"] if isinstance(known, dict) and "images" in known else known
+    photos = sorted((data / "coco_photos/images").iterdir())
+    return list(islice(cycle(_captions(rows)), 20 * images)), list(islice(cycle(photos), images))
+
+
 def _captions(rows: Any) -> list[str]:
     values = rows.values() if isinstance(rows, dict) else rows
     return [c for row in values for c in (row["captions"] if isinstance(row, dict) else row)]
@@ -111,6 +141,7 @@ def forward(subject: Subject, runs: int) -> dict[str, Any]:
     _ = subject.tokens
     for per_image in (1, 5, 20):
         row = against(lambda k=per_image: subject.score(k), lambda k=per_image: subject.bare(k, batch), runs=runs)
+        row["images_per_s"] = len(subject.pixels) / row["ours_s"]
         row["captions_per_s"] = len(subject.pixels) * per_image / row["ours_s"]
         figures[f"{per_image}_per_image"] = row
     image = seconds(lambda: subject.evaluator.prepare(subject.samples(1)))
@@ -231,7 +262,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        subject = Subject(Path(name), given.model, given.device, given.data, given.images)
+        captions, photos = coco(given.data, given.images)
+        subject = Subject(Path(name), given.model, given.device, captions, given.images, photos=photos)
         sections: dict[str, Callable[[], dict[str, Any]]] = {
             "forward": lambda: forward(subject, given.runs),
             "loader": lambda: loader(subject, given.runs),

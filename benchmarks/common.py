@@ -114,14 +114,34 @@ def whole_process(
     return {"wall_s": statistics.median(counted), "wall_range": [min(counted), max(counted)], "peak_mb": max(peaks)}
 
 
-def save(name: str, figures: dict[str, Any], command: str, seed: int) -> Path:
-    """Keep the figures with machine, versions, command and seed."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def peak(step: Callable[[], Any], device: str) -> float:
+    """Megabytes that a step takes at most, above what stood before it: of the GPU's memory, or of this process."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the highest resident size begins anew
+    resident = _resident("VmRSS")
+    step()
+    return (_resident("VmHWM") - resident) / 1024  # of kB
+
+
+def save(name: str, figures: dict[str, Any], command: str, seed: int, *, path: Path | None = None) -> Path:
+    """Keep the figures with machine, versions, command and seed, among the results or in the file ``path``."""
+    path = path or RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         json.dumps({"command": command, "seed": seed, "machine": machine(), "figures": figures}, indent=2) + "\n"
     )
     return path
+
+
+def _resident(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(name)))
 
 
 def _version(name: str) -> str | None:

@@ -23,11 +23,11 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from common import ROOT, save
+from common import ROOT, peak, save
 
 from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.towers import StoredTower
@@ -41,23 +41,44 @@ from decoding_helpers import Words, transformers_decode, transformers_twin
 
 SEED = 0
 BEAMS, LONGEST = 5, 30
+PAGE = 4 / 1024  # megabytes: the least that a process can be seen to take
 TYPICAL, RISE = 6, 5.0  # captions of about 12 tokens, end token included
-WORDS = Words(49_409, 49_406, 49_407, 49_408)
 
 
-def build(images: int, device: str, length: str) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
+@dataclass(frozen=True)
+class Model:
+    """What is trained.
+
+    Attributes:
+        words: its vocabulary.
+        sizes: of the captioner.
+        shape: of a picture's tokens, as the tower gives them.
+    """
+
+    words: Words
+    sizes: GridSizes
+    shape: tuple[int, int]
+
+
+DICO = Model(Words(49_409, 49_406, 49_407, 49_408), GridSizes(dropout=0.0), (257, 1024))
+SMALL = Model(Words(300, 297, 298, 299), GridSizes(64, 2, 64, 1, 1, dropout=0.0), (9, 32))
+
+
+def build(
+    images: int, device: str, length: str, model: Model = DICO
+) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
     """The captioner, the tower's tokens, and rewards; each side perturbs it alike once its reference is copied."""
     torch.manual_seed(SEED)
-    captioner = GridCaptioner(StoredTower((257, 1024)), WORDS, GridSizes(dropout=0.0)).eval()
+    captioner = GridCaptioner(StoredTower(model.shape), model.words, model.sizes).eval()
     with torch.no_grad():
         for name, weights in captioner.named_parameters():
             if "norm" not in name:
                 weights.mul_(3)
         if length == "natural":
-            end = captioner.words.weight[WORDS.eos]
+            end = captioner.words.weight[model.words.eos]
             places = torch.arange(captioner.sizes.longest).unsqueeze(1)
             captioner.positions.weight.add_((places - TYPICAL) * RISE * end / end.norm())
-    inputs = torch.randn(images, 257, 1024)
+    inputs = torch.randn(images, *model.shape)
     rewards = 0.8 + 0.01 * torch.rand(images, BEAMS)
     return captioner.to(device), inputs.to(device), rewards.to(device)
 
@@ -78,7 +99,7 @@ class Same(DiCO):
         found = beam_search(
             captioner, memory, beams=BEAMS, candidates=BEAMS, max_length=LONGEST, rules="transformers", suppress=False
         )
-        return CandidateTokens(found.tokens, target_mask(WORDS, found.tokens), BEAMS)
+        return CandidateTokens(found.tokens, target_mask(captioner.vocabulary, found.tokens), BEAMS)
 
 
 class Ours:
@@ -110,6 +131,7 @@ class Peer:
 
     def __init__(self, captioner: GridCaptioner, inputs: torch.Tensor, rewards: torch.Tensor) -> None:
         self.captioner, self.inputs, self.rewards = captioner, inputs, rewards
+        self.words = captioner.vocabulary
         self.frozen = transformers_twin(captioner).to(inputs.device).requires_grad_(False)
         self.old = captioner.frozen_copy()  # of the encoder
         perturb(captioner)
@@ -126,7 +148,7 @@ class Peer:
         found = transformers_decode(self.model, memory, **beams, **options)
         scores = torch.stack(found.scores)  # [29, B * 5, V], with its graph, to be thrown away
         tokens = found.sequences  # padded to 30, as the reference pads them
-        tokens = torch.nn.functional.pad(tokens, (0, LONGEST - tokens.shape[1]), value=WORDS.pad)
+        tokens = torch.nn.functional.pad(tokens, (0, LONGEST - tokens.shape[1]), value=self.words.pad)
         policy = self._logprobs(self.model, self.captioner.encode(self.inputs).states, tokens)
         with torch.no_grad():
             reference = self._logprobs(self.frozen, self.old.encode(self.inputs).states, tokens)
@@ -139,20 +161,20 @@ class Peer:
         return float(loss)
 
     def _logprobs(self, model: Any, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        read = tokens.masked_fill(tokens == WORDS.eos, WORDS.pad)
+        read = tokens.masked_fill(tokens == self.words.eos, self.words.pad)
         each = states.repeat_interleave(BEAMS, dim=0)
         logits = model.decoder(input_ids=read, encoder_hidden_states=each).logits
         logprobs = logits.log_softmax(-1)[:, :-1]
         targets = tokens[:, 1:]
-        return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != WORDS.pad)
+        return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != self.words.pad)
 
     def _candidates(self, tokens: torch.Tensor) -> Any:
-        return CandidateTokens(tokens, target_mask(WORDS, tokens), BEAMS)
+        return CandidateTokens(tokens, target_mask(self.words, tokens), BEAMS)
 
 
-def measure(side: str, images: int, device: str, runs: int, length: str) -> dict[str, Any]:
+def measure(side: str, images: int, device: str, runs: int, length: str, model: Model = DICO) -> dict[str, Any]:
     """Seconds and memory of one side's steps in this process."""
-    captioner, inputs, rewards = build(images, device, length)
+    captioner, inputs, rewards = build(images, device, length, model)
     step = {"ours": Ours, "peer": Peer}[side](captioner, inputs, rewards)
     loss = step()
     took = []
@@ -167,24 +189,6 @@ def measure(side: str, images: int, device: str, runs: int, length: str) -> dict
         took.append(time.perf_counter() - begin)
     captioner.zero_grad(set_to_none=True)
     return {"loss": loss, "tokens": step.tokens, "seconds": took, "peak_mb": peak(step, device)}
-
-
-def peak(step: Any, device: str) -> float:
-    """Megabytes that a step takes at most, above what stood before it."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # the highest resident size begins anew
-    before = _resident("VmRSS")
-    step()
-    return (_resident("VmHWM") - before) / 1024  # of kB
-
-
-def _resident(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith(name)))
 
 
 def main() -> None:
@@ -217,14 +221,21 @@ def compared(given: argparse.Namespace, length: str) -> dict[str, Any]:
         if done.returncode:
             sys.exit(done.stderr)
         found[side] = json.loads(done.stdout.splitlines()[-1])
-        print(length, side, found[side], flush=True)
+    return verdict(found, length, given.images)
+
+
+def verdict(found: dict[str, Any], length: str, images: int) -> dict[str, Any]:
+    """What was measured of both sides and their ratios, once it is sure that both took the same step."""
+    for side, figures in found.items():
+        print(length, side, figures, flush=True)
     gap = abs(found["ours"]["loss"] - found["peer"]["loss"])
     if gap > 1e-4 or found["ours"]["tokens"] != found["peer"]["tokens"]:
         sys.exit(f"not the same step: the losses differ by {gap}")
     ours, peer = (statistics.median(found[side]["seconds"]) for side in ("ours", "peer"))
-    ratios = {"ratio": peer / ours, "memory_ratio": found["peer"]["peak_mb"] / found["ours"]["peak_mb"]}
-    print(f"{length}: {ratios['ratio']:.2f} times faster, {ratios['memory_ratio']:.2f} times less memory", flush=True)
-    return {**found, **ratios, "captions_per_s": given.images * BEAMS / ours}
+    memory = found["peer"]["peak_mb"] / max(found["ours"]["peak_mb"], PAGE)
+    ratios = {"ratio": peer / ours, "memory_ratio": memory}
+    print(f"{length}: {ratios['ratio']:.2f} times faster, {memory:.2f} times less memory", flush=True)
+    return {**found, **ratios, "captions_per_s": images * BEAMS / ours}
 
 
 if __name__ == "__main__":
