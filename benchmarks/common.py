@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -27,6 +28,17 @@ begin = time.perf_counter()
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
+
+
+def options(about: str | None) -> argparse.ArgumentParser:
+    """The parser of a benchmark's options, with the one that all have.
+
+    Args:
+        about: the benchmark's docstring.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the figures; default: benchmarks/results")
+    return parser
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -114,10 +126,10 @@ def whole_process(
     return {"wall_s": statistics.median(counted), "wall_range": [min(counted), max(counted)], "peak_mb": max(peaks)}
 
 
-def save(name: str, figures: dict[str, Any], command: str, seed: int) -> Path:
-    """Keep the figures with machine, versions, command and seed."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def save(name: str, figures: dict[str, Any], command: str, seed: int, folder: Path = RESULTS) -> Path:
+    """Keep the figures with machine, versions, command and seed in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(
         json.dumps({"command": command, "seed": seed, "machine": machine(), "figures": figures}, indent=2) + "\n"
     )

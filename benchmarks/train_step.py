@@ -1,6 +1,6 @@
 """A DiCO step against the same step written the reference's way, in one run on one machine.
 
-    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3] [--only natural,longest]
+    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3] [--only natural,longest] [--small]
 
 DiCO's captioner (3 + 3 layers of width 512, 49,409 tokens, 257 tokens of an image), five beams of at most 30 tokens,
 random weights and rewards, fp32, from the frozen tower's tokens to the gradient. Twice: with captions that end about
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import ROOT, save
+from common import ROOT, options, save
 
 from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.tower import StoredTower
@@ -43,18 +43,20 @@ SEED = 0
 BEAMS, LONGEST = 5, 30
 TYPICAL, RISE = 6, 5.0  # captions of about 12 tokens, end token included
 WORDS = Words(49_409, 49_406, 49_407, 49_408)
+SMALL = Words(1024, 1021, 1022, 1023), GridSizes(width=64, heads=2, inner=128, dropout=0.0)
 
 
-def build(images: int, device: str, length: str) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
+def build(images: int, device: str, length: str, small: bool) -> tuple[GridCaptioner, torch.Tensor, torch.Tensor]:
     """The captioner, the tower's tokens, and rewards; each side perturbs it alike once its reference is copied."""
     torch.manual_seed(SEED)
-    captioner = GridCaptioner(StoredTower((257, 1024)), WORDS, GridSizes(dropout=0.0)).eval()
+    words, sizes = SMALL if small else (WORDS, GridSizes(dropout=0.0))
+    captioner = GridCaptioner(StoredTower((257, 1024)), words, sizes).eval()
     with torch.no_grad():
         for name, weights in captioner.named_parameters():
             if "norm" not in name:
                 weights.mul_(3)
         if length == "natural":
-            end = captioner.words.weight[WORDS.eos]
+            end = captioner.words.weight[words.eos]
             places = torch.arange(captioner.sizes.longest).unsqueeze(1)
             captioner.positions.weight.add_((places - TYPICAL) * RISE * end / end.norm())
     inputs = torch.randn(images, 257, 1024)
@@ -78,7 +80,7 @@ class Same(DiCO):
         found = beam_search(
             captioner, memory, beams=BEAMS, candidates=BEAMS, max_length=LONGEST, rules="transformers", suppress=False
         )
-        return Candidates(found.tokens, target_mask(WORDS, found.tokens), BEAMS)
+        return Candidates(found.tokens, target_mask(captioner.vocabulary, found.tokens), BEAMS)
 
 
 class Ours:
@@ -109,6 +111,7 @@ class Peer:
     """The same step the reference's way."""
 
     def __init__(self, captioner: GridCaptioner, inputs: torch.Tensor, rewards: torch.Tensor) -> None:
+        self.words = captioner.vocabulary
         self.captioner, self.inputs, self.rewards = captioner, inputs, rewards
         self.frozen = transformers_twin(captioner).to(inputs.device).requires_grad_(False)
         self.old = captioner.frozen_copy()  # of the encoder
@@ -121,12 +124,12 @@ class Peer:
     def __call__(self) -> float:
         """One step: candidates with gradients, full log-probabilities of both policies, the gradient."""
         memory = self.captioner.encode(self.inputs)
-        options: dict[str, Any] = {"return_dict_in_generate": True, "output_scores": True}
+        asked: dict[str, Any] = {"return_dict_in_generate": True, "output_scores": True}
         beams = {"num_beams": BEAMS, "num_return_sequences": BEAMS, "do_sample": False, "max_length": LONGEST}
-        found = transformers_decode(self.model, memory, **beams, **options)
+        found = transformers_decode(self.model, memory, **beams, **asked)
         scores = torch.stack(found.scores)  # [29, B * 5, V], with its graph, to be thrown away
         tokens = found.sequences  # padded to 30, as the reference pads them
-        tokens = torch.nn.functional.pad(tokens, (0, LONGEST - tokens.shape[1]), value=WORDS.pad)
+        tokens = torch.nn.functional.pad(tokens, (0, LONGEST - tokens.shape[1]), value=self.words.pad)
         policy = self._logprobs(self.model, self.captioner.encode(self.inputs).states, tokens)
         with torch.no_grad():
             reference = self._logprobs(self.frozen, self.old.encode(self.inputs).states, tokens)
@@ -139,20 +142,20 @@ class Peer:
         return float(loss)
 
     def _logprobs(self, model: Any, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        read = tokens.masked_fill(tokens == WORDS.eos, WORDS.pad)
+        read = tokens.masked_fill(tokens == self.words.eos, self.words.pad)
         each = states.repeat_interleave(BEAMS, dim=0)
         logits = model.decoder(input_ids=read, encoder_hidden_states=each).logits
         logprobs = logits.log_softmax(-1)[:, :-1]
         targets = tokens[:, 1:]
-        return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != WORDS.pad)
+        return logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) * (targets != self.words.pad)
 
     def _candidates(self, tokens: torch.Tensor) -> Any:
-        return Candidates(tokens, target_mask(WORDS, tokens), BEAMS)
+        return Candidates(tokens, target_mask(self.words, tokens), BEAMS)
 
 
-def measure(side: str, images: int, device: str, runs: int, length: str) -> dict[str, Any]:
+def measure(side: str, images: int, device: str, runs: int, length: str, small: bool) -> dict[str, Any]:
     """Seconds and memory of one side's steps in this process."""
-    captioner, inputs, rewards = build(images, device, length)
+    captioner, inputs, rewards = build(images, device, length, small)
     step = {"ours": Ours, "peer": Peer}[side](captioner, inputs, rewards)
     loss = step()
     took = []
@@ -189,30 +192,34 @@ def _resident(name: str) -> float:
 
 def main() -> None:
     """Run both sides in turn, print and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="natural,longest")
+    parser.add_argument(
+        "--small", action="store_true", help="a captioner of width 64 and 1,024 tokens, to see that all runs"
+    )
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         warnings.simplefilter("ignore")
-        print(json.dumps(measure(given.side, given.images, given.device, given.runs, given.only)))
+        print(json.dumps(measure(given.side, given.images, given.device, given.runs, given.only, given.small)))
         return
     figures: dict[str, Any] = {length: compared(given, length) for length in given.only.split(",")}
     figures |= {"images": given.images, "threads": torch.get_num_threads()}
     suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
     command = f"python benchmarks/train_step.py --device {given.device} --images {given.images} --runs {given.runs}"
-    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED)}")
+    command += " --small" * given.small
+    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED, given.out)}")
 
 
 def compared(given: argparse.Namespace, length: str) -> dict[str, Any]:
     """Both sides in turn, each in a process of its own."""
     found: dict[str, Any] = {}
     for side in ("ours", "peer"):
-        options = ["--side", side, "--device", given.device, "--images", str(given.images), "--runs", str(given.runs)]
-        command = [sys.executable, __file__, *options, "--only", length]
+        told = ["--side", side, "--device", given.device, "--images", str(given.images), "--runs", str(given.runs)]
+        command = [sys.executable, __file__, *told, "--only", length, *["--small"] * given.small]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
