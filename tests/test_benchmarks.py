@@ -51,7 +51,7 @@ def check_ratio(row):
     assert {"ours_s", "peer_s", "ratio", "ratio_range", "runs"} <= set(row)
     least, most = row["ratio_range"]
     assert 0 < least <= row["ratio"] <= most < math.inf
-    assert row["ours_s"] > 0 and row["peer_s"] > 0
+    assert min(row["ours_s"], row["peer_s"]) > 0
     assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"], rel=1e-6)  # one pair was run
 
 
@@ -97,12 +97,12 @@ def check_train_step(figures):
 
 
 def check_paradigms(figures):
-    assert figures["steps"] == 1 and figures["seeds"] == 1
+    assert (figures["steps"], figures["seeds"]) == (1, 1)
     assert set(figures["rows"]) == {"xe (start)", "scst, cider-d", "dico, cider-d"}
     for row in figures["rows"].values():
         assert set(row) == {"judge", "CIDEr", "repetition", "grammar", "precision", "recall", "clips", "pacs"}
         assert all(low <= value <= high for value, low, high in row.values())
-        assert row["judge"][0] > 0 and row["CIDEr"][0] > 0
+        assert min(row["judge"][0], row["CIDEr"][0]) > 0
 
 
 def check_photos(figures):
@@ -164,7 +164,7 @@ RUNS = {
         "paradigms", "--steps 1 --seeds 1 --pictures 8 --reward cider-d", check_paradigms, (".md", ".svg"), folder=True
     ),
     "photos": Run(
-        "photos", "--steps 2 --dico-steps 1 --held-out 8", check_photos, data="flickr8k/photos_112", folder=True
+        "photos", "--steps 2 --dico-steps 1 --held-out 150", check_photos, data="flickr8k/photos_112", folder=True
     ),
     "grammar": Run(
         "grammar", "--steps 2 --images 300", check_grammar, data="coco_val2017_captions", folder=True
