@@ -66,7 +66,9 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--dico-steps", type=int, default=60)
-    parser.add_argument("--held-out", type=int, default=300, help="images of the captions, of which those with a photo in dev.tar are judged on")
+    parser.add_argument(
+        "--held-out", type=int, default=300, help="images looked for in dev.tar; those found are judged on"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "photos")
     given = parser.parse_args()
     if "CAPREWARD_DATA" not in os.environ:
