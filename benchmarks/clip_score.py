@@ -9,7 +9,6 @@ encoder costs a tenth of it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import ROOT, against, save, seconds
+from common import ROOT, against, options, save, seconds
 
 import capreward
 from capreward.encoders.encoder import Pixels
@@ -247,7 +246,7 @@ def _peer(subject: Subject, folder: Path) -> Any:
 
 def main() -> None:
     """Run the sections asked for, print and keep their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("CAPREWARD_DATA", ROOT.parent / "shared/data"))
     )
@@ -273,9 +272,10 @@ def main() -> None:
             figures[section] = sections[section]()
             print(f"{section}: {json.dumps(figures[section], indent=2)}", flush=True)
     figures["model"], figures["device"], figures["threads"] = given.model, given.device, torch.get_num_threads()
-    options = f"--model {given.model} --device {given.device} --images {given.images} --runs {given.runs}"
+    told = f"--model {given.model} --device {given.device} --images {given.images} --runs {given.runs}"
     suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
-    print(f"kept in {save(f'clip_score{suffix}', figures, f'python benchmarks/clip_score.py {options}', SEED)}")
+    kept = save(f"clip_score{suffix}", figures, f"python benchmarks/clip_score.py {told}", SEED, given.out)
+    print(f"kept in {kept}")
 
 
 if __name__ == "__main__":

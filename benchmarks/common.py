@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -27,6 +28,17 @@ begin = time.perf_counter()
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
+
+
+def options(about: str | None) -> argparse.ArgumentParser:
+    """The parser of a benchmark's options, with the one that all have.
+
+    Args:
+        about: the benchmark's docstring.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the figures; default: benchmarks/results")
+    return parser
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -129,9 +141,11 @@ def peak(step: Callable[[], Any], device: str) -> float:
     return (_resident("VmHWM") - resident) / 1024  # of kB
 
 
-def save(name: str, figures: dict[str, Any], command: str, seed: int, *, path: Path | None = None) -> Path:
-    """Keep the figures with machine, versions, command and seed, among the results or in the file ``path``."""
-    path = path or RESULTS / f"{name}.json"
+def save(
+    name: str, figures: dict[str, Any], command: str, seed: int, folder: Path = RESULTS, *, path: Path | None = None
+) -> Path:
+    """Keep the figures with machine, versions, command and seed in a folder, or in the file ``path``."""
+    path = path or folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         json.dumps({"command": command, "seed": seed, "machine": machine(), "figures": figures}, indent=2) + "\n"

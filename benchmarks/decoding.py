@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from common import ROOT, against, peak, save
+from common import ROOT, against, options, peak, save
 
 from trainers.captioners.base import Memory
 from trainers.captioners.grid import GridCaptioner, GridSizes
@@ -150,12 +150,12 @@ def _method(
     captioner: GridCaptioner, memory: Memory, peer: Any, settings: Decoding, given: argparse.Namespace
 ) -> dict[str, Any]:
     wait = torch.cuda.synchronize if given.device != "cpu" else lambda: None
-    options: dict[str, Any] = {"max_length": settings.max_length, "min_length": settings.min_length}
+    asked: dict[str, Any] = {"max_length": settings.max_length, "min_length": settings.min_length}
     if settings.method == "sample":
-        options |= {"do_sample": True, "top_k": 0, "num_return_sequences": settings.per_image}
+        asked |= {"do_sample": True, "top_k": 0, "num_return_sequences": settings.per_image}
     else:
         beams = settings.beams if settings.method == "beam" else 1
-        options |= {"do_sample": False, "num_beams": beams, "num_return_sequences": settings.per_image}
+        asked |= {"do_sample": False, "num_beams": beams, "num_return_sequences": settings.per_image}
 
     def ours() -> torch.Tensor:
         generator = torch.Generator(given.device).manual_seed(SEED)
@@ -164,7 +164,7 @@ def _method(
         return found.tokens
 
     def theirs() -> torch.Tensor:
-        found: torch.Tensor = transformers_decode(peer, memory, **options)
+        found: torch.Tensor = transformers_decode(peer, memory, **asked)
         wait()
         return found.view(len(memory), settings.per_image, -1)
 
@@ -204,7 +204,7 @@ def _profile(work: Callable[[], Any]) -> None:
 
 def main() -> None:
     """Run the cases asked for, print and keep their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="fp32", choices=DTYPES)
     parser.add_argument("--images", type=int, default=64)
@@ -226,7 +226,8 @@ def main() -> None:
         figures["gpu"] = torch.cuda.get_device_name()
     suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
     command = f"python benchmarks/decoding.py --device {given.device} --dtype {given.dtype} --images {given.images}"
-    print(f"kept in {save(f'decoding{suffix}', figures, f'{command} --runs {given.runs} --only {given.only}', SEED)}")
+    command += f" --runs {given.runs} --only {given.only}"
+    print(f"kept in {save(f'decoding{suffix}', figures, command, SEED, given.out)}")
 
 
 if __name__ == "__main__":

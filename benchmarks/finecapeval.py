@@ -1,6 +1,6 @@
 """FineCapEval from process start: 5,000 rows of 1,000 images, aspects in both ways, with and without overall metrics.
 
-    python benchmarks/finecapeval.py [--runs 5]
+    python benchmarks/finecapeval.py [--images 1000] [--runs 5]
 
 The file is made from captions of scenes, five of each picture, cut into phrases of three words without punctuation,
 about five a row; no real one is needed.
@@ -8,7 +8,6 @@ about five a row; no real one is needed.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import statistics
@@ -17,17 +16,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import ROOT, save, seconds
+from common import ROOT, options, save, seconds
 
 from capreward.data.scenes import scene
 
-IMAGES = 1000
 
-
-def write(folder: Path) -> tuple[Path, Path]:
+def write(folder: Path, images: int) -> tuple[Path, Path]:
     """The annotations and a caption of each image."""
     rows, captions = [], []
-    for number in range(IMAGES):
+    for number in range(images):
         said = scene("test", number).captions
         captions.append({"image_id": f"{number:06d}", "caption": said[0]})
         for caption in said:
@@ -57,9 +54,11 @@ def judge(table: Path, results: Path) -> None:
 
 def main() -> None:
     """Time the command and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    parser.add_argument("--images", type=int, default=1000)
+    given = parser.parse_args()
+    runs = given.runs
     figures = {}
 
     def kept(name: str, times: list[float]) -> None:
@@ -67,7 +66,7 @@ def main() -> None:
         print(name, figures[name])
 
     with tempfile.TemporaryDirectory() as folder:
-        table, results = write(Path(folder))
+        table, results = write(Path(folder), given.images)
         command = [sys.executable, "cli.py", "finecapeval", str(results), "--data", str(table), "-q", "--json"]
         for name, more in (("aspects", ["-m", "none"]), ("with overall metrics", [])):
             whole = [*command, *more]
@@ -77,7 +76,8 @@ def main() -> None:
             ][1:]
             kept(name, times)
         kept("aspects, within a process", [seconds(lambda: judge(table, results)) for _ in range(runs + 1)][1:])
-    save("finecapeval", {"rows": 5 * IMAGES, **figures}, f"python benchmarks/finecapeval.py --runs {runs}", 0)
+    command = f"python benchmarks/finecapeval.py --images {given.images} --runs {runs}"
+    save("finecapeval", {"rows": 5 * given.images, **figures}, command, 0, given.out)
 
 
 if __name__ == "__main__":

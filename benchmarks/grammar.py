@@ -1,6 +1,6 @@
 """Corrupted captions told from real COCO captions, learnt from captions alone.
 
-    python benchmarks/grammar.py [--steps 3000] [--folder runs/grammar]
+    python benchmarks/grammar.py [--steps 3000] [--images N] [--folder runs/grammar]
 
 Needs the folder of captions in CAPREWARD_DATA (``coco_val2017_captions/`` and ``coco_karpathy_test/``). Images are
 split by their COCO id, so that no image of the test part is in the training part; test captions that stand word for
@@ -12,7 +12,6 @@ model of the same training captions. A run that is there already goes on.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ROOT, save
+from common import ROOT, options, save
 
 from trainers.captioners.word_vocabulary import split_words
 from trainers.tuning.corrupted_captions import KINDS, Corruptor
@@ -59,10 +58,11 @@ def pool(data: Path) -> dict[int, list[str]]:
     return {key: list(dict.fromkeys(c for c in captions if len(c.split()) > 1)) for key, captions in plain.items()}
 
 
-def parts(captions: dict[int, list[str]]) -> dict[str, dict[int, list[str]]]:
-    """Train, val and test by image; without what the training part has word for word in the others."""
+def parts(captions: dict[int, list[str]], images: int | None = None) -> dict[str, dict[int, list[str]]]:
+    """Train, val and test by image, of so many; without what the training part has word for word in the others."""
     keys = sorted(captions)
     random.Random(SEED).shuffle(keys)
+    keys = keys[:images]
     found, start = {}, 0
     for name, share in SHARES.items():
         stop = len(keys) if name == "test" else start + round(share * len(keys))
@@ -196,21 +196,21 @@ def best_threshold(good: np.ndarray, bad: np.ndarray) -> float:
     return float(values[np.argmax(passed + caught)])
 
 
-def elsewhere(folder: Path) -> dict[str, Any]:
+def elsewhere(folder: Path, images: int = 1000) -> dict[str, Any]:
     """On held-out scenes captions, which look like no COCO caption: the same head, and that of the scenes world.
 
     Each as it was taught: the one without punctuation and prompt, the other with both.
     """
     from capreward.data.scenes import scene
 
-    corruptor = Corruptor.of_captions(c for i in range(2000) for c in scene("train", i).captions)
+    corruptor = Corruptor.of_captions(c for i in range(2 * images) for c in scene("train", i).captions)
     found = {}
     for name, head, prompt in (
         ("tuned_on_coco", folder, ""),
         ("tuned_on_scenes", "scenes-grammar", "A photo depicts "),
     ):
         said = {
-            i: [split_words(c) if not prompt else c.split() for c in scene("test", i).captions] for i in range(1000)
+            i: [split_words(c) if not prompt else c.split() for c in scene("test", i).captions] for i in range(images)
         }
         usable = {i: [" ".join(words) for words in own if len(words) > 1] for i, own in said.items()}
         test, rule = Examples.of(usable, corruptor, SEED), judge(head)
@@ -220,12 +220,13 @@ def elsewhere(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Train, judge, keep the figures."""
-    parser = argparse.ArgumentParser()
+    parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--images", type=int, help="so many alone, of COCO, and of scenes at most 1,000; default: all")
     parser.add_argument("--folder", type=Path, default=Path("runs/grammar"))
     asked = parser.parse_args()
     asked.folder = asked.folder.resolve()
-    split = parts(pool(Path(os.environ["CAPREWARD_DATA"])))
+    split = parts(pool(Path(os.environ["CAPREWARD_DATA"])), asked.images)
     training = [caption for own in split["train"].values() for caption in own]
     seconds = {name: round(tune(asked.folder, name, w, split, training, asked.steps)) for name, w in TOWERS.items()}
     corruptor = Corruptor.of_captions(training)
@@ -244,8 +245,10 @@ def main() -> None:
         threshold = 0.0 if name in TOWERS else best_threshold(rule(val.captions), rule(val.corrupted))
         told[name] = {"threshold": threshold, **figures(rule(test.captions), rule(test.corrupted), test, threshold)}
         print(name, json.dumps(told[name]), file=sys.stderr)
-    told["scenes"] = elsewhere(asked.folder / "prefixes" / "best")
-    save("grammar", told, f"python benchmarks/grammar.py --steps {asked.steps}", SEED)
+    told["scenes"] = elsewhere(asked.folder / "prefixes" / "best", min(1000, asked.images or 1000))
+    command = f"python benchmarks/grammar.py --steps {asked.steps}"
+    command += f" --images {asked.images}" if asked.images else ""
+    save("grammar", told, command, SEED, asked.out)
 
 
 if __name__ == "__main__":

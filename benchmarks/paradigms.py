@@ -13,7 +13,6 @@ Intervals are 95% bootstrap intervals that draw seeds and pictures with replacem
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, ROOT, save
+from common import ROOT, options, save
 
 OPTIMIZERS = ("scst", "dico")
 REWARDS = ("cider-d", "clips", "pacs", "pacs + cider-d", "2*clips", "2*clips + grammar", "2*clips + cider-d")
@@ -116,9 +115,11 @@ def compared(base: Path, rewards: list[str], seeds: int, pictures: int) -> dict[
     return rows
 
 
-def with_kept(rows: dict[str, dict[str, list[float]]], figures: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+def with_kept(
+    rows: dict[str, dict[str, list[float]]], figures: dict[str, Any], folder: Path
+) -> dict[str, dict[str, list[float]]]:
     """The rows beside those that were kept of other rewards with the same settings, in the order of the lists above."""
-    path = RESULTS / "paradigms.json"
+    path = folder / "paradigms.json"
     kept = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else {}
     same = all(kept.get(name) == value for name, value in figures.items())
     if not same or not np.allclose(list(kept["rows"][START].values()), list(rows[START].values()), rtol=0, atol=1e-5):
@@ -186,7 +187,7 @@ def plot(rows: dict[str, dict[str, list[float]]]) -> str:
 
 def main() -> None:
     """Train what is not there, judge all, keep figures, table and plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
@@ -200,12 +201,12 @@ def main() -> None:
         list(pool.map(lambda one: train(given.folder, *one, given.steps), wanted))
     rows = compared(given.folder, rewards, given.seeds, given.pictures)
     figures = {"steps": given.steps, "pictures_per_step": 16, "seeds": given.seeds, "test_pictures": given.pictures}
-    rows = with_kept(rows, figures)
+    rows = with_kept(rows, figures, given.out)
     command = f"python benchmarks/paradigms.py --steps {given.steps} --seeds {given.seeds} --pictures {given.pictures}"
-    print(f"kept in {save('paradigms', {**figures, 'rows': rows}, command, SEED)}")
+    print(f"kept in {save('paradigms', {**figures, 'rows': rows}, command, SEED, given.out)}")
     told = f"`{command}`: means over seeds, with 95% intervals over seeds and pictures.\n\n"
-    (RESULTS / "paradigms.md").write_text(told + table(rows), encoding="utf-8")
-    (RESULTS / "paradigms.svg").write_text(plot(rows), encoding="utf-8")
+    (given.out / "paradigms.md").write_text(told + table(rows), encoding="utf-8")
+    (given.out / "paradigms.svg").write_text(plot(rows), encoding="utf-8")
     print(table(rows))
 
 

@@ -10,7 +10,6 @@ those of the clock and, less at the mercy of a busy machine, of the processor.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
@@ -19,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from common import ROOT, save
+from common import ROOT, options, save
 
 SEED = 0
 WIDTH = 512
@@ -109,26 +108,26 @@ def measured(way: str, n: int, runs: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and save."""
-    parser = argparse.ArgumentParser()
+    parser = options(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5000, 20000, 100000])
     parser.add_argument("--peer-limit", type=int, default=20000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--one", nargs=2, metavar=("WAY", "N"))
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(one(options.one[0], int(options.one[1]))))
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(one(given.one[0], int(given.one[1]))))
         return
     figures: dict[str, Any] = {}
-    for n in options.sizes:
-        runs = options.runs if n <= options.peer_limit else 1
+    for n in given.sizes:
+        runs = given.runs if n <= given.peer_limit else 1
         figures[str(n)] = {"ours": measured("ours", n, runs)}
-        if n <= options.peer_limit:
+        if n <= given.peer_limit:
             figures[str(n)]["table"] = measured("table", n, runs)
-        if n <= min(options.peer_limit, SORT_LIMIT):
+        if n <= min(given.peer_limit, SORT_LIMIT):
             figures[str(n)]["sort"] = measured("sort", n, runs)
-    sizes = " ".join(map(str, options.sizes))
-    command = f"python benchmarks/retrieval.py --sizes {sizes} --peer-limit {options.peer_limit} --runs {options.runs}"
-    print(save("retrieval", {"width": WIDTH, "threads": 1, "sizes": figures}, command, SEED))
+    sizes = " ".join(map(str, given.sizes))
+    command = f"python benchmarks/retrieval.py --sizes {sizes} --peer-limit {given.peer_limit} --runs {given.runs}"
+    print(save("retrieval", {"width": WIDTH, "threads": 1, "sizes": figures}, command, SEED, given.out))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ python benchmarks/scenes.py [--count 5000]
 
 from __future__ import annotations
 
-import argparse
 import json
 
-from common import save, seconds
+from common import options, save, seconds
 
 from capreward.data.scenes import ScenePicture, is_grammatical, scene
 from capreward.evaluators.scenes import SceneFacts
@@ -17,9 +16,10 @@ from capreward.samples import Samples
 
 def main() -> None:
     """Measure, print and keep the rates per second."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--count", type=int, default=5000)
-    count = parser.parse_args().count
+    given = parser.parse_args()
+    count = given.count
     for index in range(1000):  # sprites are drawn once
         scene("train", index).draw()
     first = 1_000_000
@@ -38,7 +38,7 @@ def main() -> None:
         "facts_captions_per_s": len(captions) / facts,
     }
     print(json.dumps(rates, indent=2))
-    print(f"kept in {save('scenes', rates, f'python benchmarks/scenes.py --count {count}', 0)}")
+    print(f"kept in {save('scenes', rates, f'python benchmarks/scenes.py --count {count}', 0, given.out)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Text metrics against pycocoevalcap, in one run on one machine.
 
-    python benchmarks/text_metrics.py [--data FOLDER] [--only pipeline,reward] [--runs 5]
+    python benchmarks/text_metrics.py [--data FOLDER] [--only pipeline,reward] [--captions 5000] [--runs 5]
 
 Every ratio is the peer's time divided by ours, both measured in turn in this run. The peer is pycocoevalcap with its
 Java tokenizer and METEOR; sections that need Java are left out without one.
@@ -8,7 +8,6 @@ Java tokenizer and METEOR; sections that need Java are left out without one.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -20,11 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, against, java_version, save, seconds, whole_process
+from common import ROOT, against, java_version, options, save, seconds, whole_process
 
 Captions = tuple[list[str], list[list[str]]]
 
 SEED = 0
+SIZES = [10_000, 100_000, 1_000_000]
 SECTIONS = "pipeline,cider,reward,meteor,long,startup,memory"
 
 
@@ -183,10 +183,10 @@ def startup(data: Path, runs: int) -> dict[str, Any]:
     }
 
 
-def memory(captions: list[str], references: list[list[str]]) -> dict[str, Any]:
-    """Whole processes scoring 10,000 to 1,000,000 captions x 5 references: seconds and largest memory."""
+def memory(captions: list[str], references: list[list[str]], sizes: list[int]) -> dict[str, Any]:
+    """Whole processes scoring so many captions x 5 references: seconds and largest memory."""
     figures = {}
-    for size in (10_000, 100_000, 1_000_000):
+    for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "captions.jsonl"
             write_corpus(path, captions, references, size)
@@ -213,16 +213,18 @@ def write_corpus(path: Path, captions: list[str], references: list[list[str]], s
 
 def main() -> None:
     """Run the sections asked for, print and keep their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("CAPREWARD_DATA", ROOT.parent / "shared/data"))
     )
     parser.add_argument("--only", default=SECTIONS)
+    parser.add_argument("--captions", type=int, default=5000, help="the first so many of the 5,000")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of memory's corpora")
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
     if not (given.data / "coco_karpathy_test").is_dir():
         sys.exit(f"there is no folder {given.data}/coco_karpathy_test; name the data with --data")
-    captions, references = coco(given.data)
+    captions, references = (part[: given.captions] for part in coco(given.data))
     sections: dict[str, Callable[[], dict[str, Any]]] = {
         "pipeline": lambda: pipeline(captions, references, given.runs),
         "cider": lambda: cider_alone(captions, references, given.runs),
@@ -230,7 +232,7 @@ def main() -> None:
         "meteor": lambda: meteor(captions, references, given.runs),
         "long": lambda: long_meteor(1),
         "startup": lambda: startup(given.data, given.runs),
-        "memory": lambda: memory(captions, references),
+        "memory": lambda: memory(captions, references, given.sizes),
     }
     figures = {}
     for name in given.only.split(","):
@@ -240,8 +242,9 @@ def main() -> None:
         figures[name] = sections[name]()
         print(f"{name}: {json.dumps(figures[name], indent=2)}", flush=True)
     command = f"python benchmarks/text_metrics.py --only {given.only} --runs {given.runs}"
+    command += f" --captions {given.captions}" if given.captions != 5000 else ""
     name = "text_metrics" if given.only == SECTIONS else f"text_metrics_{given.only.replace(',', '_')}"
-    print(f"kept in {save(name, figures, command, SEED)}")
+    print(f"kept in {save(name, figures, command, SEED, given.out)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A DiCO step against the same step written the reference's way, in one run on one machine.
 
-    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3] [--only natural,longest]
+    python benchmarks/train_step.py [--device cpu] [--images 8] [--runs 3] [--only natural,longest] [--small]
 
 DiCO's captioner (3 + 3 layers of width 512, 49,409 tokens, 257 tokens of an image), five beams of at most 30 tokens,
 random weights and rewards, fp32, from the frozen tower's tokens to the gradient. Twice: with captions that end about
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from common import ROOT, peak, save
+from common import ROOT, options, peak, save
 
 from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.towers import StoredTower
@@ -143,9 +143,9 @@ class Peer:
     def __call__(self) -> float:
         """One step: candidates with gradients, full log-probabilities of both policies, the gradient."""
         memory = self.captioner.encode(self.inputs)
-        options: dict[str, Any] = {"return_dict_in_generate": True, "output_scores": True}
+        asked: dict[str, Any] = {"return_dict_in_generate": True, "output_scores": True}
         beams = {"num_beams": BEAMS, "num_return_sequences": BEAMS, "do_sample": False, "max_length": LONGEST}
-        found = transformers_decode(self.model, memory, **beams, **options)
+        found = transformers_decode(self.model, memory, **beams, **asked)
         scores = torch.stack(found.scores)  # [29, B * 5, V], with its graph, to be thrown away
         tokens = found.sequences  # padded to 30, as the reference pads them
         tokens = torch.nn.functional.pad(tokens, (0, LONGEST - tokens.shape[1]), value=self.words.pad)
@@ -193,30 +193,38 @@ def measure(side: str, images: int, device: str, runs: int, length: str, model: 
 
 def main() -> None:
     """Run both sides in turn, print and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="natural,longest")
+    parser.add_argument(
+        "--small", action="store_true", help="a captioner of width 64 and 1,024 tokens, to see that all runs"
+    )
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         warnings.simplefilter("ignore")
-        print(json.dumps(measure(given.side, given.images, given.device, given.runs, given.only)))
+        print(
+            json.dumps(
+                measure(given.side, given.images, given.device, given.runs, given.only, SMALL if given.small else DICO)
+            )
+        )
         return
     figures: dict[str, Any] = {length: compared(given, length) for length in given.only.split(",")}
     figures |= {"images": given.images, "threads": torch.get_num_threads()}
     suffix = "" if given.device == "cpu" else f"_{given.device.partition(':')[0]}"
     command = f"python benchmarks/train_step.py --device {given.device} --images {given.images} --runs {given.runs}"
-    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED)}")
+    command += " --small" * given.small
+    print(f"kept in {save(f'train_step{suffix}', figures, command, SEED, given.out)}")
 
 
 def compared(given: argparse.Namespace, length: str) -> dict[str, Any]:
     """Both sides in turn, each in a process of its own."""
     found: dict[str, Any] = {}
     for side in ("ours", "peer"):
-        options = ["--side", side, "--device", given.device, "--images", str(given.images), "--runs", str(given.runs)]
-        command = [sys.executable, __file__, *options, "--only", length]
+        told = ["--side", side, "--device", given.device, "--images", str(given.images), "--runs", str(given.runs)]
+        command = [sys.executable, __file__, *told, "--only", length, *["--small"] * given.small]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
