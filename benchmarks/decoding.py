@@ -29,7 +29,7 @@ from trainers.captioners.grid import GridCaptioner, GridSizes
 from trainers.captioners.towers import StoredTower
 from trainers.decoding import Decoding, decode
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from decoding_helpers import Words, transformers_decode, transformers_twin
 
 SEED = 0

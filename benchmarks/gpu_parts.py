@@ -30,7 +30,7 @@ import capreward
 from capreward.data.scenes import picture_of, scene
 from trainers.decoding import decode
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 import train_helpers
 from clip_helpers import SMALL as SMALL_CLIP
 from rounding import tolerance

@@ -36,7 +36,7 @@ from trainers.decoding import beam_search
 from trainers.optimizers.base import CandidateTokens
 from trainers.optimizers.dico import DiCO
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from decoding_helpers import Words, transformers_decode, transformers_twin
 
 SEED = 0

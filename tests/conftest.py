@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-ROOT = Path(__file__).parent.parent
+from places import DATA, FIXTURES
 
 settings.register_profile("capreward", deadline=None, max_examples=int(os.environ.get("CAPREWARD_EXAMPLES", "60")))
 settings.load_profile("capreward")
@@ -18,13 +17,12 @@ settings.load_profile("capreward")
 @pytest.fixture(scope="session")
 def golden():
     """Outputs of pycocoevalcap 1.2 on captions written for the purpose."""
-    return json.loads((ROOT / "tests/fixtures/golden_text.json").read_text(encoding="utf-8"))
+    return json.loads((FIXTURES / "golden_text.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real captions and judgements; tests that need it are skipped without it."""
-    folder = Path(os.environ.get("CAPREWARD_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no caption data in {folder}; set CAPREWARD_DATA")
-    return folder
+    if not DATA.is_dir():
+        pytest.skip(f"no caption data in {DATA}; set CAPREWARD_DATA")
+    return DATA
