@@ -14,7 +14,7 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a new file in the same folder, then rename it to ``path``; remove it if anything fails.
 
     Raises:
-        InputError: the operating system refuses.
+        InputError: The operating system refuses to write the file.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -36,7 +36,7 @@ def write_text_beside(path: Path, text: str) -> None:
     """Write a text file so that no half-written one is ever seen; see :func:`write_beside`.
 
     Raises:
-        InputError: the operating system refuses.
+        InputError: The operating system refuses to write the file.
     """
 
     def write(beside: Path) -> None:

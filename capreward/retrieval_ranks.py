@@ -93,7 +93,7 @@ def retrieval_ranks(
         images: [M, D], on the same device; those without a caption count as something to be found, too.
         item: the image that each text belongs to, int64 [N]; by default text i belongs to image i.
         block: rows and columns of scores held at a time; by device by default.
-        progress: called as (what, done, total).
+        progress: A function that is called as (what, done, total); None reports nothing.
 
     Raises:
         InputError: shapes that do not fit, or features that are no numbers.

@@ -1,4 +1,4 @@
-"""Features that CLIP-Caption-Reward's scripts wrote, one file per picture, into a feature store."""
+"""The import of features that CLIP-Caption-Reward's scripts wrote, one file per picture, into a feature store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from capreward.encoders.feature_extraction import AddedFeatures
 
-FEATURE = "feat"  # the array's name in an .npz
+FEATURE = "feat"  # the name of the array in an .npz file
 
 
 def import_features(
@@ -22,20 +22,20 @@ def import_features(
     part_size: int | None = None,
     progress: Callable[[str, float, float], None] | None = None,
 ) -> AddedFeatures:
-    """Keep grids ``ID.npz`` (key ``feat``, height x width x channels) or ``ID.npy`` as tokens, row by row.
+    """Store grids ``ID.npz`` (key ``feat``, height x width x channels) or ``ID.npy`` as tokens, row by row.
 
-    The store cannot say which weights made them: captioners that were trained on stored features take them by their
-    shape, and nothing else does. Run again it goes on where it was.
+    The store cannot say which weights made the features: captioners that were trained on stored features accept them
+    by their shape, and nothing else does. A second run goes on where the first stopped.
 
     Args:
-        folder: of the files, all of one kind and shape.
-        path: of the store, made if it is not there.
-        half: keep float16.
-        part_size: features per file of the store.
-        progress: called as (what, done, total).
+        folder: The folder of the files, which are all of one kind and shape.
+        path: The folder of the store; it is made if it does not exist.
+        half: Whether to store float16 instead of float32.
+        part_size: The number of features per file of the store.
+        progress: A function that is called as (what, done, total); None reports nothing.
 
     Raises:
-        InputError: no such files, or a file that holds something else.
+        InputError: The folder has no such files, or a file holds something else.
     """
     import numpy as np
     import torch
@@ -77,7 +77,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(file: Path) -> Any:
-    """The tokens [S, D] of one file, float32; nothing in it is run."""
+    """Return the tokens [S, D] of one file, float32; no code in it is run."""
     import zipfile
 
     import numpy as np

@@ -122,7 +122,7 @@ class Evaluator:
             and gives no finite number, that is warned of (``RuntimeWarning``, once per evaluator).
 
         Raises:
-            InputError: the samples lack what the evaluator needs.
+            InputError: The samples lack what the evaluator needs.
         """
         import torch
 

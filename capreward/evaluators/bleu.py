@@ -28,7 +28,7 @@ class Bleu(Evaluator):
 
     Args:
         only: give BLEU of this order alone (1 to 4) instead of all four.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     needs = frozenset({"references"})

@@ -70,7 +70,7 @@ class CiderD(Evaluator):
             little. A file of document frequencies has to be counted so too, by ``capreward df build --eos``. Every
             caption is taken for a whole one, one that was cut at the longest length as well.
         sigma: width of the Gaussian length penalty, in words.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
         vocabulary: a JSON file with ``ix_to_word``, in place of a tokenizer: captions are compared as
             CLIP-Caption-Reward does, as ids of that vocabulary with an end token (as words, if the document frequencies
             are of words), references cut at 16 words.

@@ -59,16 +59,16 @@ class ClipScore(Evaluator):
         raw: the bare cosine: w 1 and no clamp.
         precision: ``fp32`` (that of the published PAC-S values), ``bf16``, ``fp16``, or ``auto``: by device.
         legacy_fp16: features, normalisation and products in float16, as CLIPScore's script computes on a GPU.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
-        quick_gelu: activation, where the weights do not say.
-        statistics: pixel statistics ``openai``, ``half`` or ``imagenet``, where the weights do not say.
-        lora_mlp: fold PAC-S++'s MLP factors as well, which the original loader leaves out.
+        device: The device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:1``.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
+        statistics: The pixel statistics ``openai``, ``half`` or ``imagenet``, for weights that do not state theirs.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too; the original loader leaves them out.
         upright: turn images by their EXIF tag and bring 16-bit ones to 8 bits; the original scripts do neither.
         batch_size: images per batch; found by trial by default.
-        workers: decoding processes; by default as many as help.
+        workers: The number of processes that decode images; by default as many as help.
         skip_broken: broken images give NaN instead of an error.
         download: fetch the published weights where they are not here; ``MODEL:TAG`` and ``hf-hub:`` name what to fetch.
-        base: weights whose image tower completes a checkpoint that has none.
+        base: Weights whose image tower completes a checkpoint that has no image tower.
     """
 
     family = ""
@@ -230,7 +230,7 @@ class ClipScore(Evaluator):
             float32 tensor [N] on the encoder's device; NaN where there are no references or the image was skipped.
 
         Raises:
-            InputError: the samples lack what the evaluator needs.
+            InputError: The samples lack what the evaluator needs.
         """
         import torch
 

@@ -34,7 +34,7 @@ def prompted_features(
         what: ``captions`` or ``references``.
         prompt: put before each text with one blank, empty for none.
         texts: gives them, without the prompt.
-        progress: called as (what, done, total).
+        progress: A function that is called as (what, done, total); None reports nothing.
     """
     lead = prompt if not prompt or prompt.endswith(" ") else f"{prompt} "
     whose = ITEMS if what == "references" else "of the captions"

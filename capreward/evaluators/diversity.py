@@ -27,7 +27,7 @@ class VocabularySize(Evaluator):
     """The number of distinct words in all captions.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "vocabulary"
@@ -64,7 +64,7 @@ class Distinct(VocabularySize):
     Range (0, 1]; it falls as the corpus grows, so compare equal numbers of captions only.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "distinct"
@@ -87,7 +87,7 @@ class MutualBleu(Bleu):
 
     Args:
         only: give mBLEU of this order alone (1 to 4) instead of all four.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     needs = frozenset()
@@ -122,7 +122,7 @@ class SelfCider(Evaluator):
 
     Args:
         df: document frequencies, as in ``cider-d``: a file, or ``references`` for those of the images' references.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "self-cider"

@@ -40,8 +40,8 @@ class Grammar(Evaluator):
             (``capreward weights``), and ``scenes-grammar`` for captions of pictures of ``scenes``.
         prompt: put before captions, as the published rewards do; ``none`` for none.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: by device. The head computes in fp32.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
-        quick_gelu: activation, where the weights do not say.
+        device: The device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:1``.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
         batch_size: texts per batch; found by trial by default.
         download: fetch what ``hf-hub:`` names.
         base: weights whose image tower, and activation, complete a checkpoint that has none.

@@ -25,7 +25,7 @@ class Meteor(Evaluator):
     first use builds an index of the paraphrase table, which stays in the cache folder.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "meteor"

@@ -26,7 +26,7 @@ class Repetition(Evaluator):
 
     Args:
         n: take this order alone (1 to 4).
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "repetition"
@@ -57,7 +57,7 @@ class Length(Evaluator):
     """Words per caption, after tokenization without punctuation.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "length"

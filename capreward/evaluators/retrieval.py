@@ -51,15 +51,15 @@ class Retrieval(ClipScore):
             (``optimistic``), or half of them each (``mean``). A caption that is said of several images is such a tie.
         precision: as for ``ClipScore``, as are those below.
         device: where the encoder runs.
-        quick_gelu: activation, where the weights do not say.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
         statistics: pixel statistics, where the weights do not say.
-        lora_mlp: fold PAC-S++'s MLP factors as well.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too.
         upright: turn images by their EXIF tag and bring 16-bit ones to 8 bits.
         batch_size: images per batch.
         workers: decoding processes.
         skip_broken: leave broken images and their captions out.
         download: fetch weights where they are not here.
-        base: weights whose image tower completes a checkpoint that has none.
+        base: Weights whose image tower completes a checkpoint that has no image tower.
     """
 
     name = "retrieval"

@@ -40,7 +40,7 @@ class Rouge(Evaluator):
 
     Args:
         beta: the weight of recall.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "rouge"

@@ -27,7 +27,7 @@ class Spice(Evaluator):
         heap: the most memory for Java.
         timeout: seconds for one call.
         threads: parser threads; all cores by default.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "spice"

@@ -46,7 +46,7 @@ def write_per_caption(results: Results, path: str | Path) -> int:
         The number of rows.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     check_per_caption_path(path)
     path = Path(path)

@@ -48,7 +48,7 @@ def write_page(path: str | Path, template: str, values: Mapping[str, Any], *, pa
     """Write a filled template beside the place, then rename it; see ``render``.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     # A lone surrogate, which JSON can smuggle in, has no UTF-8 form; it must not cost the page.
     data = render(template, values, package=package).encode("utf-8", "replace")

@@ -34,7 +34,7 @@ def score_system(
         bootstrap: how intervals are drawn; None for none.
         matched: how captions met their items, for people.
         drop: leave out references that equal a candidate of their image.
-        progress: called as (what, done, total).
+        progress: A function that is called as (what, done, total); None reports nothing.
     """
     import numpy as np
 

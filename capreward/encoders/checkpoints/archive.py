@@ -1,4 +1,4 @@
-"""torch's file formats without torch.load: the zip archive, TorchScript's, and the stream of pickles before them."""
+"""Readers of torch's file formats that do not use torch.load: zip archives, TorchScript, and older pickle streams."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PROTOCOL = 1001
 
 
 class DamagedFile(Exception):
-    """The file is not whole; the text says what is missing and fits after "FILE is damaged: "."""
+    """The file is incomplete; the text says what is missing, and completes "FILE is damaged: "."""
 
 
 @dataclass(frozen=True)
 class UnpickledFile:
-    """What a file holds.
+    """The content of an unpickled file.
 
     Attributes:
-        value: its top object.
-        code: names met that act on the machine; none was called.
-        unknown: names met of classes that are neither tensors nor plain containers.
-        plain: it has no header of torch's: something else's pickle.
+        value: The top object of the file.
+        code: Names in the file that would act on the machine; none was called.
+        unknown: Names in the file of classes that are neither tensors nor plain containers.
+        plain: Whether the file lacks torch's header, so that another program wrote the pickle.
     """
 
     value: Any
@@ -41,8 +41,8 @@ class RefusedPickle(Exception):
     """The pickle cannot be built from tensors and plain containers alone.
 
     Args:
-        found: the names met so far.
-        reason: of the failure.
+        found: The names that were read before the failure.
+        reason: The reason of the failure.
     """
 
     def __init__(self, found: UnpickledFile, reason: str) -> None:
@@ -51,22 +51,22 @@ class RefusedPickle(Exception):
 
 
 def torch_prefix(archive: zipfile.ZipFile) -> str | None:
-    """The folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``; None without one."""
+    """Return the folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``, or None."""
     folders = [name[: -len("data.pkl")] for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
     return min(folders, key=len, default=None)
 
 
 def is_torchscript(archive: zipfile.ZipFile, prefix: str) -> bool:
-    """Whether the archive is of ``torch.jit.save``, which also keeps code and constants."""
+    """Whether ``torch.jit.save`` wrote the archive; such an archive also holds code and constants."""
     return f"{prefix}constants.pkl" in archive.namelist()
 
 
 def read_archive(archive: zipfile.ZipFile, prefix: str) -> UnpickledFile:
-    """Read ``data.pkl`` of a zip archive, of ``torch.save`` or of ``torch.jit.save``; code in it is not even parsed.
+    """Read ``data.pkl`` of an archive by ``torch.save`` or ``torch.jit.save``; code in it is not even parsed.
 
     Raises:
-        DamagedFile: a record is missing, short or its checksum is wrong.
-        Refused: the pickle needs more than tensors and plain containers.
+        DamagedFile: A record is missing or too short, or its checksum is wrong.
+        RefusedPickle: The pickle needs more than tensors and plain containers.
     """
     names = set(archive.namelist())
     if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
@@ -84,13 +84,13 @@ def read_archive(archive: zipfile.ZipFile, prefix: str) -> UnpickledFile:
 
 
 def read_stream(file: BinaryIO) -> UnpickledFile:
-    """Read torch's format before 1.6: five pickles, then each storage's count and bytes.
+    """Read torch's format before 1.6: five pickles, then the count and the bytes of each storage.
 
-    A pickle without torch's header is read as well, so that what it names can be told.
+    A pickle without torch's header is read as well, so that a message can say what it names.
 
     Raises:
-        DamagedFile: the file ends early.
-        Refused: a pickle needs more than tensors and plain containers.
+        DamagedFile: The file ends early.
+        RefusedPickle: A pickle needs more than tensors and plain containers.
     """
     first = _load(RestrictedUnpickler(file, _no_storage))
     if first.value != MAGIC:
@@ -124,7 +124,7 @@ def read_stream(file: BinaryIO) -> UnpickledFile:
 
 
 def module_tensors(module: ScriptModule, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield parameters and buffers of a TorchScript module by their dotted names."""
+    """Yield the parameters and buffers of a TorchScript module with their dotted names."""
     import torch
 
     state = module.state if isinstance(module.state, dict) else {}
@@ -150,7 +150,7 @@ def _load(unpickler: RestrictedUnpickler) -> UnpickledFile:
 
 
 def _storage_id(pid: Any) -> tuple[str, str, int]:
-    """Type, key and count of ``("storage", type, key, location, count, ...)``."""
+    """Return type, key and count of ``("storage", type, key, location, count, ...)``."""
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and pid[1] in DTYPES.values()):
         raise DamagedFile("a tensor's storage has no type that torch writes")
     count = pid[4]
@@ -174,7 +174,7 @@ def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Stor
         buffer = bytearray(count * width)
         with archive.open(entry) as file:
             buffer[:] = file.read(len(buffer))
-            file.read()  # to the end, where the checksum is compared
+            file.read()  # reading to the end makes zipfile compare the checksum
     except KeyError as error:
         raise DamagedFile(f"{name} is missing from it") from error
     except zipfile.BadZipFile as error:
@@ -196,7 +196,7 @@ def _width(dtype: str) -> int:
 
 
 def _typed(buffer: bytearray, dtype: str) -> Any:
-    """A tensor over the buffer's memory, one-dimensional."""
+    """Return a one-dimensional tensor over the buffer's memory."""
     import torch
 
     kind = getattr(torch, dtype)

@@ -1,4 +1,4 @@
-"""Weights files as flat tables of tensors. Nothing in a file is ever run, and what is no weights file is named."""
+"""Weights files as flat tables of tensors. No code in a file is ever run; other files are refused by name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors of a file.
+    """The tensors of a weights file.
 
     Attributes:
-        tensors: by name as the file has them, on the CPU, possibly mapped from the file.
-        kind: ``safetensors``, ``torch``, ``torchscript`` or ``legacy`` (torch's format before 1.6).
-        dropped: classes whose objects were left out, such as ``argparse.Namespace``.
+        tensors: The tensors by their names in the file; they lie on the CPU and may be mapped from the file.
+        kind: The format: ``safetensors``, ``torch``, ``torchscript`` or ``legacy`` (torch's format before 1.6).
+        dropped: The classes whose objects were left out, such as ``argparse.Namespace``.
     """
 
     tensors: dict[str, Tensor]
@@ -37,16 +37,16 @@ class Checkpoint:
 def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoint:
     """Read a weights file: safetensors, torch's zip archive, TorchScript, or torch's older stream of pickles.
 
-    A dictionary with ``state_dict`` is opened. Pickles go through ``torch.load(weights_only=True)`` and, where that
-    refuses, through an unpickler that builds tensors and plain containers alone; TorchScript goes through the latter,
-    without its code.
+    If the file holds a dictionary with ``state_dict``, the result is what lies under that key. Pickles go through
+    ``torch.load(weights_only=True)``. Where that refuses, they go through an unpickler that builds tensors and plain
+    containers alone; TorchScript always goes through this unpickler, without its code.
 
     Args:
-        path: the file.
-        drop_unknown: leave out objects of other classes instead of refusing the file. Their code is not run either way.
+        path: The weights file.
+        drop_unknown: Whether to leave out objects of other classes instead of refusing the file. Their code never runs.
 
     Raises:
-        InputError: no such file, a damaged one, no weights, or a pickle with code or unknown classes.
+        InputError: The file is missing, damaged or holds no weights, or a pickle holds code or unknown classes.
     """
     path = Path(path)
     if path.is_dir():
@@ -71,10 +71,10 @@ def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoi
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """The SHA-256 of a file in hexadecimal; of several files, that of their SHA-256s in this order.
+    """Return the SHA-256 of a file in hexadecimal, or for several files the SHA-256 of their SHA-256s in this order.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: A file cannot be read.
     """
     found = []
     for path in paths:
@@ -87,7 +87,7 @@ def sha256_of(paths: Iterable[Path]) -> str:
 
 
 def _refuse_text(path: Path, head: bytes) -> None:
-    """Refuse what is saved in place of weights when a download goes wrong."""
+    """Refuse the files that are saved in place of weights when a download goes wrong."""
     if not head:
         raise InputError(f"{path} is empty; download it again")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -101,7 +101,7 @@ def _refuse_text(path: Path, head: bytes) -> None:
 
 
 def _acts(path: Path) -> bool:
-    """Whether this is a pickle of the oldest protocol, which begins like text, that names code."""
+    """Whether this is a pickle of the oldest protocol, which begins like text, and names code."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle, read_stream
 
     with path.open("rb") as file:
@@ -114,7 +114,7 @@ def _acts(path: Path) -> bool:
 
 
 def _known_format(head: bytes) -> str:
-    """What else a file's first bytes tell."""
+    """Return the end of a message: the other format that the first bytes of a file show."""
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
         return "; unpack this archive first"
     if head[257:262] == b"ustar":
@@ -178,7 +178,7 @@ def _legacy(path: Path, drop_unknown: bool) -> Checkpoint:
 
 
 def _weights_only(path: Path, *, mapped: bool) -> Any:
-    """What torch's own restricted loader makes of the file; None where it refuses, for the reader that can say why."""
+    """Return what torch's own restricted loader reads, or None where it refuses; the next reader says why."""
     import torch
 
     try:
@@ -188,7 +188,7 @@ def _weights_only(path: Path, *, mapped: bool) -> Any:
 
 
 def _checked(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
-    """Run a reader and refuse what it met."""
+    """Run a reader and refuse the file if it names code or unknown classes."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle
 
     reason = ""
@@ -226,7 +226,7 @@ def _module(path: Path, value: Any) -> dict[str, Tensor]:
 
 
 def _state_dict(path: Path, value: Any) -> dict[str, Tensor]:
-    """The table of tensors in a loaded object: itself, or what it keeps under ``state_dict``."""
+    """Return the table of tensors in a loaded object: the object itself, or what lies under ``state_dict``."""
     import torch
 
     for name in _WRAPPERS:

@@ -1,4 +1,4 @@
-"""The architecture of a CLIP, read off the shapes of its tensors (OpenAI's names)."""
+"""The architecture of a CLIP, inferred from the shapes of its tensors (OpenAI's names)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEAD_WIDTH = 64  # OpenAI's, and open_clip's up to a width of 1024
-WIDE_HEADS = 16  # of every wider image tower that open_clip has (ViT-H, g, bigG, e)
+HEAD_WIDTH = 64  # the width of OpenAI's heads, and of open_clip's in towers up to a width of 1024
+WIDE_HEADS = 16  # the number of heads in every wider image tower of open_clip (ViT-H, g, bigG, e)
 
 
 def architecture(tensors: Mapping[str, Tensor], where: str, heads: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Infer open_clip's ``model_cfg`` (without ``quick_gelu``) from a state dict in OpenAI's names.
 
-    Width, layers, patch and sizes follow from shapes. The number of heads does not: it is the width divided by 64, and
-    16 for image towers wider than 1024, as in every model of OpenAI and open_clip.
+    Width, layers, patch and sizes follow from shapes. The number of heads does not: it is taken to be the width
+    divided by 64, or 16 for image towers wider than 1024, as in every model of OpenAI and open_clip.
 
     Args:
-        tensors: the state dict; the image tower may be absent, then ``vision_cfg`` is empty.
-        where: names the file in messages.
-        heads: of the towers ``image`` and ``text``, where a configuration says them.
+        tensors: The state dict; without an image tower in it ``vision_cfg`` is empty.
+        where: The name of the file in messages.
+        heads: The number of heads of the towers ``image`` and ``text``, where a configuration states it.
 
     Raises:
-        InputError: a tensor is missing or has a shape that no CLIP has.
+        InputError: A tensor is missing or has a shape that no CLIP has.
     """
     known = heads or {}
     try:
@@ -46,12 +46,12 @@ def image_architecture(tensors: Mapping[str, Tensor], where: str, heads: int | N
     """Infer open_clip's ``vision_cfg`` from an image tower alone, in OpenAI's names; see ``architecture``.
 
     Args:
-        tensors: its state dict, names with ``visual.``.
-        where: names the file in messages.
-        heads: where a configuration says them.
+        tensors: The state dict of the tower, with names that start with ``visual.``.
+        where: The name of the file in messages.
+        heads: The number of heads, where a configuration states it.
 
     Raises:
-        InputError: a tensor is missing or has a shape that no CLIP has.
+        InputError: A tensor is missing or has a shape that no CLIP has.
     """
     try:
         return _vision(tensors, where, {} if heads is None else {"image": heads})
@@ -104,7 +104,10 @@ def _vit(tensors: Mapping[str, Tensor], where: str, heads: Mapping[str, int]) ->
 
 
 def _resnet(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """OpenAI's modified ResNet: four stages, and attention that pools a grid 32 times smaller than the image."""
+    """Return the architecture of OpenAI's modified ResNet.
+
+    It has four stages, and an attention pool over a grid 32 times smaller than the image.
+    """
     blocks = [_count(tensors, rf"visual\.layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
     grid = _side(int(tensors["visual.attnpool.positional_embedding"].shape[0]) - 1, "its attention pool")
     width = int(tensors["visual.layer1.0.conv1.weight"].shape[0])
@@ -123,7 +126,7 @@ def _transformer(tensors: Mapping[str, Tensor], prefix: str, width: int) -> dict
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """How many different numbers the pattern's group takes."""
+    """Return how many different numbers the group of the pattern takes."""
     matches = (re.match(pattern, name) for name in tensors)
     return len({match[1] for match in matches if match})
 

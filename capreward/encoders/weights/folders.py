@@ -1,4 +1,4 @@
-"""Folders that hold a CLIP with its configuration: open_clip's and transformers'."""
+"""Folders that hold a CLIP with its configuration, in the forms of open_clip and of transformers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHIPPED = "scenes-"
 
 
 def shipped_folder(name: str) -> Path | None:
-    """The folder of weights that ship with capreward, such as ``scenes-clip`` and ``scenes-grammar``; or None."""
+    """Return the folder of weights shipped with capreward, such as ``scenes-clip`` or ``scenes-grammar``; or None."""
     if not name.startswith(_SHIPPED) or not name.removeprefix(_SHIPPED).isalnum():
         return None
     folder = Path(__file__).parents[2] / "data" / "scenes" / "weights" / name.removeprefix(_SHIPPED)
@@ -44,17 +44,17 @@ def read_folder(
 ) -> Weights:
     """Read a folder with ``open_clip_config.json`` or transformers' ``config.json``.
 
-    One whose ``capreward.json`` names a base has the image tower of that base.
+    If ``capreward.json`` in the folder names a base, the image tower is that of the base.
 
     Args:
-        folder: the folder.
-        request: of the user; activation and statistics given there win over the configuration.
-        read: reads the base that completes the folder.
-        name: for signatures; the folder's by default.
-        weights: one of its files; by default the first of open_clip's order.
+        folder: The folder.
+        request: What the user says about the weights; activation and statistics given there win over the configuration.
+        read: A function that reads the base that completes the folder.
+        name: The name of the weights in signatures; by default the name of the folder.
+        weights: The weights file in the folder to read; by default the first in open_clip's order.
 
     Raises:
-        InputError: no configuration, no weights, a configuration that does not fit, or no such base.
+        InputError: Configuration, weights or base are missing, or the configuration does not fit.
     """
     name = name or folder.resolve().name
     if (folder / OPEN_CLIP_CONFIG).is_file():
@@ -67,7 +67,7 @@ def read_folder(
 
 
 def read_beside_config(path: Path, request: WeightsRequest, read: Reader) -> Weights | None:
-    """Read a file that a configuration beside it describes; None for a file that stands alone."""
+    """Read a file that a configuration beside it describes; return None for a file that stands alone."""
     if path.name not in WEIGHT_FILES:
         return None
     configured = any((path.parent / name).is_file() for name in (OPEN_CLIP_CONFIG, HF_CONFIG))
@@ -111,7 +111,7 @@ def configured(
     head: dict[str, Tensor] | None = None,
     folder: Path | None = None,
 ) -> Weights:
-    """Weights whose architecture and image steps a configuration of open_clip says."""
+    """Return weights whose architecture and image steps come from a configuration of open_clip."""
     found = dict(model_cfg)
     _refuse_unseen_tower(found, request, name)
     own = bool(found.get("quick_gelu", False))
@@ -133,7 +133,7 @@ def configured(
 
 
 def _refuse_unseen_tower(model_cfg: Mapping[str, Any], request: WeightsRequest, name: str) -> None:
-    """Refuse a text tower of transformers whose configuration would have to be fetched unasked."""
+    """Refuse a text tower of transformers whose configuration would have to be fetched without being asked for."""
     tower = model_cfg["text_cfg"].get("hf_model_name")
     if tower and not request.download and not Path(tower).is_dir():
         import huggingface_hub
@@ -151,15 +151,15 @@ def _hf(folder: Path, request: WeightsRequest, read: Reader, name: str, weights:
     found = from_checkpoint(checkpoint, paths, name, request, read, config=config, preprocessing=preprocessing)
     text = found.spec.model_cfg["text_cfg"]
     if text["vocab_size"] < 49408 and any((folder / n).is_file() for n in ("tokenizer.json", "vocab.json")):
-        text["hf_tokenizer_name"] = name  # not OpenAI's vocabulary: the folder's own
+        text["hf_tokenizer_name"] = name  # the vocabulary is the folder's own, not OpenAI's
     return found
 
 
 def digest_of(path: Path) -> str:
-    """The hash by which a specification names a weights file or the weights of a folder, without reading tensors.
+    """Return the hash that a specification has for a weights file or a folder of weights, without reading tensors.
 
     Raises:
-        InputError: there are none, or they cannot be read.
+        InputError: There are no weights, or they cannot be read.
     """
     if not path.is_dir():
         return sha256_of([path])

@@ -1,4 +1,4 @@
-"""The user's own store of evaluator weights: files are checked, copied in whole, and recorded with their hash."""
+"""The user's library of evaluator weights: files are checked, copied whole, and recorded with their hash."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_TIMEOUT = 60.0  # seconds without a byte
+_TIMEOUT = 60.0  # the longest wait for a byte, in seconds
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """Weights in the store.
+    """Weights in the user's library.
 
     Attributes:
-        entry: what they are for.
-        path: the file or folder there.
-        sha256: of the weights.
-        new: False where they already were there.
+        entry: The catalogue's entry that they are for.
+        path: The file or folder in the library.
+        sha256: The SHA-256 of the weights.
+        new: Whether this call added them; False if they were there before.
     """
 
     entry: Entry
@@ -42,7 +42,7 @@ class StoredWeights:
 
 
 def status() -> list[dict[str, Any]]:
-    """Per entry of the catalogue: evaluators, file, where it was found, its hash, and where its authors publish it."""
+    """Return for each entry of the catalogue: evaluators, file, place, hash, and where its authors publish it."""
     from capreward.encoders.weights.folders import digest_of
 
     rows = []
@@ -64,16 +64,16 @@ def status() -> list[dict[str, Any]]:
 
 
 def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> StoredWeights:
-    """Check a weights file or converted folder and copy it into the store.
+    """Check a weights file or converted folder and copy it into the library.
 
     Args:
-        path: the file or folder.
-        name: the evaluator it is for, ``pacs`` or ``pacs:L/14``; by default the one whose file has this name.
-        drop_unknown: leave out objects that are neither tensors nor plain containers. The store then keeps the file as
-            a converted folder, which has none of them, so that evaluators load it without being asked again.
+        path: The file or folder.
+        name: The evaluator that it is for, ``pacs`` or ``pacs:L/14``; by default the one whose file has this name.
+        drop_unknown: Whether to leave out objects that are neither tensors nor plain containers. The library then keeps
+            the file as a converted folder, which has none of them, so that evaluators load it without more questions.
 
     Raises:
-        InputError: weights that are unusable or of another kind, an unknown name, or other weights already there.
+        InputError: The weights are unusable or of another kind, the name is unknown, or others are already there.
     """
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
@@ -103,12 +103,12 @@ def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWei
     """Download an entry's file, check it like :func:`add`, and keep it.
 
     Args:
-        entry: what is fetched.
-        url: its address.
-        progress: told the bytes so far and in all (0 where the server does not say).
+        entry: The entry whose file is fetched.
+        url: The address of the file.
+        progress: A function that gets the bytes so far and in all (0 if the server does not state them).
 
     Raises:
-        InputError: the address cannot be read, or gives something else.
+        InputError: The address cannot be read, or gives something else.
     """
     folder = kept_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,10 +134,10 @@ def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWei
 
 
 def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
-    """Read weights and refuse those that are not of the entry's kind, or whose values are no numbers.
+    """Read weights and refuse them if they are not of the entry's kind, or hold NaN or infinite values.
 
     Raises:
-        InputError: what was found instead.
+        InputError: The message says what was found instead.
     """
     from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
     from capreward.encoders.model.open_clip_model import fitting_tensors

@@ -1,4 +1,4 @@
-"""Weights named rather than given: open_clip's MODEL:TAG and the Hugging Face hub's hf-hub:NAME."""
+"""Weights by name: open_clip's MODEL:TAG and the Hugging Face hub's hf-hub:NAME."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def names_model(source: str) -> bool:
 
 
 def read_tag(source: str, request: WeightsRequest) -> Weights:
-    """Read open_clip's ``MODEL:TAG`` from its cache, or fetch it where ``asked.download`` is set.
+    """Read open_clip's ``MODEL:TAG`` from its cache, or fetch it if ``request.download`` is set.
 
-    The activation is the tag's: OpenAI's and other weights were trained with QuickGELU, and open_clip's plain
-    ``ViT-B-32`` says GELU and only warns.
+    The activation is the tag's: OpenAI's and other weights were trained with QuickGELU, although open_clip's plain
+    ``ViT-B-32`` states GELU and only warns.
 
     Raises:
-        InputError: an unknown model or tag, or weights that are not on this computer.
+        InputError: The model or tag is unknown, or the weights are not on this computer.
     """
     open_clip = import_open_clip()
     model, _, tag = source.partition(":")
@@ -57,7 +57,7 @@ def read_tag(source: str, request: WeightsRequest) -> Weights:
 
 
 def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
-    """The weights of open_clip's pretrained configuration in the caches of this computer, without a network request."""
+    """Return the file of an open_clip pretrained configuration in this computer's caches, without a network request."""
     if tag_cfg.get("file"):
         return Path(tag_cfg["file"])
     if hub := tag_cfg.get("hf_hub"):
@@ -73,10 +73,10 @@ def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
 
 
 def hub_folder(source: str, *, download: bool) -> Path:
-    """The cached folder of ``hf-hub:ORGANISATION/NAME``, fetched where ``download`` is set.
+    """Return the cached folder of ``hf-hub:ORGANISATION/NAME``; fetch it if ``download`` is set.
 
     Raises:
-        InputError: it is not on this computer, or cannot be fetched.
+        InputError: The weights are not on this computer, or cannot be fetched.
     """
     repository = source.removeprefix("hf-hub:")
     for config in (OPEN_CLIP_CONFIG, HF_CONFIG):
@@ -89,13 +89,13 @@ def hub_folder(source: str, *, download: bool) -> Path:
     try:
         wanted = _wanted(huggingface_hub.HfApi().list_repo_files(repository))
         folder = huggingface_hub.snapshot_download(repository, allow_patterns=wanted)
-    except Exception as error:  # of the network, of the hub, of the disk: one sentence for all
+    except Exception as error:  # errors of the network, the hub and the disk get one sentence
         raise InputError(_not_fetched(source, error)) from error
     return Path(folder)
 
 
 def _wanted(files: list[str]) -> list[str]:
-    """Of a repository's files: configurations, tokenizer, and weights in one format (all shards of it)."""
+    """Return the files of a repository to fetch: configurations, tokenizer, and weights in one format (all shards)."""
     wanted = [n for n in (OPEN_CLIP_CONFIG, HF_CONFIG, "preprocessor_config.json") if n in files]
     wanted += [n for n in files if _TOKENIZER_FILES.fullmatch(n)]
     weights = next((n for n in WEIGHT_FILES if n in files), "")
@@ -105,7 +105,7 @@ def _wanted(files: list[str]) -> list[str]:
 
 
 def _hub_names(file: str) -> list[str]:
-    """The names that a file may have on the hub, safetensors first, as open_clip tries them."""
+    """Return the names that a file may have on the hub, safetensors first, as open_clip tries them."""
     if not file:
         return ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
     stem, dot, suffix = file.rpartition(".")
@@ -117,7 +117,7 @@ def _cached(repository: str, name: str) -> Path | None:
 
     try:
         found = huggingface_hub.try_to_load_from_cache(repository, name)
-    except ValueError as error:  # huggingface_hub's own for a name that is none
+    except ValueError as error:  # huggingface_hub raises it for an invalid name
         raise InputError(f"hf-hub:{repository} is no name of the hub; write hf-hub:ORGANISATION/NAME") from error
     return Path(found) if isinstance(found, str) else None
 
@@ -128,7 +128,7 @@ def _fetch_tag(source: str, tag_cfg: dict[str, Any], request: WeightsRequest) ->
     open_clip = import_open_clip()
     try:
         return Path(open_clip.download_pretrained(tag_cfg))
-    except Exception as error:  # of the network, of the hub, of the disk: one sentence for all
+    except Exception as error:  # errors of the network, the hub and the disk get one sentence
         raise InputError(_not_fetched(source, error)) from error
 
 
