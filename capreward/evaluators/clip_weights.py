@@ -1,4 +1,4 @@
-"""Which weights judge which images, and the images' features from pictures or from a store."""
+"""The choice of weights for images, and the images' features from pictures or from a store."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs", "grammar": "scenes-gram
 
 
 def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
-    """The settings with weights: those asked for, the scenes weights for scenes, or the published ones.
+    """Return the settings with weights: the user's, the scenes weights for scenes, or the published ones.
 
     Args:
-        asked: by the user; an empty checkpoint asks for the default.
-        family: ``clips``, ``pacs``, ``pacspp``, ``grammar``.
-        variant: of the published weights.
-        scenes: whether pictures of the scenes world are judged.
+        asked: The settings of the user; an empty checkpoint means the default weights.
+        family: The family: ``clips``, ``pacs``, ``pacspp`` or ``grammar``.
+        variant: The variant of the published weights.
+        scenes: Whether pictures of the scenes world are judged.
 
     Raises:
-        InputError: no weights found, with where they are published and what to type.
+        InputError: No weights are found; the message says where they are published and what to type.
     """
     from capreward.encoders.weights.catalogue import find_weights, published_settings
     from capreward.encoders.weights.tags import names_model
@@ -47,17 +47,17 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
     except InputError as error:
         if variant is not None or family not in ("clips", "pacs"):
             raise
-        # Pictures that were made from scenes (PIL images, arrays) do not tell what they are.
+        # Pictures that were made from scenes (PIL images, arrays) do not show that they are scenes.
         named_by = f"{family}(checkpoint={SCENES[family]}) as a metric, or --checkpoint {SCENES[family]}"
         raise InputError(f"{error}; for pictures of scenes write {named_by}") from error
 
 
 def missing_weights(family: str, *, scenes: bool) -> str | None:
-    """What an evaluator's default weights lack on this computer, as ``find_weights`` says it; None where they are here.
+    """Return what an evaluator's default weights lack on this computer, as ``find_weights`` says it, or None.
 
     Args:
-        family: as for ``choose_settings``.
-        scenes: whether pictures of the scenes world are judged, by weights that ship.
+        family: The family, as for ``choose_settings``.
+        scenes: Whether pictures of the scenes world are judged; their weights ship with capreward.
     """
     from capreward.encoders.weights.catalogue import entry_of, find_weights, look_for
 
@@ -82,7 +82,7 @@ def names_scene_images(source: object) -> bool:
 
 
 def fetch_published(family: str, variant: str | None) -> None:
-    """Fetch an evaluator's weights from their authors where they are not here and a plain address is published."""
+    """Fetch an evaluator's weights from their authors, if they are not here and a plain address is published."""
     from capreward.encoders.weights import library
     from capreward.encoders.weights.catalogue import entry_of, look_for
 
@@ -108,7 +108,7 @@ def _is_scene(image: Any) -> bool:
 
 
 def stored_precision(samples: Samples) -> str | None:
-    """How features of a store were rounded, where they were; it changes the last digits."""
+    """Return how the features of a store were rounded, or None; rounding changes the last digits."""
     stores = {id(i.store): i.store for i in samples.images or [] if i is not None and _is_stored(i)}
     rounded = sorted({store.dtype for store in stores.values()} - {"float32"})
     return "+".join(rounded) or None
@@ -122,10 +122,12 @@ def features_of(
     skip_broken: bool,
     progress: Callable[[str, float, float], None] | None,
 ) -> tuple[Tensor, list[str]]:
-    """Features of the samples' images [M, D], not normalised, and notes; shared by evaluators with one image tower.
+    """Return features of the samples' images, [M, D], not normalised, and notes.
+
+    Evaluators with one image tower share the features.
 
     Raises:
-        InputError: broken images, features of another encoder, or both pictures and features.
+        InputError: Images are broken, features are of another encoder, or there are both pictures and features.
     """
 
     def build() -> tuple[Tensor, list[str]]:

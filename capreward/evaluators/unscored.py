@@ -1,4 +1,4 @@
-"""What a person should know of values that are no numbers, and of empty captions that have one."""
+"""Notes on values that are no numbers, and on empty captions that have a value."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Bools = npt.NDArray[np.bool_]
 
 
 def value_notes(name: str, values: Floats, expected: Bools, whole: float, samples: Samples, word: str) -> list[str]:
-    """Which captions have no number where they should, and what that makes of the corpus value.
+    """Return notes on captions without a number where one is expected, and the effect on the corpus value.
 
     Args:
-        name: of the evaluator.
-        values: of the captions, [N].
-        expected: which captions should have a number, [N].
-        whole: the corpus value.
-        samples: the captions.
-        word: what stands for no number, ``NaN``.
+        name: The name of the evaluator.
+        values: The values of the captions, [N].
+        expected: For each caption whether it should have a number, [N].
+        whole: The corpus value.
+        samples: The captions.
+        word: The text for a value that is no number, such as ``NaN``.
     """
     notes = []
     for wrong, what in ((np.isnan(values), f"no number ({word})"), (np.isinf(values), "an infinite value")):
@@ -36,7 +36,7 @@ def value_notes(name: str, values: Floats, expected: Bools, whole: float, sample
 
 
 def empty_note(name: str, values: Floats, samples: Samples) -> list[str]:
-    """How many captions are empty and have a value above 0 all the same, [N] values given."""
+    """Return a note on empty captions whose value is above 0; ``values`` has shape [N]."""
     empty = np.fromiter((not text.strip() for text in samples.captions), dtype=bool, count=len(samples))
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(empty & (values > 0))
@@ -48,7 +48,7 @@ def empty_note(name: str, values: Floats, samples: Samples) -> list[str]:
 
 
 def unscored_warning(name: str, values: Floats, expected: Bools, samples: Samples, word: str) -> str | None:
-    """What to warn of where captions should have a reward and have no finite number; None where all have one."""
+    """Return a warning on captions that should have a reward and have no finite number; None if all have one."""
     rows = np.flatnonzero(~np.isfinite(values) & expected)
     if not len(rows):
         return None
