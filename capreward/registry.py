@@ -1,4 +1,4 @@
-"""The only registry: names to evaluators, by lazy strings, entry points, decorators and dotted paths."""
+"""The only registry of evaluators by name; it takes lazy strings, entry points, decorators and dotted paths."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Entry:
 
     Attributes:
         target: ``"module:attribute"`` or the object itself: an Evaluator class, instance or factory.
-        summary: one line for ``capreward ls evaluators``.
-        options: options that this name fixes.
-        needs: what must be known of each image, for the listing.
-        origin: who registered it.
+        summary: One line for ``capreward ls evaluators``.
+        options: The options that this name fixes.
+        needs: What every image must have, for the listing.
+        origin: The module or function that registered it.
     """
 
     target: str | Callable[..., Any]
@@ -39,14 +39,14 @@ class Entry:
 
 
 class Registry:
-    """Names to evaluators; nothing is imported before its name is asked for.
+    """The evaluators by name; an evaluator is imported only when its name is first used.
 
     A name may be spelt as papers print it (``BLEU-4``, ``PAC-S++``; see :mod:`capreward.metric_names`).
 
     Args:
-        entries: by name.
-        group: of entry points that add to them.
-        lists: names that stand for several others, in a list of metrics.
+        entries: The entries by name.
+        group: The group of entry points that add entries.
+        lists: The names that stand for several others in a list of metrics.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Registry:
         return isinstance(name, str) and self.find(name) is not None
 
     def find(self, name: str) -> str | None:
-        """The registered name that a spelling stands for; None where there is none.
+        """Return the registered name that a spelling stands for; None if there is none.
 
         Raises:
-            InputError: the spelling stands for several registered names.
+            InputError: The spelling stands for several registered names.
         """
         if name in self._entries:
             return name
@@ -82,14 +82,14 @@ class Registry:
         return known_as(name, self._entries)
 
     def listed(self, name: str) -> tuple[str, ...]:
-        """The names that ``name`` stands for in a list of metrics; none where it is no list."""
+        """Return the names that ``name`` stands for in a list of metrics; none if it is no list."""
         return () if self.find(name) is not None else self._lists.get(fold(name), ())
 
     def add(self, name: str, entry: Entry) -> None:
         """Register ``entry`` under ``name``.
 
         Raises:
-            InputError: the name is taken by something else.
+            InputError: The name is taken by another entry.
         """
         taken = self._entries.get(name)
         if taken is not None and taken.origin != entry.origin:
@@ -100,7 +100,8 @@ class Registry:
         """Make the evaluator ``name`` (or ``package.module:attribute``) with options.
 
         Raises:
-            InputError: an unknown name (with suggestions), an option it does not have, or a target that is none.
+            InputError: The name is unknown (the message suggests others), an option does not exist, or the target is no
+                evaluator.
         """
         dotted = ":" in name and name not in self._entries
         entry = _dotted(name) if dotted else self[name]
@@ -155,7 +156,7 @@ def _resolve(target: str | Callable[..., Any], name: str) -> Any:
 
 
 def _options(target: Callable[..., Any]) -> list[str]:
-    """The names that may be given; a class that takes ``**options`` hands them to the class that it extends."""
+    """Return the names of the options; ``**options`` of a class stands for the options of its base class."""
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(target).parameters
     own = [n for n, p in parameters.items() if p.kind in kinds]
