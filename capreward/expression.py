@@ -61,7 +61,7 @@ Node = Number | Metric | Operation
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` can name an evaluator in an expression (dots and colons aside)."""
+    """Return whether ``text`` can name an evaluator in an expression (dots and colons aside)."""
     return NAME.fullmatch(text) is not None and not set(text) & set(".:@+")
 
 

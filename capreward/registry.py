@@ -110,7 +110,7 @@ class Registry:
         return _make(target, name, dict(options or {}), fixed=entry.options)
 
     def accepts(self, name: str, option: str) -> bool:
-        """Whether the evaluator ``name`` has the option ``option`` and leaves it free."""
+        """Return whether the evaluator ``name`` has the option ``option`` and leaves it free."""
         if ":" in name and name not in self._entries:
             return False
         entry = self[name]

@@ -248,7 +248,7 @@ def to_samples(
 
 
 def _are_sources(images: Any) -> bool:
-    """Whether images are several sources that are searched together: a tuple of names."""
+    """Return whether images are several sources that are searched together: a tuple of names."""
     return isinstance(images, tuple) and bool(images) and all(isinstance(one, (str, Path)) for one in images)
 
 

@@ -191,7 +191,7 @@ class Encoder:
             states: The states [N, d] of ``TextFeatures.states``.
 
         Returns:
-            float32 [N] in [0, 1].
+            The probabilities, float32 [N], in the range [0, 1].
 
         Raises:
             InputError: The weights have no grammar head.

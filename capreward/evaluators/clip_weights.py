@@ -71,7 +71,7 @@ def missing_weights(family: str, *, scenes: bool) -> str | None:
 
 
 def names_scene_images(source: object) -> bool:
-    """Whether a source of images is the scenes world, or a store of features by one of its encoders."""
+    """Return whether a source of images is the scenes world, or a store of features by one of its encoders."""
     from capreward.data.images.scene_keys import names_scenes
     from capreward.encoders.store.feature_store import FeatureStore, is_store
 
@@ -92,7 +92,7 @@ def fetch_published(family: str, variant: str | None) -> None:
 
 
 def shows_scenes(samples: Samples) -> bool:
-    """Whether every image of the samples is a picture of the scenes world, or features of one."""
+    """Return whether every image of the samples is a picture of the scenes world, or features of one."""
     images = [image for image in samples.images or [] if image is not None]
     return bool(images) and all(_is_scene(image) for image in images)
 

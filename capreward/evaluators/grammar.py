@@ -236,7 +236,7 @@ def probability_of(texts: TextFeatures, encoder: Encoder) -> Tensor:
 
 
 def _of_scenes(samples: Samples) -> bool:
-    """Whether the captions are of pictures of scenes: by their images, or without images by their names."""
+    """Return whether the captions are of pictures of scenes: by their images, or without images by their names."""
     if samples.images is not None:
         return shows_scenes(samples)
     from capreward.data.scenes import picture_of

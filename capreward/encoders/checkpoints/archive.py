@@ -57,7 +57,7 @@ def torch_prefix(archive: zipfile.ZipFile) -> str | None:
 
 
 def is_torchscript(archive: zipfile.ZipFile, prefix: str) -> bool:
-    """Whether ``torch.jit.save`` wrote the archive; such an archive also holds code and constants."""
+    """Return whether ``torch.jit.save`` wrote the archive; such an archive also holds code and constants."""
     return f"{prefix}constants.pkl" in archive.namelist()
 
 

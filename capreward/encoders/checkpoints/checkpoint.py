@@ -101,7 +101,7 @@ def _refuse_text(path: Path, head: bytes) -> None:
 
 
 def _acts(path: Path) -> bool:
-    """Whether this is a pickle of the oldest protocol, which begins like text, and names code."""
+    """Return whether this is a pickle of the oldest protocol, which begins like text, and names code."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle, read_stream
 
     with path.open("rb") as file:

@@ -15,7 +15,7 @@ _NEGLIGIBLE = 1e-6  # relative to the norm of the weight
 
 
 def has_lora(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict holds low-rank factors."""
+    """Return whether a state dict holds low-rank factors."""
     return any(name.endswith("lora_A") for name in tensors)
 
 

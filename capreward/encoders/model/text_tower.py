@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def can_trim(model: Any) -> bool:
-    """Whether a model's text features do not depend on the padding of its captions.
+    """Return whether a model's text features do not depend on the padding of its captions.
 
     This holds if attention is causal and the feature is read at the end token, as in open_clip's ``CLIP`` class, which
     holds the weights of OpenAI, LAION and PAC-S.

@@ -246,7 +246,7 @@ class StoredFeature:
 
 
 def is_store(path: Any) -> bool:
-    """Whether ``path`` is a folder with a ``store.json``."""
+    """Return whether ``path`` is a folder with a ``store.json``."""
     return isinstance(path, (str, Path)) and (Path(path) / NAME).is_file()
 
 

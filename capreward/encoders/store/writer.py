@@ -23,7 +23,7 @@ Shard = tuple[int, int]
 
 
 def belongs(key: str, shard: Shard) -> bool:
-    """Whether the process ``i`` of ``n`` embeds ``key``; the partition is the same on every machine."""
+    """Return whether the process ``i`` of ``n`` embeds ``key``; the partition is the same on every machine."""
     index, of = shard
     return zlib.crc32(key.encode("utf-8", "surrogatepass")) % of == index
 
