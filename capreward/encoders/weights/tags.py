@@ -20,7 +20,7 @@ _TOKENIZER_FILES = re.compile(r"(tokenizer.*\.json|vocab\.\w+|merges\.txt|specia
 
 
 def names_model(source: str) -> bool:
-    """Whether a source has the form ``MODEL:TAG`` or ``hf-hub:NAME``, so that its user has named what to fetch."""
+    """Return whether a source has the form ``MODEL:TAG`` or ``hf-hub:NAME``, which names what to fetch."""
     return source.startswith("hf-hub:") or (not source.startswith("local-dir:") and _NAME.fullmatch(source) is not None)
 
 
