@@ -26,7 +26,7 @@ def common_images(systems: Sequence[Sequence[str]]) -> list[list[str]]:
     return [shared, *([known[key] for key in shared] for known in names)]
 
 
-def told_apart(systems: Sequence[Sequence[str]]) -> int | None:
+def shared_count_if_different(systems: Sequence[Sequence[str]]) -> int | None:
     """Return how many images all systems share if their images differ; None if all have the same images."""
     sets = [set(keys) for keys in systems]
     if all(keys == sets[0] for keys in sets):
@@ -38,7 +38,7 @@ def told_apart(systems: Sequence[Sequence[str]]) -> int | None:
     return None if all(len(keys) == shared for keys in sets) else shared
 
 
-def restricted(systems: Sequence[Samples]) -> tuple[list[Samples], list[str]]:
+def restrict_to_common(systems: Sequence[Samples]) -> tuple[list[Samples], list[str]]:
     """Return the captions of the images that all systems have, and per system a note on what was left out, or "".
 
     Args:
@@ -49,23 +49,23 @@ def restricted(systems: Sequence[Samples]) -> tuple[list[Samples], list[str]]:
     """
     if len(systems) < 2:
         raise InputError("--common compares systems on the images that they share; give two caption files or more")
-    kept = common_images([_described(samples) for samples in systems])
+    kept = common_images([_described_images(samples) for samples in systems])
     if not kept[0]:
         raise InputError("no image has a caption by all systems, so --common leaves nothing to score")
     found, notes = [], []
     for samples, keys in zip(systems, kept, strict=True):
-        few = _only(samples, set(keys))
+        few = _with_only(samples, set(keys))
         left = len(samples) - len(few)
         notes.append(f"{left:,} caption{'s' * (left != 1)} of images that not all systems describe left out (--common)")
         found.append(few if left else samples)
     return found, [note if few is not samples else "" for note, few, samples in zip(notes, found, systems, strict=True)]
 
 
-def _described(samples: Samples) -> list[str]:
+def _described_images(samples: Samples) -> list[str]:
     return list(dict.fromkeys(samples.caption_keys))
 
 
-def _only(samples: Samples, keys: set[str]) -> Samples:
+def _with_only(samples: Samples, keys: set[str]) -> Samples:
     """Return the captions of some images; these images are the only items."""
     items = [i for i, key in enumerate(samples.key) if key in keys]
     place = np.full(samples.n_items, -1)

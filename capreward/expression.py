@@ -87,12 +87,12 @@ def parse_list(text: str) -> list[Node]:
     except RecursionError as error:
         raise InputError("the metric expression is nested too deeply") from error
     parser.end()
-    return [n for node in nodes for n in _listed(node)]
+    return [n for node in nodes for n in _expanded_list(node)]
 
 
-def _listed(node: Node) -> list[Node]:
+def _expanded_list(node: Node) -> list[Node]:
     """Return the metrics of a name that stands for several (``coco``); any other node is returned alone."""
-    names = evaluators.listed(node.name) if isinstance(node, Metric) and not node.options else ()
+    names = evaluators.list_members(node.name) if isinstance(node, Metric) and not node.options else ()
     return [Metric(name) for name in names] or [node]
 
 

@@ -34,7 +34,7 @@ def fold(name: str) -> str:
     return name.lower().replace("++", "pp")
 
 
-def known_as(name: str, known: Iterable[str]) -> str | None:
+def matching_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that a spelling stands for: an equal name if there is one, else the one that folds alike.
 
     Args:

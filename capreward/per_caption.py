@@ -48,8 +48,8 @@ class PerCaption(np.ndarray[tuple[Any, ...], np.dtype[Any]]):
         keys = _keys_of(inputs)
         out = options.get("out")
         if out is not None:
-            options["out"] = tuple(_plain(o) for o in out)
-        found = getattr(ufunc, method)(*map(_plain, inputs), **options)
+            options["out"] = tuple(_without_keys(o) for o in out)
+        found = getattr(ufunc, method)(*map(_without_keys, inputs), **options)
         if out is not None:
             return out[0] if len(out) == 1 else out
         keeps = method == "__call__" and keys is not None and getattr(found, "shape", None) == (len(keys),)
@@ -59,7 +59,7 @@ class PerCaption(np.ndarray[tuple[Any, ...], np.dtype[Any]]):
         """Apply the function to plain arrays; refuse values of different captions, except to join them end to end."""
         if function not in JOINING:
             _keys_of([*inputs, *options.values()])
-        return function(*map(_plain, inputs), **{name: _plain(value) for name, value in options.items()})
+        return function(*map(_without_keys, inputs), **{name: _without_keys(value) for name, value in options.items()})
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
@@ -102,17 +102,17 @@ def _keys_of(values: Iterable[Any]) -> Keys | None:
         InputError: The values are of different captions, or of the same captions in another order.
     """
     found: Keys | None = None
-    for value in _flat(values):
+    for value in _flattened(values):
         keys = value.keys if isinstance(value, PerCaption) else None
         if keys is None or keys is found:
             continue
         if found is not None and keys != found:
-            raise InputError(_told(found, keys))
+            raise InputError(_different_captions_message(found, keys))
         found = keys
     return found
 
 
-def _told(one: Keys, other: Keys) -> str:
+def _different_captions_message(one: Keys, other: Keys) -> str:
     rows = zip(one, other, strict=False)
     first = next((f"row {n} is image {a} in one and {b} in the other" for n, (a, b) in enumerate(rows) if a != b), "")
     told = first or f"they are of {len(one):,} and of {len(other):,} captions"
@@ -122,18 +122,18 @@ def _told(one: Keys, other: Keys) -> str:
     )
 
 
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
+def _flattened(values: Iterable[Any]) -> Iterable[Any]:
     """Yield the values, and the values inside lists and tuples."""
     for value in values:
         if isinstance(value, (list, tuple)):
-            yield from _flat(value)
+            yield from _flattened(value)
         else:
             yield value
 
 
-def _plain(value: Any) -> Any:
+def _without_keys(value: Any) -> Any:
     if isinstance(value, PerCaption):
         return value.view(np.ndarray)
-    if isinstance(value, (list, tuple)) and any(isinstance(v, PerCaption) for v in _flat(value)):
-        return type(value)(map(_plain, value))
+    if isinstance(value, (list, tuple)) and any(isinstance(v, PerCaption) for v in _flattened(value)):
+        return type(value)(map(_without_keys, value))
     return value

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.metric_names import known_as
+from capreward.metric_names import matching_name
 from capreward.paired_captions import Pairing
 from capreward.per_caption import PerCaption
 
@@ -168,7 +168,7 @@ class Score:
             signature=signature,
             statistics=statistics,
             items=None if self.items is None or other.items is None else self.items + other.items,
-            per_caption=_joined(self.per_caption, other.per_caption),
+            per_caption=_joined_values(self.per_caption, other.per_caption),
             parts={n: part.merge(other.parts[n]) for n, part in self.parts.items()},
         )
 
@@ -215,7 +215,7 @@ class Scores(Mapping[str, Score]):
         for score in self._scores.values():
             for part in score.parts:
                 known.setdefault(part, score.parts[part])
-        found = known_as(name, known)  # the name may be spelt as in papers
+        found = matching_name(name, known)  # the name may be spelt as in papers
         if found is None:
             raise KeyError(name)
         return known[found]
@@ -275,20 +275,22 @@ class Scores(Mapping[str, Score]):
         pairing = Pairing.of(self.caption_keys, other.caption_keys)
         names = tuple(self.caption_keys[row] for row in pairing.rows)
         both = (
-            self._taken(pairing.rows, pairing.keys, names, pairing.keys),
-            other._taken(pairing.other_rows, pairing.others, names, pairing.keys),
+            self._restricted(pairing.rows, pairing.keys, names, pairing.keys),
+            other._restricted(pairing.other_rows, pairing.others, names, pairing.keys),
         )
-        for said in _unlike(*both):
+        for said in _signature_differences(*both):
             warnings.warn(said, RuntimeWarning, stacklevel=2)
             for scores in both:
                 scores._notes = (*scores._notes, said)
         return both
 
-    def _taken(self, rows: Sequence[int], items: Sequence[str], names: tuple[str, ...], keys: Sequence[str]) -> Scores:
+    def _restricted(
+        self, rows: Sequence[int], items: Sequence[str], names: tuple[str, ...], keys: Sequence[str]
+    ) -> Scores:
         """Return the captions ``rows`` of ``items`` alone, with new names of items and new keys of captions."""
         left = len(self.captions) - len(rows)
         tables: dict[int, Floats] = {}  # the members of a family share one table
-        found = [_taken(score, rows, items, names, keys, left, tables) for score in self._scores.values()]
+        found = [_restricted_score(score, rows, items, names, keys, left, tables) for score in self._scores.values()]
         kept = [score for score in found if score is not None]
         captions = [self.captions[row] for row in rows]
         return Scores(kept, keys=list(names), captions=captions, files=self.files, notes=self._notes)
@@ -297,7 +299,7 @@ class Scores(Mapping[str, Score]):
         """Return plain values for JSON: for each metric its value, interval and signature."""
         rows: dict[str, Any] = {}
         for score in self.columns():
-            rows[score.name] = {"value": _plain(score.value), "signature": str(score.signature)}
+            rows[score.name] = {"value": _none_if_nan(score.value), "signature": str(score.signature)}
             if intervals is not None:
                 rows[score.name]["interval"] = intervals.get(score.name)
         return rows
@@ -305,7 +307,7 @@ class Scores(Mapping[str, Score]):
     def per_caption(self) -> list[dict[str, Any]]:
         """Return one row per caption: the key of its item, the caption and each metric's value, or None."""
         columns = [(s.name, s.per_caption) for s in self.columns() if s.per_caption is not None]
-        lists = [(name, [_plain(v) for v in values.tolist()]) for name, values in columns]
+        lists = [(name, [_none_if_nan(v) for v in values.tolist()]) for name, values in columns]
         rows = zip(self.caption_keys, self.captions, strict=True)
         return [
             {"image_id": k, "caption": c, **{name: values[i] for name, values in lists}}
@@ -313,7 +315,7 @@ class Scores(Mapping[str, Score]):
         ]
 
 
-def _unlike(one: Scores, other: Scores) -> Iterator[str]:
+def _signature_differences(one: Scores, other: Scores) -> Iterator[str]:
     """Yield a sentence for each number that the two systems have with different signatures."""
     theirs = {score.name: str(score.signature) for score in other.columns()}
     for score in one.columns():
@@ -325,7 +327,7 @@ def _unlike(one: Scores, other: Scores) -> Iterator[str]:
             )
 
 
-def _taken(
+def _restricted_score(
     score: Score,
     rows: Sequence[int],
     items: Sequence[str],
@@ -334,8 +336,10 @@ def _taken(
     left: int,
     tables: dict[int, Floats],
 ) -> Score | None:
-    """Do the work of ``Scores._taken`` for one score; return None if the remaining captions cannot give the number."""
-    parts = {name: _taken(part, rows, items, names, keys, left, tables) for name, part in score.parts.items()}
+    """Restrict one score for ``Scores._restricted``; return None if the remaining captions cannot give the number."""
+    parts = {
+        name: _restricted_score(part, rows, items, names, keys, left, tables) for name, part in score.parts.items()
+    }
     known = {name: part for name, part in parts.items() if part is not None}
     values = score.per_caption
     chosen = None if values is None else PerCaption(np.asarray(values)[list(rows)], names)
@@ -355,11 +359,11 @@ def _taken(
         statistics=table,
         items=tuple(keys),
         parts=known,
-        notes=(*score.notes, *_left_out(score, left)),
+        notes=(*score.notes, *_left_out_notes(score, left)),
     )
 
 
-def _left_out(score: Score, left: int) -> list[str]:
+def _left_out_notes(score: Score, left: int) -> list[str]:
     if not left:
         return []
     notes = [f"{left:,} caption{'s' * (left != 1)} of images that the other system lacks left out"]
@@ -371,7 +375,7 @@ def _left_out(score: Score, left: int) -> list[str]:
     return notes
 
 
-def _joined(one: Floats | None, other: Floats | None) -> Floats | None:
+def _joined_values(one: Floats | None, other: Floats | None) -> Floats | None:
     """Return the values of two halves; they know their images if both halves do."""
     if one is None or other is None:
         return None
@@ -380,7 +384,7 @@ def _joined(one: Floats | None, other: Floats | None) -> Floats | None:
     return both if first is None or second is None else PerCaption(both, first + second)
 
 
-def _plain(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 

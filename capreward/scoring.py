@@ -113,7 +113,7 @@ def usual_metrics(*, references: bool, images: bool, scenes: bool, download: boo
     return default_metrics(references=references, images=images and lacking is None), notes
 
 
-def _usual_of(samples: Samples, how: Mapping[str, Any]) -> tuple[list[Evaluator], list[str]]:
+def _usual_evaluators(samples: Samples, how: Mapping[str, Any]) -> tuple[list[Evaluator], list[str]]:
     """Return the evaluators if none are named, with the options of all, and a note on those that are left out."""
     known = {"references": samples.references is not None, "images": samples.images is not None}
     metrics, notes = usual_metrics(**known, scenes=shows_scenes(samples), download=bool(how["download"]))
@@ -178,7 +178,7 @@ def score(
     found = [] if metrics is None else load_list(metrics, **how)
     references = _references_in(captions, images, found) if references is None else references
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
-    found, notes = _usual_of(samples, how) if metrics is None else (found, [])
+    found, notes = _usual_evaluators(samples, how) if metrics is None else (found, [])
     return evaluate(found, samples, drop_candidates=drop_candidate_from_references, progress=progress, notes=notes)
 
 
@@ -205,7 +205,7 @@ def evaluate(
     for i, evaluator in enumerate(found):
         if progress is not None:
             progress(evaluator.name, i, len(found))
-            evaluator.watch(_within(progress, i, len(found)))
+            evaluator.watch(_share_of_progress(progress, i, len(found)))
         try:
             score = evaluator.corpus(samples)
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
@@ -216,7 +216,7 @@ def evaluate(
     return Scores(done, keys=keys, captions=samples.captions, files=samples.files, notes=notes, named=samples.named)
 
 
-def _within(progress: Progress, index: int, total: int) -> Progress:
+def _share_of_progress(progress: Progress, index: int, total: int) -> Progress:
     """Return a function that reports the progress of one of ``total`` evaluators as a share of the whole."""
     return lambda what, part, whole: progress(what, index + part / max(whole, 1), total)
 
@@ -244,7 +244,7 @@ def to_samples(
             "images=[...] goes with a list of captions; give images={id: picture}, a folder or shards, "
             "or a tuple of several"
         )
-    return _matched(captions, references, images, allow_missing=allow_missing, multiple=multiple)
+    return _matched_samples(captions, references, images, allow_missing=allow_missing, multiple=multiple)
 
 
 def _are_sources(images: Any) -> bool:
@@ -252,7 +252,7 @@ def _are_sources(images: Any) -> bool:
     return isinstance(images, tuple) and bool(images) and all(isinstance(one, (str, Path)) for one in images)
 
 
-def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
+def _matched_samples(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
     from capreward.data import match
     from capreward.data.picture_match import show
 

@@ -80,10 +80,10 @@ def _meteor() -> str:
 
 
 def _weights() -> str:
-    from capreward.encoders.weights.catalogue import CATALOGUE, look_for
+    from capreward.encoders.weights.catalogue import CATALOGUE, weights_of_entry
 
     shipped = "scenes-clip, scenes-pacs, scenes-grammar, scenes-judge (shipped)"
-    found = [f"{entry.title} at {place.path}" for entry in CATALOGUE if (place := look_for(entry)) is not None]
+    found = [f"{entry.title} at {place.path}" for entry in CATALOGUE if (place := weights_of_entry(entry)) is not None]
     return ", ".join([shipped, *found]) + "; capreward weights tells more"
 
 

@@ -79,7 +79,7 @@ def _few_collections() -> Iterator[None]:
 def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     from capreward.commands.progress import Bar
     from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, names_of, samples_of_file
-    from capreward.common_images import restricted
+    from capreward.common_images import restrict_to_common
     from capreward.reports.results import Bootstrap, Results
     from capreward.reports.systems import score_system
 
@@ -92,7 +92,7 @@ def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
     read = [samples_of_file(path, found, references, options) for path in captions]
     everything = [samples for samples, _ in read]
     if options["common"]:
-        everything, left_out = restricted(everything)
+        everything, left_out = restrict_to_common(everything)
         notes += [(name, note) for name, note in zip(names, left_out, strict=True) if note]
     drop = options["drop_candidate_from_references"]
     with Bar(len(captions), hidden=options["quiet"]) as bar:

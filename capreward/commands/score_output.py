@@ -129,7 +129,7 @@ def show_results(results: Results, *, percent: bool) -> None:
     for system in results.systems:
         if system.matched:
             console.print(Text(f"{system.name}: {system.matched}", style="dim"))
-    for note in results.said:
+    for note in results.all_notes:
         console.print(Text(f"note: {note}", style="yellow"))
     if results.bootstrap is not None:
         console.print(Text(f"[low, high]: {results.bootstrap}", style="dim"))

@@ -76,10 +76,10 @@ def embed_images(
     """
     writer = StoreWriter(path, header_of(encoder, "image", half=half), shard=shard)
     todo = writer.missing(keys)
-    done = _begun(writer, keys, todo)
+    done = _counts_at_start(writer, keys, todo)
     size = max(1, min(PART, PART_NUMBERS // prod(encoder.shape))) if part_size is None else part_size
     for start, part in _parts(todo, size):
-        shifted = _shifted(progress, start, len(todo))
+        shifted = _progress_of_part(progress, start, len(todo))
         found = encoder.image_features(
             [images[i] for i in part], workers=workers, skip_broken=skip_broken, progress=shifted
         )
@@ -125,10 +125,12 @@ def embed_texts(
     """
     writer = StoreWriter(path, header_of(encoder, "text", half=half, prompt=prompt), shard=shard)
     todo = writer.missing(keys, texts)
-    done = _begun(writer, keys, todo)
+    done = _counts_at_start(writer, keys, todo)
     for start, part in _parts(todo, part_size):
         chosen = [texts[i] for i in part]
-        found = encoder.text_features([prompt + text for text in chosen], progress=_shifted(progress, start, len(todo)))
+        found = encoder.text_features(
+            [prompt + text for text in chosen], progress=_progress_of_part(progress, start, len(todo))
+        )
         writer.write([keys[i] for i in part], found.values, chosen)
         done.new += len(part)
         done.cut += int(found.cut.sum())
@@ -145,7 +147,7 @@ def header_of(encoder: Encoder, kind: str, *, half: bool = False, prompt: str = 
     return StoreHeader(kind, plain_fields(encoder.fields()), shape, dtype, encoder.spec.sha256, prompt)
 
 
-def _begun(writer: StoreWriter, keys: Sequence[str], todo: Sequence[int]) -> AddedFeatures:
+def _counts_at_start(writer: StoreWriter, keys: Sequence[str], todo: Sequence[int]) -> AddedFeatures:
     present = sum(key in writer for key in keys)
     return AddedFeatures(writer.path, present=present, elsewhere=len(keys) - present - len(todo))
 
@@ -157,7 +159,7 @@ def _parts(todo: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]
         yield start, todo[start : start + size]
 
 
-def _shifted(progress: Progress | None, start: int, total: int) -> Progress | None:
+def _progress_of_part(progress: Progress | None, start: int, total: int) -> Progress | None:
     """Return a function that reports the progress of a part as progress of the whole."""
     if progress is None:
         return None

@@ -85,11 +85,11 @@ def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu", d
     spec = weights.spec
     model = build_model(spec.model_cfg, weights.tensors, spec.name, precision)
     tokenizer = tokenizer_of(spec.model_cfg, weights.folder, spec.name, download=download)
-    head = None if weights.head is None else _head(weights.head, f"{spec.name}, grammar head").to(device)
+    head = None if weights.head is None else _grammar_head(weights.head, f"{spec.name}, grammar head").to(device)
     return Clip(model.to(device), tokenizer, spec, head)
 
 
-def _head(tensors: Mapping[str, Tensor], where: str) -> nn.Module:
+def _grammar_head(tensors: Mapping[str, Tensor], where: str) -> nn.Module:
     """Build the grammar head: ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias.
 
     Raises:

@@ -44,8 +44,8 @@ def import_features(
     from capreward.encoders.store.header import StoreHeader
     from capreward.encoders.store.writer import StoreWriter
 
-    files = _files(Path(folder))
-    shape = _read(files[0]).shape
+    files = _feature_files(Path(folder))
+    shape = _read_tokens(files[0]).shape
     fields = {"model": f"published features ({Path(folder).resolve().name})", "tokens": "unknown"}
     writer = StoreWriter(path, StoreHeader("image", fields, shape, "float16" if half else "float32"))
     todo = writer.missing([file.stem for file in files])
@@ -53,7 +53,7 @@ def import_features(
     size = part_size or max(1, min(PART, PART_NUMBERS // (shape[0] * shape[1])))
     for start in range(0, len(todo), size):
         part = [files[i] for i in todo[start : start + size]]
-        arrays = [_read(file) for file in part]
+        arrays = [_read_tokens(file) for file in part]
         for file, array in zip(part, arrays, strict=True):
             if array.shape != shape:
                 sizes = f"{list(array.shape)}, and {files[0]} {list(shape)}"
@@ -65,7 +65,7 @@ def import_features(
     return done
 
 
-def _files(folder: Path) -> list[Path]:
+def _feature_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --published takes a folder of ID.npz or ID.npy")
     files = sorted(file for file in folder.iterdir() if file.suffix in (".npz", ".npy"))
@@ -76,7 +76,7 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> Any:
+def _read_tokens(file: Path) -> Any:
     """Return the tokens [S, D] of one file, float32; no code in it is run."""
     import zipfile
 

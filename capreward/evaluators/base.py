@@ -165,7 +165,7 @@ class Evaluator:
 
     def judged(self, samples: Samples, prepared: Any, rows: npt.NDArray[np.int64] | None, statistics: Floats) -> Score:
         """Return the score of the statistics [N', S] of the captions ``rows``."""
-        per_caption = self._spread(self.finish_rows(statistics), rows, len(samples))
+        per_caption = self._spread_to_all(self.finish_rows(statistics), rows, len(samples))
         item = samples.item if rows is None else samples.item[rows]
         # Columns lie contiguous, so that their sums have the last bit of numpy's mean, which the originals use.
         per_item = np.asfortranarray(sum_by_item(statistics, item, samples))
@@ -212,7 +212,7 @@ class Evaluator:
         chosen = samples if rows is None else samples.take(rows)
         if not len(chosen):
             return np.full((len(samples), max(1, len(self.columns))), np.nan)
-        return self._spread(self.values(chosen, prepared), rows, len(samples))
+        return self._spread_to_all(self.values(chosen, prepared), rows, len(samples))
 
     def finish_rows(self, statistics: Floats) -> Floats:
         """Return per-caption values [N, C] from per-caption statistics [N, S]."""
@@ -236,7 +236,7 @@ class Evaluator:
         return None if known.all() else np.flatnonzero(known)
 
     @staticmethod
-    def _spread(values: Floats, rows: npt.NDArray[np.int64] | None, n: int) -> Floats:
+    def _spread_to_all(values: Floats, rows: npt.NDArray[np.int64] | None, n: int) -> Floats:
         values = np.asarray(values, dtype=np.float64)
         values = values.reshape(len(values), -1)
         if rows is None:

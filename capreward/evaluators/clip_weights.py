@@ -59,9 +59,9 @@ def missing_weights(family: str, *, scenes: bool) -> str | None:
         family: The family, as for ``choose_settings``.
         scenes: Whether pictures of the scenes world are judged; their weights ship with capreward.
     """
-    from capreward.encoders.weights.catalogue import entry_of, find_weights, look_for
+    from capreward.encoders.weights.catalogue import entry_of, find_weights, weights_of_entry
 
-    if (scenes and family in SCENES) or look_for(entry_of(family)) is not None:
+    if (scenes and family in SCENES) or weights_of_entry(entry_of(family)) is not None:
         return None
     try:
         find_weights(family)
@@ -84,10 +84,10 @@ def names_scene_images(source: object) -> bool:
 def fetch_published(family: str, variant: str | None) -> None:
     """Fetch an evaluator's weights from their authors, if they are not here and a plain address is published."""
     from capreward.encoders.weights import library
-    from capreward.encoders.weights.catalogue import entry_of, look_for
+    from capreward.encoders.weights.catalogue import entry_of, weights_of_entry
 
     entry = entry_of(family, variant)
-    if entry.url is not None and look_for(entry) is None:
+    if entry.url is not None and weights_of_entry(entry) is None:
         library.fetch(entry, entry.url)
 
 
@@ -136,7 +136,7 @@ def features_of(
         if any(stored):
             if not all(stored):
                 raise InputError("images holds pictures and stored features; give one kind")
-            return _stored(images, encoder), []
+            return _stored_features(images, encoder), []
         from capreward.encoders.encoder import broken_note
 
         found = encoder.image_features(images, workers=workers, skip_broken=skip_broken, progress=progress)
@@ -154,7 +154,7 @@ def _is_stored(image: Any) -> bool:
     return isinstance(image, StoredFeature)
 
 
-def _stored(images: list[Any], encoder: Encoder) -> Tensor:
+def _stored_features(images: list[Any], encoder: Encoder) -> Tensor:
     import torch
 
     values = torch.full((len(images), encoder.embed_dim), torch.nan, device=encoder.device)

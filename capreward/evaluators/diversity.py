@@ -108,7 +108,7 @@ class MutualBleu(Bleu):
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """Return BLEU's statistics [N, 10] of each caption against the other captions of its image."""
-        siblings = [[samples.captions[j] for j in rows if j != i] for i, rows in _with_rows(samples)]
+        siblings = [[samples.captions[j] for j in rows if j != i] for i, rows in _groups_by_caption(samples)]
         alone = Samples(samples.captions, references=siblings)
         return super().statistics(alone, super().prepare(alone))
 
@@ -169,11 +169,11 @@ class SelfCider(Evaluator):
         references = cider.prepare(grouped)
         similar = cider.similarities(grouped, references, Pairs.of(grouped.item, references.grams.offsets))
         values = np.empty(len(samples))
-        values[order] = _spread_of(similar, np.array([len(groups[i]) for i in items]))
+        values[order] = _self_cider_of(similar, np.array([len(groups[i]) for i in items]))
         return values
 
 
-def _spread_of(similar: Floats, sizes: Ints) -> Floats:
+def _self_cider_of(similar: Floats, sizes: Ints) -> Floats:
     """Return Self-CIDEr of each group for each of its captions, from the K x K similarities of the groups in order."""
     starts = np.cumsum(sizes**2) - sizes**2
     value = np.empty(len(sizes))
@@ -194,7 +194,7 @@ def _rows_by_item(samples: Samples) -> dict[int, list[int]]:
     return rows
 
 
-def _with_rows(samples: Samples) -> list[tuple[int, list[int]]]:
+def _groups_by_caption(samples: Samples) -> list[tuple[int, list[int]]]:
     groups = _rows_by_item(samples)
     return [(row, groups[item]) for row, item in enumerate(samples.item.tolist())]
 

@@ -23,16 +23,16 @@ MODES = ("compat", "mended")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ImagePhrases:
     """The phrases that people wrote about one image.
 
     Attributes:
         phrases: The phrases of background, object and relation as words; those of all people, with repetitions.
-        known: All words of all phrases.
+        words: All words of all phrases.
     """
 
     phrases: tuple[list[Words], ...]
-    known: frozenset[str]
+    words: frozenset[str]
 
 
 class FineCapEval(Evaluator):
@@ -86,10 +86,10 @@ class FineCapEval(Evaluator):
         names = ASPECTS if mode == "compat" else (*ASPECTS, "precision")
         self.columns = tuple(f"{name}{ending}" for name in (names if aspect is None else [aspect]))
         self.data = load_finecapeval(data) if isinstance(data, (str, Path)) else data
-        self._asked: dict[str, Asked] = {}  # by image; each is made when it is first needed
+        self._image_phrases: dict[str, ImagePhrases] = {}  # by image; each is made when it is first needed
 
     @property
-    def known(self) -> FineCapEvalData:
+    def annotations(self) -> FineCapEvalData:
         """The annotations; reading them raises InputError if none are given."""
         if self.data is None:
             raise InputError(f"{self.name} needs its annotations; write finecapeval(data=FineCapEval.csv)")
@@ -105,7 +105,7 @@ class FineCapEval(Evaluator):
     def check_needs(self, samples: Samples) -> None:
         """Refuse to judge without annotations."""
         super().check_needs(samples)
-        _ = self.known
+        _ = self.annotations
 
     def check_reward(self) -> None:
         """Refuse use as a reward with several numbers per caption."""
@@ -115,79 +115,81 @@ class FineCapEval(Evaluator):
                 "relation"
             )
 
-    def prepare(self, samples: Samples) -> list[Asked | None]:
+    def prepare(self, samples: Samples) -> list[ImagePhrases | None]:
         """Return the phrases of each item; None for an item that the annotations do not describe.
 
         Raises:
             InputError: The name of an item could mean two images.
         """
-        return [None if image is None else self._of_image(image) for image in self._images(samples)]
+        return [None if image is None else self._phrases_of_image(image) for image in self._annotated_images(samples)]
 
     def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
         """Return the captions of images that the annotations describe; None for all of them."""
-        known = np.array([image is not None for image in self._images(samples)], dtype=bool)[samples.item]
+        known = np.array([image is not None for image in self._annotated_images(samples)], dtype=bool)[samples.item]
         return None if known.all() else np.flatnonzero(known)
 
     def remarks(self, samples: Samples, prepared: Any) -> list[str]:
         """Return notes on skipped rows, images without exactly five rows, and images without captions."""
-        data = self.known
+        data = self.annotations
         notes = data.notes()
         present = np.zeros(samples.n_items, dtype=bool)
         present[samples.item] = True
         described = sum(bool(there) and asked is not None for there, asked in zip(present, prepared, strict=True))
-        if described < len(self._rows):
-            left = len(self._rows) - described
-            notes.append(f"{left:,} of {len(self._rows):,} images of {data.source} have no caption")
+        if described < len(self._annotations_by_image):
+            left = len(self._annotations_by_image) - described
+            notes.append(f"{left:,} of {len(self._annotations_by_image):,} images of {data.source} have no caption")
         return notes
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
         """Return the shares [N, C]; NaN where an image has no phrase that could be found (mode mended)."""
-        judge = self._compat if self.mode == "compat" else self._mended
+        judge = self._compat_shares if self.mode == "compat" else self._mended_shares
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)
         table = np.array([judge(caption, prepared[item]) for caption, item in pairs]).reshape(len(samples), -1)
         return table if self.aspect is None else table[:, [ASPECTS.index(self.aspect)]]
 
-    def _compat(self, caption: str, asked: Asked) -> list[float]:
-        found = {word: word in caption for word in asked.known}
-        return [_mean_share(phrases, found) if phrases else 0.0 for phrases in asked.phrases]
+    def _compat_shares(self, caption: str, image: ImagePhrases) -> list[float]:
+        found = {word: word in caption for word in image.words}
+        return [_mean_share(phrases, found) if phrases else 0.0 for phrases in image.phrases]
 
-    def _mended(self, caption: str, asked: Asked) -> list[float]:
-        said = set(self.known.stemmer.words(caption.lower(), function_words=self.function_words))
-        found = {word: word in said for word in asked.known}
-        shares = [_mean_share(phrases, found) if phrases else np.nan for phrases in asked.phrases]
-        return [*shares, len(said & asked.known) / len(said) if said else 0.0]
+    def _mended_shares(self, caption: str, image: ImagePhrases) -> list[float]:
+        said = set(self.annotations.stemmer.words(caption.lower(), function_words=self.function_words))
+        found = {word: word in said for word in image.words}
+        shares = [_mean_share(phrases, found) if phrases else np.nan for phrases in image.phrases]
+        return [*shares, len(said & image.words) / len(said) if said else 0.0]
 
-    def _images(self, samples: Samples) -> list[str | None]:
+    def _annotated_images(self, samples: Samples) -> list[str | None]:
         """Return the image of each item as the annotations name it; None where they do not describe it."""
 
         def find() -> list[str | None]:
             dotted = (
-                {} if self.mode == "mended" else {row.image: row.image.partition(".")[0] for row in self.known.rows}
+                {}
+                if self.mode == "mended"
+                else {row.image: row.image.partition(".")[0] for row in self.annotations.rows}
             )
-            index = IdIndex(self._rows, dotted, self.known.source)
+            index = IdIndex(self._annotations_by_image, dotted, self.annotations.source)
             hits = [index.find(key) for key in samples.key]
             return [None if hit is None else hit[0] for hit in hits]
 
         return samples.memo((ITEMS, self.name), find, given=self.data)
 
     @property
-    def _rows(self) -> dict[str, list[Annotation]]:
+    def _annotations_by_image(self) -> dict[str, list[Annotation]]:
         """The annotations of each image."""
-        return self.known.images if self.mode == "mended" else self.known.dotless
+        return self.annotations.images if self.mode == "mended" else self.annotations.dotless
 
-    def _of_image(self, image: str) -> Asked:
-        if image not in self._asked:
-            each = [[row.aspects[n] for row in self._rows[image]] for n in range(len(ASPECTS))]
+    def _phrases_of_image(self, image: str) -> ImagePhrases:
+        if image not in self._image_phrases:
+            each = [[row.aspects[n] for row in self._annotations_by_image[image]] for n in range(len(ASPECTS))]
             phrases = tuple(self._phrases(cells) for cells in each)
-            known = frozenset(word for listed in phrases for phrase in listed for word in phrase)
-            self._asked[image] = Asked(phrases, known)
-        return self._asked[image]
+            words = frozenset(word for of_aspect in phrases for phrase in of_aspect for word in phrase)
+            self._image_phrases[image] = ImagePhrases(phrases, words)
+        return self._image_phrases[image]
 
     def _phrases(self, cells: Sequence[str]) -> list[Words]:
         texts = [text for cell in cells for text in cell.lower().split(SEPARATOR) if len(text) > 1]
         compat = self.mode == "compat"
         how = {"function_words": self.function_words, "ascii_only": compat}
-        found = [self.known.stemmer.words(text, **how) for text in texts]
+        found = [self.annotations.stemmer.words(text, **how) for text in texts]
         return found if compat else [words for words in found if words]
 
 

@@ -25,7 +25,7 @@ class Declaration:
     higher_is_better: bool = True
 
 
-def declared(function: Callable[..., Any], name: str) -> Declaration:
+def declaration_of(function: Callable[..., Any], name: str) -> Declaration:
     """Return what ``@reward`` declared for ``function``; an undecorated function gets ``name`` and no needs."""
     found = getattr(function, "__capreward__", None)
     return found if isinstance(found, Declaration) else Declaration(name)
@@ -73,7 +73,7 @@ class FunctionEvaluator(Evaluator):
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"the reward {self.name!r} fails: {_told(error)}") from error
+            raise InputError(f"the reward {self.name!r} fails: {_error_text(error)}") from error
         try:
             numbers = [returned] if isinstance(returned, (int, float)) else list(returned)
         except TypeError as error:
@@ -89,7 +89,7 @@ class FunctionEvaluator(Evaluator):
             raise InputError(f"the reward {self.name!r} returned something that is no number: {error}") from error
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """Return an exception and the place that raised it in one line."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({place.name}, line {place.lineno} of {place.filename})"

@@ -116,7 +116,7 @@ class Retrieval(ClipScore):
 
     def data_signature(self, samples: Samples, prepared: Prepared) -> dict[str, object]:
         """Return how many images and captions there are to find."""
-        there = _there(prepared)
+        there = _readable(prepared)
         return {"gallery": f"{int(there.sum())}x{int(there[samples.item].sum())}"}
 
     def check_reward(self) -> None:
@@ -139,7 +139,7 @@ class Retrieval(ClipScore):
         """Return sums and counts, [N, 28]; an image's part is divided among its captions."""
         by_text, by_image = self.ranks(samples, prepared)
         each = np.bincount(samples.item, minlength=samples.n_items)[samples.item]
-        parts = np.stack([_parts(by_text), _parts(by_image[samples.item])], axis=1)  # [N, 2, 7]
+        parts = np.stack([_rank_statistics(by_text), _rank_statistics(by_image[samples.item])], axis=1)  # [N, 2, 7]
         shares = np.stack([np.ones(len(each)), 1 / np.maximum(each, 1)], axis=1)[..., None]
         known = ~np.isnan(parts)
         found = np.concatenate([np.where(known, parts, 0.0) * shares, known * shares], axis=1)
@@ -153,7 +153,7 @@ class Retrieval(ClipScore):
 
         encoder = self.pool.encoder(prepared.settings)
         found = self._texts(samples, encoder, "captions", lambda: samples.captions)
-        there = _there(prepared)
+        there = _readable(prepared)
         rows = there[samples.item]
         place = np.cumsum(there) - 1
         kept = torch.as_tensor(there, device=prepared.images.device)
@@ -169,22 +169,22 @@ class Retrieval(ClipScore):
 
     def gather(self, scores: list[Score]) -> Score:
         """Return the score of the family; medians are no function of sums and have no interval."""
-        return super().gather([_directed(score, len(self.columns)) for score in scores])
+        return super().gather([_with_direction(score, len(self.columns)) for score in scores])
 
 
-def _there(prepared: Prepared) -> npt.NDArray[np.bool_]:
+def _readable(prepared: Prepared) -> npt.NDArray[np.bool_]:
     """Return for each item whether its image could be read, bool [M]."""
     there: npt.NDArray[np.bool_] = (~prepared.images.isnan().any(dim=1)).cpu().numpy()
     return there
 
 
-def _parts(ranks: Floats) -> Floats:
+def _rank_statistics(ranks: Floats) -> Floats:
     """Return [N, 7] of ranks [N]: hits at each cut, the rank twice (for its median and its mean), and 1 / rank."""
     hits = np.where(np.isnan(ranks)[:, None], np.nan, ranks[:, None] <= np.array(CUTS))
     return np.concatenate([hits, np.stack([ranks, ranks, 1 / ranks], axis=1)], axis=1)
 
 
-def _directed(score: Score, columns: int) -> Score:
+def _with_direction(score: Score, columns: int) -> Score:
     """Return the score of a column with its direction; a median replaces the mean of ranks."""
     part = score.name.rpartition("-")[2]
     if part not in ("medr", "meanr"):

@@ -27,9 +27,8 @@ def value_notes(name: str, values: Floats, expected: Bools, whole: float, sample
     for wrong, what in ((np.isnan(values), f"no number ({word})"), (np.isinf(values), "an infinite value")):
         rows = np.flatnonzero(wrong & expected)
         if len(rows):
-            notes.append(
-                f"{name}: {_counted(rows, samples)} {_have(rows)} {what}: {_named(rows, samples)}; {_so(whole)}"
-            )
+            lacking = f"{_caption_count(rows, samples)} {_has_or_have(rows)} {what}"
+            notes.append(f"{name}: {lacking}: {_image_names(rows, samples)}; {_effect_on_corpus(whole)}")
     if not notes and expected.any() and not np.isfinite(whole):
         notes.append(f"{name}: the value of all {len(values):,} captions is no number ({whole})")
     return notes
@@ -44,7 +43,7 @@ def empty_note(name: str, values: Floats, samples: Samples) -> list[str]:
         return []
     mean = f"{values[rows].mean():.4f}{' on average' if len(rows) > 1 else ''}"
     verb = "are empty and count" if len(rows) > 1 else "is empty and counts"
-    return [f"{name}: {_counted(rows, samples)} {verb} like any other, {mean}: {_named(rows, samples)}"]
+    return [f"{name}: {_caption_count(rows, samples)} {verb} like any other, {mean}: {_image_names(rows, samples)}"]
 
 
 def unscored_warning(name: str, values: Floats, expected: Bools, samples: Samples, word: str) -> str | None:
@@ -52,23 +51,24 @@ def unscored_warning(name: str, values: Floats, expected: Bools, samples: Sample
     rows = np.flatnonzero(~np.isfinite(values) & expected)
     if not len(rows):
         return None
-    return f"{name}: {_counted(rows, samples)} {_have(rows)} no finite number ({word}): {_named(rows, samples)}"
+    lacking = f"{_caption_count(rows, samples)} {_has_or_have(rows)} no finite number ({word})"
+    return f"{name}: {lacking}: {_image_names(rows, samples)}"
 
 
-def _so(whole: float) -> str:
+def _effect_on_corpus(whole: float) -> str:
     if np.isfinite(whole):
         return "the value is that of the others"
     return f"so the value of all is {'NaN' if np.isnan(whole) else 'infinite'}"
 
 
-def _counted(rows: npt.NDArray[np.int64], samples: Samples) -> str:
+def _caption_count(rows: npt.NDArray[np.int64], samples: Samples) -> str:
     return f"{len(rows):,} of {len(samples):,} caption{'s' * (len(samples) != 1)}"
 
 
-def _have(rows: npt.NDArray[np.int64]) -> str:
+def _has_or_have(rows: npt.NDArray[np.int64]) -> str:
     return "has" if len(rows) == 1 else "have"
 
 
-def _named(rows: npt.NDArray[np.int64], samples: Samples) -> str:
+def _image_names(rows: npt.NDArray[np.int64], samples: Samples) -> str:
     keys = list(dict.fromkeys(samples.key[i] for i in samples.item[rows].tolist()))
     return f"image{'s' * (len(keys) > 1)} {shorten(keys)}"

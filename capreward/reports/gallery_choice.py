@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError, shorten
-from capreward.metric_names import known_as
+from capreward.metric_names import matching_name
 from capreward.reports.results import Results, label
 from capreward.scores import Score
 
@@ -160,7 +160,7 @@ def percent(share: float) -> str:
 def _ranking(results: Results, columns: Sequence[Score], metric: str | None) -> Score:
     if metric is not None:
         names = [c.name for c in columns]
-        name = known_as(metric, names)
+        name = matching_name(metric, names)
         if name is None:
             raise InputError(f"no metric {metric!r} with a value per caption; there are {shorten(names, 20) or 'none'}")
         return columns[names.index(name)]
@@ -181,7 +181,7 @@ def _cards(results: Results, columns: Sequence[Score]) -> list[Card]:
     counts = [len(s.scores.captions) for s in results.systems]
     ends = np.cumsum([0, *counts])
     pooled = {
-        c.name: np.concatenate([_filled(found[i], n) for found, n in zip(per_system, counts, strict=True)])
+        c.name: np.concatenate([_values_or_nan(found[i], n) for found, n in zip(per_system, counts, strict=True)])
         for i, c in enumerate(columns)
     }
     ranks = {
@@ -199,7 +199,7 @@ def _cards(results: Results, columns: Sequence[Score]) -> list[Card]:
     return [Card(key, tuple(found)) for key, found in lines.items()]
 
 
-def _filled(values: Floats | None, count: int) -> Floats:
+def _values_or_nan(values: Floats | None, count: int) -> Floats:
     return np.full(count, np.nan) if values is None else np.asarray(values, dtype=np.float64)
 
 

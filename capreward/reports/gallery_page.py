@@ -93,7 +93,7 @@ class GalleryPage:
     @property
     def notes(self) -> list[str]:
         """The notes at the foot of the page."""
-        return self.results.said
+        return self.results.all_notes
 
     @property
     def captions(self) -> int:

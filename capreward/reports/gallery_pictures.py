@@ -63,10 +63,10 @@ def thumbnail(image: Image.Image) -> Thumbnail:
 
 def thumbnails(keys: Iterable[str], picture_of: Callable[[str], Image.Image | None]) -> dict[str, Thumbnail | None]:
     """Return the thumbnail of each key; None if there is no picture or it cannot be opened."""
-    return {key: _opened(picture_of, key) for key in dict.fromkeys(keys)}
+    return {key: _thumbnail_or_none(picture_of, key) for key in dict.fromkeys(keys)}
 
 
-def _opened(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
+def _thumbnail_or_none(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
     try:
         image = picture_of(key)
         return None if image is None else thumbnail(image)

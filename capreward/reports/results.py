@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from capreward._version import __version__
-from capreward.common_images import told_apart
+from capreward.common_images import shared_count_if_different
 from capreward.data.file_report import FileReport
 from capreward.samples import Samples
 from capreward.scores import Score, Scores
@@ -73,14 +73,14 @@ class Results:
     def footnote(self) -> str | None:
         """A note that the systems were scored on different images, which makes no value the best; else None."""
         keys = [system.scores.caption_keys for system in self.systems]
-        shared = told_apart(keys)
+        shared = shared_count_if_different(keys)
         if shared is None:
             return None
         counts = ", ".join(f"{s.name} {len(set(k)):,}" for s, k in zip(self.systems, keys, strict=True))
         return f"The systems are scored on different images ({counts}; {shared:,} shared): values do not compare."
 
     @property
-    def said(self) -> list[str]:
+    def all_notes(self) -> list[str]:
         """The footnote and the notes."""
         return [*([] if self.footnote is None else [self.footnote]), *self.notes]
 
@@ -98,7 +98,7 @@ class Results:
         drawn = None if self.bootstrap is None else asdict(self.bootstrap)
         files = [report.to_dict() for report in self.files()]
         head = {"capreward": __version__, "bootstrap": drawn, "files": files}
-        return {**head, "systems": systems, "notes": self.said}
+        return {**head, "systems": systems, "notes": self.all_notes}
 
     def files(self) -> list[FileReport]:
         """Return the reports on what was read from which file, each file and role once."""

@@ -100,7 +100,7 @@ class Report:
         if self.results is None:
             return []
         matched = [f"{s.name}: {s.matched}" for s in self.results.systems if s.matched]
-        return [*matched, *self.results.said]
+        return [*matched, *self.results.all_notes]
 
 
 def commands_of(sources: Sequence[NamedRun]) -> list[str]:

@@ -258,10 +258,10 @@ def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
     """The metrics of the evaluations: those asked for, or CIDEr and the reward."""
     if config.evaluation.metrics:
         return config.evaluation.metrics
-    from capreward.metric_names import known_as
+    from capreward.metric_names import matching_name
 
     reward = config.reward.expression if optimizer.needs_reward else None
-    alone = reward is None or known_as(reward.strip(), ("cider", "cider-d")) is not None
+    alone = reward is None or matching_name(reward.strip(), ("cider", "cider-d")) is not None
     return "cider" if alone else f"cider, {reward}"
 
 
@@ -273,14 +273,14 @@ def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
     """
     import difflib
 
-    from capreward.metric_names import known_as
+    from capreward.metric_names import matching_name
 
     names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
     best = config.evaluation.best
     if best is None:
         # The metrics of a run that names none are CIDEr and the reward: what is trained for chooses.
         return names[0] if config.evaluation.metrics else names[-1]
-    found = known_as(best, names)
+    found = matching_name(best, names)
     if found is None:
         near = difflib.get_close_matches(best, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"

@@ -76,11 +76,11 @@ def read_archive(archive: zipfile.ZipFile, prefix: str) -> UnpickledFile:
     def load_storage(pid: Any) -> Storage:
         dtype, key, count = _storage_id(pid)
         if key not in made:
-            made[key] = _record(archive, f"{prefix}data/{key}", dtype, count)
+            made[key] = _read_record(archive, f"{prefix}data/{key}", dtype, count)
         return made[key]
 
     with archive.open(f"{prefix}data.pkl") as file:
-        return _load(RestrictedUnpickler(file, load_storage))  # type: ignore[arg-type]
+        return _unpickled(RestrictedUnpickler(file, load_storage))  # type: ignore[arg-type]
 
 
 def read_stream(file: BinaryIO) -> UnpickledFile:
@@ -92,12 +92,12 @@ def read_stream(file: BinaryIO) -> UnpickledFile:
         DamagedFile: The file ends early.
         RefusedPickle: A pickle needs more than tensors and plain containers.
     """
-    first = _load(RestrictedUnpickler(file, _no_storage))
+    first = _unpickled(RestrictedUnpickler(file, _refuse_storage))
     if first.value != MAGIC:
         return UnpickledFile(first.value, first.code, first.unknown, plain=True)
-    if _load(RestrictedUnpickler(file, _no_storage)).value != _PROTOCOL:
+    if _unpickled(RestrictedUnpickler(file, _refuse_storage)).value != _PROTOCOL:
         raise DamagedFile("its protocol is not torch's")
-    machine = _load(RestrictedUnpickler(file, _no_storage)).value
+    machine = _unpickled(RestrictedUnpickler(file, _refuse_storage)).value
     if not isinstance(machine, dict) or not machine.get("little_endian", True):
         raise DamagedFile("its numbers are big-endian; save it again on an ordinary machine")
     size = os.fstat(file.fileno()).st_size
@@ -105,21 +105,21 @@ def read_stream(file: BinaryIO) -> UnpickledFile:
 
     def load_storage(pid: Any) -> Storage:
         dtype, key, count = _storage_id(pid)
-        width = _width(dtype)
+        width = _bytes_per_number(dtype)
         if key not in roots:
             if count * width > size:
                 raise DamagedFile(f"it ends after {size:,} bytes and names a tensor of {count * width:,}")
             buffer = bytearray(count * width)
-            roots[key] = (buffer, Storage(_typed(buffer, dtype)), width)
+            roots[key] = (buffer, Storage(_tensor_over(buffer, dtype)), width)
         whole = roots[key][1]
         view = pid[5] if len(pid) > 5 else None
         return whole if view is None else Storage(whole.values[view[1] : view[1] + view[2]])
 
-    found = _load(RestrictedUnpickler(file, load_storage))
-    for key in _load(RestrictedUnpickler(file, _no_storage)).value:
+    found = _unpickled(RestrictedUnpickler(file, load_storage))
+    for key in _unpickled(RestrictedUnpickler(file, _refuse_storage)).value:
         if key not in roots:
             raise DamagedFile(f"its storage {key} belongs to no tensor")
-        _fill(file, *roots[key])
+        _read_storage(file, *roots[key])
     return found
 
 
@@ -135,7 +135,7 @@ def module_tensors(module: ScriptModule, prefix: str = "") -> Iterator[tuple[str
             yield from module_tensors(value, f"{prefix}{name}.")
 
 
-def _load(unpickler: RestrictedUnpickler) -> UnpickledFile:
+def _unpickled(unpickler: RestrictedUnpickler) -> UnpickledFile:
     def names() -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(dict.fromkeys(unpickler.code)), tuple(dict.fromkeys(unpickler.unknown))
 
@@ -159,12 +159,12 @@ def _storage_id(pid: Any) -> tuple[str, str, int]:
     return pid[1], str(pid[2]), count
 
 
-def _no_storage(pid: Any) -> Storage:
+def _refuse_storage(pid: Any) -> Storage:
     raise DamagedFile("a tensor in its header")
 
 
-def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Storage:
-    width = _width(dtype)
+def _read_record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Storage:
+    width = _bytes_per_number(dtype)
     try:
         entry = archive.getinfo(name)
         if entry.compress_type != zipfile.ZIP_STORED:
@@ -179,23 +179,23 @@ def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Stor
         raise DamagedFile(f"{name} is missing from it") from error
     except zipfile.BadZipFile as error:
         raise DamagedFile(str(error)) from error
-    return Storage(_typed(buffer, dtype))
+    return Storage(_tensor_over(buffer, dtype))
 
 
-def _fill(file: BinaryIO, buffer: bytearray, storage: Storage, width: int) -> None:
+def _read_storage(file: BinaryIO, buffer: bytearray, storage: Storage, width: int) -> None:
     head = file.read(8)
     count = struct.unpack("<q", head)[0] if len(head) == 8 else -1
     if count * width != len(buffer) or file.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
         raise DamagedFile(f"it ends before its last tensors; {Path(file.name).name} was not copied to the end")
 
 
-def _width(dtype: str) -> int:
+def _bytes_per_number(dtype: str) -> int:
     import torch
 
     return int(getattr(torch, dtype).itemsize)
 
 
-def _typed(buffer: bytearray, dtype: str) -> Any:
+def _tensor_over(buffer: bytearray, dtype: str) -> Any:
     """Return a one-dimensional tensor over the buffer's memory."""
     import torch
 

@@ -62,12 +62,12 @@ def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoi
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     _refuse_text(path, head)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return Checkpoint(_safetensors(path), "safetensors")
+        return Checkpoint(_read_safetensors(path), "safetensors")
     if head.startswith(b"PK\x03\x04"):
-        return _zip(path, drop_unknown)
-    if head[:1] == b"\x80" or (head[:1] in (b"c", b"(") and _acts(path)):
-        return _legacy(path, drop_unknown)
-    raise InputError(f"{path} is no weights file: it begins with {head[:8]!r}{_known_format(head)}")
+        return _read_zip(path, drop_unknown)
+    if head[:1] == b"\x80" or (head[:1] in (b"c", b"(") and _names_code(path)):
+        return _read_legacy(path, drop_unknown)
+    raise InputError(f"{path} is no weights file: it begins with {head[:8]!r}{_format_hint(head)}")
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
@@ -100,7 +100,7 @@ def _refuse_text(path: Path, head: bytes) -> None:
         raise InputError(f"{path} is {what}, not weights; open its address in a browser and save the file itself")
 
 
-def _acts(path: Path) -> bool:
+def _names_code(path: Path) -> bool:
     """Return whether this is a pickle of the oldest protocol, which begins like text, and names code."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle, read_stream
 
@@ -113,7 +113,7 @@ def _acts(path: Path) -> bool:
             return False
 
 
-def _known_format(head: bytes) -> str:
+def _format_hint(head: bytes) -> str:
     """Return the end of a message: the other format that the first bytes of a file show."""
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
         return "; unpack this archive first"
@@ -124,7 +124,7 @@ def _known_format(head: bytes) -> str:
     return "; torch's files and safetensors can be read"
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -137,7 +137,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _zip(path: Path, drop_unknown: bool) -> Checkpoint:
+def _read_zip(path: Path, drop_unknown: bool) -> Checkpoint:
     from capreward.encoders.checkpoints.archive import is_torchscript, read_archive, torch_prefix
 
     try:
@@ -153,31 +153,31 @@ def _zip(path: Path, drop_unknown: bool) -> Checkpoint:
             inside = shorten(archive.namelist()) or "nothing"
             raise InputError(f"{path} is a zip archive of other files ({inside}), not of torch; unpack it first")
         if is_torchscript(archive, prefix):
-            found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
-            return Checkpoint(_module(path, found.value), "torchscript", found.unknown)
-        value = _weights_only(path, mapped=True)
+            found = _read_or_refuse(path, lambda: read_archive(archive, prefix), drop_unknown)
+            return Checkpoint(_module_tensors(path, found.value), "torchscript", found.unknown)
+        value = _torch_load_or_none(path, mapped=True)
         if value is not None:
-            return Checkpoint(_state_dict(path, value), "torch")
-        found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
-        return Checkpoint(_state_dict(path, found.value), "torch", found.unknown)
+            return Checkpoint(_state_dict_of(path, value), "torch")
+        found = _read_or_refuse(path, lambda: read_archive(archive, prefix), drop_unknown)
+        return Checkpoint(_state_dict_of(path, found.value), "torch", found.unknown)
 
 
-def _legacy(path: Path, drop_unknown: bool) -> Checkpoint:
+def _read_legacy(path: Path, drop_unknown: bool) -> Checkpoint:
     from capreward.encoders.checkpoints.archive import read_stream
 
-    value = _weights_only(path, mapped=False)
+    value = _torch_load_or_none(path, mapped=False)
     if value is not None:
-        return Checkpoint(_state_dict(path, value), "legacy")
+        return Checkpoint(_state_dict_of(path, value), "legacy")
     with path.open("rb") as file:
-        found = _checked(path, lambda: read_stream(file), drop_unknown)
+        found = _read_or_refuse(path, lambda: read_stream(file), drop_unknown)
     if found.plain:
         raise InputError(
             f"{path} is a pickle that torch.save did not write; load it and save its tensors by torch.save"
         )
-    return Checkpoint(_state_dict(path, found.value), "legacy", found.unknown)
+    return Checkpoint(_state_dict_of(path, found.value), "legacy", found.unknown)
 
 
-def _weights_only(path: Path, *, mapped: bool) -> Any:
+def _torch_load_or_none(path: Path, *, mapped: bool) -> Any:
     """Return what torch's own restricted loader reads, or None where it refuses; the next reader says why."""
     import torch
 
@@ -187,7 +187,7 @@ def _weights_only(path: Path, *, mapped: bool) -> Any:
         return None
 
 
-def _checked(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
+def _read_or_refuse(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
     """Run a reader and refuse the file if it names code or unknown classes."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle
 
@@ -213,7 +213,7 @@ def _checked(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
     return found
 
 
-def _module(path: Path, value: Any) -> dict[str, Tensor]:
+def _module_tensors(path: Path, value: Any) -> dict[str, Tensor]:
     from capreward.encoders.checkpoints.archive import module_tensors
     from capreward.encoders.checkpoints.unpickler import ScriptModule
 
@@ -225,7 +225,7 @@ def _module(path: Path, value: Any) -> dict[str, Tensor]:
         raise InputError(f"{path} is damaged: its modules contain each other") from error
 
 
-def _state_dict(path: Path, value: Any) -> dict[str, Tensor]:
+def _state_dict_of(path: Path, value: Any) -> dict[str, Tensor]:
     """Return the table of tensors in a loaded object: the object itself, or what lies under ``state_dict``."""
     import torch
 

@@ -25,7 +25,7 @@ def refuse_unfinite(tensors: Mapping[str, Tensor], where: str) -> None:
     Raises:
         InputError: The message names the first such tensor, how many of its values are wrong, and what to do.
     """
-    found = {name: count for name, tensor in tensors.items() if (count := _unfinite(tensor))}
+    found = {name: count for name, tensor in tensors.items() if (count := _count_nonfinite(tensor))}
     if not found:
         return
     name, count = next(iter(found.items()))
@@ -37,7 +37,7 @@ def refuse_unfinite(tensors: Mapping[str, Tensor], where: str) -> None:
     )
 
 
-def _unfinite(tensor: Tensor) -> int:
+def _count_nonfinite(tensor: Tensor) -> int:
     """Return how many values of a tensor are NaN or infinite."""
     import torch
 

@@ -180,14 +180,14 @@ def _dtype(name: str) -> Any:
 
 def _builders() -> dict[str, Any]:
     """Return the closed table: the names in torch's checkpoints, and what is done instead of calling them."""
-    tensor, parameter, first = Builder(_tensor), Builder(_first), Builder(_first)
+    tensor, parameter, first = Builder(_tensor), Builder(_first_argument), Builder(_first_argument)
     found: dict[str, Any] = {
         "builtins.object": Opaque,
-        "copyreg._reconstructor": Builder(_reconstructed),
+        "copyreg._reconstructor": Builder(_new_object),
         "collections.OrderedDict": OrderedDict,
         "collections.defaultdict": Builder(lambda *_: {}),
         "collections.Counter": Builder(lambda counts=(): dict(counts)),
-        "_codecs.encode": Builder(_latin1),
+        "_codecs.encode": Builder(_latin1_bytes),
         "torch.Size": Builder(lambda sizes=(): tuple(sizes)),
         "torch.device": Builder(lambda *parts: ":".join(map(str, parts))),
         "torch._utils._rebuild_tensor": tensor,
@@ -219,18 +219,18 @@ def _tensor_of_bytes(storage: Any, offset: Any, size: Any, stride: Any, _: Any, 
     return _tensor(Storage(storage.values.view(dtype)), offset, size, stride)
 
 
-def _first(value: Any, *_: Any) -> Any:
+def _first_argument(value: Any, *_: Any) -> Any:
     return value
 
 
-def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
+def _latin1_bytes(text: Any, encoding: Any = "latin1") -> bytes:
     """Return the bytes that protocol 2 writes as text."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
     return text.encode("latin1")
 
 
-def _reconstructed(kind: Any, *_: Any) -> Any:
+def _new_object(kind: Any, *_: Any) -> Any:
     """Return what protocols 0 and 1 make for a class: a stand-in, or an empty container."""
     if isinstance(kind, type) and (issubclass(kind, Opaque) or kind in (dict, list, set, OrderedDict)):
         return kind()

@@ -62,14 +62,14 @@ def recognise(
     Raises:
         InputError: The tensors are of another model, whose names the message shows, or parts of the CLIP are missing.
     """
-    bare, head = _split_head(_unwrapped(tensors, where), where)
+    bare, head = _split_head(_without_wrappers(tensors, where), where)
     notes: tuple[str, ...] = ()
     if huggingface.TEXT_ANCHOR in bare:
         name, plain = "grammar" if head else "hf", huggingface.from_hf(bare, where)
     else:
         custom = f"text.{_TEXT_ANCHOR}" in bare
         name = "open_clip" if custom or "logit_bias" in bare else "openai"
-        plain = {_without_text(n): t for n, t in bare.items() if n not in _NOT_WEIGHTS}
+        plain = {_without_text_prefix(n): t for n, t in bare.items() if n not in _NOT_WEIGHTS}
         if has_lora(plain):
             name = "pac-s++"
             plain, notes = fold_lora(plain, where, mlp=lora_mlp)
@@ -83,13 +83,13 @@ def recognise(
     return Layout(name, plain, model_cfg, head, notes)
 
 
-def _unwrapped(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+def _without_wrappers(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Return the tensors under names without the prefixes that training code puts before a model's own names."""
     found = dict(tensors)
     while not _has_anchor(found):
         prefix = next((w for w in _WRAPPERS if any(n.startswith(w) for n in found)), None)
         if prefix is None:
-            raise InputError(_not_clip(tensors, where))
+            raise InputError(_not_clip_message(tensors, where))
         found = {n.removeprefix(prefix): t for n, t in found.items()}
     return found
 
@@ -98,7 +98,7 @@ def _has_anchor(names: Mapping[str, Any]) -> bool:
     return any(anchor in names for anchor in (_TEXT_ANCHOR, f"text.{_TEXT_ANCHOR}", huggingface.TEXT_ANCHOR))
 
 
-def _not_clip(tensors: Mapping[str, Tensor], where: str) -> str:
+def _not_clip_message(tensors: Mapping[str, Tensor], where: str) -> str:
     names = list(tensors)
     if any(n.startswith("text.transformer.embeddings.") for n in names):
         return (
@@ -122,6 +122,6 @@ def _split_head(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Tenso
     return {n: t for n, t in tensors.items() if not n.startswith(_HEAD)}, head
 
 
-def _without_text(name: str) -> str:
+def _without_text_prefix(name: str) -> str:
     """Remove ``text.``, under which open_clip keeps a custom text tower; the native tower is the same without it."""
     return name.removeprefix("text.") if name.startswith("text.") else name

@@ -48,8 +48,8 @@ def build_model(
     if precision not in PRECISIONS:
         raise InputError(f"precision={precision!r} is none of {', '.join(PRECISIONS)}")
     cast = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    model = _unfilled(model_cfg, where, cast)
-    state = _fitting(model, tensors, where)
+    model = _unfilled_model(model_cfg, where, cast)
+    state = _fitting_tensors(model, tensors, where)
     if SCALE in model.state_dict() and SCALE not in state:
         state[SCALE] = torch.full_like(model.state_dict()[SCALE], torch.nan)
     model.load_state_dict(state)
@@ -66,7 +66,7 @@ def fitting_tensors(model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor],
     Raises:
         InputError: The tensors do not fit, as for :func:`build_model`.
     """
-    return _fitting(_unfilled(model_cfg, where, None), tensors, where)
+    return _fitting_tensors(_unfilled_model(model_cfg, where, None), tensors, where)
 
 
 def check_scale(tensors: Mapping[str, Tensor], where: str) -> None:
@@ -82,10 +82,10 @@ def check_scale(tensors: Mapping[str, Tensor], where: str) -> None:
         )
 
 
-def _unfilled(model_cfg: Mapping[str, Any], where: str, cast: Any) -> Any:
+def _unfilled_model(model_cfg: Mapping[str, Any], where: str, cast: Any) -> Any:
     kind, settings = _class_and_settings(model_cfg)
     try:
-        model = _empty(kind, {**settings, "cast_dtype": cast})
+        model = _empty_module(kind, {**settings, "cast_dtype": cast})
     except Exception as error:  # open_clip, timm and transformers raise many kinds for an architecture they refuse
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(f"{where}: open_clip cannot build its architecture ({reason})") from error
@@ -96,9 +96,9 @@ def _unfilled(model_cfg: Mapping[str, Any], where: str, cast: Any) -> Any:
     return model
 
 
-def _fitting(model: Any, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+def _fitting_tensors(model: Any, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     wanted: dict[str, Tensor] = model.state_dict()
-    state = _adapted(tensors, model, wanted)
+    state = _adapted_tensors(tensors, model, wanted)
     missing = [n for n in wanted if n not in state and n != SCALE]
     extra = [n for n in state if n not in wanted]
     if missing or extra:
@@ -126,7 +126,7 @@ def _class_and_settings(model_cfg: Mapping[str, Any]) -> tuple[type[nn.Module], 
     return (open_clip.CustomTextCLIP if custom else open_clip.CLIP), settings
 
 
-def _empty(kind: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
+def _empty_module(kind: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
     """Return a module with undefined parameters and correct masks."""
     import torch
 
@@ -144,7 +144,7 @@ def _empty(kind: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
         return kind(**settings)
 
 
-def _adapted(tensors: Mapping[str, Tensor], model: Any, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _adapted_tensors(tensors: Mapping[str, Tensor], model: Any, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under this module's names and in its shapes, where open_clip itself accepts both."""
     state: dict[str, Tensor] = import_open_clip().convert.convert_state_dict(model, dict(tensors))
     if "text.token_embedding.weight" in wanted and "token_embedding.weight" in state:

@@ -33,8 +33,8 @@ def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str, 
     settings = dict(text.get("tokenizer_kwargs") or {})
     settings["context_length"] = int(text.get("context_length", 77))
     if text.get("hf_tokenizer_name"):
-        return _hf(text, {**settings, "local_files_only": not download}, folder, where)
-    tokenizer = _bpe(settings, folder, where)
+        return _huggingface_tokenizer(text, {**settings, "local_files_only": not download}, folder, where)
+    tokenizer = _bpe_tokenizer(settings, folder, where)
     size = int(text.get("vocab_size", 49408))
     if tokenizer.vocab_size > size:
         raise InputError(
@@ -44,7 +44,7 @@ def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str, 
     return tokenizer
 
 
-def _bpe(settings: dict[str, Any], folder: Path | None, where: str) -> Any:
+def _bpe_tokenizer(settings: dict[str, Any], folder: Path | None, where: str) -> Any:
     if "bpe_path" in settings:
         path = (folder or Path()) / str(settings["bpe_path"])
         if not path.is_file():
@@ -57,7 +57,7 @@ def _bpe(settings: dict[str, Any], folder: Path | None, where: str) -> Any:
         raise InputError(f"{where}: its vocabulary {path} cannot be read ({error})") from error
 
 
-def _hf(text: Mapping[str, Any], settings: dict[str, Any], folder: Path | None, where: str) -> Any:
+def _huggingface_tokenizer(text: Mapping[str, Any], settings: dict[str, Any], folder: Path | None, where: str) -> Any:
     name = str(text["hf_tokenizer_name"])
     if settings.get("trust_remote_code"):
         raise InputError(f"{where}: its tokenizer wants to run code of its own (trust_remote_code), which is refused")

@@ -82,14 +82,14 @@ def read_part(path: Path, header: StoreHeader) -> Part:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
+        raise _damaged_error(path) from error
     if metadata.get("store") != header.digest:
         raise InputError(f"{path} is a part of another store: its encoder is not that of {path.parent}; move it away")
     if not (complete and fits):
-        raise _damaged(path)
+        raise _damaged_error(path)
     # asarray: np.memmap's own bookkeeping would slow every later slice down.
     return Part(path, keys, texts, np.asarray(np.memmap(path, dtype, mode="r", offset=start, shape=shape)))
 
 
-def _damaged(path: Path) -> InputError:
+def _damaged_error(path: Path) -> InputError:
     return InputError(f"{path} is damaged or incomplete; delete it and run the same capreward embed again")

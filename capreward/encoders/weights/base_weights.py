@@ -54,7 +54,9 @@ def joined_digest(own: str, base: str) -> str:
     return hashlib.sha256(f"{own}\n{base}".encode()).hexdigest()
 
 
-def completed(weights: Weights, recorded: Base | None, request: WeightsRequest, where: str, read: Reader) -> Weights:
+def with_base_tower(
+    weights: Weights, recorded: Base | None, request: WeightsRequest, where: str, read: Reader
+) -> Weights:
     """Return weights with the image tower of their base; weights that lack nothing are returned as they are.
 
     Args:
@@ -82,10 +84,10 @@ def completed(weights: Weights, recorded: Base | None, request: WeightsRequest, 
             f"{where} was tuned from {recorded.source} with sha256 {recorded.sha256[:12]}, and {source} has "
             f"{base.spec.sha256[:12]}; give the right weights by base= or --base"
         )
-    return _joined(weights, base, named=recorded is not None)
+    return _joined_weights(weights, base, named=recorded is not None)
 
 
-def _joined(weights: Weights, base: Weights, *, named: bool) -> Weights:
+def _joined_weights(weights: Weights, base: Weights, *, named: bool) -> Weights:
     """Return weights with the image tower of ``base``; tensors that the weights have themselves win."""
     images = {n: t for n, t in base.tensors.items() if n.startswith(_IMAGES)}
     own = weights.spec

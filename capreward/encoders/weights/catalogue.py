@@ -160,14 +160,14 @@ def entry_of(name: str, variant: str | None = None) -> Entry:
         raise InputError(f"no weights are published for {name!r}; there are some for {known}")
     if variant is None:
         return entries[0]
-    wanted = _plain(variant)
+    wanted = _normal_variant(variant)
     for entry in entries:
-        if wanted == _plain(entry.variant):
+        if wanted == _normal_variant(entry.variant):
             return entry
     raise InputError(f"{name} has no variant {variant!r}; it has {' and '.join(e.variant for e in entries)}")
 
 
-def _plain(variant: str) -> str:
+def _normal_variant(variant: str) -> str:
     short = variant.lower().replace("open_clip_", "").replace("vit", "")
     return "".join(c for c in short if c.isalnum())
 
@@ -183,10 +183,10 @@ def find_weights(name: str, variant: str | None = None) -> FoundWeights:
             and what to type.
     """
     entry = entry_of(name, variant)
-    found = look_for(entry)
+    found = weights_of_entry(entry)
     if found is not None:
         return found
-    looked = ", ".join(str(folder) for _, folder in _places())
+    looked = ", ".join(str(folder) for _, folder in _search_places())
     more = " and open_clip's cache" if entry.hub else ""
     get = f"type capreward weights get {entry.family}, or " if entry.url else ""
     raise InputError(
@@ -195,13 +195,13 @@ def find_weights(name: str, variant: str | None = None) -> FoundWeights:
     )
 
 
-def look_for(entry: Entry) -> FoundWeights | None:
+def weights_of_entry(entry: Entry) -> FoundWeights | None:
     """Return the weights of an entry on this computer, or None; see :func:`find_weights`."""
     from capreward.encoders.checkpoints.folder import OPEN_CLIP_CONFIG, RECORD, read_json
     from capreward.encoders.weights.tags import find_tag
 
     stems = {Path(name).stem for name in entry.files}
-    for origin, folder in _places():
+    for origin, folder in _search_places():
         for name in entry.files:
             if (folder / name).is_file():
                 return FoundWeights(folder / name, entry.quick_gelu, entry.statistics, origin)
@@ -214,15 +214,15 @@ def look_for(entry: Entry) -> FoundWeights | None:
     return FoundWeights(cached, entry.quick_gelu, entry.statistics, "open_clip's cache") if cached else None
 
 
-def _places() -> Iterator[tuple[str, Path]]:
+def _search_places() -> Iterator[tuple[str, Path]]:
     """Yield the name and the path of each place that may hold weights."""
     for part in os.environ.get(VARIABLE, "").split(os.pathsep):
         if part:
             yield VARIABLE, Path(part).expanduser()
-    yield "capreward weights add", kept_folder()
+    yield "capreward weights add", library_folder()
 
 
-def kept_folder() -> Path:
+def library_folder() -> Path:
     """Return the folder where ``capreward weights add`` keeps files: ``weights`` in capreward's cache folder."""
     from capreward.atomic_files import cache_folder
 

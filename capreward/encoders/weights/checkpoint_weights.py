@@ -65,28 +65,28 @@ def from_checkpoint(
         layout = replace(layout, notes=(*layout.notes, left_out))
     known = preprocessing or {}
     if layout.has_image_tower:
-        return _settled(layout, paths, name, request, known)
+        return _weights_of_layout(layout, paths, name, request, known)
     if request.base is not None:
         base = read(request.base, replace(request, base=None))
         same = replace(
             request, quick_gelu=base.spec.quick_gelu, statistics="openai"
         )  # the image steps come from the base
-        return _completed(_settled(layout, paths, name, same, known), base, where)
+        return _with_image_tower_of(_weights_of_layout(layout, paths, name, same, known), base, where)
     if layout.head is None:
         raise InputError(
             f"{where} has a text tower and no image tower; give the CLIP that it was tuned from by base= or --base"
         )
     note = f"{name} has no image tower: give the CLIP that it was tuned from by base= or --base to encode images"
-    return _settled(replace(layout, notes=(note, *layout.notes)), paths, name, request, known)
+    return _weights_of_layout(replace(layout, notes=(note, *layout.notes)), paths, name, request, known)
 
 
-def _settled(
+def _weights_of_layout(
     layout: Layout, paths: list[Path], name: str, request: WeightsRequest, known: Mapping[str, Any]
 ) -> Weights:
     """Decide activation and image steps, and note what was assumed."""
     own = layout.model_cfg.get("quick_gelu")
-    notes = [*layout.notes, *_assumed(name, request, activation=own is not None, statistics="mean" in known)]
-    notes += unscaled(layout.tensors, name)
+    notes = [*layout.notes, *_assumption_notes(name, request, activation=own is not None, statistics="mean" in known)]
+    notes += missing_scale_notes(layout.tensors, name)
     quick_gelu = request.quick_gelu if request.quick_gelu is not None else own is not False
     spec = EncoderSpec(
         name=name,
@@ -99,14 +99,14 @@ def _settled(
     return Weights(spec, layout.tensors, layout.head, paths[0].parent)
 
 
-def unscaled(tensors: Mapping[str, Tensor], name: str) -> list[str]:
+def missing_scale_notes(tensors: Mapping[str, Tensor], name: str) -> list[str]:
     """Return a sentence about weights without the scale of their logits, or nothing."""
     if "logit_scale" in tensors:
         return []
     return [f"{name} has no logit_scale: no feature depends on it, but these weights cannot be tuned or converted"]
 
 
-def _completed(weights: Weights, base: Weights, where: str) -> Weights:
+def _with_image_tower_of(weights: Weights, base: Weights, where: str) -> Weights:
     """Return a text tower with the image tower and the image steps of the CLIP that it was tuned from."""
     spec, whole = weights.spec, base.spec
     if whole.model_cfg["embed_dim"] != spec.model_cfg["embed_dim"]:
@@ -125,7 +125,7 @@ def _completed(weights: Weights, base: Weights, where: str) -> Weights:
     return replace(weights, spec=merged, tensors={**weights.tensors, **images})
 
 
-def _assumed(name: str, request: WeightsRequest, *, activation: bool, statistics: bool) -> list[str]:
+def _assumption_notes(name: str, request: WeightsRequest, *, activation: bool, statistics: bool) -> list[str]:
     """Return a sentence about what neither the file nor the user states; OpenAI's values are assumed."""
     taken = {}
     if request.quick_gelu is None and not activation:

@@ -20,8 +20,8 @@ from capreward.encoders.checkpoints.folder import (
 )
 from capreward.encoders.layouts import huggingface
 from capreward.encoders.spec import EncoderSpec
-from capreward.encoders.weights.base_weights import base_in, completed, joined_digest
-from capreward.encoders.weights.checkpoint_weights import from_checkpoint, preprocessing_of, unscaled
+from capreward.encoders.weights.base_weights import base_in, joined_digest, with_base_tower
+from capreward.encoders.weights.checkpoint_weights import from_checkpoint, missing_scale_notes, preprocessing_of
 from capreward.encoders.weights.types import Reader, Weights, WeightsRequest
 from capreward.errors import InputError, shorten
 
@@ -58,9 +58,9 @@ def read_folder(
     """
     name = name or folder.resolve().name
     if (folder / OPEN_CLIP_CONFIG).is_file():
-        return _open_clip(folder, request, read, name, weights)
+        return _read_open_clip(folder, request, read, name, weights)
     if (folder / HF_CONFIG).is_file():
-        return _hf(folder, request, read, name, weights)
+        return _read_huggingface(folder, request, read, name, weights)
     files = sorted(p.name for p in folder.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".safetensors"))
     what = f"name one of its files: {shorten(files)}" if files else "name a weights file"
     raise InputError(f"{folder} is a folder without {OPEN_CLIP_CONFIG} or {HF_CONFIG}; {what}")
@@ -74,18 +74,18 @@ def read_beside_config(path: Path, request: WeightsRequest, read: Reader) -> Wei
     return read_folder(path.parent, request, read, weights=path) if configured else None
 
 
-def _open_clip(folder: Path, request: WeightsRequest, read: Reader, name: str, weights: Path | None) -> Weights:
+def _read_open_clip(folder: Path, request: WeightsRequest, read: Reader, name: str, weights: Path | None) -> Weights:
     config = read_json(folder / OPEN_CLIP_CONFIG)
     model_cfg = config.get("model_cfg")
     if not isinstance(model_cfg, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_cfg):
         raise InputError(f"{folder / OPEN_CLIP_CONFIG} has no model_cfg with embed_dim, vision_cfg and text_cfg")
     checkpoint, paths = read_tensors(folder, weights, drop_unknown=request.drop_unknown)
-    paths = _with_head(folder, paths)
+    paths = _with_head_file(folder, paths)
     record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     head = None
     if (folder / HEAD_FILE).is_file():
         head = read_checkpoint(folder / HEAD_FILE).tensors
-    found = configured(
+    found = weights_of_config(
         checkpoint.tensors,
         model_cfg,
         config.get("preprocess_cfg", {}),
@@ -96,10 +96,10 @@ def _open_clip(folder: Path, request: WeightsRequest, read: Reader, name: str, w
         head=head,
         folder=folder,
     )
-    return completed(found, base_in(record, str(folder)), request, str(folder), read)
+    return with_base_tower(found, base_in(record, str(folder)), request, str(folder), read)
 
 
-def configured(
+def weights_of_config(
     tensors: dict[str, Tensor],
     model_cfg: Mapping[str, Any],
     preprocess_cfg: Mapping[str, Any],
@@ -129,7 +129,7 @@ def configured(
         notes=tuple(notes),
     )
     bare = {n.removeprefix("module."): t for n, t in tensors.items()}
-    return Weights(replace(spec, notes=(*spec.notes, *unscaled(bare, name))), bare, head, folder)
+    return Weights(replace(spec, notes=(*spec.notes, *missing_scale_notes(bare, name))), bare, head, folder)
 
 
 def _refuse_unseen_tower(model_cfg: Mapping[str, Any], request: WeightsRequest, name: str) -> None:
@@ -142,7 +142,7 @@ def _refuse_unseen_tower(model_cfg: Mapping[str, Any], request: WeightsRequest, 
             raise InputError(f"{name} needs the configuration of {tower}; add --download (download=True) to fetch it")
 
 
-def _hf(folder: Path, request: WeightsRequest, read: Reader, name: str, weights: Path | None) -> Weights:
+def _read_huggingface(folder: Path, request: WeightsRequest, read: Reader, name: str, weights: Path | None) -> Weights:
     config = huggingface.read_config(read_json(folder / HF_CONFIG), str(folder))
     preprocessing: dict[str, Any] = {}
     if (file := folder / "preprocessor_config.json").is_file():
@@ -163,11 +163,11 @@ def digest_of(path: Path) -> str:
     """
     if not path.is_dir():
         return sha256_of([path])
-    own = sha256_of(_with_head(path, weight_files(path)))
+    own = sha256_of(_with_head_file(path, weight_files(path)))
     record = read_json(path / RECORD) if (path / RECORD).is_file() else {}
     base = base_in(record, str(path))
     return own if base is None else joined_digest(own, base.sha256)
 
 
-def _with_head(folder: Path, paths: list[Path]) -> list[Path]:
+def _with_head_file(folder: Path, paths: list[Path]) -> list[Path]:
     return [*paths, folder / HEAD_FILE] if (folder / HEAD_FILE).is_file() else paths

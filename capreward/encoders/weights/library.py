@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.atomic_files import write_beside
-from capreward.encoders.weights.catalogue import CATALOGUE, Entry, entry_of, kept_folder, look_for, patch_size
+from capreward.encoders.weights.catalogue import (
+    CATALOGUE,
+    Entry,
+    entry_of,
+    library_folder,
+    patch_size,
+    weights_of_entry,
+)
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +54,7 @@ def status() -> list[dict[str, Any]]:
 
     rows = []
     for entry in CATALOGUE:
-        found = look_for(entry)
+        found = weights_of_entry(entry)
         rows.append(
             {
                 "evaluators": list(entry.evaluators),
@@ -77,11 +84,11 @@ def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> S
     """
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
-    entry = _entry(path, name)
+    entry = _entry_for(path, name)
     if drop_unknown and path.is_file():
         return _add_converted(path, entry)
-    weights = checked(path, entry)
-    return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
+    weights = read_checked_weights(path, entry)
+    return _store_weights(path, entry, weights.spec.sha256, weights.spec.layout)
 
 
 def _add_converted(path: Path, entry: Entry) -> StoredWeights:
@@ -89,14 +96,14 @@ def _add_converted(path: Path, entry: Entry) -> StoredWeights:
     from capreward.encoders.weights.conversion import convert
     from capreward.encoders.weights.types import WeightsRequest
 
-    checked(path, entry, drop_unknown=True)
+    read_checked_weights(path, entry, drop_unknown=True)
     with tempfile.TemporaryDirectory(prefix="capreward-") as home:
         folder = Path(home) / Path(entry.files[0]).stem
         convert(
             path, folder, WeightsRequest(quick_gelu=entry.quick_gelu, statistics=entry.statistics, drop_unknown=True)
         )
-        weights = checked(folder, entry)
-        return _keep(folder, entry, weights.spec.sha256, weights.spec.layout)
+        weights = read_checked_weights(folder, entry)
+        return _store_weights(folder, entry, weights.spec.sha256, weights.spec.layout)
 
 
 def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWeights:
@@ -110,7 +117,7 @@ def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWei
     Raises:
         InputError: The address cannot be read, or gives something else.
     """
-    folder = kept_folder()
+    folder = library_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch.") as name:
         path = Path(name) / entry.files[0]
@@ -129,11 +136,11 @@ def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWei
             ) from error
         if done < total:
             raise InputError(f"{url} broke off after {done:,} of {total:,} bytes; try again")
-        weights = checked(path, entry)
-        return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
+        weights = read_checked_weights(path, entry)
+        return _store_weights(path, entry, weights.spec.sha256, weights.spec.layout)
 
 
-def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
+def read_checked_weights(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
     """Read weights and refuse them if they are not of the entry's kind, or hold NaN or infinite values.
 
     Raises:
@@ -164,7 +171,7 @@ def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
     return weights
 
 
-def _entry(path: Path, name: str | None) -> Entry:
+def _entry_for(path: Path, name: str | None) -> Entry:
     from capreward.encoders.checkpoints.folder import RECORD, read_json
 
     if name is not None:
@@ -184,12 +191,12 @@ def _entry(path: Path, name: str | None) -> Entry:
     raise InputError(f"{path} has the name of no published weights; say what it is for: --as {families}")
 
 
-def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> StoredWeights:
+def _store_weights(path: Path, entry: Entry, sha256: str, layout: str) -> StoredWeights:
     from capreward.encoders.weights.folders import digest_of
 
-    folder = kept_folder()
+    folder = library_folder()
     target = folder / (Path(entry.files[0]).stem if path.is_dir() else entry.files[0])
-    there = look_for(entry)
+    there = weights_of_entry(entry)
     if there is not None and there.path.parent == folder:
         if digest_of(there.path) == sha256:
             return StoredWeights(entry, there.path, sha256, new=False)

@@ -11,7 +11,7 @@ from typing import Any
 from capreward.encoders.checkpoints.checkpoint import read_checkpoint, sha256_of
 from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
 from capreward.encoders.model.backend import import_open_clip
-from capreward.encoders.weights.folders import configured
+from capreward.encoders.weights.folders import weights_of_config
 from capreward.encoders.weights.types import Weights, WeightsRequest
 from capreward.errors import InputError, shorten
 
@@ -53,7 +53,7 @@ def read_tag(source: str, request: WeightsRequest) -> Weights:
     if checkpoint.kind == "torchscript":
         tensors = {n: t for n, t in tensors.items() if n not in ("input_resolution", "context_length", "vocab_size")}
     name, layout = f"{model}:{tag}", "openai" if checkpoint.kind == "torchscript" else "open_clip"
-    return configured(tensors, found, tag_cfg, request, name=name, layout=layout, sha256=sha256_of([path]))
+    return weights_of_config(tensors, found, tag_cfg, request, name=name, layout=layout, sha256=sha256_of([path]))
 
 
 def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
@@ -63,7 +63,7 @@ def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
     if hub := tag_cfg.get("hf_hub"):
         repository, _, file = hub.rpartition("/")
         for name in _hub_names(file):
-            if (path := _cached(repository, name)) is not None:
+            if (path := _cached_file(repository, name)) is not None:
                 return path
     if url := tag_cfg.get("url"):
         path = Path.home() / ".cache" / "clip" / str(url).rsplit("/", 1)[-1]
@@ -80,21 +80,23 @@ def hub_folder(source: str, *, download: bool) -> Path:
     """
     repository = source.removeprefix("hf-hub:")
     for config in (OPEN_CLIP_CONFIG, HF_CONFIG):
-        if (path := _cached(repository, config)) is not None and any((path.parent / n).exists() for n in WEIGHT_FILES):
+        if (path := _cached_file(repository, config)) is not None and any(
+            (path.parent / n).exists() for n in WEIGHT_FILES
+        ):
             return path.parent
     if not download:
-        raise InputError(_not_here(source))
+        raise InputError(_not_cached_message(source))
     import huggingface_hub
 
     try:
-        wanted = _wanted(huggingface_hub.HfApi().list_repo_files(repository))
+        wanted = _files_to_fetch(huggingface_hub.HfApi().list_repo_files(repository))
         folder = huggingface_hub.snapshot_download(repository, allow_patterns=wanted)
     except Exception as error:  # errors of the network, the hub and the disk get one sentence
-        raise InputError(_not_fetched(source, error)) from error
+        raise InputError(_fetch_error_message(source, error)) from error
     return Path(folder)
 
 
-def _wanted(files: list[str]) -> list[str]:
+def _files_to_fetch(files: list[str]) -> list[str]:
     """Return the files of a repository to fetch: configurations, tokenizer, and weights in one format (all shards)."""
     wanted = [n for n in (OPEN_CLIP_CONFIG, HF_CONFIG, "preprocessor_config.json") if n in files]
     wanted += [n for n in files if _TOKENIZER_FILES.fullmatch(n)]
@@ -112,7 +114,7 @@ def _hub_names(file: str) -> list[str]:
     return [f"{stem}.safetensors", file] if dot and suffix in ("bin", "pth") else [file]
 
 
-def _cached(repository: str, name: str) -> Path | None:
+def _cached_file(repository: str, name: str) -> Path | None:
     import huggingface_hub
 
     try:
@@ -124,19 +126,19 @@ def _cached(repository: str, name: str) -> Path | None:
 
 def _fetch_tag(source: str, tag_cfg: dict[str, Any], request: WeightsRequest) -> Path:
     if not request.download:
-        raise InputError(_not_here(source))
+        raise InputError(_not_cached_message(source))
     open_clip = import_open_clip()
     try:
         return Path(open_clip.download_pretrained(tag_cfg))
     except Exception as error:  # errors of the network, the hub and the disk get one sentence
-        raise InputError(_not_fetched(source, error)) from error
+        raise InputError(_fetch_error_message(source, error)) from error
 
 
-def _not_here(source: str) -> str:
+def _not_cached_message(source: str) -> str:
     return f"{source} is not on this computer; add --download (download=True) to fetch it, or name a weights file"
 
 
-def _not_fetched(source: str, error: Exception) -> str:
+def _fetch_error_message(source: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
     return (
         f"{source} cannot be fetched ({type(error).__name__}: {reason}); fetch it elsewhere and name the file or folder"
