@@ -102,7 +102,7 @@ def retrieval_ranks(
     import torch
 
     texts, images = texts.detach().float(), images.detach().float()
-    own_image = _checked(texts, images, item)
+    own_image = _checked_item(texts, images, item)
     size = block or (GPU_BLOCK if texts.device.type == "cuda" else CPU_BLOCK)
     own = _exact_scores(texts, images, torch.arange(len(texts), device=texts.device), own_image)
     best = torch.full((len(images),), -torch.inf, dtype=torch.float64, device=texts.device)
@@ -193,7 +193,7 @@ class _Counts:
         self.equal.index_add_(0, query, weight * (exact == own))
 
 
-def _checked(texts: Tensor, images: Tensor, item: Tensor | None) -> Tensor:
+def _checked_item(texts: Tensor, images: Tensor, item: Tensor | None) -> Tensor:
     """Check all shapes and numbers, and return the image of each text."""
     import torch
 

@@ -185,7 +185,7 @@ class Encoder:
         return TextFeatures(values[index], cut, None if states is None else states[index])
 
     def grammar(self, states: Tensor) -> Tensor:
-        """Return the probability that texts are grammatical (Cho et al. 2022, section 3.2).
+        """Return how probably texts are grammatical, by CLIP-Caption-Reward's head (Cho et al. 2022, section 3.2).
 
         Args:
             states: The states [N, d] of ``TextFeatures.states``.
@@ -252,7 +252,7 @@ class Encoder:
         return torch.as_tensor(rows, dtype=torch.long, device=self.device)
 
     def _workers(self) -> int | None:
-        """Return the number of decoding processes: on a GPU the loader chooses; on a CPU they would take its cores."""
+        """Return the number of decoding processes: None on a GPU, where the loader chooses; few on a CPU."""
         import torch
 
         return None if self.device.type == "cuda" else torch.get_num_threads() // 4

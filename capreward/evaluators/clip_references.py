@@ -18,7 +18,7 @@ CLIP_REWARD = "clip-reward"
 
 
 class RefClipScore(ClipScore):
-    """Harmonic mean of the image-text score (w included) and the best cosine with a reference, per caption.
+    """The harmonic mean of the image-text score (w included) and the best cosine with a reference, per caption.
 
     The cosine with the references is neither clamped nor multiplied by w, as in the authors' code. If both parts add
     up to 0, the score is 0 (the original divides 0 by 0).

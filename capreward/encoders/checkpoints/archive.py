@@ -143,7 +143,7 @@ def _unpickled(unpickler: RestrictedUnpickler) -> UnpickledFile:
         value = unpickler.load()
     except DamagedFile:
         raise
-    except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
+    except Exception as error:  # the bytes are untrusted, so any error of the pickle machine becomes one sentence
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise RefusedPickle(UnpickledFile(None, *names()), reason) from error
     return UnpickledFile(value, *names())

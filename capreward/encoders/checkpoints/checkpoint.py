@@ -183,7 +183,7 @@ def _torch_load_or_none(path: Path, *, mapped: bool) -> Any:
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception:  # of many kinds; the restricted reader reads the file or names what is wrong with it
+    except Exception:  # torch raises many kinds; the restricted reader reads the file or names what is wrong with it
         return None
 
 

@@ -11,7 +11,7 @@ from capreward.errors import InputError, shorten
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 HF_CONFIG = "config.json"
-RECORD = "capreward.json"  # where a folder's weights came from
+RECORD = "capreward.json"  # it records where a folder's weights came from
 HEAD_FILE = "grammar_head.safetensors"
 # open_clip's own order; index files stand for weights in several files.
 WEIGHT_FILES = (
