@@ -78,7 +78,7 @@ def embed_images(
     todo = writer.missing(keys)
     done = _counts_at_start(writer, keys, todo)
     size = max(1, min(PART, PART_NUMBERS // prod(encoder.shape))) if part_size is None else part_size
-    for start, part in _parts(todo, size):
+    for start, part in _split_into_parts(todo, size):
         shifted = _progress_of_part(progress, start, len(todo))
         found = encoder.image_features(
             [images[i] for i in part], workers=workers, skip_broken=skip_broken, progress=shifted
@@ -126,7 +126,7 @@ def embed_texts(
     writer = StoreWriter(path, header_of(encoder, "text", half=half, prompt=prompt), shard=shard)
     todo = writer.missing(keys, texts)
     done = _counts_at_start(writer, keys, todo)
-    for start, part in _parts(todo, part_size):
+    for start, part in _split_into_parts(todo, part_size):
         chosen = [texts[i] for i in part]
         found = encoder.text_features(
             [prompt + text for text in chosen], progress=_progress_of_part(progress, start, len(todo))
@@ -152,7 +152,7 @@ def _counts_at_start(writer: StoreWriter, keys: Sequence[str], todo: Sequence[in
     return AddedFeatures(writer.path, present=present, elsewhere=len(keys) - present - len(todo))
 
 
-def _parts(todo: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:
+def _split_into_parts(todo: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:
     if size < 1:
         raise InputError(f"a part needs 1 feature or more; found part_size={size}")
     for start in range(0, len(todo), size):

@@ -79,7 +79,7 @@ def image_tower(
     for part, fill in (("weight", torch.ones), ("bias", torch.zeros)):
         visual.setdefault(f"visual.ln_post.{part}", fill(width))
     model_cfg = {"embed_dim": 1, "quick_gelu": _ACTIVATIONS[activation], "vision_cfg": vision, "text_cfg": _NO_TEXT}
-    model = build_model(model_cfg, {**visual, **_no_text()}, where, precision)
+    model = build_model(model_cfg, {**visual, **_zero_text_tower()}, where, precision)
     spec = EncoderSpec(
         name=name,
         layout="image tower",
@@ -90,7 +90,7 @@ def image_tower(
     return Clip(ImageTower(model.visual).to(device), None, spec)
 
 
-def _no_text() -> dict[str, Tensor]:
+def _zero_text_tower() -> dict[str, Tensor]:
     """Return zeros for the smallest text tower, which is built along with the image tower and thrown away."""
     with torch.device("meta"):
         vision = {"layers": 1, "width": 64, "image_size": 32, "patch_size": 32}

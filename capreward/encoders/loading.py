@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
 from capreward.encoders.spec import EncoderSpec
 from capreward.encoders.weights.source import read_weights
 from capreward.encoders.weights.types import Weights, WeightsRequest
@@ -97,7 +97,7 @@ def _grammar_head(tensors: Mapping[str, Tensor], where: str) -> nn.Module:
     """
     from torch import nn
 
-    refuse_unfinite(tensors, where)
+    refuse_nonfinite(tensors, where)
     width = tensors["0.weight"].shape[0]
     head = nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU(), nn.Linear(width, 2, bias=False))
     head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

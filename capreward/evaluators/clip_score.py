@@ -117,7 +117,7 @@ class ClipScore(Evaluator):
         self.legacy_fp16 = legacy_fp16
         self.workers = workers
         self.skip_broken = skip_broken
-        self.asked = EncoderSettings(
+        self.requested = EncoderSettings(
             checkpoint=str(checkpoint or ""),
             quick_gelu=quick_gelu,
             statistics=statistics,
@@ -172,9 +172,9 @@ class ClipScore(Evaluator):
         return encoder
 
     def _settings(self, samples: Samples) -> EncoderSettings:
-        scenes = not self.asked.checkpoint and shows_scenes(samples)
+        scenes = not self.requested.checkpoint and shows_scenes(samples)
         if scenes not in self._chosen:  # the search for weights may read a file, so it runs once
-            self._chosen[scenes] = choose_settings(self.asked, self.family, self.variant, scenes=scenes)
+            self._chosen[scenes] = choose_settings(self.requested, self.family, self.variant, scenes=scenes)
         return self._chosen[scenes]
 
     def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
@@ -252,7 +252,7 @@ class ClipScore(Evaluator):
         """Return notes on what was assumed of the weights, skipped, or cut at the context length."""
         encoder = self.pool.encoder(prepared.settings)
         said = [*encoder.spec.notes, *prepared.notes]
-        if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
+        if not self.requested.checkpoint and encoder.spec.name.startswith("scenes-"):
             said.insert(0, f"pictures of scenes are judged by {encoder.spec.name}, which ships with capreward")
         found = self._texts(samples, encoder, "captions", lambda: samples.captions)
         return said + cut_note(found, "captions", encoder)

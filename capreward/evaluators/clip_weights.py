@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs", "grammar": "scenes-grammar"}
 
 
-def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
+def choose_settings(requested: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
     """Return the settings with weights: the user's, the scenes weights for scenes, or the published ones.
 
     Args:
-        asked: The settings of the user; an empty checkpoint means the default weights.
+        requested: The settings of the user; an empty checkpoint means the default weights.
         family: The family: ``clips``, ``pacs``, ``pacspp`` or ``grammar``.
         variant: The variant of the published weights.
         scenes: Whether pictures of the scenes world are judged.
@@ -33,8 +33,8 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
     from capreward.encoders.weights.catalogue import find_weights, published_settings
     from capreward.encoders.weights.tags import names_model
 
-    device = device_of(asked.device)
-    settings = replace(asked, device=device, precision=precision_of(asked.precision, device))
+    device = device_of(requested.device)
+    settings = replace(requested, device=device, precision=precision_of(requested.precision, device))
     if settings.checkpoint:
         settings = replace(settings, download=settings.download or names_model(settings.checkpoint))
         return published_settings(settings, family, variant)

@@ -134,7 +134,7 @@ class FineCapEval(Evaluator):
         notes = data.notes()
         present = np.zeros(samples.n_items, dtype=bool)
         present[samples.item] = True
-        described = sum(bool(there) and asked is not None for there, asked in zip(present, prepared, strict=True))
+        described = sum(bool(there) and phrases is not None for there, phrases in zip(present, prepared, strict=True))
         if described < len(self._annotations_by_image):
             left = len(self._annotations_by_image) - described
             notes.append(f"{left:,} of {len(self._annotations_by_image):,} images of {data.source} have no caption")

@@ -68,7 +68,7 @@ class Grammar(Evaluator):
         if precision not in PRECISIONS:
             raise InputError(f"{self.name}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
         self.prompt = prompt_of(prompt)
-        self.asked = EncoderSettings(
+        self.requested = EncoderSettings(
             checkpoint=str(checkpoint or ""),
             quick_gelu=quick_gelu,
             precision=precision,
@@ -135,21 +135,21 @@ class Grammar(Evaluator):
         """Return notes on what was assumed of the weights, or cut at the context length."""
         encoder = self.pool.encoder(prepared)
         said = [note for note in encoder.spec.notes if "no image tower" not in note]  # texts need none
-        if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
+        if not self.requested.checkpoint and encoder.spec.name.startswith("scenes-"):
             said.insert(0, f"captions of scenes are judged by {encoder.spec.name}, which ships with capreward")
         return said + cut_note(self._texts(samples, encoder), "captions", encoder)
 
     def _settings(self, samples: Samples) -> EncoderSettings:
-        scenes = not self.asked.checkpoint and _of_scenes(samples)
+        scenes = not self.requested.checkpoint and _are_of_scenes(samples)
         if scenes not in self._chosen:
             self._chosen[scenes] = self._choose(scenes)
         return self._chosen[scenes]
 
     def _choose(self, scenes: bool) -> EncoderSettings:
         try:
-            return choose_settings(self.asked, self.family, None, scenes=scenes)
+            return choose_settings(self.requested, self.family, None, scenes=scenes)
         except InputError as error:
-            if self.asked.checkpoint:
+            if self.requested.checkpoint:
                 raise
             hint = f"captions of scenes are judged by {self.name}(checkpoint=scenes-grammar)"
             raise InputError(f"{error}; {hint}") from error
@@ -235,7 +235,7 @@ def probability_of(texts: TextFeatures, encoder: Encoder) -> Tensor:
     return encoder.grammar(texts.states)
 
 
-def _of_scenes(samples: Samples) -> bool:
+def _are_of_scenes(samples: Samples) -> bool:
     """Return whether the captions are of pictures of scenes: by their images, or without images by their names."""
     if samples.images is not None:
         return shows_scenes(samples)

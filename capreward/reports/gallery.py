@@ -84,7 +84,7 @@ def _sections(choice: Choice, count: int) -> list[Section]:
         told = f"The images on which the systems’ {name} differs most: highest minus lowest system."
         cards = choice.disputed_by_systems(count)
         sections.append(Section("disputed-systems", "Most disputed between systems", told, cards))
-    if len(choice.judging) > 1:
+    if len(choice.directed_metrics) > 1:
         told = (
             "The captions that one metric ranks high and another low: largest difference between two percentile ranks, "
             "each the share of the other captions that it beats."

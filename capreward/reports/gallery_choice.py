@@ -83,7 +83,7 @@ class Choice:
         self.several = len(results.systems) > 1
 
     @property
-    def judging(self) -> list[Score]:
+    def directed_metrics(self) -> list[Score]:
         """The metrics with a direction, whose ranks can disagree."""
         return [c for c in self.columns if c.higher_is_better is not None]
 

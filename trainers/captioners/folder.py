@@ -156,7 +156,7 @@ def fill(captioner: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     Raises:
         InputError: what is missing, unknown, of another shape, or no number.
     """
-    from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+    from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
 
     wanted = captioner.state_dict()
     missing = [n for n in wanted if n not in tensors]
@@ -168,7 +168,7 @@ def fill(captioner: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
     if wrong:
         found, need = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
         raise InputError(f"{where}: {wrong[0]} is {found}, and the configuration says {need}")
-    refuse_unfinite(tensors, where)
+    refuse_nonfinite(tensors, where)
     captioner.load_state_dict(tensors)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def refuse_unfinite(tensors: Mapping[str, Tensor], where: str) -> None:
+def refuse_nonfinite(tensors: Mapping[str, Tensor], where: str) -> None:
     """Refuse weights that hold a NaN or infinite value.
 
     Such a value reaches every feature, and a caption with a NaN score looks like one to which no metric applies. The

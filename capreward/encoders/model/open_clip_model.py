@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
 from capreward.encoders.model.backend import import_open_clip
 from capreward.errors import InputError, shorten
 
@@ -108,7 +108,7 @@ def _fitting_tensors(model: Any, tensors: Mapping[str, Tensor], where: str) -> d
     if wrong is not None:
         found, needed = tuple(state[wrong].shape), tuple(wanted[wrong].shape)
         raise InputError(f"{where} does not fit its architecture: {wrong} is {found} and should be {needed}")
-    refuse_unfinite(state, where)
+    refuse_nonfinite(state, where)
     return state
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Shard = tuple[int, int]
 
 
-def belongs(key: str, shard: Shard) -> bool:
+def in_shard(key: str, shard: Shard) -> bool:
     """Return whether the process ``i`` of ``n`` embeds ``key``; the partition is the same on every machine."""
     index, of = shard
     return zlib.crc32(key.encode("utf-8", "surrogatepass")) % of == index
@@ -70,7 +70,7 @@ class StoreWriter:
         todo = []
         for i, key in enumerate(keys):
             if key not in self._texts:
-                if belongs(key, self.shard):
+                if in_shard(key, self.shard):
                     todo.append(i)
             elif texts is not None and self._texts[key] != texts[i]:
                 raise InputError(

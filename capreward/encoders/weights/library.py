@@ -146,7 +146,7 @@ def read_checked_weights(path: Path, entry: Entry, *, drop_unknown: bool = False
     Raises:
         InputError: The message says what was found instead.
     """
-    from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+    from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
     from capreward.encoders.model.open_clip_model import fitting_tensors
     from capreward.encoders.weights.source import read_weights
     from capreward.encoders.weights.types import WeightsRequest
@@ -167,7 +167,7 @@ def read_checked_weights(path: Path, entry: Entry, *, drop_unknown: bool = False
             f"{entry.embed_dim} and {entry.patch}"
         )
     fitting_tensors(spec.model_cfg, weights.tensors, str(path))
-    refuse_unfinite(weights.head or {}, f"{path}, grammar head")
+    refuse_nonfinite(weights.head or {}, f"{path}, grammar head")
     return weights
 
 
