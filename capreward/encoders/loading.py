@@ -22,7 +22,7 @@ class Clip:
 
     Attributes:
         model: An ``open_clip.CLIP`` or ``CustomTextCLIP`` in evaluation mode, without gradients. If the weights have no
-                image tower, encoding an image raises ``InputError``.
+            image tower, encoding an image raises ``InputError``.
         tokenizer: A function from N texts to token ids, int64 [N, L].
         spec: The name, hash, architecture, preprocessing and notes.
         grammar_head: The grammar head of CLIP-Caption-Reward's checkpoint in float32, from pooled text features before
