@@ -28,7 +28,7 @@ class Entry:
         summary: One line for ``capreward ls evaluators``.
         options: The options that this name fixes.
         needs: What every image must have, for the listing.
-        origin: The module or function that registered it.
+        origin: The package or function that registered it.
     """
 
     target: str | Callable[..., Any]

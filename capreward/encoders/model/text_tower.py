@@ -39,7 +39,7 @@ def trimmed_text_features(model: Any, tokens: Tensor) -> Tensor:
 def text_states(model: Any, tokens: Tensor) -> Tensor:
     """Return the states of whole texts after the text tower's final norm and before the projection.
 
-    A grammar head reads these states (clipreward.md 5.1); ``projected`` turns them into features.
+    A grammar head reads these states (Cho et al. 2022, section 3.2); ``projected`` turns them into features.
 
     Args:
         model: An ``open_clip.CLIP`` or ``CustomTextCLIP``.
