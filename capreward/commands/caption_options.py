@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadingOptions(CommandOptions):
-    """The options of ``reading_of_captions``: how a file of captions is read.
+    """The options of ``reading_of_captions`` say how a file of captions is read.
 
     Attributes:
         format: The captions are read in the format of this name; None leaves the format to be recognised.
@@ -34,7 +34,7 @@ class ReadingOptions(CommandOptions):
 
 @dataclass(frozen=True)
 class InputOptions(ReadingOptions):
-    """The options of ``input_options``: how files of captions and of references are read and tokenized.
+    """The options of ``input_options`` say how files of captions and of references are read and tokenized.
 
     Attributes:
         references_format: The references are read in the format of this name; None leaves the format to be recognised.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuildOptions(ReadingOptions):
-    """The options of ``capreward df build``.
+    """These are the options of ``capreward df build``.
 
     Attributes:
         split: The references of this split are read, such as those of ``test``; None reads a file that has no splits.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbedOptions(WeightsOptions, ReadingOptions, ImageOptions):
-    """The arguments and options of ``capreward embed``.
+    """These are the arguments and options of ``capreward embed``.
 
     Attributes:
         output: The features are kept in this folder.
@@ -63,7 +63,7 @@ class EmbedOptions(WeightsOptions, ReadingOptions, ImageOptions):
 
     @property
     def given_of_tokens(self) -> list[str]:
-        """The names of the options of tokens that have a value."""
+        """These options of tokens have a value."""
         values = {"side": self.side, "resize": self.resize, "cropping": self.cropping}
         return [name for name, value in values.items() if value]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FineCapEvalOptions(ReadingOptions, OutputOptions):
-    """The options of ``capreward finecapeval``, and the options of output that it does not offer.
+    """These are the options of ``capreward finecapeval``, and those of output that it does not offer.
 
     Attributes:
         data: This file is FineCapEval.csv.

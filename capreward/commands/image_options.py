@@ -12,7 +12,7 @@ from capreward.commands.options import CommandOptions, F
 
 @dataclass(frozen=True)
 class EncoderOptions(CommandOptions):
-    """The options of ``encoder_options``: how an encoder runs.
+    """The options of ``encoder_options`` say how an encoder runs.
 
     Attributes:
         device: The encoder runs on this device, which torch knows by this name; ``auto`` takes a GPU if there is one.
@@ -31,7 +31,7 @@ class EncoderOptions(CommandOptions):
 
 @dataclass(frozen=True)
 class ImageOptions(EncoderOptions):
-    """The options of ``image_options``: where the images are, and how they are encoded.
+    """The options of ``image_options`` say where the images are, and how they are encoded.
 
     Attributes:
         images: The images are looked for in these places, in this order; an empty tuple leaves it to the caption file
@@ -50,7 +50,7 @@ class ImageOptions(EncoderOptions):
 
 @dataclass(frozen=True)
 class WeightsOptions(CommandOptions):
-    """The options of ``weights_options``: which weights an encoder has.
+    """The options of ``weights_options`` say which weights an encoder has.
 
     Attributes:
         family: The encoder has the weights of this evaluator: ``clips``, ``pacs``, ``pacspp`` or ``grammar``.

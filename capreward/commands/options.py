@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class CommandOptions:
-    """A record of options of a command; each field bears the name by which click hands its option over.
+    """A record of options of a command, whose fields have the names by which click hands the options over.
 
     A record lies beside the function that adds its options to a command. The record of a whole command extends the
     records of the groups that the command has, so that a helper takes the group that it needs.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetrieveOptions(WeightsOptions, ImageOptions, ReadingOptions, OutputOptions):
-    """The options of ``capreward retrieve``.
+    """These are the options of ``capreward retrieve``.
 
     Attributes:
         base: The image tower of this CLIP completes weights that have none; None means that the weights are complete.

@@ -31,7 +31,7 @@ SCENES = Path("scenes")  # in place of a file of references: the captions that b
 
 @dataclass(frozen=True)
 class ScoreOptions(InputOptions, ImageOptions, OutputOptions):
-    """The options of ``capreward score``.
+    """These are the options of ``capreward score``.
 
     Attributes:
         references: The references lie in these files; ``scenes`` alone means the captions that belong to the pictures
@@ -82,7 +82,7 @@ def _names_scenes_alone(options: ImageOptions) -> bool:
 
 
 class ReferenceFiles:
-    """The references of the command line: they are read when a file of captions first needs them.
+    """The references of the command line, which are read when a file of captions first needs them.
 
     Args:
         options: The options of the command name the files and say how they are read.
@@ -115,7 +115,7 @@ class ReferenceFiles:
 
     @cached_property
     def read(self) -> References:
-        """The references that the files hold."""
+        """The files hold these references."""
         return read_reference_files(self.paths, self.options)
 
 

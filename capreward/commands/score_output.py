@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IntervalOptions(CommandOptions):
-    """The options that say how the intervals of scores are estimated.
+    """These options say how the intervals of scores are estimated.
 
     Attributes:
         resamples: So many resamples make an interval; 0 makes no interval.
@@ -31,7 +31,7 @@ class IntervalOptions(CommandOptions):
 
 @dataclass(frozen=True)
 class OutputOptions(IntervalOptions):
-    """The options of ``output_options``: how scores are shown and kept.
+    """The options of ``output_options`` say how scores are shown and kept.
 
     Attributes:
         percent: True shows values times 100 in tables.

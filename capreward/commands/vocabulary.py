@@ -21,7 +21,7 @@ _SPLIT = "Split of a Karpathy file, such as train+restval; all of it by default,
 
 @dataclass(frozen=True)
 class SentenceOptions(ReadingOptions):
-    """The options that say how captions are read as words.
+    """These options say how captions are read as words.
 
     Attributes:
         split: The captions of this split are read, such as those of ``test``; None reads all captions.

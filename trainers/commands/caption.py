@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CaptionOptions(DecodingOptions, RunningOptions):
-    """The options of ``capreward caption``.
+    """These are the options of ``capreward caption``.
 
     Attributes:
         captioner: This run, folder or released checkpoint captions; None means the captioner that ships, for scenes.

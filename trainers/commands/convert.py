@@ -16,7 +16,7 @@ from capreward.errors import InputError
 
 @dataclass(frozen=True)
 class ClipOptions(CommandOptions):
-    """The options of ``capreward convert`` that a CLIP alone has.
+    """These are the options of ``capreward convert`` that a CLIP alone has.
 
     Attributes:
         quick_gelu: True means the activation QuickGELU, and False means GELU; None leaves it to the file.
@@ -35,7 +35,7 @@ class ClipOptions(CommandOptions):
 
 @dataclass(frozen=True)
 class CaptionerOptions(CommandOptions):
-    """The options of ``capreward convert`` that a captioner alone has.
+    """These are the options of ``capreward convert`` that a captioner alone has.
 
     Attributes:
         tower: The captioner looks through this CLIP; None means the one in the captioner's file, or none at all.

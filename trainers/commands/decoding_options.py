@@ -23,7 +23,7 @@ BATCH = 64  # images decoded at a time
 
 @dataclass(frozen=True)
 class ConstraintOptions(CommandOptions):
-    """The options of ``constraint_options``: what captions do not say, and how their length counts.
+    """The options of ``constraint_options`` say what captions do not say, and how their length counts.
 
     Attributes:
         length_penalty: The score of a beam is divided by its length to this power, or by the formula of this name;
@@ -45,7 +45,7 @@ class ConstraintOptions(CommandOptions):
 
 @dataclass(frozen=True)
 class DecodingOptions(ConstraintOptions):
-    """The options of ``decoding_options``: how captions are searched or drawn.
+    """The options of ``decoding_options`` say how captions are searched or drawn.
 
     Attributes:
         beams: The beam search keeps so many beams; None leaves it to the run or the authors.
@@ -74,7 +74,7 @@ class DecodingOptions(ConstraintOptions):
 
 @dataclass(frozen=True)
 class RunningOptions(CommandOptions):
-    """The options of ``running_options``: where and how a captioner runs.
+    """The options of ``running_options`` say where and how a captioner runs.
 
     Attributes:
         device: The captioner runs on this device, which torch knows by this name; ``auto`` takes a GPU if there is one.
@@ -119,7 +119,7 @@ def decoding_options(command: F) -> F:
 
 
 def constraint_options(command: F) -> F:
-    """Add the options of ``ConstraintOptions``: what captions do not say, and how their length counts."""
+    """Add the options that say what captions do not say, and how their length counts; see ``ConstraintOptions``."""
     for option in reversed(
         [
             click.option("--length-penalty", help="Power of the length that a beam's score is divided by; or wu_0.9."),

@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DemoOptions(CommandOptions):
-    """The options of ``capreward demo``.
+    """These are the options of ``capreward demo``.
 
     Attributes:
         run_folder: The runs and the report are kept in this folder.

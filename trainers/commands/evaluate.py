@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutOptions(ConstraintOptions, RunningOptions):
-    """The options of ``held_out_options``: what is captioned, how, and by which metrics it is judged.
+    """The options of ``held_out_options`` say what is captioned, how, and by which metrics it is judged.
 
     Attributes:
         metrics: These comma-separated metrics judge the captions; None means the usual metrics.
@@ -75,16 +75,16 @@ class HeldOutOptions(ConstraintOptions, RunningOptions):
 
 @dataclass(frozen=True)
 class EvaluationOptions(HeldOutOptions, IntervalOptions):
-    """The options that an evaluation of captioners has, whatever is then made of its results."""
+    """An evaluation of captioners has these options, whatever a command then makes of its results."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions(EvaluationOptions, OutputOptions):
-    """The options of ``capreward evaluate``."""
+    """These are the options of ``capreward evaluate``."""
 
 
 def held_out_options(command: F) -> F:
-    """Add the options of ``HeldOutOptions``: what is captioned, how, and by which metrics it is judged."""
+    """Add the options of ``HeldOutOptions``, which say what is captioned, how, and by which metrics it is judged."""
     for option in reversed(
         [
             joined_option("-m", "--metrics", help="Metrics in place of the usual ones, comma-separated; repeatable."),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PackOptions(CommandOptions):
-    """The options of ``capreward pack``.
+    """These are the options of ``capreward pack``.
 
     Attributes:
         out: The shards are written into this folder; None writes no shards.

@@ -21,7 +21,7 @@ from trainers.commands.evaluate import (
 
 @dataclass(frozen=True)
 class ReportOptions(EvaluationOptions):
-    """The options of ``capreward report``.
+    """These are the options of ``capreward report``.
 
     Attributes:
         output: The page is written to this .html file.
