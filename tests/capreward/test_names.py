@@ -6,7 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT
+from places import ROOT
 
 from capreward import InputError, Samples, load, reward, score
 from capreward.commands import main
