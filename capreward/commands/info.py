@@ -44,6 +44,7 @@ def info(as_json: bool) -> None:
 
 
 def _version(name: str) -> str:
+    """Return the version of a package, or that it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -51,6 +52,7 @@ def _version(name: str) -> str:
 
 
 def _gpu() -> str:
+    """Return the names of the GPUs that torch sees."""
     import torch
 
     if not torch.cuda.is_available():
@@ -60,6 +62,7 @@ def _gpu() -> str:
 
 
 def _java() -> str:
+    """Return which Java is found and where, or why there is none."""
     from capreward.java.runtime import find_java
 
     try:
@@ -70,6 +73,7 @@ def _java() -> str:
 
 
 def _meteor() -> str:
+    """Return whether the data of METEOR are found and indexed."""
     from capreward.text.meteor.resources import index_path, installed_sources
 
     try:
@@ -80,6 +84,7 @@ def _meteor() -> str:
 
 
 def _weights() -> str:
+    """Return the weights that are found, each with its place."""
     from capreward.encoders.weights.catalogue import CATALOGUE, weights_of_entry
 
     shipped = "scenes-clip, scenes-pacs, scenes-grammar, scenes-judge (shipped)"
@@ -88,6 +93,7 @@ def _weights() -> str:
 
 
 def _spice() -> str:
+    """Return whether the program of SPICE can be used."""
     from capreward.java.corenlp import spice_class_path
 
     try:

@@ -94,5 +94,6 @@ def get(name: str, variant: str | None, download: bool) -> None:
 
 
 def _say(done: Any) -> None:
+    """Say on standard error which weights are kept where."""
     state = "kept as" if done.new else "is already kept as"
     click.echo(f"{done.entry.title}: {state} {done.path}, sha256 {done.sha256}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -100,16 +101,15 @@ def test_evaluate_takes_it_too_and_says_so(dico):
 
 
 def test_diverse_search_of_a_captioner_with_rules_of_its_own(clip_reward):
-    from trainers.commands.decoding_options import decoding_of
+    from trainers.commands.decoding_options import DecodingOptions, decoding_of
 
     source = source_of(str(clip_reward))
-    names = ("greedy", "sample", "temperature", "top_k", "top_p", "diversity", "min_length", "candidates", "max_length")
-    names += ("block_trigrams", "block_repeats", "write_unknown", "bad_endings", "length_penalty", "rules", "beams")
-    options = dict.fromkeys(names) | {"groups": 2}
+    names = [field.name for field in dataclasses.fields(DecodingOptions)]
+    options = DecodingOptions.of({**dict.fromkeys(names), "groups": 2})
     found = decoding_of(options, source, source.open())
     assert (found.method, found.beams, found.rules, found.length_penalty) == ("diverse", 2, "dico", 0.0)
     with pytest.raises(InputError, match="the rules clip-reward are of the method beam"):
-        decoding_of({**options, "rules": "clip-reward"}, source, source.open())
+        decoding_of(dataclasses.replace(options, rules="clip-reward"), source, source.open())
 
 
 def test_evaluations_of_a_run_take_it_unless_told_otherwise(clip_reward):
