@@ -104,7 +104,7 @@ def _system(
 ) -> tuple[SystemResult, list[str]]:
     """Rank one file; the result and the notes on it."""
     from capreward.data import match, read_captions
-    from capreward.data.picture_match import show
+    from capreward.data.picture_match import match_pictures
     from capreward.reports.systems import score_system
     from capreward.scoring import samples_of
 
@@ -112,7 +112,9 @@ def _system(
     table = _first(table) if options["first"] else table
     met = match(table, None, multiple=True)
     try:
-        shown = show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
+        shown = match_pictures(
+            met, table, options["images"], allow_missing=options["allow_missing"], **showing(options)
+        )
     except InputError as error:
         if options["images"] or options["image_column"] is not None:
             raise

@@ -146,12 +146,12 @@ def _shown(
     needing = [e.name for e in found if "images" in e.needs]
     if not needing and (options["gallery"] is None or not _shows(options)):
         return None
-    from capreward.data.picture_match import show
+    from capreward.data.picture_match import match_pictures
 
     if not needing:
         return _for_gallery(met, table, options)
     try:
-        return show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
+        return match_pictures(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
     except InputError as error:
         if _shows(options):
             raise
@@ -160,9 +160,9 @@ def _shown(
 
 def _for_gallery(met: ReferenceMatch, table: CaptionTable, options: dict[str, Any]) -> PictureMatch:
     """All captions, with the pictures that are there: no metric looks at them, so none is left out of the numbers."""
-    from capreward.data.picture_match import PictureMatch, show
+    from capreward.data.picture_match import PictureMatch, match_pictures
 
-    shown = show(met, table, options["images"], allow_missing=True, **showing(options))
+    shown = match_pictures(met, table, options["images"], allow_missing=True, **showing(options))
     pictures = dict(zip(shown.matched.keys, shown.images, strict=True))
     missing = len(met.keys) - len(pictures)
     told = f"{missing:,} of {len(met.keys):,} images have no picture there; they are scored, and not in the gallery"

@@ -55,9 +55,9 @@ def _recipe(name: str, seen: Readings) -> None:
     if text is not None:
         seen.attempt("recipe", lambda: configuration_view(name, text))
         return
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
 
-    load(name)  # says that there is no such file, and what is near
+    load_content(name)  # says that there is no such file, and what is near
     raise InputError(f"{name} is neither a file nor a recipe")
 
 
@@ -181,10 +181,10 @@ def _text(source: str, head: bytes, asked: LookOptions, seen: Readings) -> None:
 
 def _object(source: str) -> Mapping[str, Any]:
     """The object of a JSON file; an empty one where it is none, which the reader of captions judges."""
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
 
     try:
-        content = load(source)
+        content = load_content(source)
         found = content.json() if content.kind == "text" else {}
     except InputError:
         return {}

@@ -47,13 +47,13 @@ def table_view(path: str, asked: LookOptions) -> View | None:
     Raises:
         InputError: two columns hold pictures, or the ids are none.
     """
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
     from capreward.data.images.tables import PictureTable, picture_columns
     from capreward.data.rows import Options
     from capreward.data.table_files import open_table
 
     options = Options(id_column=asked.id_column, image_column=asked.image_column, pictures=True)
-    table = open_table(load(path), options)
+    table = open_table(load_content(path), options)
     if table is None:
         return None
     holding = picture_columns(table, asked.image_column)

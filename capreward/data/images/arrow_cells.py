@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from capreward.data.file_content import Content, cause
+from capreward.data.file_content import Content, error_line
 from capreward.data.images.encoded_image import BrokenImage
 
 _WHOLE = 64 << 20  # bytes of a row group's column that are kept at once; a larger one is read through in order
@@ -56,7 +56,9 @@ class ArrowCells:
                 self._reader, self._process = kind(self._source(), self.column), os.getpid()
             return self._reader.at(row)
         except (pa.ArrowException, OSError, IndexError) as error:
-            raise BrokenImage(f"row {row + 1} of {self.path} cannot be read ({cause(error)}); copy it again") from error
+            raise BrokenImage(
+                f"row {row + 1} of {self.path} cannot be read ({error_line(error)}); copy it again"
+            ) from error
 
     def paths(self) -> Iterator[str | None]:
         """The paths that stand beside the bytes in the cells, row by row; nothing where there are none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import IO, TYPE_CHECKING
 
-from capreward.data.file_content import BINARY_KINDS, cause
+from capreward.data.file_content import BINARY_KINDS, error_line
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def open_encoded(stream: IO[bytes], name: str) -> Image.Image:
     except UnidentifiedImageError:
         raise BrokenImage(f"{name} is {_identified(stream)}") from None
     except Image.DecompressionBombError as error:
-        raise BrokenImage(f"{name} is refused as too large: {_first_lower(cause(error)).rstrip('.')}") from error
+        raise BrokenImage(f"{name} is refused as too large: {_first_lower(error_line(error)).rstrip('.')}") from error
     except Exception as error:
         # The decoders are many and raise what they like: OSError, SyntaxError, struct.error, ValueError, IndexError.
         stream.seek(0)
@@ -72,7 +72,7 @@ def open_encoded(stream: IO[bytes], name: str) -> Image.Image:
 
 def error_text(error: Exception) -> str:
     """What an exception says, or its name if it says nothing."""
-    return _first_lower(cause(error)) or type(error).__name__
+    return _first_lower(error_line(error)) or type(error).__name__
 
 
 def _identified(stream: IO[bytes]) -> str:

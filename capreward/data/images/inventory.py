@@ -81,11 +81,11 @@ def _pairs(source: str, columns: dict[str, str | None]) -> Iterator[tuple[str, A
 
 def _listed(path: Path) -> list[tuple[str, Any]] | None:
     """The pictures of a list of them; None for JSON of other kinds."""
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
     from capreward.data.images.lookup import find_images
     from capreward.data.rows import id_text
 
-    value = load(path).json()
+    value = load_content(path).json()
     images = value.get("images") if isinstance(value, dict) else None
     if images is None or (isinstance(value, dict) and "annotations" in value):
         return None

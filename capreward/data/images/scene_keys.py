@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from capreward.data.image_ids import AS_NUMBERS, EXACTLY, number, stem
+from capreward.data.image_ids import AS_NUMBERS, EXACTLY, id_number, stem
 from capreward.errors import InputError
 
 
@@ -49,7 +49,7 @@ def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
         picture = picture_of(stem(key))
         if picture is not None:
             return picture, EXACTLY
-        index = number(key)
+        index = id_number(key)
         if index is None:
             return None
         if not split:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from capreward.data.file_content import cause
+from capreward.data.file_content import error_line
 from capreward.data.image_ids import IdIndex
 from capreward.data.images.folder import ENDINGS
 from capreward.data.images.pictures import ShardPicture
@@ -120,4 +120,4 @@ def _damaged(shard: str, error: tarfile.TarError, last: str) -> str:
         return f"{shard} is compressed, and pictures are read from their places in a tar; unpack it first"
     size = os.path.getsize(shard)
     place = f", the last member being {last}" if last else ""
-    return f"{shard} ({size:,} bytes) is no whole tar file: {cause(error)}{place}; write or copy it again"
+    return f"{shard} ({size:,} bytes) is no whole tar file: {error_line(error)}{place}; write or copy it again"

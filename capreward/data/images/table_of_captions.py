@@ -51,11 +51,11 @@ def table_of_its_own(source: str | Path, id_column: str, image_column: str | Non
         id_column: what its report says the ids are taken from.
         image_column: of pictures, if it is not a usual one.
     """
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
     from capreward.data.images.tables import picture_columns
     from capreward.data.table_files import open_table
 
-    table = open_table(load(source), Options(image_column=image_column, pictures=True))
+    table = open_table(load_content(source), Options(image_column=image_column, pictures=True))
     if table is None or not picture_columns(table, image_column):
         return None
     known = id_column if id_column in table.names else KeyedTable.KEY if KeyedTable.KEY in table.names else ROW

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from capreward.data.columns import ROW, absent, choose_identity, named_column
-from capreward.data.file_content import Content, load
+from capreward.data.columns import ROW, absent_column_text, choose_identity, named_column
+from capreward.data.file_content import Content, load_content
 from capreward.data.image_ids import IdIndex
 from capreward.data.images.arrow_cells import ArrowCells
 from capreward.data.images.cells import (
@@ -68,7 +68,7 @@ class PictureTable:
         numbered: bool = False,
     ) -> None:
         self.source = str(path)
-        content = load(path)
+        content = load_content(path)
         options = Options(id_column=id_column, image_column=image_column, paired=numbered, pictures=True)
         table = open_table(content, options)
         if table is None:
@@ -212,7 +212,7 @@ def picture_column(table: Table, image_column: str | None) -> str:
         return holding[0]
     files = [name for name in table.names if role_of(name) is Role.FILE]
     if not files:
-        raise InputError(absent(table.source, "pictures", table.names, "--image-column"))
+        raise InputError(absent_column_text(table.source, "pictures", table.names, "--image-column"))
     starts = (str(Path(table.source).parent), "")
     return next((name for name in files if _names_files(table, name, starts)), files[0])
 
