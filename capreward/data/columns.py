@@ -255,11 +255,8 @@ def _no_captions_text(
 
 def _no_references_text(column: str, names: Sequence[str], source: str) -> str:
     others = [name for name in names if name != column and role_of(name) in (None, *CAPTION_ROLES)]
-    own = (
-        f", or name a column of this file with --references-caption-column ({column_names_text(others)})"
-        if others
-        else ""
-    )
+    there = column_names_text(others)
+    own = f", or name a column of this file with --references-caption-column ({there})" if others else ""
     return (
         f'{source} holds the captions that are scored (column "{column}") and no column of references; '
         f"give the file of the references with --references FILE{own}"
