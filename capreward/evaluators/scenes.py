@@ -26,7 +26,7 @@ class SceneFacts(Evaluator):
 
     Facts are read from the words, grammatical or not (see ``capreward.data.scenes.stated_facts``), and
     held against what the
-    picture shows. Counted are, in five categories (``capreward.data.scenes.facts.compared``):
+    picture shows. Counted are, in five categories (``capreward.data.scenes.facts.count_facts``):
 
     - objects: each mention of a kind of object; a second "a ball" is a second object, "the ball" is not;
     - attributes: colour, size and texture, bound to their object; plain objects have no texture to tell;
@@ -72,11 +72,11 @@ class SceneFacts(Evaluator):
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """[N, 20]: stated, true, known and told facts of each category."""
-        from capreward.data.scenes.facts import compared
+        from capreward.data.scenes.facts import count_facts
         from capreward.data.scenes.stated_facts import read_facts
 
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)
-        rows = [compared(read_facts(caption), prepared[item]) for caption, item in pairs]
+        rows = [count_facts(read_facts(caption), prepared[item]) for caption, item in pairs]
         return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
 
     def finish(self, sums: Floats) -> Floats:
