@@ -38,11 +38,11 @@ def look(file: str, as_json: bool, **options: Any) -> None:
     capreward look "train-{000..007}.tar"
     capreward look runs/dico-pacs --json
     """
-    from capreward.inspection.identification import look_at
+    from capreward.inspection.identification import identify_file
     from capreward.inspection.views import LookOptions
 
     names = ("rows", "id_column", "caption_column", "image_column", "split")
-    seen = look_at(file, LookOptions(format=options["format_"], **{name: options[name] for name in names}))
+    seen = identify_file(file, LookOptions(format=options["format_"], **{name: options[name] for name in names}))
     if as_json:
         click.echo(json.dumps(seen.to_dict(), indent=2, ensure_ascii=False, default=str))
     else:

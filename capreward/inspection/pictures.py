@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.inspection.views import LookOptions, View, counted, typed
+from capreward.inspection.views import LookOptions, View, command_text, count_text
 
 
 def folder_view(path: str, asked: LookOptions) -> View:
@@ -20,9 +20,9 @@ def folder_view(path: str, asked: LookOptions) -> View:
     from capreward.data.images.inventory import list_pictures
 
     folder = PictureFolder(path)
-    rows = _rows(zip(*list_pictures(path, asked.rows), strict=True), asked.rows)
-    line = f"{path}: folder, {counted(len(folder), 'picture')}; an id is a file's name, with or without its ending"
-    return View("pictures", line, rows, _uses(path), facts={"kind": "folder", "pictures": len(folder)})
+    rows = _picture_rows(zip(*list_pictures(path, asked.rows), strict=True), asked.rows)
+    line = f"{path}: folder, {count_text(len(folder), 'picture')}; an id is a file's name, with or without its ending"
+    return View("pictures", line, rows, _picture_uses(path), facts={"kind": "folder", "pictures": len(folder)})
 
 
 def shard_view(path: str, asked: LookOptions) -> View:
@@ -36,9 +36,11 @@ def shard_view(path: str, asked: LookOptions) -> View:
 
     index = ShardIndex(path)
     shards = len(expand_braces(path))
-    rows = _rows(((name, index.picture(name)) for name in index.names), asked.rows)
-    line = f"{path}: {counted(shards, 'tar shard')}, {counted(len(index), 'picture')}; an id is a member's name"
-    return View("pictures", line, rows, _uses(path), facts={"kind": "shards", "shards": shards, "pictures": len(index)})
+    rows = _picture_rows(((name, index.picture(name)) for name in index.names), asked.rows)
+    line = f"{path}: {count_text(shards, 'tar shard')}, {count_text(len(index), 'picture')}; an id is a member's name"
+    return View(
+        "pictures", line, rows, _picture_uses(path), facts={"kind": "shards", "shards": shards, "pictures": len(index)}
+    )
 
 
 def table_view(path: str, asked: LookOptions) -> View | None:
@@ -69,12 +71,12 @@ def table_view(path: str, asked: LookOptions) -> View | None:
     what = "picture" if found.holds else "path"
     of_pictures = f" {'of pictures ' if not found.holds else ''}in the column {found.column}"
     ids = "the row number" if found.id == "row" else found.id
-    line = f"{path}: {counted(len(found), what)}{of_pictures}, id from {ids}"
-    rows = _rows(((name, found.picture(name)) for name in found.names), asked.rows)
+    line = f"{path}: {count_text(len(found), what)}{of_pictures}, id from {ids}"
+    rows = _picture_rows(((name, found.picture(name)) for name in found.names), asked.rows)
     facts = {"kind": "table", "pictures": len(found), "column": found.column, "id": found.id, "holds": found.holds}
     words = [*([] if asked.id_column is None else ["--images-id-column", asked.id_column])]
     words += [] if asked.image_column is None else ["--image-column", asked.image_column]
-    return View("pictures", line, rows, _uses(path, *words), facts=facts)
+    return View("pictures", line, rows, _picture_uses(path, *words), facts=facts)
 
 
 def list_view(path: str, asked: LookOptions) -> View:
@@ -86,9 +88,9 @@ def list_view(path: str, asked: LookOptions) -> View:
     from capreward.data.images.inventory import list_pictures
 
     keys, pictures = list_pictures(path)
-    rows = _rows(zip(keys, pictures, strict=True), asked.rows)
-    line = f"{path}: list of {counted(len(keys), 'picture')}, id from id"
-    uses = (("caption", typed("caption", path, "-o", "captions.json")),)
+    rows = _picture_rows(zip(keys, pictures, strict=True), asked.rows)
+    line = f"{path}: list of {count_text(len(keys), 'picture')}, id from id"
+    uses = (("caption", command_text("caption", path, "-o", "captions.json")),)
     return View("pictures", line, rows, uses, facts={"kind": "list", "pictures": len(keys)})
 
 
@@ -104,10 +106,10 @@ def scenes_view(source: str, asked: LookOptions) -> View:
     rows = tuple({"id": p.scene.key, "captions": list(p.scene.captions)} for p in pictures)
     line = f"{source}: drawn pictures of the scenes world, five captions each; as many as are asked for"
     uses = (
-        ("score against", typed("score", "CAPTIONS", "-i", source, "-r", "scenes")),
-        ("caption", typed("caption", source, "--count", "100", "-o", "captions.json")),
-        ("train", typed("train", "--data", source)),
-        ("write", typed("scenes", "FOLDER")),
+        ("score against", command_text("score", "CAPTIONS", "-i", source, "-r", "scenes")),
+        ("caption", command_text("caption", source, "--count", "100", "-o", "captions.json")),
+        ("train", command_text("train", "--data", source)),
+        ("write", command_text("scenes", "FOLDER")),
     )
     return View("pictures and captions", line, rows, uses, facts={"kind": "scenes"})
 
@@ -126,18 +128,18 @@ def store_view(path: str, asked: LookOptions) -> View:
     tokens = len(store.shape) > 1
     what = f"{'token grid' if tokens else 'feature'} of {'an image' if store.kind == 'image' else 'a text'}"
     plural = f"{'token grids' if tokens else 'features'} of {'images' if store.kind == 'image' else 'texts'}"
-    line = f"{path}: {counted(len(store), what, plural)}, {shape} numbers each ({store.dtype})"
+    line = f"{path}: {count_text(len(store), what, plural)}, {shape} numbers each ({store.dtype})"
     line += f", by {field_text(store.fields, 'sha')}"
     rows = tuple(
-        {"key": k, **({} if store.texts is None else {"text": store.texts[n]})} for n, k in _first(store, asked)
+        {"key": k, **({} if store.texts is None else {"text": store.texts[n]})} for n, k in _first_keys(store, asked)
     )
     uses: tuple[tuple[str, str], ...] = ()
     if store.kind == "image":
         model = store.fields.get("model", "MODEL")
         metric = f"clips(checkpoint={model})"
-        uses = (("train", typed("train", "--data", "CAPTIONS", "-i", path)),)
+        uses = (("train", command_text("train", "--data", "CAPTIONS", "-i", path)),)
         if not tokens:
-            uses = (("in place of images", typed("score", "CAPTIONS", "-i", path, "-m", metric)), *uses)
+            uses = (("in place of images", command_text("score", "CAPTIONS", "-i", path, "-m", metric)), *uses)
     facts = {"kind": store.kind, "features": len(store), "shape": list(store.shape), "encoder": store.fields}
     return View("features", line, rows, uses, facts=facts)
 
@@ -150,11 +152,13 @@ def picture_view(path: str, asked: LookOptions) -> View:
     """
     from capreward.data.images.pictures import FilePicture
 
-    rows = ({"picture": told_picture(FilePicture(path))},)
-    return View("picture", f"{path}: a picture", rows, (("caption", typed("caption", path)),), facts={"kind": "file"})
+    rows = ({"picture": picture_text(FilePicture(path))},)
+    return View(
+        "picture", f"{path}: a picture", rows, (("caption", command_text("caption", path)),), facts={"kind": "file"}
+    )
 
 
-def told_picture(picture: Any) -> str:
+def picture_text(picture: Any) -> str:
     """A picture in a few words, or why it is none."""
     try:
         image = picture.open()
@@ -163,17 +167,17 @@ def told_picture(picture: Any) -> str:
     return f"{image.format or 'picture'} {image.width} x {image.height} {image.mode}"
 
 
-def _first(store: Any, asked: LookOptions) -> list[tuple[int, str]]:
+def _first_keys(store: Any, asked: LookOptions) -> list[tuple[int, str]]:
     return list(enumerate(store.keys[: asked.rows]))
 
 
-def _rows(pairs: Iterable[tuple[str, Any]], count: int) -> tuple[dict[str, str], ...]:
-    return tuple({"id": key, "picture": told_picture(picture)} for key, picture in itertools.islice(pairs, count))
+def _picture_rows(pairs: Iterable[tuple[str, Any]], count: int) -> tuple[dict[str, str], ...]:
+    return tuple({"id": key, "picture": picture_text(picture)} for key, picture in itertools.islice(pairs, count))
 
 
-def _uses(path: str, *more: str) -> tuple[tuple[str, str], ...]:
+def _picture_uses(path: str, *more: str) -> tuple[tuple[str, str], ...]:
     return (
-        ("images of captions", typed("score", "CAPTIONS", "-i", path, *more, "-m", "clips")),
-        ("caption", typed("caption", path, "-o", "captions.json")),
-        ("keep features", typed("embed", path, *more, "-o", "features")),
+        ("images of captions", command_text("score", "CAPTIONS", "-i", path, *more, "-m", "clips")),
+        ("caption", command_text("caption", path, "-o", "captions.json")),
+        ("keep features", command_text("embed", path, *more, "-o", "features")),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.inspection.views import View, counted, typed
+from capreward.inspection.views import View, command_text, count_text
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 RECIPES = {"train": "trainers.recipes", "tune": "trainers.tuning.recipes"}
@@ -30,21 +30,21 @@ def run_view(path: str) -> View:
     folder = Path(path)
     config = read_mapping(folder / CONFIG)
     command = command_of(config, str(folder / CONFIG))
-    name = _name(config, command)
-    rows, torn = _metrics(folder / METRICS)
+    name = _method_name(config, command)
+    rows, torn = _read_metrics(folder / METRICS)
     steps = [row["step"] for row in rows if isinstance(row.get("step"), int)]
     kept = [part for part in ("best", "last") if (folder / part).is_dir()]
     checkpoints = sorted(p.name for p in folder.glob("checkpoints/step-*"))
-    wanted = _value(config, "training.steps")
+    wanted = _setting(config, "training.steps")
     done = f"{max(steps, default=0):,} of {wanted:,}" if isinstance(wanted, int) else f"{max(steps, default=0):,}"
     line = (
-        f"{path}: run of capreward {command} ({name}), {done} steps, {counted(len(checkpoints), 'checkpoint')}"
+        f"{path}: run of capreward {command} ({name}), {done} steps, {count_text(len(checkpoints), 'checkpoint')}"
         f"{', ' if kept else ''}{' and '.join(kept)}"
     )
-    table = tuple({"what": key, "value": value} for key, value in _settings(config, command).items())
-    figures = {key: value for row in _last(rows) for key, value in row.items()}
+    table = tuple({"what": key, "value": value} for key, value in _main_settings(config, command).items())
+    figures = {key: value for row in _latest_figures(rows) for key, value in row.items()}
     table += tuple({"what": key, "value": f"{value:.6g}"} for key, value in figures.items())
-    notes = (f"{counted(torn, 'line')} of {folder / METRICS} cannot be read",) if torn else ()
+    notes = (f"{count_text(torn, 'line')} of {folder / METRICS} cannot be read",) if torn else ()
     facts = {"command": command, "name": name, "step": max(steps, default=0), "config": config, "figures": figures}
     return View("run", line, table, _run_uses(path, config, command, kept), notes, facts)
 
@@ -62,16 +62,16 @@ def configuration_view(path: str, text: str | None = None) -> View:
     config = read_mapping(Path(path)) if text is None else parse_mapping(text, path)
     command = command_of(config, path)
     what = "recipe" if text is not None else "configuration"
-    rows = tuple({"what": key, "value": value} for key, value in _settings(config, command).items())
+    rows = tuple({"what": key, "value": value} for key, value in _main_settings(config, command).items())
     notes = [" ".join(str(config["about"]).split())] if config.get("about") else []
     notes += [f"differs from what is published: {one}" for one in config.get("departures") or []]
     if config.get("plugins"):
         notes.append("it names plugins, which are Python files that would run; read them first")
     option = "--recipe" if text is not None else "--config"
-    uses = [(command, typed(command, option, path, "--run", "FOLDER"))]
+    uses = [(command, command_text(command, option, path, "--run", "FOLDER"))]
     if command == "train":
-        uses.append(("check it", typed(command, option, path, "--run", "FOLDER", "--dry-run")))
-    line = f"{path}: {what} of capreward {command} ({_name(config, command)})"
+        uses.append(("check it", command_text(command, option, path, "--run", "FOLDER", "--dry-run")))
+    line = f"{path}: {what} of capreward {command} ({_method_name(config, command)})"
     return View(what, line, rows, tuple(uses), tuple(notes), {"command": command, "config": config})
 
 
@@ -133,26 +133,26 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _name(config: Mapping[str, Any], command: str) -> str:
+def _method_name(config: Mapping[str, Any], command: str) -> str:
     chosen = config.get("objective" if command == "tune" else "optimizer")
     return str(chosen.get("name", "?")) if isinstance(chosen, dict) else str(chosen)
 
 
-def _value(config: Mapping[str, Any], name: str) -> Any:
+def _setting(config: Mapping[str, Any], name: str) -> Any:
     value: Any = config
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
-def _settings(config: Mapping[str, Any], command: str) -> dict[str, str]:
+def _main_settings(config: Mapping[str, Any], command: str) -> dict[str, str]:
     """The settings that say most, by their dotted names."""
-    named = {name: _value(config, name) for name in _SHOWN}
+    named = {name: _setting(config, name) for name in _SHOWN}
     chosen = "objective" if command == "tune" else "optimizer"
-    return {chosen: _name(config, command), **{k: str(v) for k, v in named.items() if v is not None}}
+    return {chosen: _method_name(config, command), **{k: str(v) for k, v in named.items() if v is not None}}
 
 
-def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The rows of a run's log, and how many lines are none."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -171,7 +171,7 @@ def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
     return rows, torn
 
 
-def _last(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+def _latest_figures(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
     """The last figures of training and of evaluation, under the names of their kind."""
     latest = {str(row.get("kind")): row for row in rows}
     return [
@@ -187,21 +187,21 @@ def _last(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
 def _run_uses(path: str, config: Mapping[str, Any], command: str, kept: list[str]) -> tuple[tuple[str, str], ...]:
     if command == "tune":
         tuned = _tuned_uses(f"{path.rstrip('/')}/{kept[0]}", config) if kept else ()
-        return (*tuned, ("go on", typed("tune", "--run", path)))
-    captioning = ("caption", typed("caption", "IMAGES", "--captioner", path, "-o", "captions.json"))
+        return (*tuned, ("go on", command_text("tune", "--run", path)))
+    captioning = ("caption", command_text("caption", "IMAGES", "--captioner", path, "-o", "captions.json"))
     return (
-        *([captioning, ("evaluate", typed("evaluate", path))] if kept else []),
-        ("report", typed("report", path, "-o", "report.html")),
-        ("go on", typed("train", "--run", path)),
+        *([captioning, ("evaluate", command_text("evaluate", path))] if kept else []),
+        ("report", command_text("report", path, "-o", "report.html")),
+        ("go on", command_text("train", "--run", path)),
     )
 
 
 def _tuned_uses(weights: str, config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     from capreward.inspection.weights import grammar_uses
 
-    if _name(config, "tune") == "grammar":
+    if _method_name(config, "tune") == "grammar":
         return grammar_uses(weights)
-    lora = _value(config, "objective.adapt") == "lora"
+    lora = _setting(config, "objective.adapt") == "lora"
     metric = f"{'pacspp' if lora else 'pacs'}(checkpoint={weights})"
-    scored = typed("score", "CAPTIONS", "-i", "IMAGES", "-m", metric)
-    return (("metric", scored), ("reward", typed("train", "--reward", metric)))
+    scored = command_text("score", "CAPTIONS", "-i", "IMAGES", "-m", metric)
+    return (("metric", scored), ("reward", command_text("train", "--reward", metric)))

@@ -31,7 +31,7 @@ class LookOptions:
     image_column: str | None = None
     split: str | None = None
 
-    def reading(self) -> dict[str, Any]:
+    def reading_options(self) -> dict[str, Any]:
         """Keyword arguments of ``read_captions`` and ``read_references``."""
         names = ("format", "split", "id_column", "caption_column", "image_column")
         return {name: getattr(self, name) for name in names}
@@ -94,11 +94,11 @@ class Readings:
         return {"file": self.file, "views": [view.to_dict() for view in self.views], "refusals": self.refusals}
 
 
-def typed(*words: str | Path) -> str:
+def command_text(*words: str | Path) -> str:
     """A command line of capreward, with what a shell would change in quotes."""
     return " ".join(["capreward", *(shlex.quote(str(word)) for word in words)])
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
+def count_text(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
