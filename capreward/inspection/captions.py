@@ -1,4 +1,4 @@
-"""A file as captions, as references, and as both at once."""
+"""Views of a file as captions, as references, and as both at once."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from capreward.data.captions import CaptionTable, References
 
 CAPTIONS, REFERENCES, BOTH = "captions", "references", "captions and references"
-_MOST = 5  # captions of one image that are shown
+_MOST = 5  # the most captions of one image that are shown
 
 
 def view_captions(path: str, asked: LookOptions, seen: Readings, *, own_images: bool) -> None:
-    """Read a file in every role that captions have, and keep what each reading gives or why it is refused.
+    """Read a file in every role of captions, and keep the view of each reading or the message that refuses it.
 
     Args:
-        path: the file.
-        asked: what the user says about it.
-        seen: where the views go.
-        own_images: it has pictures as well, so that none need be named.
+        path: The file.
+        asked: The user's options.
+        seen: The readings to which the views and the messages are added.
+        own_images: True if the file has pictures as well, so that no pictures need be named.
     """
     images = () if own_images else ("-i", "IMAGES")
     captions = seen.attempt(CAPTIONS, lambda: _captions_view(path, asked, images))
@@ -42,7 +42,7 @@ def _captions_view(path: str, asked: LookOptions, images: Sequence[str]) -> View
     said = _reading_words(asked)
     several = ["--multiple"] if len(set(table.keys)) < len(table) else []
     uses = []
-    if asked.split is None:  # commands that score take all of a file of captions
+    if asked.split is None:  # commands that score read a whole file of captions, without a split
         uses.append(("score", command_text("score", path, *said, "-r", "REFERENCES", *several)))
         uses.append(("score with images", command_text("score", path, *said, *images, "-m", "clips", *several)))
         if table.format == "finecapeval":
@@ -112,7 +112,7 @@ def _shorten_captions(texts: Sequence[str]) -> list[str]:
 
 
 def _reading_words(asked: LookOptions, prefix: str = "") -> list[str]:
-    """The user's own options for the commands."""
+    """Return the user's own options as words of a command line."""
     words = []
     for name, value in (("format", asked.format), ("id-column", asked.id_column)):
         words += [] if value is None else [f"--{prefix}{name}", value]

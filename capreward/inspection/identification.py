@@ -1,4 +1,4 @@
-"""From what a user names to every way of understanding it: by its name, its first bytes, and what it holds."""
+"""The identification of what a user names: by its name, by its first bytes, and by its content."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 def identify_file(source: str, asked: LookOptions) -> Readings:
-    """Find out what a file or folder is.
+    """Identify a file or a folder, and try all ways in which it could be read.
 
     Args:
-        source: whatever a command takes: a file, a folder, a brace pattern of shards, ``scenes:SPLIT``, a recipe.
-        asked: what the user says about it.
+        source: The source, as a command takes it: a file, a folder, a brace pattern of shards, ``scenes:SPLIT``, or a
+            recipe.
+        asked: The user's options.
 
     Returns:
-        The ways that work, and the sentences by which the others are refused.
+        The ways that work, and the messages of the ways that are refused.
 
     Raises:
-        InputError: there is no such thing.
+        InputError: If there is no such file, folder or recipe.
     """
     seen = Readings(source)
     if names_scenes(source):
@@ -57,7 +58,7 @@ def _identify_recipe(name: str, seen: Readings) -> None:
         return
     from capreward.data.file_content import load_content
 
-    load_content(name)  # says that there is no such file, and what is near
+    load_content(name)  # raises the error that there is no such file, which names similar files
     raise InputError(f"{name} is neither a file nor a recipe")
 
 
@@ -118,7 +119,7 @@ def _identify_plain_file(source: str, asked: LookOptions, seen: Readings) -> Non
 
 
 def _first_bytes(source: str) -> bytes:
-    """The first bytes, of what a gzip file holds; none of what is no plain file."""
+    """Return the first 64 bytes of a file, unpacked if it is gzipped; empty if the source is no plain file."""
     if not os.path.isfile(source):
         return b""
     try:
@@ -135,7 +136,7 @@ def _first_bytes(source: str) -> bytes:
 
 
 def _identify_archive(source: str, seen: Readings) -> None:
-    """A zip file: NumPy's arrays, or torch's tensors."""
+    """Identify a zip file, which holds NumPy's arrays or torch's tensors."""
     from capreward.inspection import tables
     from capreward.inspection.weights import checkpoint_view
 
@@ -159,7 +160,7 @@ def _identify_pickle(source: str, seen: Readings) -> None:
 
 
 def _identify_text(source: str, head: bytes, asked: LookOptions, seen: Readings) -> None:
-    """Text and tables: captions, pictures in columns, and what is kept as JSON."""
+    """Identify text and tables: captions, pictures in columns, vocabularies and sets of shards in JSON."""
     from capreward.inspection import pictures, tables
 
     value = _json_object(source) if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else {}
@@ -175,12 +176,12 @@ def _identify_text(source: str, head: bytes, asked: LookOptions, seen: Readings)
     own = pictured.attempt("pictures", lambda: pictures.table_view(source, asked)) is not None
     view_captions(source, asked, seen, own_images=own)
     seen.views += pictured.views
-    if seen.views:  # a file that holds no captions either is told so once
+    if seen.views:  # otherwise the refusals of the readers of captions say enough
         seen.refusals |= pictured.refusals
 
 
 def _json_object(source: str) -> Mapping[str, Any]:
-    """The object of a JSON file; an empty one where it is none, which the reader of captions judges."""
+    """Return the object of a JSON file; it is empty for any other file, which the reader of captions will check."""
     from capreward.data.file_content import load_content
 
     try:

@@ -1,4 +1,4 @@
-"""Places of pictures: folders, shards, tables, lists, feature stores and the scenes world."""
+"""Views of places of pictures: folders, shards, tables, lists, feature stores and the scenes world."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from capreward.inspection.views import LookOptions, View, command_text, count_te
 
 
 def folder_view(path: str, asked: LookOptions) -> View:
-    """A folder of pictures.
+    """Return the view of a folder of pictures.
 
     Raises:
-        InputError: it has none.
+        InputError: If the folder has no pictures.
     """
     from capreward.data.images.folder import PictureFolder
     from capreward.data.images.inventory import list_pictures
@@ -26,10 +26,10 @@ def folder_view(path: str, asked: LookOptions) -> View:
 
 
 def shard_view(path: str, asked: LookOptions) -> View:
-    """The pictures of tar shards.
+    """Return the view of the pictures in tar shards.
 
     Raises:
-        InputError: they have none.
+        InputError: If the shards have no pictures.
     """
     from capreward.data.images.shards import ShardIndex
     from capreward.data.shards import expand_braces
@@ -44,10 +44,10 @@ def shard_view(path: str, asked: LookOptions) -> View:
 
 
 def table_view(path: str, asked: LookOptions) -> View | None:
-    """The pictures in a column of a table, or at the paths in one; None where it has neither.
+    """Return the view of the pictures in a column of a table, or at the paths in a column; None if it has neither.
 
     Raises:
-        InputError: two columns hold pictures, or the ids are none.
+        InputError: If two columns hold pictures, or if the ids cannot be used.
     """
     from capreward.data.file_content import load_content
     from capreward.data.images.tables import PictureTable, picture_columns
@@ -67,7 +67,7 @@ def table_view(path: str, asked: LookOptions) -> View | None:
         return None
     there = sum(found.find(name) is not None for name in found.names[: max(asked.rows, 50)])
     if not there:
-        return None  # it names files that are elsewhere
+        return None  # the table names files that are not on this machine
     what = "picture" if found.holds else "path"
     of_pictures = f" {'of pictures ' if not found.holds else ''}in the column {found.column}"
     ids = "the row number" if found.id == "row" else found.id
@@ -80,10 +80,10 @@ def table_view(path: str, asked: LookOptions) -> View | None:
 
 
 def list_view(path: str, asked: LookOptions) -> View:
-    """A JSON list of picture files: ``{"images": [{"id", "file_path"}]}``.
+    """Return the view of a JSON list of picture files: ``{"images": [{"id", "file_path"}]}``.
 
     Raises:
-        InputError: the files are not there.
+        InputError: If the files do not exist.
     """
     from capreward.data.images.inventory import list_pictures
 
@@ -95,10 +95,10 @@ def list_view(path: str, asked: LookOptions) -> View:
 
 
 def scenes_view(source: str, asked: LookOptions) -> View:
-    """Pictures of the scenes world, with their captions.
+    """Return the view of pictures of the scenes world, with their captions.
 
     Raises:
-        InputError: an unknown split.
+        InputError: If the split is unknown.
     """
     from capreward.data.images.inventory import list_pictures
 
@@ -115,10 +115,10 @@ def scenes_view(source: str, asked: LookOptions) -> View:
 
 
 def store_view(path: str, asked: LookOptions) -> View:
-    """A store that ``capreward embed`` wrote.
+    """Return the view of a feature store that ``capreward embed`` wrote.
 
     Raises:
-        InputError: it is damaged.
+        InputError: If the store is damaged.
     """
     from capreward.encoders.store.feature_store import FeatureStore
     from capreward.encoders.store.header import field_text
@@ -145,11 +145,7 @@ def store_view(path: str, asked: LookOptions) -> View:
 
 
 def picture_view(path: str, asked: LookOptions) -> View:
-    """One picture file.
-
-    Raises:
-        InputError: it cannot be decoded.
-    """
+    """Return the view of one picture file; a picture that cannot be decoded is described as broken."""
     from capreward.data.images.pictures import FilePicture
 
     rows = ({"picture": picture_text(FilePicture(path))},)
@@ -159,7 +155,7 @@ def picture_view(path: str, asked: LookOptions) -> View:
 
 
 def picture_text(picture: Any) -> str:
-    """A picture in a few words, or why it is none."""
+    """Describe a picture in a few words, or say why it is broken."""
     try:
         image = picture.open()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Folders of training and tuning runs, and configurations of them."""
+"""Views of the folders of training and tuning runs, and of their configurations."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ _SHOWN = ("data.train", "data.val", "reward.expression", "base", "captioner.init
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is one of a run."""
+    """Return whether a folder is the folder of a run."""
     return (folder / CONFIG).is_file() and ((folder / METRICS).exists() or (folder / "checkpoints").is_dir())
 
 
 def run_view(path: str) -> View:
-    """The folder of a run: its configuration, how far it is, its last figures. Nothing that it names is opened.
+    """Return the view of the folder of a run: its configuration, its progress and its latest figures.
+
+    No file that the configuration names is opened.
 
     Raises:
-        InputError: a configuration that cannot be read.
+        InputError: If the configuration cannot be read.
     """
     folder = Path(path)
     config = read_mapping(folder / CONFIG)
@@ -50,14 +52,14 @@ def run_view(path: str) -> View:
 
 
 def configuration_view(path: str, text: str | None = None) -> View:
-    """A configuration in YAML; nothing that it names is opened.
+    """Return the view of a configuration in YAML; no file that it names is opened.
 
     Args:
-        path: the file, or the name of a recipe.
-        text: of the recipe; None to read the file.
+        path: The file, or the name of a recipe.
+        text: The text of the recipe; None reads the file.
 
     Raises:
-        InputError: it is no configuration of a run.
+        InputError: If the text is no configuration of a run.
     """
     config = read_mapping(Path(path)) if text is None else parse_mapping(text, path)
     command = command_of(config, path)
@@ -76,24 +78,28 @@ def configuration_view(path: str, text: str | None = None) -> View:
 
 
 def recipe_text(name: str) -> str | None:
-    """The text of a recipe that ships with capreward; None where there is none of that name."""
+    """Return the text of a recipe of capreward; None if there is no recipe of that name."""
     if not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
         return None
     for package in RECIPES.values():
         try:
             found = files(package).joinpath(f"{name}.yaml")
         except ModuleNotFoundError:
-            continue  # the part of capreward that trains is not installed
+            continue  # the package of the trainers is not installed
         if found.is_file():
             return found.read_text(encoding="utf-8")
     return None
 
 
 def command_of(config: Mapping[str, Any], where: str) -> str:
-    """``train`` or ``tune``, by what a configuration trains.
+    """Return the command of a configuration, ``train`` or ``tune``, by the keys that it has.
+
+    Args:
+        config: The configuration.
+        where: The file, for messages.
 
     Raises:
-        InputError: it is of neither.
+        InputError: If it is a configuration of neither.
     """
     if "objective" in config:
         return "tune"
@@ -103,10 +109,10 @@ def command_of(config: Mapping[str, Any], where: str) -> str:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
-        InputError: it cannot be read, or is none.
+        InputError: If the file cannot be read, or if it holds no mapping.
     """
     try:
         return parse_mapping(path.read_text(encoding="utf-8"), str(path))
@@ -117,10 +123,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
-    """The mapping in a text of YAML.
+    """Parse the mapping in a text of YAML.
+
+    Args:
+        text: The text.
+        where: The file, for messages.
 
     Raises:
-        InputError: it is malformed, or none.
+        InputError: If the text is no valid YAML, or if it holds no mapping.
     """
     import yaml
 
@@ -146,18 +156,18 @@ def _setting(config: Mapping[str, Any], name: str) -> Any:
 
 
 def _main_settings(config: Mapping[str, Any], command: str) -> dict[str, str]:
-    """The settings that say most, by their dotted names."""
+    """Return the most important settings, by their dotted names."""
     named = {name: _setting(config, name) for name in _SHOWN}
     chosen = "objective" if command == "tune" else "optimizer"
     return {chosen: _method_name(config, command), **{k: str(v) for k, v in named.items() if v is not None}}
 
 
 def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The rows of a run's log, and how many lines are none."""
+    """Return the rows of a run's log, and the number of lines that cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return [], 0  # a run that has not taken a step
+        return [], 0  # the run has not taken a step yet
     rows, torn = [], 0
     for line in lines:
         try:
@@ -172,7 +182,7 @@ def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _latest_figures(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """The last figures of training and of evaluation, under the names of their kind."""
+    """Return the latest figures of each kind of row, such as training and evaluation, under names with that kind."""
     latest = {str(row.get("kind")): row for row in rows}
     return [
         {

@@ -1,4 +1,4 @@
-"""Tables that are made of captions: document frequencies, vocabularies, labels, and sets of shards by name."""
+"""Views of what is made from captions: document frequencies, vocabularies, labels, and sets of shards by name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 from capreward.errors import InputError
 from capreward.inspection.views import LookOptions, View, command_text, count_text
 
-_ANY = 1 << 31  # images: more than any table counts, to see whether all else is right
+_ANY = 1 << 31  # a number of images above every count in a table, with which the rest of the table can be checked
 LABELS = frozenset({"labels", "label_start_ix", "label_end_ix", "label_length"})
 
 
 def archive_members(path: str) -> frozenset[str]:
-    """The arrays of a NumPy archive, or the members of another zip file; none of what is no zip file."""
+    """Return the names of the arrays in a NumPy archive, or of the members of another zip file.
+
+    The set is empty if the file is no zip file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())
@@ -24,10 +27,10 @@ def archive_members(path: str) -> frozenset[str]:
 
 
 def frequency_view(path: str) -> View:
-    """A file that ``capreward df build`` wrote.
+    """Return the view of document frequencies that ``capreward df build`` wrote.
 
     Raises:
-        InputError: it is none, or damaged.
+        InputError: If the file is of another kind, or is damaged.
     """
     from capreward.text.frequencies import DocumentFrequencies
 
@@ -43,10 +46,10 @@ def frequency_view(path: str) -> View:
 
 
 def pickle_view(path: str) -> View:
-    """Document frequencies in a pickle; nothing in it is run.
+    """Return the view of document frequencies in a pickle; no code in it is run.
 
     Raises:
-        InputError: it is another pickle.
+        InputError: If the pickle holds something else.
     """
     from capreward.text.frequencies_legacy import read_frequency_pickle
 
@@ -63,10 +66,10 @@ def pickle_view(path: str) -> View:
 
 
 def _view_without_image_count(path: str) -> View:
-    """A pickle that does not say how many images its n-grams are of.
+    """Return the view of a pickle of document frequencies that does not give its number of images.
 
     Raises:
-        InputError: it is another pickle.
+        InputError: If the pickle holds something else.
     """
     from capreward.text.frequencies_legacy import read_frequency_pickle
 
@@ -78,10 +81,10 @@ def _view_without_image_count(path: str) -> View:
 
 
 def vocabulary_view(path: str, value: Mapping[str, Any], asked: LookOptions) -> View:
-    """A vocabulary of whole words.
+    """Return the view of a vocabulary of whole words.
 
     Raises:
-        InputError: its numbers have gaps.
+        InputError: If the numbers of the words have gaps.
     """
     from capreward.text.vocabulary import words_of_file
 
@@ -98,10 +101,10 @@ def vocabulary_view(path: str, value: Mapping[str, Any], asked: LookOptions) -> 
 
 
 def label_view(path: str) -> View:
-    """Captions as rows of word ids, which ``capreward vocabulary labels`` wrote.
+    """Return the view of captions as rows of word ids, which ``capreward vocabulary labels`` wrote.
 
     Raises:
-        InputError: it is damaged.
+        InputError: If the file is damaged.
     """
     import numpy as np
 
@@ -116,7 +119,7 @@ def label_view(path: str) -> View:
 
 
 def shard_set_view(path: str, value: Mapping[str, Any], asked: LookOptions) -> View:
-    """Sets of shards by name, as ``capreward pack`` writes them; none is opened."""
+    """Return the view of sets of shards by name, as ``capreward pack`` writes them; no shard is opened."""
     rows = tuple({"set": name, "shards": shards} for name, shards in list(value.items())[: asked.rows])
     uses = tuple(("train", command_text("train", "--data", f"{path}:{name}")) for name in list(value)[:3])
     return View(
@@ -125,7 +128,7 @@ def shard_set_view(path: str, value: Mapping[str, Any], asked: LookOptions) -> V
 
 
 def are_shard_sets(value: Mapping[str, Any]) -> bool:
-    """Whether an object maps names to patterns of tar shards."""
+    """Return whether an object maps names to patterns of tar shards."""
     patterns = [one for item in value.values() for one in (item if isinstance(item, list) else [item])]
     return bool(patterns) and all(isinstance(one, str) and one.lower().endswith(".tar") for one in patterns)
 

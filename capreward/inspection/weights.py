@@ -1,4 +1,4 @@
-"""Weights: CLIPs in any layout, captioners, and folders of both."""
+"""Views of weights: CLIPs in any layout, captioners, and folders of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CAPTIONER = "captioner.json"
 CAPTIONER_WEIGHTS = "captioner.safetensors"
-# A tensor that only this layout of a captioner has.
+# For each released layout of a captioner, a tensor that no other layout has.
 _CAPTIONERS = {
     "model.tgt_embed.0.lut.weight": "CLIP-Caption-Reward's",
     "decoder.transformer.wte.weight": "DiCO's",
@@ -24,10 +24,10 @@ _CAPTIONERS = {
 
 
 def checkpoint_view(path: str) -> View:
-    """A file of weights; its tensors are mapped, not loaded.
+    """Return the view of a file of weights, whose tensors are mapped and not loaded.
 
     Raises:
-        InputError: it is damaged, or of another model.
+        InputError: If the file is damaged, or holds another model.
     """
     if os.path.basename(path) == CAPTIONER_WEIGHTS:
         return captioner_view(os.path.dirname(path) or ".")
@@ -51,17 +51,17 @@ def checkpoint_view(path: str) -> View:
 
 
 def _has_configuration(folder: str) -> bool:
-    """Whether a configuration of open_clip or of transformers lies in a folder."""
+    """Return whether a folder holds a configuration of open_clip or of transformers."""
     from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG
 
     return any(os.path.isfile(os.path.join(folder, name)) for name in (OPEN_CLIP_CONFIG, HF_CONFIG))
 
 
 def clip_folder_view(path: str) -> View:
-    """A folder with a CLIP and its configuration, or the weights file in one.
+    """Return the view of a folder with a CLIP and its configuration, or of the file of weights in such a folder.
 
     Raises:
-        InputError: it is damaged, or of another model.
+        InputError: If the folder is damaged, or holds another model.
     """
     from capreward.encoders.weights.source import read_weights
 
@@ -75,10 +75,10 @@ def clip_folder_view(path: str) -> View:
 
 
 def hf_folder_view(path: str) -> View:
-    """A folder with transformers' ``config.json``: a CLIP, or DiCO's captioner.
+    """Return the view of a folder with transformers' ``config.json``: a CLIP, or DiCO's captioner.
 
     Raises:
-        InputError: it is of another model.
+        InputError: If the folder holds another model.
     """
     from capreward.encoders.checkpoints.folder import HF_CONFIG, read_json, read_tensors
 
@@ -89,10 +89,10 @@ def hf_folder_view(path: str) -> View:
 
 
 def captioner_view(path: str) -> View:
-    """A folder that holds a captioner of capreward.
+    """Return the view of a folder that holds a captioner of capreward.
 
     Raises:
-        InputError: it is damaged.
+        InputError: If the folder is damaged.
     """
     from capreward.encoders.checkpoints.folder import read_json
 
@@ -128,7 +128,7 @@ def _released_captioner_view(path: str, layout: str, tensors: Mapping[str, Tenso
 
 
 def _tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes in a safetensors file, from its header alone."""
+    """Return the shapes of the tensors in a safetensors file, from its header alone."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -189,7 +189,7 @@ def _clip_uses(path: str, facts: Mapping[str, Any]) -> tuple[tuple[str, str], ..
 
 
 def grammar_uses(path: str) -> tuple[tuple[str, str], ...]:
-    """What a CLIP with a grammar head is for."""
+    """Return the uses of a CLIP with a grammar head."""
     metric = f"clips-grammar(checkpoint={path})"
     return (
         ("judge grammar", command_text("score", "CAPTIONS", "-m", f"grammar(checkpoint={path})")),

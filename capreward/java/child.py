@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 # METEOR's EVAL cannot read "6,0", and SPICE reads its input in the encoding of the platform, so locale and encoding are
-# fixed here, whatever the settings of the machine.
+# fixed here, whatever the settings of the machine (coco-caption's METEOR pipe and locale issues).
 PLATFORM_OPTIONS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", "-Dstderr.encoding=UTF-8")
 # Without these options, a thread pool that runs out of memory hangs, and the reason is printed among the results.
 VM_OPTIONS = ("-XX:+ExitOnOutOfMemoryError", "-XX:+DisplayVMOutputToStderr", "-XX:-UsePerfData")

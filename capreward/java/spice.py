@@ -20,7 +20,8 @@ from capreward.java.runtime import Java, find_java
 SPICE_CATEGORIES = ("All", "Object", "Attribute", "Relation", "Cardinality", "Color", "Size")
 _FIELDS = frozenset({"f", "pr", "re", "tp", "fp", "fn", "numImages"})
 
-# The serialiser of the cache uses the internals of these packages, which Java 16 and newer allow only on request.
+# The serialiser of the cache uses the internals of these packages, which Java 16 and newer allow only on request
+# (coco-caption issue 59).
 _OPENED = ("java.lang", "java.math", "java.net", "java.text", "java.util", "java.util.concurrent")
 
 
