@@ -254,13 +254,13 @@ def _are_sources(images: Any) -> bool:
 
 def _matched_samples(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
     from capreward.data import match
-    from capreward.data.picture_match import show
+    from capreward.data.picture_match import match_pictures
 
     table, known = _tables(captions, references)
     met = match(table, known, allow_missing=allow_missing, multiple=multiple)
     if images is None:
         return samples_of(met)
-    shown = show(met, table, images, allow_missing=allow_missing)
+    shown = match_pictures(met, table, images, allow_missing=allow_missing)
     return samples_of(shown.matched, shown.images, notes=shown.notes)
 
 

@@ -38,10 +38,10 @@ def look(file: str, as_json: bool, **options: Any) -> None:
     capreward look "train-{000..007}.tar"
     capreward look runs/dico-pacs --json
     """
-    from capreward.inspection.identification import look_at
+    from capreward.inspection.identification import identify_file
     from capreward.inspection.views import LookOptions
 
-    seen = look_at(file, LookOptions(**options))
+    seen = identify_file(file, LookOptions(**options))
     if as_json:
         click.echo(json.dumps(seen.to_dict(), indent=2, ensure_ascii=False, default=str))
     else:

@@ -222,9 +222,9 @@ def matched_pictures(
     Raises:
         InputError: Pictures are not found.
     """
-    from capreward.data.picture_match import show
+    from capreward.data.picture_match import match_pictures
 
-    return show(
+    return match_pictures(
         matched,
         table,
         options.images,

@@ -15,7 +15,7 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
-from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squared
+from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squares_by_pow
 from capreward.text.ngrams import Counts, Ints, Numbers, Words
 from capreward.text.tokenizers import ENDED, EndTokenizer, Tokenizer, same_words, tokenized_captions, tokenizer_of
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
@@ -237,7 +237,7 @@ def _mean(values: Sequence[Floats] | Floats) -> Floats:
 def squares_of_counts(count: Numbers, weight: Floats, square: Floats) -> Floats:
     """Return the squares of count times weight, [E]; ``square`` holds the squares of weights and is overwritten."""
     several = count > 1
-    square[several] = squared(count[several] * weight[several])
+    square[several] = squares_by_pow(count[several] * weight[several])
     return square
 
 

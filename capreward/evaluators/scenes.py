@@ -25,7 +25,7 @@ class SceneFacts(Evaluator):
     """Precision, recall and F1 of the facts that a caption states of a picture of ``scenes``; range [0, 1].
 
     Facts are read from the words, grammatical or not (see ``capreward.data.scenes.stated_facts``), and compared with
-    the picture. They are counted in five categories (``capreward.data.scenes.facts.compared``):
+    the picture. They are counted in five categories (``capreward.data.scenes.facts.count_facts``):
 
     - objects: each mention of a kind of object; a second "a ball" is a second object, "the ball" is not;
     - attributes: colour, size and texture, bound to their object; plain objects have no texture to name;
@@ -72,11 +72,11 @@ class SceneFacts(Evaluator):
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """Return the numbers of stated, true, known and told facts of each category, [N, 20]."""
-        from capreward.data.scenes.facts import compared
+        from capreward.data.scenes.facts import count_facts
         from capreward.data.scenes.stated_facts import read_facts
 
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)
-        rows = [compared(read_facts(caption), prepared[item]) for caption, item in pairs]
+        rows = [count_facts(read_facts(caption), prepared[item]) for caption, item in pairs]
         return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
 
     def finish(self, sums: Floats) -> Floats:

@@ -68,7 +68,7 @@ class Encoding:
 def _bytes_of(picture: Any) -> bytes | None:
     """The encoded picture as it lies there; None for one that is drawn or in an array."""
     if isinstance(picture, (TextPicture, ArrowPicture)):
-        picture = picture.held()
+        picture = picture.encoded()
     if isinstance(picture, BytesPicture):
         return picture.data
     try:

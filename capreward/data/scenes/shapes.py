@@ -1,6 +1,6 @@
 """The silhouettes of the kinds of objects, as masks over the square from -1 to 1 (x to the right, y down).
 
-Only sums, products and comparisons of float64 are used, so that every machine gets the same masks.
+Only sums, products and comparisons of float64 are used, so that every machine computes the same masks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 Grid = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-BASE, SHADE, LIGHT, DARK = range(4)  # the object's colour and texture, its darker and lighter self, and a dark detail
+BASE, SHADE, LIGHT, DARK = range(4)  # the colour with the texture, a darker and a lighter tone of it, and a dark detail
 Layer = tuple[int, Mask]
 
 STAR = (
@@ -23,19 +23,19 @@ STAR = (
 
 
 def disc(x: Grid, y: Grid, cx: float, cy: float, rx: float, ry: float | None = None) -> Mask:
-    """An ellipse; a circle without ``ry``."""
+    """Return the mask of an ellipse with centre (cx, cy); it is a circle if ``ry`` is None."""
     ry = rx if ry is None else ry
     dx, dy = (x - cx) * ry, (y - cy) * rx
     return np.asarray(dx * dx + dy * dy <= (rx * ry) * (rx * ry))
 
 
 def rect(x: Grid, y: Grid, left: float, top: float, right: float, bottom: float) -> Mask:
-    """An upright rectangle."""
+    """Return the mask of an upright rectangle."""
     return np.asarray((x >= left) & (x <= right) & (y >= top) & (y <= bottom))
 
 
 def polygon(x: Grid, y: Grid, points: Sequence[tuple[float, float]]) -> Mask:
-    """The inside of a polygon, by the even-odd rule."""
+    """Return the mask of the inside of a polygon, by the even-odd rule."""
     inside = np.zeros(x.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
         crosses = (ay > y) != (by > y)
