@@ -29,7 +29,7 @@ def memory_estimate(ready: PreparedRun) -> dict[str, float]:
     estimated: per learned caption and token, what the decoder's layers keep for the way back, and the logits that are
     kept or computed again (at most 256 MB).
     """
-    from trainers.captioners.logprobs import KEPT
+    from trainers.captioners.logprobs import MOST_KEPT_LOGITS
 
     counts = parameter_counts(ready)
     captioner, training = ready.captioner, ready.config.training
@@ -43,7 +43,7 @@ def memory_estimate(ready: PreparedRun) -> dict[str, float]:
         "frozen tower": 4.0 * counts["frozen"],
         "reference policy": 4.0 * counts["reference"],
         "activations (estimate)": float(tokens * layers * 30 * captioner.width * half),
-        "logits": 4.0 * min(KEPT, tokens * captioner.vocabulary.size),
+        "logits": 4.0 * min(MOST_KEPT_LOGITS, tokens * captioner.vocabulary.size),
     }
 
 
