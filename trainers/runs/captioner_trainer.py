@@ -12,8 +12,8 @@ from capreward.errors import InputError
 from capreward.samples import Samples
 from capreward.scoring import load
 from trainers.captioners.base import Captioner
-from trainers.evaluation.captions import caption_items, judge, write_samples
-from trainers.evaluation.processes import gathered, shared
+from trainers.evaluation.captions import caption_items, score_captions, write_samples
+from trainers.evaluation.processes import broadcast_values, gather_captions
 from trainers.rewards.rewards import RunningMoments
 from trainers.runs.checkpoints import Progress, fingerprint
 from trainers.runs.folder import RunFolder
@@ -137,7 +137,7 @@ class CaptionerTrainer(Trainer):
             world=world,
             workers=self.config.data.workers,
         )
-        found = gathered(found, self.accelerator)
+        found = gather_captions(found, self.accelerator)
         known = self.ready.pictures
         found.pictures = [known.get(key, picture) for key, picture in zip(found.keys, found.pictures, strict=True)]
         for sentence in found.broken:
@@ -146,18 +146,18 @@ class CaptionerTrainer(Trainer):
         self._unread.update(found.broken)
         values: dict[str, float] = {}
         if self.accelerator.is_main_process:
-            scores = judge(found, self.ready.metrics)
+            scores = score_captions(found, self.ready.metrics)
             flat = [s for score in scores.values() for s in (score.parts.values() if score.family else [score])]
             values = {s.name: s.value for s in flat}
             values["unfinished"] = 1 - found.finished
             if self.ready.diagnostics is not None:
-                values |= self.ready.diagnostics.held_out(
+                values |= self.ready.diagnostics.measure_held_out(
                     found.captions, found.keys, found.pictures, found.references, values
                 )
             write_samples(self.folder.samples(step), found, config.samples)
-        values = shared(values, self.accelerator)
+        values = broadcast_values(values, self.accelerator)
         self.log.row("eval", step, values)
-        self.watch.see("eval", step, values)
+        self.watch.add_row("eval", step, values)
         self._choose(values)
 
     def decoding(self) -> Decoding:
@@ -186,7 +186,7 @@ class CaptionerTrainer(Trainer):
                 f"the captioner {self.config.captioner.init} is not the one that this run began with; as its "
                 f"reference policy put that one back, or give another --run than {self.folder.path}"
             )
-        self.watch.remember(found.step, found.warned)
+        self.watch.restore(found.step, found.warned)
         if self.ready.rewards is not None and found.moments:
             self.ready.rewards.moments = RunningMoments(**found.moments)
 
@@ -207,5 +207,5 @@ class CaptionerTrainer(Trainer):
         if texts and "repetition" not in row:
             row["repetition"] = self._repetition.corpus(Samples(texts)).value
         self.log.row("train", self.progress.step, row)
-        self.watch.see("train", self.progress.step, row)
+        self.watch.add_row("train", self.progress.step, row)
         self.log.at(self.progress.step, row)

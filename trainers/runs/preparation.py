@@ -319,7 +319,7 @@ def rehearse(rewards: Rewards, train: Dataset) -> None:
     item = train.first()
     if item is None:
         return
-    rewards.judge([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
+    rewards.compute([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
 
 
 def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:

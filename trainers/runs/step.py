@@ -175,7 +175,7 @@ class Stepper:
     def _judge(self, work: CollectedBatch, batch: Batch, monitored: bool) -> None:
         assert self.rewards is not None  # noqa: S101  # for the type checker: asked before
         work.texts = self.policy.decode_text(work.candidates.tokens.flatten(0, 1))
-        judged = self.rewards.judge(
+        judged = self.rewards.compute(
             work.texts,
             batch.keys,
             batch.pictures,
@@ -192,7 +192,7 @@ class Stepper:
         assert self.diagnostics is not None and work.raw is not None  # noqa: S101, PT018  # for the type checker
         count, world = len(batch), self.accelerator.num_processes
         first = (number * world + self.accelerator.process_index) * count
-        rows = self.diagnostics.chosen(first, count, micro_batches * world * count)
+        rows = self.diagnostics.select_images(first, count, micro_batches * world * count)
         texts, learned = work.learned_texts(), work.candidates.learned
         work.diagnosed = self.diagnostics.measure(
             [text for i in rows for text in texts[i * learned : (i + 1) * learned]],
@@ -237,7 +237,7 @@ class Stepper:
         every = self.accelerator.gather(flat.to(self.accelerator.device)).cpu()
         if not torch.isfinite(every).all():
             raise NonFinite("reward", rows_of(works))
-        shaped = self.rewards.shaped(flat, every)
+        shaped = self.rewards.clip_and_normalise(flat, every)
         start = 0
         for work, raw in zip(works, raws, strict=True):
             values = shaped[start : start + raw.numel()].view(raw.shape)

@@ -80,11 +80,11 @@ def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool
         InputError: anything that is missing or does not fit, before the first step.
         ProgramError: a loss or reward that is no number.
     """
-    config, told = as_begun(config, RunFolder(path))
+    config, told = keep_begun_settings(config, RunFolder(path))
     return conduct(captioner_work(), config, path, [*notes, *told], quiet=quiet)
 
 
-def as_begun(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]]:
+def keep_begun_settings(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]]:
     """The configuration with what newer versions settle otherwise as a run began, and a note where more is asked for.
 
     Runs of 0.1.0 know no ``captioner.cropping`` and no ``evaluation.decoding``. Their pictures are cut as torchvision
@@ -105,7 +105,7 @@ def as_begun(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]
         return config, []
     kept = read_yaml(folder.config)
     begun, section = with_cropping(kept)["captioner"]["cropping"], kept.get("evaluation")
-    evaluation = search_settings.as_begun(config.evaluation, section if isinstance(section, Mapping) else {})
+    evaluation = search_settings.keep_begun_search(config.evaluation, section if isinstance(section, Mapping) else {})
     asked = config.captioner.cropping
     told = [f"the pictures of this run stay cut as they were, captioner.cropping {begun}"]
     note = told if asked not in (None, begun) else []

@@ -13,7 +13,7 @@ import torch
 
 from capreward.encoders.model.text_tower import state_width
 from capreward.errors import InputError
-from trainers.evaluation.processes import shared
+from trainers.evaluation.processes import broadcast_values
 from trainers.optimizers.named_classes import check_names
 from trainers.runs.folder import RunFolder
 from trainers.runs.schedules import adamw, is_matrix, learning_rate
@@ -145,7 +145,7 @@ class TuningTrainer(Trainer):
         if self.accelerator.is_main_process:
             with torch.no_grad():
                 values = figures_of(parts, self.objective, self.ready.extra, self.towers.scale())
-        values = shared(values, self.accelerator)
+        values = broadcast_values(values, self.accelerator)
         self.log.row("eval", self.progress.step, values)
         best = self.ready.best
         if best not in values:

@@ -25,7 +25,7 @@ def rewards(expression="length", **settings):
 
 
 def shaped(raw=RAW, **settings):
-    return rewards(**settings).shaped(raw, raw.flatten())
+    return rewards(**settings).clip_and_normalise(raw, raw.flatten())
 
 
 def test_rewards_stay_as_they_are():
@@ -48,7 +48,7 @@ def test_rewards_of_a_batch_get_mean_0_and_deviation_1():
 
 
 def test_other_processes_count_in_the_mean():
-    found = rewards(normalise="batch").shaped(RAW, torch.cat([RAW.flatten(), torch.full((6,), 9.0)]))
+    found = rewards(normalise="batch").clip_and_normalise(RAW, torch.cat([RAW.flatten(), torch.full((6,), 9.0)]))
     both = torch.cat([RAW.flatten(), torch.full((6,), 9.0)])
     torch.testing.assert_close(found, (RAW - both.mean()) / both.std(correction=0))
 
@@ -58,8 +58,8 @@ def test_running_moments_are_those_of_all_rewards():
     generator = torch.Generator().manual_seed(2)
     batches = [torch.randn(4, 5, generator=generator) * 3 + 2 for _ in range(6)]
     for batch in batches[:-1]:
-        judge.shaped(batch, batch.flatten())
-    found = judge.shaped(batches[-1], batches[-1].flatten())
+        judge.clip_and_normalise(batch, batch.flatten())
+    found = judge.clip_and_normalise(batches[-1], batches[-1].flatten())
     seen = np.concatenate([batch.numpy().ravel() for batch in batches]).astype(np.float64)
     assert judge.moments.count == 120
     assert judge.moments.mean == pytest.approx(seen.mean(), rel=1e-9)
@@ -71,14 +71,14 @@ def test_running_moments_are_those_of_all_rewards():
 def test_judging_logs_each_term_and_monitors_when_asked():
     judge = rewards("2*length - repetition", monitors="length")
     captions = ["a dog", "a a a a", "one two three", "x"]
-    found = judge.judge(captions, ["k1", "k2"], [None, None], [["r"], ["s"]], monitored=True)
+    found = judge.compute(captions, ["k1", "k2"], [None, None], [["r"], ["s"]], monitored=True)
     lengths = [2, 4, 3, 1]
     assert found.parts["length"] == pytest.approx(2.5)
     assert 0 < found.parts["repetition"] < 1
     assert found.raw.shape == (2, 2)
     assert found.raw[0, 0] == 4
     assert found.raw.flatten().mean() == pytest.approx(2 * np.mean(lengths) - found.parts["repetition"])
-    silent = rewards("length", monitors="repetition").judge(captions, ["k1", "k2"], [None, None], [["r"], ["s"]])
+    silent = rewards("length", monitors="repetition").compute(captions, ["k1", "k2"], [None, None], [["r"], ["s"]])
     assert silent.parts == {}
 
 
