@@ -81,8 +81,8 @@ def evaluate(runs: tuple[str, ...], **options: Any) -> None:
     write_results(results, options)
     if not options["quiet"]:
         for source in sources:
-            if source.kept_at is not None:
-                click.echo(f"{source.name}: kept in {source.kept_at}", err=True)
+            if source.evaluation_file is not None:
+                click.echo(f"{source.name}: kept in {source.evaluation_file}", err=True)
 
 
 def asked_of(sources: Sequence[NamedCaptioner], options: dict[str, Any]) -> Evaluation:
