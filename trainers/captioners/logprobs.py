@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, without ever holding a table of all log-probabilities."""
+"""The log-probabilities of given tokens, computed without a table of all log-probabilities."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 1 << 24  # logits at a time: 64 MB
-KEPT = 1 << 26  # logits that are kept for the way back rather than computed again: 256 MB
+MOST_KEPT_LOGITS = 1 << 26  # logits that are kept for the way back rather than computed again: 256 MB
 
 
 def token_logprobs(
     hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None = None, *, smoothing: float = 0.0
 ) -> Tensor:
-    """``log_softmax(hidden @ weight.T + bias)[target]`` in float32, with gradients for all three.
+    """Compute ``log_softmax(hidden @ weight.T + bias)[target]`` in float32, with gradients for all three.
 
-    Logits exist for a chunk of rows at a time. With smoothing s it is ``(1 - s) * log p[target] + s * mean_V log p``,
-    the negative of label-smoothed cross-entropy (Szegedy et al. 2016, section 7).
+    Logits exist only for one chunk of rows at a time. With smoothing s the result is ``(1 - s) * log p[target] + s *
+    mean_V log p``, the negative of label-smoothed cross-entropy (Szegedy et al. 2016, section 7).
 
     Args:
-        hidden: [M, d].
-        weight: [V, d].
-        targets: int64 [M].
-        bias: [V] or None.
-        smoothing: share of the uniform distribution, in [0, 1).
+        hidden: The hidden states [M, d].
+        weight: The output weight [V, d].
+        targets: The target tokens int64 [M].
+        bias: The output bias [V], or None.
+        smoothing: The share of the uniform distribution, in [0, 1).
 
     Returns:
-        float32 [M].
+        The log-probabilities, float32 [M].
     """
     found: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, smoothing)
     return found
@@ -42,7 +42,7 @@ class _TokenLogprobs(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, smoothing: float
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        keep = wanted and len(hidden) * len(weight) <= KEPT
+        keep = wanted and len(hidden) * len(weight) <= MOST_KEPT_LOGITS
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         normaliser = torch.empty_like(logprobs)
         kept = []

@@ -183,11 +183,11 @@ def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
         InputError: The folder holds a run with other settings.
     """
     from trainers.runs.folder import RunFolder
-    from trainers.runs.training import as_begun, captioner_work, check_same, run_training
+    from trainers.runs.training import captioner_run_kind, check_same, keep_begun_settings, run_training
 
     run = RunFolder(folder)
     try:
-        check_same(as_begun(config, run)[0], run, captioner_work())
+        check_same(keep_begun_settings(config, run)[0], run, captioner_run_kind())
     except InputError as error:
         raise InputError(f"{error.args[0].partition(';')[0]}; give another --run-folder, or remove that one") from error
     if _is_finished(run, config.training.steps or 0):
@@ -257,7 +257,7 @@ def _finish(sources: list[NamedCaptioner], results: Results, options: DemoOption
         sources,
         results,
         title="Three captioners on the scenes world",
-        said=[what, *sentences],
+        conclusions=[what, *sentences],
         commands=[command, *commands_of(sources)],
     )
 

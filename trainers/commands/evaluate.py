@@ -143,8 +143,8 @@ def evaluate(runs: tuple[str, ...], **options: Any) -> None:
     write_results(results, given)
     if not given.quiet:
         for source in sources:
-            if source.kept_at is not None:
-                click.echo(f"{source.name}: kept in {source.kept_at}", err=True)
+            if source.evaluation_file is not None:
+                click.echo(f"{source.name}: kept in {source.evaluation_file}", err=True)
 
 
 def evaluation_of(sources: Sequence[NamedCaptioner], options: EvaluationOptions) -> Evaluation:

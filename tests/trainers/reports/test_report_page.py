@@ -82,7 +82,7 @@ def written(tmp_path, sources, results, **options):
 
 
 def test_the_page_is_whole_and_loads_nothing(tmp_path, sources, three):
-    text = written(tmp_path, sources, three, said=["One sentence."])
+    text = written(tmp_path, sources, three, conclusions=["One sentence."])
     page = Reader(text)
     tags = [tag for tag, _ in page.elements]
     assert not {"script", "link", "iframe", "object"} & set(tags)
@@ -112,7 +112,7 @@ def test_hostile_texts_stay_texts(tmp_path, sources, three):
         each.samples.references[0] = [HOSTILE]
     hostile = [replace(s, name=system.name) for s, system in zip(sources, systems, strict=True)]
     text = written(
-        tmp_path, hostile, Results(systems, None, [HOSTILE]), title=HOSTILE, said=[HOSTILE], commands=[HOSTILE]
+        tmp_path, hostile, Results(systems, None, [HOSTILE]), title=HOSTILE, conclusions=[HOSTILE], commands=[HOSTILE]
     )
     page = Reader(text)
     assert not {"script"} & {tag for tag, _ in page.elements}
@@ -130,7 +130,7 @@ def test_a_text_is_no_template_and_is_escaped_once(tmp_path, sources, three):
     with run.run.metrics.open("a") as file:
         file.write(json.dumps({"step": 1, "kind": "warning", "name": TEMPLATE, "told": TEMPLATE}) + "\n")
     results = Results([first], None, [TEMPLATE])
-    text = written(tmp_path, [run], results, title=TEMPLATE, said=[TEMPLATE], commands=[TEMPLATE], count=1)
+    text = written(tmp_path, [run], results, title=TEMPLATE, conclusions=[TEMPLATE], commands=[TEMPLATE], count=1)
     page = Reader(text)
     cards = [tag for tag, _ in page.elements].count("article")
     assert cards == 4  # first, disputed, best and worst

@@ -1,4 +1,4 @@
-"""CLIP-Caption-Reward's checkpoints: Lightning's dictionary, with the vocabulary pickled inside."""
+"""The layout of CLIP-Caption-Reward's checkpoints: Lightning's dictionary, with the vocabulary pickled inside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ANCHOR = "model.tgt_embed.0.lut.weight"
 GRID = (196, 2048)  # CLIP RN50 at 448 pixels: 14 x 14 cells
 SIDE = 448
-# How its authors evaluate it (clipreward.md 3): greedily. With more beams, by sums that no length divides.
+# Its authors decode greedily in evaluations (clipreward.md 3). With more beams, no length divides their scores.
 DECODING = {"beams": 1, "max_length": 21, "length_penalty": 0.0, "rules": "clip-reward"}
 HEADS = 8  # no tensor tells it; of all published configurations
 _UNUSED = (VOCABULARY, OPTIONS, "model.tgt_embed.1.pe")  # read apart, and a table of sines
@@ -54,18 +54,19 @@ def open_clipreward(
     longest: int | None = None,
     **loading: Any,
 ) -> TransformerCaptioner:
-    """Build the captioner of a checkpoint, in evaluation mode and in float32; optimiser states are left out.
+    """Build the captioner of a checkpoint, in evaluation mode and in float32; optimizer states are not read.
 
     Args:
-        tensors: its ``state_dict``.
-        path: of the checkpoint.
-        tower: CLIP weights to look at pictures with, at 448 x 448 pixels; without them stored features are taken.
-        vocabulary: a JSON file with ``ix_to_word``; by default the vocabulary inside the checkpoint.
-        longest: tokens of a caption at most, the begin token included; by default 21.
-        loading: ``precision``, ``device`` and the like of the tower.
+        tensors: The ``state_dict`` of the checkpoint.
+        path: The path of the checkpoint.
+        tower: The CLIP weights that encode pictures, at 448 x 448 pixels; without them the captioner takes stored
+            features.
+        vocabulary: A JSON file with ``ix_to_word``; by default the vocabulary inside the checkpoint.
+        longest: The greatest number of tokens of a caption, the begin token included; 21 by default.
+        loading: Options for loading the tower, such as ``precision`` and ``device``.
 
     Raises:
-        InputError: tensors that are missing, unknown or do not fit, or no vocabulary.
+        InputError: Tensors are missing, unknown or do not fit, or there is no vocabulary.
     """
     from trainers.captioners.folder import fill
     from trainers.captioners.towers import ClipTower, StoredTower, clip_of_source
@@ -92,7 +93,7 @@ def open_clipreward(
 
 
 def _renamed(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The checkpoint's tensors by the captioner's names, keys and values together."""
+    """Return the checkpoint's tensors under the captioner's names, with keys and values joined."""
     import torch
 
     found: dict[str, Tensor] = {}
