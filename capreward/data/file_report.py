@@ -11,7 +11,7 @@ EMPTY_CELL = "empty cell"
 
 @dataclass
 class Findings:
-    """What a reader notes while it reads.
+    """The notes that a reader takes while it reads a file.
 
     Attributes:
         id: What the ids are taken from, such as ``"image_id"`` or ``"the line number"``.
