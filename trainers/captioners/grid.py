@@ -107,8 +107,8 @@ class GridCaptioner(EncoderDecoder):
     def embedded(self, tokens: Tensor, places: Tensor | int) -> Tensor:
         """Return the sum of word and position embeddings."""
         placed = self.positions.weight[places] if isinstance(places, int) else self.positions(places)
-        found: Tensor = self.dropout(self.words(tokens) + placed)
-        return found
+        embedded: Tensor = self.dropout(self.words(tokens) + placed)
+        return embedded
 
     def output(self) -> tuple[Tensor, None]:
         """Return the word embedding as the output weight, because the two are tied, and no bias."""

@@ -32,8 +32,8 @@ def token_logprobs(
     Returns:
         The log-probabilities, float32 [M].
     """
-    found: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, smoothing)
-    return found
+    logprobs: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, smoothing)
+    return logprobs
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -45,32 +45,32 @@ class _TokenLogprobs(torch.autograd.Function):
         keep = wanted and len(hidden) * len(weight) <= MOST_KEPT_LOGITS
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         normaliser = torch.empty_like(logprobs)
-        kept = []
+        kept_logits = []
         for rows in _chunks(len(hidden), len(weight)):
             logits = _logits(hidden[rows], weight, bias)
             normaliser[rows] = torch.logsumexp(logits, dim=-1)
-            found = logits.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
+            selected = logits.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
             if smoothing:
-                found = (1 - smoothing) * found + smoothing * logits.mean(dim=-1)
-            logprobs[rows] = found - normaliser[rows]
+                selected = (1 - smoothing) * selected + smoothing * logits.mean(dim=-1)
+            logprobs[rows] = selected - normaliser[rows]
             if keep:
-                kept.append(logits)
+                kept_logits.append(logits)
         if wanted:
-            ctx.save_for_backward(hidden, weight, targets, bias, normaliser, *kept)
+            ctx.save_for_backward(hidden, weight, targets, bias, normaliser, *kept_logits)
         ctx.smoothing = smoothing
         return logprobs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, targets, bias, normaliser, *kept = ctx.saved_tensors
+        hidden, weight, targets, bias, normaliser, *kept_logits = ctx.saved_tensors
         wants_hidden, wants_weight, _, wants_bias, _ = ctx.needs_input_grad
         to_hidden = torch.empty_like(hidden) if wants_hidden else None
         to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants_weight else None
         to_bias = torch.zeros(len(weight), dtype=torch.float32, device=weight.device) if wants_bias else None
         for number, rows in enumerate(_chunks(len(hidden), len(weight))):
             # d logp / d logits = onehot - softmax; the logits are overwritten, they are not needed again.
-            table = kept[number] if kept else _logits(hidden[rows], weight, bias)
+            table = kept_logits[number] if kept_logits else _logits(hidden[rows], weight, bias)
             own = grad[rows].unsqueeze(1)
             table = table.sub_(normaliser[rows].unsqueeze(1)).exp_().neg_().mul_(own)
             table.scatter_add_(1, targets[rows].unsqueeze(1), own * (1 - ctx.smoothing))

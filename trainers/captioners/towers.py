@@ -270,18 +270,18 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
     """
     given = dict(configuration)
     kind = given.pop("kind", None)
-    named = options.pop("source", None)
+    source_override = options.pop("source", None)
     if kind == "patch":
-        if named is not None:
+        if source_override is not None:
             raise InputError("this captioner trained its own tower, which lies in its weights; leave --tower out")
         return PatchTower(**given)
     if kind == "stored":
-        if named is None:
+        if source_override is None:
             return StoredTower(tuple(given["shape"]), given.get("encoder"))
         given = _tower_of_features(given)
     elif kind != "clip":
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
-    source = str(named or given["source"])
+    source = str(source_override or given["source"])
     options = {**_loading_options(given), **options}
     steps = {name: given.get(name) for name in ("side", "resize", "cropping")}
     tower = ClipTower(clip_of_source(source, **options), source, **steps)

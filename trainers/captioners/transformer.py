@@ -104,8 +104,8 @@ class TransformerCaptioner(EncoderDecoder):
 
     def embedded(self, tokens: Tensor, places: Tensor | int) -> Tensor:
         """Return the word embeddings times the root of d, plus sinusoids."""
-        found: Tensor = self.dropout(self.words(tokens) * self.sizes.width**0.5 + self.places[places])
-        return found
+        embedded: Tensor = self.dropout(self.words(tokens) * self.sizes.width**0.5 + self.places[places])
+        return embedded
 
     def output(self) -> tuple[Tensor, Tensor]:
         """Return the weight and bias of an output layer of its own."""

@@ -50,8 +50,8 @@ class FeedForward(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Compute the layer, [N, T, d] to [N, T, d]."""
-        found: Tensor = self.narrow(self.dropout(functional.relu(self.widen(states))))
-        return found
+        outputs: Tensor = self.narrow(self.dropout(functional.relu(self.widen(states))))
+        return outputs
 
 
 class ImageLayer(nn.Module):

@@ -74,8 +74,8 @@ class ClipVocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the caption without blanks before ``. , ? !`` and English clitics, as CLIP's own tokenizer does."""
-        known = [int(i) for i in ids if i not in (self.bos, self.eos, self.pad)]
-        return _BEFORE_MARKS.sub("", str(self._bpe.decode(known)).strip())
+        words = [int(i) for i in ids if i not in (self.bos, self.eos, self.pad)]
+        return _BEFORE_MARKS.sub("", str(self._bpe.decode(words)).strip())
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the merges, unless they are OpenAI's."""

@@ -64,13 +64,13 @@ class WordVocabulary:
             InputError: A word is unknown, and the vocabulary has no ``UNK``.
         """
         unknown = self._ids.get(UNKNOWN, 0)
-        found = [self._ids.get(word, unknown) for word in split_words(caption)]
-        if 0 in found:
-            word = split_words(caption)[found.index(0)]
+        ids = [self._ids.get(word, unknown) for word in split_words(caption)]
+        if 0 in ids:
+            word = split_words(caption)[ids.index(0)]
             raise InputError(
                 f"the vocabulary has neither {word!r} of {caption!r} nor {UNKNOWN}; build it with more words"
             )
-        return found
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words, joined by blanks; pieces that end in ``@@`` are joined to the next piece."""

@@ -171,17 +171,17 @@ def _step_of_system(step: Callable[[str, str, float, float], None], name: str) -
     return lambda what, done, total: step(name, what, done, total)
 
 
-def _digest(named: str) -> str:
+def _digest(source: str) -> str:
     """Return the digest of a captioner's weights; for a checkpoint that is no file, its name."""
     from trainers.captioners.folder import WEIGHTS
     from trainers.comparison.named_captioners import SCENES, shipped_captioner
 
-    path = (shipped_captioner() if named == SCENES else None) or Path(named)
+    path = (shipped_captioner() if source == SCENES else None) or Path(source)
     try:
         with (path / WEIGHTS if path.is_dir() else path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
-        return named
+        return source
 
 
 def _plain(value: float) -> float | None:

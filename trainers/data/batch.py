@@ -70,8 +70,8 @@ class BatchMaker:
             features = torch.from_numpy(chunk.blocks[0])
             return Batch(keys, pictures, chunk.captions, None, features, chunk.broken, epoch, position)
         if self.also and chunk.blocks:
-            made = {p: chunk.blocks[self.crops.place(p)] for p in self.also}
-            pictures = [DecodedPicture(p, {q: made[q][n] for q in made}) for n, p in enumerate(pictures)]
+            crops = {p: chunk.blocks[self.crops.place(p)] for p in self.also}
+            pictures = [DecodedPicture(p, {q: crops[q][n] for q in crops}) for n, p in enumerate(pictures)]
         pixels = None
         if self.preprocessing is not None and chunk.blocks:
             pixels = torch.from_numpy(chunk.blocks[self.crops.place(self.preprocessing)])

@@ -164,10 +164,10 @@ def _problems(records: Sequence[ShardRecord], kind: str) -> list[str]:
 def _notes(records: Sequence[ShardRecord]) -> Iterator[str]:
     yield from blank_notes(len(_problems(records, "blank")), _problems(records, "bare"))
     for kind, lack in (("mute", "no .txt or .json"), ("unseen", "no picture"), ("odd", "captions that are unreadable")):
-        named = _problems(records, kind)
-        if named:
-            have = "has" if len(named) == 1 else "have"
-            yield f"{counted(len(named), 'sample')} left out, which {have} {lack}: {shorten(named)}"
+        keys = _problems(records, kind)
+        if keys:
+            have = "has" if len(keys) == 1 else "have"
+            yield f"{counted(len(keys), 'sample')} left out, which {have} {lack}: {shorten(keys)}"
 
 
 def _no_sample_message(source: str, records: Sequence[ShardRecord]) -> str:

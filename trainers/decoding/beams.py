@@ -38,8 +38,8 @@ class Beams:
         self.eos = captioner.vocabulary.eos
         self.groups, self.width = settings.groups, settings.beams // settings.groups
         shape = (images, self.groups, self.width)
-        self.running = torch.zeros((images, self.groups, 1), device=device)  # one beam until the first step is done
-        self.own = self.running.clone()
+        self.beam_scores = torch.zeros((images, self.groups, 1), device=device)  # one beam until the first step is done
+        self.beam_logprobs = self.beam_scores.clone()
         pad = captioner.vocabulary.pad
         self.tokens = torch.full((images, self.groups, 1, settings.max_length), pad, dtype=torch.long, device=device)
         self.tokens[..., 0] = captioner.vocabulary.bos
@@ -63,15 +63,17 @@ class Beams:
             self._advance_group(at, group, values[:, group], parents[:, group], words[:, group], taken)
             for group in range(self.groups)
         ]
-        self.running, self.own, self.tokens, parents = (torch.stack(part, 1) for part in zip(*parts, strict=True))
+        self.beam_scores, self.beam_logprobs, self.tokens, parents = (
+            torch.stack(part, 1) for part in zip(*parts, strict=True)
+        )
         return parents
 
     def _advance_group(
         self, at: int, group: int, values: Tensor, parents: Tensor, words: Tensor, taken: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         count = 2 * self.width
-        scores = self.running[:, group].gather(1, parents) + values
-        sums = self.own[:, group].gather(1, parents) + values
+        scores = self.beam_scores[:, group].gather(1, parents) + values
+        sums = self.beam_logprobs[:, group].gather(1, parents) + values
         if taken:
             overlaps = (words.unsqueeze(-1) == torch.cat(taken, 1).unsqueeze(1)).sum(-1)
             scores, order = (scores - self.settings.diversity * overlaps).sort(dim=1, descending=True, stable=True)
@@ -147,7 +149,7 @@ class Beams:
 
     def keep(self, images: Tensor) -> None:
         """Keep only these images."""
-        for name in ("running", "own", "tokens", "done"):
+        for name in ("beam_scores", "beam_logprobs", "tokens", "done"):
             setattr(self, name, getattr(self, name)[images])
         self.finished.keep(images)
 
@@ -190,9 +192,11 @@ def search(
     rows_before = 1
     for at in range(1, settings.max_length):
         logits = captioner.step(cache, fed)
-        running = beams.running[:, 0] if at == 1 else beams.running.flatten(0, 1)  # at first, groups share one beam
+        beam_scores = (
+            beams.beam_scores[:, 0] if at == 1 else beams.beam_scores.flatten(0, 1)
+        )  # at first, groups share one beam
         edits = None if constraints is None or at == 1 else constraints(beams.tokens.flatten(0, 2)[:, :at])
-        continuations = likeliest(logits, running, choices[at > 1], forbidden[at], edits)
+        continuations = likeliest(logits, beam_scores, choices[at > 1], forbidden[at], edits)
         parents = beams.advance(
             at, *(part.view(len(live), -1, part.shape[1]).expand(-1, groups, -1) for part in continuations)
         )

@@ -27,6 +27,6 @@ def fill_holes(unfinished: Tensor) -> Tensor:
     """Return the remaining images, bool [B], as int64 [B'], so that most keep their number: ``found[i] == i``."""
     images = unfinished.nonzero().squeeze(1)
     inside = unfinished[: len(images)]
-    found = torch.arange(len(images), device=unfinished.device)
-    found[~inside] = images[images >= len(images)]
-    return found
+    order = torch.arange(len(images), device=unfinished.device)
+    order[~inside] = images[images >= len(images)]
+    return order

@@ -25,7 +25,7 @@ def chunks(rows: int, width: int, device: torch.device) -> Iterator[slice]:
 
 
 def likeliest(
-    logits: Tensor, running: Tensor, count: int, forbidden: Sequence[int] = (), edits: Edits | None = None
+    logits: Tensor, beam_scores: Tensor, count: int, forbidden: Sequence[int] = (), edits: Edits | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the best continuations of each search, by the sum of the beam's and the token's log-probability.
 
@@ -33,7 +33,7 @@ def likeliest(
 
     Args:
         logits: Logits [S * R, V] of S searches of R beams, in any precision; they are not changed.
-        running: The log-probability of what each beam has written, float32 [S, R].
+        beam_scores: The log-probability of what each beam has written, float32 [S, R].
         count: The number of continuations of each search; it must be less than the number of allowed ones.
         forbidden: The ids of forbidden tokens.
         edits: Tokens and amounts [S * R, M] that are added to log-probabilities.
@@ -42,38 +42,38 @@ def likeliest(
         Three tensors [S, count], best first (of equal ones the first beam, then the first token): log-probabilities of
         the tokens alone in float32, edits included, the beams in int64 and the tokens in int64.
     """
-    table = logits.view(*running.shape, -1)
+    table = logits.view(*beam_scores.shape, -1)
     best = []
-    for part in chunks(len(running), table[0].numel(), logits.device):
+    for part in chunks(len(beam_scores), table[0].numel(), logits.device):
         logprobs = torch.log_softmax(table[part], -1, dtype=torch.float32)
         if edits is not None:
-            each = slice(part.start * running.shape[1], part.stop * running.shape[1])
+            each = slice(part.start * beam_scores.shape[1], part.stop * beam_scores.shape[1])
             logprobs = apply_edits(logprobs.flatten(0, 1), edits, each).view(logprobs.shape)
         for token in forbidden:
             logprobs[:, :, token] = -torch.inf
-        best.append(_likeliest(logprobs, running[part], count))
+        best.append(_likeliest(logprobs, beam_scores[part], count))
     values, beams, tokens = (torch.cat(parts) for parts in zip(*best, strict=True))
     return values, beams, tokens
 
 
-def _likeliest(logprobs: Tensor, running: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _likeliest(logprobs: Tensor, beam_scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     vocabulary = logprobs.shape[2]
     flat = logprobs.flatten(1)
     block = 1 << int((flat.shape[1] / count) ** 0.5).bit_length() - 1
     if 2 * count * block < flat.shape[1] and vocabulary > block:
-        places = _places_by_blocks(logprobs, running, count, block)
-        totals = flat.gather(1, places) + running.gather(1, places // vocabulary)
+        places = _places_by_blocks(logprobs, beam_scores, count, block)
+        totals = flat.gather(1, places) + beam_scores.gather(1, places // vocabulary)
         places = places.gather(1, totals.topk(count, dim=1, sorted=False).indices)
     else:
-        totals = (logprobs + running.unsqueeze(-1)).flatten(1)
+        totals = (logprobs + beam_scores.unsqueeze(-1)).flatten(1)
         places = totals.topk(count, dim=1, sorted=False).indices
     places = places.sort(dim=1).values
     values, beams = flat.gather(1, places), places // vocabulary
-    order = (values + running.gather(1, beams)).sort(dim=1, descending=True, stable=True).indices
+    order = (values + beam_scores.gather(1, beams)).sort(dim=1, descending=True, stable=True).indices
     return values.gather(1, order), beams.gather(1, order), (places % vocabulary).gather(1, order)
 
 
-def _places_by_blocks(logprobs: Tensor, running: Tensor, count: int, block: int) -> Tensor:
+def _places_by_blocks(logprobs: Tensor, beam_scores: Tensor, count: int, block: int) -> Tensor:
     """Return places in [R * V] that hold the best: the blocks with the best maxima, and tails that fill no block.
 
     Block b of a row is every n-th token from b on, where n is the number of blocks: so maxima are taken over whole
@@ -82,9 +82,9 @@ def _places_by_blocks(logprobs: Tensor, running: Tensor, count: int, block: int)
     searches, beams, vocabulary = logprobs.shape
     number = vocabulary // block
     whole, device = number * block, logprobs.device
-    maxima = logprobs[:, :, :whole].view(searches, beams, block, number).amax(2) + running.unsqueeze(-1)
-    chosen = maxima.flatten(1).topk(count, dim=1, sorted=False).indices
-    first = chosen // number * vocabulary + chosen % number
+    maxima = logprobs[:, :, :whole].view(searches, beams, block, number).amax(2) + beam_scores.unsqueeze(-1)
+    best_blocks = maxima.flatten(1).topk(count, dim=1, sorted=False).indices
+    first = best_blocks // number * vocabulary + best_blocks % number
     places = (first.unsqueeze(-1) + torch.arange(0, whole, number, device=device)).flatten(1)
     if whole == vocabulary:
         return places

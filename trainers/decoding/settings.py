@@ -133,9 +133,9 @@ class Decoding:
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise InputError(f"decoding: {name} is {value!r}; it must be a number")
-        for name, known in (("method", METHODS), ("rules", RULES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"decoding: {name} is {getattr(self, name)!r}; known are {', '.join(known)}")
+        for name, allowed in (("method", METHODS), ("rules", RULES)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"decoding: {name} is {getattr(self, name)!r}; known are {', '.join(allowed)}")
 
     def _check_rules(self) -> None:
         for name in ("suppress", "suppress_unknown", "block_trigrams", "block_repeats"):

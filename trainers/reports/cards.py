@@ -29,7 +29,7 @@ def run_deck(choice: Choice, pictures: Mapping[str, Thumbnail | None], reference
     return Deck(main.name, [main, *usual][:SHOWN], choice.several, pictures, references, classes)
 
 
-def chosen_sections(results: Results, count: int) -> tuple[Choice, list[Section]]:
+def card_sections(results: Results, count: int) -> tuple[Choice, list[Section]]:
     """Return sections with the first pictures, and the best, worst and most disputed by the judge; each picture once.
 
     Args:

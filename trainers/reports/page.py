@@ -110,8 +110,8 @@ def commands_of(sources: Sequence[NamedRun]) -> list[str]:
         for source in sources
         if source.run is not None and source.config is not None
     ]
-    named = [source.path if source.run is None else str(source.run.path) for source in sources]
-    return [*lines, shlex.join(["capreward", "evaluate", *named])]
+    paths = [source.path if source.run is None else str(source.run.path) for source in sources]
+    return [*lines, shlex.join(["capreward", "evaluate", *paths])]
 
 
 def _yaml(source: NamedRun) -> str:

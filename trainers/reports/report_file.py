@@ -13,7 +13,7 @@ from capreward.reports.gallery_pictures import thumbnails
 from capreward.reports.output_files import check_output_path
 from capreward.reports.pages import write_page
 from capreward.reports.results import Results
-from trainers.reports.cards import chosen_sections, run_deck
+from trainers.reports.cards import card_sections, run_deck
 from trainers.reports.curves import panels_of
 from trainers.reports.page import Report, commands_of
 
@@ -80,7 +80,7 @@ def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, i
 
     if all(column.per_caption is None for column in results.columns):
         return report, 0
-    choice, offered = chosen_sections(results, count)
+    choice, offered = card_sections(results, count)
     sections = [section for section in offered if section.cards]
     pictures = thumbnails((card.key for section in sections for card in section.cards), pictures_of(results))
     deck = run_deck(choice, pictures, references_by_key(results))

@@ -44,23 +44,23 @@ def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[A
 
     from capreward.encoders.pool import precision_of
 
-    named = precision_of(precision, device)
-    if named == "fp32":
+    resolved = precision_of(precision, device)
+    if resolved == "fp32":
         return contextlib.nullcontext()
-    if named == "fp16" and not device.startswith("cuda"):
+    if resolved == "fp16" and not device.startswith("cuda"):
         raise InputError("fp16 needs a GPU; give --precision bf16 or fp32")
-    return torch.autocast(device.partition(":")[0], torch.bfloat16 if named == "bf16" else torch.float16)
+    return torch.autocast(device.partition(":")[0], torch.bfloat16 if resolved == "bf16" else torch.float16)
 
 
-def workers_for(asked: int | None, items: int, *, drawn: bool) -> int:
+def workers_for(requested: int | None, items: int, *, drawn: bool) -> int:
     """Return the number of processes that decode pictures: as asked for, else one per core for enough pictures.
 
     Args:
-        asked: The number that the user asks for.
+        requested: The number that the user asks for; None for none.
         items: The number of pictures.
         drawn: Whether the pictures are drawn or have stored features, which takes no time.
     """
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if drawn or items < FEW or cores == 1 else min(cores, MOST_WORKERS)

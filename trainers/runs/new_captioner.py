@@ -60,8 +60,8 @@ def make_tower(section: CaptionerConfig, train: Dataset | None, *, download: boo
         return PatchTower(section.side or 112)
     if section.tower == "stored":
         return StoredTower(*stored_features(train))
-    asked_steps = {"side": section.side, "resize": section.resize, "cropping": section.cropping}
-    steps = {name: value for name, value in asked_steps.items() if value is not None}
+    image_steps = {"side": section.side, "resize": section.resize, "cropping": section.cropping}
+    steps = {name: value for name, value in image_steps.items() if value is not None}
     return tower_of({"kind": "clip", "source": section.tower, **steps}, download=download)
 
 

@@ -295,10 +295,10 @@ def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:
     """Return the settings that limit the length of a caption, by name."""
     from trainers.evaluation.search_settings import MAX_LENGTH
 
-    asked = {"evaluation.max_length": config.evaluation.max_length or MAX_LENGTH} if config.data.val else {}
+    lengths = {"evaluation.max_length": config.evaluation.max_length or MAX_LENGTH} if config.data.val else {}
     if optimizer.needs_reward and "max_length" in optimizer.options():
-        asked["optimizer.max_length"] = optimizer.options()["max_length"]
-    return asked
+        lengths["optimizer.max_length"] = optimizer.options()["max_length"]
+    return lengths
 
 
 def check_length(option: str, most: int, longest: int) -> None:

@@ -311,10 +311,10 @@ def _candidate_statistics(micro_batch: CollectedBatch, policy: Tensor, eos: int)
     """Return the statistics of its candidates that every run logs."""
     mask = micro_batch.candidates.learned_mask()
     parts, device = micro_batch.parts, policy.device
-    named = {f"reward/{name}": value for name, value in parts.items()}
-    named |= {f"baseline/{name}": value for name, value in micro_batch.baselines.items()}
-    named |= {f"advantage/{name}": parts[name] - value for name, value in micro_batch.baselines.items()}
-    stats = {name: torch.tensor(value, device=device) for name, value in named.items()}
+    means_by_name = {f"reward/{name}": value for name, value in parts.items()}
+    means_by_name |= {f"baseline/{name}": value for name, value in micro_batch.baselines.items()}
+    means_by_name |= {f"advantage/{name}": parts[name] - value for name, value in micro_batch.baselines.items()}
+    stats = {name: torch.tensor(value, device=device) for name, value in means_by_name.items()}
     if micro_batch.raw is not None:
         stats["reward"] = micro_batch.raw[:, : micro_batch.candidates.learned].mean().to(policy.device)
         stats["length"] = mask.sum(-1).float().mean()

@@ -265,15 +265,15 @@ class Trainer(ABC):
 
     def count_broken(self, sentences: list[str]) -> None:
         """Log samples that cannot be read, each once, and give up after too many of them."""
-        known = self.progress.broken
+        reported = self.progress.broken
         for sentence in sentences:
-            if sentence not in known:
+            if sentence not in reported:
                 self.log.say(f"skipped: {sentence}", everywhere=True)
-                known.append(sentence)
+                reported.append(sentence)
         limit = self.settings.data.broken_limit
-        if len(known) > limit:
+        if len(reported) > limit:
             raise InputError(
-                f"{counted(len(known), 'sample')} cannot be read, more than data.broken_limit={limit}; "
+                f"{counted(len(reported), 'sample')} cannot be read, more than data.broken_limit={limit}; "
                 f"{self.folder.log} names them"
             )
 

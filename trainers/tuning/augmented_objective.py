@@ -138,9 +138,11 @@ class PositiveAugmented(Objective):
         return folded_state(model)
 
 
-def _projections(names: Sequence[str], known: Sequence[str], tower: str) -> list[str]:
+def _projections(names: Sequence[str], known_names: Sequence[str], tower: str) -> list[str]:
     """Return the parameters of a tower's projection."""
-    projections = [name for name in names if name in known or name.startswith(tuple(f"{start}." for start in known))]
+    projections = [
+        name for name in names if name in known_names or name.startswith(tuple(f"{start}." for start in known_names))
+    ]
     if not projections:
-        raise InputError(f"the {tower} tower has no projection ({', '.join(known)}) to tune; use adapt: lora")
+        raise InputError(f"the {tower} tower has no projection ({', '.join(known_names)}) to tune; use adapt: lora")
     return projections

@@ -52,8 +52,8 @@ class Corruptor:
         self.mended = mended
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            found = shorten([str(kind) for kind in self.kinds]) or "none"
-            raise InputError(f"corruptions must be some of {', '.join(KINDS)}, each once; found {found}")
+            given = shorten([str(kind) for kind in self.kinds]) or "none"
+            raise InputError(f"corruptions must be some of {', '.join(KINDS)}, each once; found {given}")
         differing = len({word.lower() for word in self.words})
         for kind, least in zip(_FROM_VOCABULARY, (1, 2), strict=True):
             if kind in self.kinds and differing < least:

@@ -34,7 +34,7 @@ class PairBatches:
     """Endless batches of training items, like :class:`trainers.data.Batches`, with their further images.
 
     Args:
-        items: the training items.
+        items: The training items.
         preprocessing: The preprocessing of the image tower.
         settings: The settings of ``Batches``.
     """

@@ -41,6 +41,6 @@ def write_tuned(ready: PreparedTuning, step: int, path: Path) -> None:
 
 
 def _absolute_source(source: str) -> str:
-    """What names the same weights from any working directory."""
+    """Return a name of the same weights that is valid in any working directory."""
     path = Path(source.removeprefix("local-dir:")).expanduser()
     return str(path.resolve()) if path.exists() else source

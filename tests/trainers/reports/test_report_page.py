@@ -16,7 +16,7 @@ from capreward.data.scenes import picture_of
 from capreward.reports.results import Bootstrap, Results, SystemResult
 from capreward.scores import Score, Scores, Signature
 from trainers.comparison.named_captioners import NamedCaptioner
-from trainers.reports.cards import chosen_sections
+from trainers.reports.cards import card_sections
 from trainers.reports.conclusions import conclusions, direction, paired_interval
 from trainers.reports.report_file import write_report
 from trainers.runs.config_files import build
@@ -159,7 +159,7 @@ def test_the_best_value_of_a_row_is_bold(tmp_path, sources, three):
 
 
 def test_each_picture_is_shown_once(three):
-    choice, sections = chosen_sections(three, 2)
+    choice, sections = card_sections(three, 2)
     shown = {name: [card.key for card in cards] for name, _, _, cards in sections}
     assert choice.metric.name == "judge"
     assert shown["first"] == KEYS[:2]
@@ -167,7 +167,7 @@ def test_each_picture_is_shown_once(three):
     every = [key for keys in shown.values() for key in keys]
     assert len(every) == len(set(every)) == 6
     assert shown["worst"] == []  # the lower half is among the first and the disputed
-    assert [card.key for card in chosen_sections(three, 1)[1][3][3]] == [KEYS[2]]
+    assert [card.key for card in card_sections(three, 1)[1][3][3]] == [KEYS[2]]
     assert [line.system for line in sections[0][3][0].lines] == ["xe", "dico", "scst"]
 
 

@@ -73,21 +73,23 @@ def open_clipreward(
     from trainers.captioners.transformer import TransformerCaptioner
 
     where = str(path)
-    named = _renamed({n: t for n, t in tensors.items() if n not in _UNUSED}, where)
-    if "bridge.weight" not in named:
+    renamed = _renamed({n: t for n, t in tensors.items() if n not in _UNUSED}, where)
+    if "bridge.weight" not in renamed:
         raise InputError(f"{where} lacks att_embed.0.weight")
-    width = named["bridge.weight"].shape[1]
+    width = renamed["bridge.weight"].shape[1]
     words = vocabulary_inside(tensors, where) if vocabulary is None else read_words(Path(vocabulary))
     if words.size != len(tensors[ANCHOR]):
-        found = f"{where if vocabulary is None else vocabulary} has {words.size - 1:,} words"
-        raise InputError(f"{found}, and {where} has {len(tensors[ANCHOR]) - 1:,}; name the file it was trained with")
+        described = f"{where if vocabulary is None else vocabulary} has {words.size - 1:,} words"
+        raise InputError(
+            f"{described}, and {where} has {len(tensors[ANCHOR]) - 1:,}; name the file it was trained with"
+        )
     frozen = StoredTower((GRID[0], width))
     if tower is not None:
         frozen = ClipTower(clip_of_source(tower, **loading), tower, side=SIDE, resize="squash")
         if frozen.shape[1] != width:
             raise InputError(f"{where} takes features {width:,} wide, and {tower} gives {frozen.shape[1]:,}; name RN50")
-    captioner = TransformerCaptioner(frozen, words, _sizes(named, options_inside(tensors, where), longest, where))
-    fill(captioner, named, where)
+    captioner = TransformerCaptioner(frozen, words, _sizes(renamed, options_inside(tensors, where), longest, where))
+    fill(captioner, renamed, where)
     captioner.decoding = dict(DECODING)
     return captioner.eval()
 
@@ -96,14 +98,14 @@ def _renamed(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Return the checkpoint's tensors under the captioner's names, with keys and values joined."""
     import torch
 
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     pairs: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         stem, _, kind = name.rpartition(".")
         kind = _KINDS.get(kind, kind)
         layer = _LAYER.fullmatch(name)
         if stem in _WHOLE:
-            found[f"{_WHOLE[stem]}.{kind}"] = tensor.float()
+            renamed[f"{_WHOLE[stem]}.{kind}"] = tensor.float()
         elif layer is None:
             raise InputError(f"{where} has {name}, which no checkpoint of CLIP-Caption-Reward's transformer has")
         elif (both := _KEY_VALUE.fullmatch(layer[3])) is not None:
@@ -111,12 +113,12 @@ def _renamed(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
             ours = f"{layer[1]}.{layer[2]}.{attention}_attention.key_value.{kind}"
             pairs.setdefault(ours, {})[both[2]] = tensor.float()
         else:
-            found[f"{layer[1]}.{layer[2]}.{_part(layer[1], layer[3], name, where)}.{kind}"] = tensor.float()
+            renamed[f"{layer[1]}.{layer[2]}.{_part(layer[1], layer[3], name, where)}.{kind}"] = tensor.float()
     for name, pair in pairs.items():
         if len(pair) < 2:
             raise InputError(f"{where} lacks keys or values for {name}")
-        found[name] = torch.cat([pair["1"], pair["2"]])
-    return found
+        renamed[name] = torch.cat([pair["1"], pair["2"]])
+    return renamed
 
 
 def _part(stack: str, theirs: str, name: str, where: str) -> str:
@@ -129,15 +131,15 @@ def _part(stack: str, theirs: str, name: str, where: str) -> str:
 
 
 def _sizes(
-    named: Mapping[str, Tensor], options: Mapping[str, Any], longest: int | None, where: str
+    tensors: Mapping[str, Tensor], options: Mapping[str, Any], longest: int | None, where: str
 ) -> TransformerSizes:
     from trainers.captioners.transformer import TransformerSizes
 
     def layers(stack: str) -> int:
-        return len({n.split(".")[1] for n in named if n.startswith(f"{stack}.")})
+        return len({n.split(".")[1] for n in tensors if n.startswith(f"{stack}.")})
 
-    inner = named.get("decoder.0.feed.widen.weight")
-    width = named["words.weight"].shape[1]
+    inner = tensors.get("decoder.0.feed.widen.weight")
+    width = tensors["words.weight"].shape[1]
     heads = options.get("num_att_heads", HEADS)
     if not isinstance(heads, int) or heads < 1 or width % heads:
         raise InputError(f"{where} says num_att_heads {heads!r}, which does not divide its width {width}")

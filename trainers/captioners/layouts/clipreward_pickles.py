@@ -40,10 +40,10 @@ def vocabulary_inside(tensors: Mapping[str, Tensor], where: str) -> WordVocabula
     """
     if VOCABULARY not in tensors:
         raise InputError(f"{where} has no vocabulary inside; name its cocotalk.json with --vocabulary")
-    found, reason, _ = _read(tensors[VOCABULARY], f"the vocabulary inside {where}", RestrictedUnpickler)
-    if not isinstance(found, dict) or not found:
+    table, reason, _ = _read(tensors[VOCABULARY], f"the vocabulary inside {where}", RestrictedUnpickler)
+    if not isinstance(table, dict) or not table:
         raise InputError(f"the vocabulary inside {where} is no table of words{reason}; name its cocotalk.json")
-    return WordVocabulary.of_index(found, where)
+    return WordVocabulary.of_index(table, where)
 
 
 def options_inside(tensors: Mapping[str, Tensor], where: str) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def options_inside(tensors: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     """
     if OPTIONS not in tensors:
         return {}
-    found, _, unknown = _read(tensors[OPTIONS], f"the options inside {where}", _SettingsReader, strict=False)
-    table = found.state if isinstance(found, _Settings) else found
+    content, _, unknown = _read(tensors[OPTIONS], f"the options inside {where}", _SettingsReader, strict=False)
+    table = content.state if isinstance(content, _Settings) else content
     return {str(name): value for name, value in table.items()} if isinstance(table, dict) and not unknown else {}
 
 
@@ -73,13 +73,13 @@ def _read(
     reader = kind(io.BytesIO(bytes(data.numpy())), _no_storage)
     reason = ""
     try:
-        found = reader.load()
+        content = reader.load()
     except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
-        found, reason = None, f" ({type(error).__name__})"
+        content, reason = None, f" ({type(error).__name__})"
     if reader.code or (strict and reader.unknown):
         names = shorten(list(dict.fromkeys([*reader.code, *reader.unknown])))
         raise InputError(f"{what} is a pickle that names {names}; nothing was run, and the file is not to be trusted")
-    return found, reason, reader.unknown
+    return content, reason, reader.unknown
 
 
 def _no_storage(pid: Any) -> NoReturn:

@@ -202,18 +202,18 @@ def _renamed(table: _Table, tokens: int, sizes: GridSizes) -> dict[str, Tensor]:
 def _encoder_layer(table: _Table, theirs: str, ours: str, kind: str) -> dict[str, Tensor]:
     import torch
 
-    found = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _ENCODER_PARTS.items()}
+    renamed = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _ENCODER_PARTS.items()}
     key_value = [table[f"{theirs}attention.self.{part}.{kind}"] for part in ("key", "value")]
-    return {**found, f"{ours}attention.key_value.{kind}": torch.cat(key_value)}
+    return {**renamed, f"{ours}attention.key_value.{kind}": torch.cat(key_value)}
 
 
 def _decoder_layer(table: _Table, theirs: str, ours: str, kind: str) -> dict[str, Tensor]:
     """Return the tensors of a layer; GPT-2's Conv1D stores weights as (in, out), the transpose of a Linear's."""
-    found = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _NORMS.items()}
+    renamed = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _NORMS.items()}
     for name, part in _CONV1D.items():
-        found[f"{ours}{name}.{kind}"] = table[f"{theirs}{part}.{kind}"].t()
+        renamed[f"{ours}{name}.{kind}"] = table[f"{theirs}{part}.{kind}"].t()
     fused = table[f"{theirs}attn.c_attn.{kind}"].t()
     width = len(fused) // 3
-    found[f"{ours}self_attention.query.{kind}"] = fused[:width]
-    found[f"{ours}self_attention.key_value.{kind}"] = fused[width:]
-    return found
+    renamed[f"{ours}self_attention.query.{kind}"] = fused[:width]
+    renamed[f"{ours}self_attention.key_value.{kind}"] = fused[width:]
+    return renamed

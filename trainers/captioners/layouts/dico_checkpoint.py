@@ -116,5 +116,5 @@ def _config(path: Path) -> dict[str, Any]:
     from capreward.encoders.checkpoints.folder import read_json
 
     file = (path if path.is_dir() else path.parent) / CONFIG
-    found = read_json(file) if file.is_file() else {}
-    return found if found.get("model_type") == MODEL_TYPE else {}
+    config = read_json(file) if file.is_file() else {}
+    return config if config.get("model_type") == MODEL_TYPE else {}

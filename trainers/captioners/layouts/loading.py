@@ -55,8 +55,8 @@ def open_captioner(
         path = path.parent
     if path.is_dir() and folder.holds_captioner(path):
         _refuse_options(vocabulary=vocabulary, longest=longest, path=path)
-        found = Captioner.from_pretrained(path, **({} if tower is None else {"source": tower}), **loading)
-        return _check_cropping(found, cropping, path)
+        captioner = Captioner.from_pretrained(path, **({} if tower is None else {"source": tower}), **loading)
+        return _check_cropping(captioner, cropping, path)
     path = _checkpoint(path)
     if is_dico(path):
         _refuse_options(vocabulary=vocabulary, path=path)
@@ -142,9 +142,9 @@ def _checkpoint(path: Path) -> Path:
         return path
     files = sorted(p for p in path.iterdir() if p.suffix in _ENDINGS and p.is_file() and p.stem != "training_args")
     if len(files) != 1:
-        found = shorten([p.name for p in files]) or "none"
+        names = shorten([p.name for p in files]) or "none"
         raise InputError(
-            f"{path} holds no captioner that says what it is; name one of its checkpoints (found: {found})"
+            f"{path} holds no captioner that says what it is; name one of its checkpoints (found: {names})"
         )
     return files[0]
 
