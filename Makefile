@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 
-.PHONY: demo test test-all test-oldest lint bench clean
+.PHONY: demo test test-all test-oldest lint schemas bench clean
 
 demo: $(READY)  ## train a captioner against a reward in two ways, compare them, and write runs/demo/report.html
 	$(BIN)/capreward demo
@@ -24,6 +24,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+schemas: $(READY)  ## write schemas/run.json and schemas/tune.json, by which editors complete configurations, anew
+	$(BIN)/python -m trainers.commands.schemas
 
 bench: $(READY)  ## figures against pycocoevalcap (needs Java), the bare encoder, torchmetrics and transformers; optimizers against rewards
 	$(BIN)/python benchmarks/text_metrics.py

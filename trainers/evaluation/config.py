@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 
-from capreward.option_checks import check_range
+from pydantic import Field
+
+from capreward.option_types import STRICT, WHOLE, Options, Section, Text, WholeFromOne, WholeFromZero
 
 
 @dataclass(frozen=True)
-class JudgingConfig:
+class JudgingConfig(Section):
     """When and how held-out items are looked at while a run learns.
 
     Attributes:
-        every: steps between evaluations; one before the first step and one after the last come for free.
-        best: the figure that chooses the best weights; of a captioner by default the first of ``metrics``, else the
-            reward.
-        patience: evaluations without a new best before the run stops; none: never.
-        batch_size: images at a time.
+        every: This is the number of steps between evaluations, at least 1. The run is evaluated before the first step
+            and after the last one in any case.
+        best: This is the figure that chooses the best weights. For a captioner it is by default the first of
+            ``metrics`` if those are given, and else the reward.
+        patience: The run stops after so many evaluations without a new best, at least 1. By default it never stops
+            early.
+        batch_size: So many images are evaluated at a time, at least 1.
     """
 
-    every: int = 100
-    best: str | None = None
-    patience: int | None = None
-    batch_size: int = 64
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        for name in ("every", "batch_size"):
-            check_range(name, getattr(self, name), 1, whole=True)
-        check_range("patience", 1 if self.patience is None else self.patience, 1, whole=True)
+    every: WholeFromOne = 100
+    best: Text | None = None
+    patience: WholeFromOne | None = None
+    batch_size: WholeFromOne = 64
 
 
 @dataclass(frozen=True)
@@ -37,22 +35,19 @@ class EvaluationConfig(JudgingConfig):
     """How the captioner is judged on held-out items while it learns.
 
     Attributes:
-        metrics: comma-separated expressions; by default ``cider`` and the reward.
-        samples: captions shown and kept of each evaluation.
-        beams: of the beam search; by default as a released captioner's authors have it, else 5.
-        max_length: tokens of a caption at most, the begin token included; likewise, else 30.
-        decoding: further settings of :class:`trainers.decoding.Decoding`, such as ``length_penalty``; likewise.
+        metrics: These are comma-separated expressions of evaluators, such as ``cider, pacs``. By default they are
+            ``cider`` and the reward.
+        samples: So many captions of each evaluation are shown and kept.
+        beams: This is the number of beams of the search, at least 1. By default it is what the authors of a released
+            captioner use, else 5.
+        max_length: A caption has at most so many tokens, the begin token included; this is at least 2. By default it
+            is what the authors of a released captioner use, else 30.
+        decoding: These are further settings of the search, such as ``length_penalty``. By default they are what the
+            authors of a released captioner use.
     """
 
-    metrics: str | None = None
-    samples: int = 20
-    beams: int | None = None
-    max_length: int | None = None
-    decoding: dict[str, Any] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        super().check()
-        for name, least in (("beams", 1), ("max_length", 2), ("samples", 0)):
-            if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), least, whole=True)
+    metrics: Text | None = None
+    samples: WholeFromZero = 20
+    beams: WholeFromOne | None = None
+    max_length: Annotated[int, STRICT, Field(ge=2), WHOLE] | None = None
+    decoding: Options = field(default_factory=dict)

@@ -3,69 +3,80 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from capreward.errors import InputError
-from capreward.option_checks import check_choice, check_range
+from capreward.option_types import (
+    FINITE,
+    NUMBER,
+    ROW,
+    STRICT,
+    TEXT,
+    WHOLE,
+    Flag,
+    FromZero,
+    Options,
+    Section,
+    Text,
+    Texts,
+    WholeFromOne,
+    WholeFromZero,
+)
 from trainers.captioners.config import CaptionerConfig
 from trainers.data.config import DataConfig
 from trainers.evaluation.config import EvaluationConfig
 from trainers.rewards.config import RewardConfig
 from trainers.watch.config import DiagnosticsConfig
 
-SCHEDULES = ("constant", "linear", "cosine", "noam")
-PRECISIONS = ("fp32", "bf16", "fp16")
+Beta = Annotated[float, FINITE, Field(ge=0, le=0.999999), NUMBER]
+Seed = Annotated[int, STRICT, Field(ge=0, le=2**31 - 1), WHOLE]
 
 
 @dataclass(frozen=True)
-class UpdatesConfig:
+class UpdatesConfig(Section):
     """How weights move.
 
     Attributes:
-        steps: updates; or ``epochs`` says it.
-        epochs: passes over the training items.
-        batch_size: images per process, of a captioner also per micro-batch.
-        lr: learning rate; with ``noam`` the factor.
-        schedule: after the warm-up: ``constant``, ``linear`` or ``cosine`` to zero, or ``noam``.
-        warmup: steps of linear warm-up, or below 1 their share.
-        betas: of AdamW.
-        eps: of AdamW.
-        weight_decay: of a captioner's matrices alone; biases and norms are left as they are.
-        clip: largest norm of the gradient; none: not clipped.
-        precision: ``fp32``, ``bf16`` or ``fp16`` autocast. Log-probabilities are float32 in any case.
+        steps: This is the number of updates of the weights, at least 0. Give it or ``epochs``, not both.
+        epochs: This is the number of passes over the training items, above 0. Give it or ``steps``, not both.
+        batch_size: So many items are learned from at a time in each process, at least 1. For a captioner these are the
+            images of one micro-batch.
+        lr: This is the learning rate, at least 0. With the schedule ``noam`` it is the factor of that schedule.
+        schedule: After the warm-up the learning rate is ``constant``, falls to zero as ``linear`` or ``cosine``, or
+            follows ``noam``.
+        warmup: The learning rate rises from zero for so many steps; a number below 1 is a share of all steps. By
+            default there is no warm-up.
+        betas: These are the two decay rates of AdamW's moments, each at least 0 and below 1.
+        eps: This is the number that AdamW adds to its denominator, at least 0.
+        weight_decay: This is the weight decay of AdamW, at least 0. For a captioner it acts on matrices alone; biases
+            and norms are left as they are. By default there is none.
+        clip: The norm of the gradient is cut to this number, above 0. With null it is not cut.
+        precision: The computation runs in ``fp32``, or by autocast in ``bf16`` or ``fp16``. Log-probabilities are
+            float32 in any case.
     """
 
-    steps: int | None = None
-    epochs: float | None = None
-    batch_size: int = 16
-    lr: float = 1e-4
-    schedule: str = "constant"
-    warmup: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    clip: float | None = 1.0
-    precision: str = "fp32"
+    steps: WholeFromZero | None = None
+    epochs: Annotated[float, FINITE, Field(ge=1e-6), NUMBER] | None = None
+    batch_size: WholeFromOne = 16
+    lr: FromZero = 1e-4
+    schedule: Annotated[Literal["constant", "linear", "cosine", "noam"], TEXT] = "constant"
+    warmup: FromZero = 0.0
+    betas: Annotated[tuple[Beta, Beta], STRICT, ROW] = (0.9, 0.999)
+    eps: FromZero = 1e-8
+    weight_decay: FromZero = 0.0
+    clip: Annotated[float, FINITE, Field(ge=1e-12), NUMBER] | None = 1.0
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], TEXT] = "fp32"
 
-    def check(self) -> None:
-        """Refuse values out of range."""
+    @model_validator(mode="after")
+    def check(self) -> UpdatesConfig:
+        """Refuse values that do not go together."""
         if (self.steps is None) == (self.epochs is None):
             raise InputError("give either steps or epochs")
-        check_range("steps", 0 if self.steps is None else self.steps, 0, whole=True)
-        check_range("epochs", 1 if self.epochs is None else self.epochs, 1e-6)
-        check_range("batch_size", self.batch_size, 1, whole=True)
-        check_range("lr", self.lr, 0)
-        check_range("warmup", self.warmup, 0)
-        check_range("eps", self.eps, 0)
-        check_range("weight_decay", self.weight_decay, 0)
-        for beta in self.betas:
-            check_range("betas", beta, 0, 0.999999)
-        if self.clip is not None:
-            check_range("clip", self.clip, 1e-12)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("precision", self.precision, PRECISIONS)
         if self.schedule == "noam" and self.warmup < 1:
             raise InputError("the noam schedule needs a warmup of at least 1 step")
+        return self
 
 
 @dataclass(frozen=True)
@@ -73,75 +84,71 @@ class TrainingConfig(UpdatesConfig):
     """How a captioner's weights move.
 
     Attributes:
-        accumulation: micro-batches per update.
+        accumulation: The gradients of so many micro-batches make one update, at least 1.
     """
 
-    accumulation: int = 1
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        super().check()
-        check_range("accumulation", self.accumulation, 1, whole=True)
+    accumulation: WholeFromOne = 1
 
 
 @dataclass(frozen=True)
-class CheckpointConfig:
+class CheckpointConfig(Section):
     """When the run can be taken up again.
 
     Attributes:
-        every: steps between checkpoints.
-        keep: newest checkpoints kept.
+        every: This is the number of steps between checkpoints, at least 1.
+        keep: So many of the newest checkpoints are kept, at least 1.
     """
 
-    every: int = 100
-    keep: int = 2
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_range("every", self.every, 1, whole=True)
-        check_range("keep", self.keep, 1, whole=True)
+    every: WholeFromOne = 100
+    keep: WholeFromOne = 2
 
 
 @dataclass(frozen=True)
-class LoggingConfig:
+class LoggingConfig(Section):
     """What is told.
 
     Attributes:
-        every: steps between rows of metrics.jsonl.
-        trackers: of accelerate: ``tensorboard``, ``wandb``, ``trackio``, ...
-        project: name for trackers that group runs.
+        every: This is the number of steps between rows of ``metrics.jsonl``, at least 1.
+        trackers: These are trackers of accelerate that are told as well, such as ``tensorboard``, ``wandb`` or
+            ``trackio``. By default there are none.
+        project: This is the name under which trackers group runs.
     """
 
-    every: int = 10
-    trackers: list[str] = field(default_factory=list)
-    project: str = "capreward"
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_range("every", self.every, 1, whole=True)
+    every: WholeFromOne = 10
+    trackers: Texts = field(default_factory=list)
+    project: Text = "capreward"
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """A whole run.
+class RunConfig(Section):
+    """A whole run that trains a captioner.
 
     Attributes:
-        optimizer: ``{"name": "dico", ...options}``.
-        seed: of everything drawn by lot.
-        device: ``auto``, ``cpu``, ``cuda``.
-        plugins: Python files with rewards of one's own.
-        download: fetch named weights that are not on this computer.
-        about: what the recipe is, for people.
-        departures: where it differs from what was published, and why.
+        optimizer: This is the training paradigm by its name, such as ``dico``, with its options. By default it is
+            ``xe``.
+        seed: This is the seed of everything that is drawn by lot, at least 0.
+        device: The run uses ``cpu`` or ``cuda``. With ``auto`` it uses a GPU if there is one.
+        plugins: These are Python files with rewards of one's own. By default there are none.
+        download: If this is true, named weights that are not on this computer are fetched. By default they are not.
+        about: This says for people what the configuration is.
+        departures: These say for people where the configuration differs from what was published, and why.
+        captioner: This section says what is trained.
+        data: This section says what the captioner learns from and what is held out.
+        reward: This section says what captions are rewarded for.
+        training: This section says how the weights move.
+        evaluation: This section says how the captioner is judged on held-out items while it learns.
+        diagnostics: This section says what watches whether the reward is gamed.
+        checkpoint: This section says when the run can be taken up again.
+        logging: This section says what the run tells while it learns.
     """
 
-    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "xe"})
-    seed: int = 0
-    device: str = "auto"
-    plugins: list[str] = field(default_factory=list)
-    download: bool = False
-    about: str = ""
-    departures: list[str] = field(default_factory=list)
+    optimizer: Options = field(default_factory=lambda: {"name": "xe"})
+    seed: Seed = 0
+    device: Text = "auto"
+    plugins: Texts = field(default_factory=list)
+    download: Flag = False
+    about: Text = ""
+    departures: Texts = field(default_factory=list)
     captioner: CaptionerConfig = field(default_factory=CaptionerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -151,11 +158,12 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 
-    def check(self) -> None:
-        """Refuse what does not fit together."""
-        check_range("seed", self.seed, 0, 2**31 - 1, whole=True)
-        if not isinstance(self.optimizer.get("name"), str):
+    @field_validator("optimizer")
+    @classmethod
+    def _is_named(cls, optimizer: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(optimizer.get("name"), str):
             raise InputError("optimizer.name is missing; give --optimizer xe, scst or dico")
+        return optimizer
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to ``config.yaml``."""

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import re
-import types
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from trainers.runs.config import RunConfig
 
 if TYPE_CHECKING:
     from trainers.optimizers.base import Optimizer
+    from trainers.runs.config import RunConfig
 
-T = TypeVar("T")
 RECIPES = "trainers.recipes"
 
 
@@ -118,11 +114,14 @@ def build(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         InputError: everything that is wrong, one line each.
     """
+    from trainers.runs.config import RunConfig
+    from trainers.runs.config_checks import checked, refuse
+
     wrong: list[str] = []
     given = values.get("optimizer")
     if isinstance(given, Mapping) and "name" not in given:
         values = {**values, "optimizer": {"name": "xe", **given}}
-    config = sections(RunConfig, values, wrong)
+    config = checked(RunConfig, values, wrong)
     optimizer = _optimizer(values, wrong)
     refuse(wrong)
     assert config is not None  # noqa: S101  # for the type checker: else something is wrong
@@ -130,24 +129,12 @@ def build(values: Mapping[str, Any]) -> RunConfig:
     return replace(config, optimizer={"name": optimizer.name, **optimizer.options()})
 
 
-def refuse(wrong: Sequence[str]) -> None:
-    """Tell all that is wrong at once; nothing is done where nothing is.
-
-    Raises:
-        InputError: one line each.
-    """
-    if len(wrong) == 1:
-        raise InputError(wrong[0])
-    if wrong:
-        raise InputError(f"{len(wrong)} settings cannot be used:\n" + "\n".join(f"  - {line}" for line in wrong))
-
-
 def _optimizer(values: Mapping[str, Any], wrong: list[str]) -> Optimizer | None:
     """The optimizer that is asked for, with all its options, and whether it has the reward that it needs."""
     from trainers.optimizers.base import make_optimizer
 
     options, reward = values.get("optimizer", {"name": "xe"}), values.get("reward", {})
-    if not isinstance(options, Mapping) or not isinstance(options.get("name"), str):
+    if not is_named(options):
         return None  # told where the sections are checked
     try:
         optimizer = make_optimizer(options["name"], {k: v for k, v in options.items() if k != "name"})
@@ -160,119 +147,12 @@ def _optimizer(values: Mapping[str, Any], wrong: list[str]) -> Optimizer | None:
     return optimizer
 
 
-def sections(kind: type[T], values: Mapping[str, Any], wrong: list[str]) -> T | None:
-    """A configuration of sections from nested values.
-
-    Args:
-        kind: a dataclass of plain values and of further dataclasses, each with a method ``check``.
-        values: nested as it is.
-        wrong: one sentence is added for each thing that cannot be used.
-
-    Returns:
-        The configuration; None where something was wrong.
-    """
-    return _built(kind, values, "", wrong, kind)
-
-
-def _built(kind: type[T], values: Mapping[str, Any], path: str, wrong: list[str], whole: type[Any]) -> T | None:
-    """An instance of a section, or None where something in it was wrong."""
-    before = len(wrong)
-    hints = typing.get_type_hints(kind)
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    given: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in known:
-            wrong.append(_unknown(f"{path}{key}", str(key), path, known, whole))
-        elif is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                wrong.append(f"{path}{key} is a section; found {value!r}")
-            else:
-                section = typing.cast("type[Any]", hints[key])
-                given[key] = _built(section, value, f"{path}{key}.", wrong, whole)
-        else:
-            try:
-                given[key] = _fitting(value, hints[key])
-            except (TypeError, ValueError):
-                wrong.append(f"{path}{key} must be {_told(hints[key])}; found {value!r}")
-    if len(wrong) > before:
-        return None
-    made = kind(**given)
-    try:
-        made.check()  # type: ignore[attr-defined]
-    except InputError as error:
-        starts_with_key = re.split(r"[ .=]", str(error))[0] in known
-        wrong.append(f"{path}{error}" if starts_with_key or not path else f"{path[:-1]}: {error}")
-    return made
-
-
-def _unknown(name: str, key: str, path: str, known: list[str], whole: type[Any]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    elsewhere = [f"{f.name}.{key}" for f in fields(whole) if f.name != path[:-1] and key in _keys(whole, f.name)]
-    if elsewhere:
-        near = elsewhere[:1]
-    elif near:
-        near = [f"{path}{near[0]}"]
-    hint = f"did you mean {near[0]}?" if near else f"known here are {', '.join(known)}"
-    return f"unknown setting {name}; {hint}"
-
-
-def _keys(whole: type[Any], section: str) -> list[str]:
-    kind = typing.get_type_hints(whole)[section]
-    return [f.name for f in fields(kind)] if is_dataclass(kind) else []
-
-
-def _fitting(value: Any, hint: Any) -> Any:
-    """The value as the type wants it; whole numbers are numbers, and YAML's ``1e-4``, a string to it, is one too."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in inner:
-            return None
-        return _fitting(value, next(t for t in inner if t is not type(None)))
-    if origin in (list, tuple):
-        return _fitting_several(value, origin, inner)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise TypeError
-        return dict(value)
-    return _plain(value, hint)
-
-
-def _fitting_several(value: Any, origin: type, inner: Sequence[Any]) -> Any:
-    if origin is list:
-        listed = value.split(",") if isinstance(value, str) else value
-        if not isinstance(listed, list):
-            raise TypeError
-        return [_fitting(v, inner[0]) for v in listed]
-    if inner[-1] is Ellipsis:  # any number; one alone needs no brackets
-        listed = [value] if isinstance(value, str) else value
-        if not isinstance(listed, (list, tuple)):
-            raise TypeError
-        return tuple(_fitting(v, inner[0]) for v in listed)
-    if not isinstance(value, (list, tuple)) or len(value) != len(inner):
-        raise TypeError
-    return tuple(_fitting(v, t) for v, t in zip(value, inner, strict=True))
-
-
-def _plain(value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        return float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError
-    return value
-
-
-def _told(hint: Any) -> str:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return _told(next(t for t in inner if t is not type(None))) + " or null"
-    if origin in (list, tuple):
-        return f"a list of {_told(inner[0]).split(' ', 1)[1]}s"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a mapping"}.get(
-        origin or hint, str(hint)
+def is_named(options: Any) -> bool:
+    """Whether this is a name with options, as ``optimizer`` and ``objective`` are: a mapping from texts."""
+    return (
+        isinstance(options, Mapping)
+        and isinstance(options.get("name"), str)
+        and all(isinstance(k, str) for k in options)
     )
 
 

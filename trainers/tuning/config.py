@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import field_validator
 
 from capreward.errors import InputError
-from capreward.option_checks import check_choice, check_range
+from capreward.option_types import TEXT, Flag, Options, Section, Text, Texts, WholeFromOne
 from trainers.data.config import SourcesConfig
 from trainers.evaluation.config import JudgingConfig
-from trainers.runs.config import CheckpointConfig, LoggingConfig, UpdatesConfig
-from trainers.runs.config_files import refuse, sections
+from trainers.runs.config import CheckpointConfig, LoggingConfig, Seed, UpdatesConfig
+from trainers.runs.config_checks import checked, refuse
+from trainers.runs.config_files import is_named
 from trainers.tuning.objective import Objective, make_objective
-
-DECAYS = ("matrices", "published")
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,23 @@ class PairsConfig(SourcesConfig):
     """Images with captions, or captions alone, to tune with.
 
     Attributes:
-        more_captions: further captions of the same items, by key, where the objective takes some: a caption file, or
-            ``scenes`` for the captions of scenes in other words.
-        more_images: further images of the same items: a folder, shards, a feature store, or ``scenes`` for scenes
-            drawn anew.
-        embed: encode the pictures once, before the first step, and keep the features with the run, where the image
-            tower stays as it is; each is then read instead of being decoded and encoded whenever it is drawn.
-        val_more_captions: of the held-out items; ``more_captions`` by default.
-        val_more_images: of the held-out items; ``more_images`` by default.
+        embed: If this is true and the image tower stays as it is, the pictures are encoded once, before the first
+            step, and their features are kept with the run. By default a picture is decoded and encoded whenever it is
+            drawn.
+        more_captions: This names further captions of the same items, by key, where the objective takes some: a caption
+            file, or ``scenes`` for the captions of scenes in other words. By default there are none.
+        more_images: This names further images of the same items: a folder, shards, a feature store, or ``scenes`` for
+            scenes drawn anew. By default there are none.
+        val_more_captions: This names further captions of the held-out items. By default it is ``more_captions``.
+        val_more_images: This names further images of the held-out items. By default it is ``more_images``.
     """
 
-    val_count: int | None = 1000
-    embed: bool = False
-    more_captions: str | None = None
-    more_images: str | None = None
-    val_more_captions: str | None = None
-    val_more_images: str | None = None
+    val_count: WholeFromOne | None = 1000
+    embed: Flag = False
+    more_captions: Text | None = None
+    more_images: Text | None = None
+    val_more_captions: Text | None = None
+    val_more_images: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -45,25 +47,21 @@ class TuningUpdates(UpdatesConfig):
     """How the weights of an evaluator move.
 
     Attributes:
-        decay: what weight decay is of: ``matrices``, all parameters of two dimensions or more; or ``published``, all
-            but those with ``bias`` or ``LayerNorm.weight`` in their names, which for a CLIP decays its norms and the
-            logit scale as well.
-        clamp: keep the logit scale at ln 100 or below.
-        chunk: texts at a time whose activations are kept; those of the others are computed again on the way back. The
-            same gradient with less memory.
+        weight_decay: This is the weight decay of AdamW, at least 0; ``decay`` says what it acts on. By default there is
+            none.
+        precision: The computation runs in ``fp32``, or by autocast in ``bf16``.
+        decay: With ``matrices`` the weight decay acts on all parameters of two dimensions or more. With ``published``
+            it acts on all but those with ``bias`` or ``LayerNorm.weight`` in their names, which for a CLIP includes its
+            norms and the logit scale.
+        clamp: If this is true, the logit scale is kept at ln 100 or below. By default it is free.
+        chunk: The activations of so many texts at a time are kept, at least 1; those of the others are computed again
+            on the way back. The gradient is the same and takes less memory. By default all are kept.
     """
 
-    decay: str = "matrices"
-    clamp: bool = False
-    chunk: int | None = None
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        super().check()
-        check_choice("decay", self.decay, DECAYS)
-        check_choice("precision", self.precision, ("fp32", "bf16"))
-        if self.chunk is not None:
-            check_range("chunk", self.chunk, 1, whole=True)
+    precision: Annotated[Literal["fp32", "bf16"], TEXT] = "fp32"
+    decay: Annotated[Literal["matrices", "published"], TEXT] = "matrices"
+    clamp: Flag = False
+    chunk: WholeFromOne | None = None
 
 
 @dataclass(frozen=True)
@@ -71,51 +69,60 @@ class ComparingConfig(JudgingConfig):
     """How the evaluator is looked at on held-out pairs, with the first caption of each image.
 
     Attributes:
-        best: the figure that chooses the best weights; the loss by default.
-        batch_size: pairs at a time, over which the loss is computed.
+        best: This is the figure that chooses the best weights. By default it is the loss.
+        batch_size: So many pairs are evaluated at a time, at least 1; the loss is computed over each such batch.
     """
 
-    batch_size: int = 200
+    batch_size: WholeFromOne = 200
 
 
 @dataclass(frozen=True)
-class TuneConfig:
-    """A whole run.
+class TuneConfig(Section):
+    """A whole run that tunes an evaluator.
 
     Attributes:
-        objective: ``{"name": "grammar", ...options}``.
-        base: the CLIP to begin with: a file, a folder, MODEL:TAG or ``scenes-clip``.
-        prompt: put before every text.
-        slim: leave the image tower out of what is written where it is the base's, and name the base instead.
-        fp16: write the numbers of the towers in 16 bits, which rounds them.
-        seed: of everything drawn by lot.
-        device: ``auto``, ``cpu``, ``cuda``.
-        download: fetch named weights that are not on this computer.
-        about: what the recipe is, for people.
-        departures: where it differs from what was published, and why.
+        objective: This is what is learned, by its name, such as ``grammar``, with its options. By default it is
+            ``grammar``.
+        base: This names the CLIP to begin with: a file, a folder, MODEL:TAG or ``scenes-clip``.
+        prompt: This text is put before every text. By default there is none.
+        slim: If this is true, the image tower is left out of what is written where it is that of the base, and the base
+            is named instead. By default it is written.
+        fp16: If this is true, the numbers of the towers are written in 16 bits, which rounds them. By default they are
+            written in 32 bits.
+        seed: This is the seed of everything that is drawn by lot, at least 0.
+        device: The run uses ``cpu`` or ``cuda``. With ``auto`` it uses a GPU if there is one.
+        download: If this is true, named weights that are not on this computer are fetched. By default they are not.
+        about: This says for people what the configuration is.
+        departures: These say for people where the configuration differs from what was published, and why.
+        data: This section says what the evaluator learns from and what is held out.
+        training: This section says how the weights move.
+        evaluation: This section says how the evaluator is looked at on held-out pairs while it learns.
+        checkpoint: This section says when the run can be taken up again.
+        logging: This section says what the run tells while it learns.
     """
 
-    objective: dict[str, Any] = field(default_factory=lambda: {"name": "grammar"})
-    base: str = "scenes-clip"
-    prompt: str = ""
-    slim: bool = False
-    fp16: bool = False
-    seed: int = 0
-    device: str = "auto"
-    download: bool = False
-    about: str = ""
-    departures: list[str] = field(default_factory=list)
+    objective: Options = field(default_factory=lambda: {"name": "grammar"})
+    base: Text = "scenes-clip"
+    prompt: Text = ""
+    slim: Flag = False
+    fp16: Flag = False
+    seed: Seed = 0
+    device: Text = "auto"
+    download: Flag = False
+    about: Text = ""
+    departures: Texts = field(default_factory=list)
     data: PairsConfig = field(default_factory=PairsConfig)
     training: TuningUpdates = field(default_factory=TuningUpdates)
     evaluation: ComparingConfig = field(default_factory=ComparingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
 
-    def check(self) -> None:
-        """Refuse what does not fit together."""
-        check_range("seed", self.seed, 0, 2**31 - 1, whole=True)
-        if not isinstance(self.objective.get("name"), str):
+    @field_validator("objective")
+    @classmethod
+    def _is_named(cls, objective: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(objective.get("name"), str):
             raise InputError("objective.name is missing; give --set objective.name=grammar")
+        return objective
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to ``config.yaml``."""
@@ -135,14 +142,14 @@ def build(values: Mapping[str, Any]) -> TuneConfig:
         InputError: everything that is wrong, one line each.
     """
     wrong: list[str] = []
-    given = values.get("objective")
+    given = values.get("objective", {})
     if isinstance(given, Mapping) and "name" not in given:
         values = {**values, "objective": {"name": "grammar", **given}}
-    config = sections(TuneConfig, values, wrong)
+    config = checked(TuneConfig, values, wrong)
     objective = None
     try:
-        if isinstance(values.get("objective", {}), Mapping):
-            objective = TuneConfig(objective={"name": "grammar", **values.get("objective", {})}).make_objective()
+        if is_named(values["objective"]):
+            objective = TuneConfig(objective=dict(values["objective"])).make_objective()
     except InputError as error:
         wrong.append(f"objective: {error}")
     refuse(wrong)

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from capreward.option_checks import check_range
+from capreward.option_types import Flag, Section, Text, WholeFromOne
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class DiagnosticsConfig:
+class DiagnosticsConfig(Section):
     """What watches whether a reward is being gamed; nothing of it is learned from.
 
     Attributes:
-        enabled: on by default, in every run that learns from a reward.
-        judge: an evaluator that the reward is not made of; ``auto``: of scenes its held-out judge, elsewhere none.
-        grammar: an evaluator of grammaticality; ``auto``: ``grammar``, where its weights are found.
-        novelty: compare with the training captions.
-        novelty_items: so many training items are counted for it, evenly spaced; all by default.
-        every: steps between diagnoses of the candidates.
-        images: of a step whose candidates are diagnosed, at most.
+        enabled: If this is true, every run that learns from a reward is watched. It is true by default.
+        judge: This is an evaluator that the reward is not made of, which watches the reward. With ``auto`` it is the
+            held-out judge of scenes, and there is none for other data. With null there is none.
+        grammar: This is an evaluator of grammaticality. With ``auto`` it is ``grammar``, where its weights are found.
+            With null there is none.
+        novelty: If this is true, captions are compared with the training captions. It is true by default.
+        novelty_items: So many training items, evenly spaced, are counted for the novelty, at least 1. By default all
+            are counted.
+        every: This is the number of steps between diagnoses of the candidates, at least 1.
+        images: The candidates of at most so many images of a step are diagnosed, at least 1.
     """
 
-    enabled: bool = True
-    judge: str | None = AUTO
-    grammar: str | None = AUTO
-    novelty: bool = True
-    novelty_items: int | None = None
-    every: int = 10
-    images: int = 16
-
-    def check(self) -> None:
-        """Refuse values out of range."""
-        check_range("every", self.every, 1, whole=True)
-        check_range("images", self.images, 1, whole=True)
-        check_range("novelty_items", 1 if self.novelty_items is None else self.novelty_items, 1, whole=True)
+    enabled: Flag = True
+    judge: Text | None = AUTO
+    grammar: Text | None = AUTO
+    novelty: Flag = True
+    novelty_items: WholeFromOne | None = None
+    every: WholeFromOne = 10
+    images: WholeFromOne = 16

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+
 import pytest
 import yaml
 from train_helpers import TINY, arguments, fields, train
@@ -61,7 +65,22 @@ def refused(values):
         ({"captioner": {"sizes": {"dropout": "0.1"}}}, "captioner.sizes.dropout must be a number"),
         ({"data": {"count": 0}}, "data.count must be a whole number, at least 1; found 0"),
         ({"evaluation": {"patience": 0}}, "evaluation.patience must be a whole number, at least 1"),
-        ({"logging": {"trackers": {"a": 1}}}, "logging.trackers must be a list of texts"),
+        ({"logging": {"trackers": {"a": 1}}}, "logging.trackers must be a list of texts; found {'a': 1}"),
+        ({"logging": {"trackers": ["a", True]}}, "logging.trackers must be a list of texts; found ['a', True]"),
+        ({"data": {"caption_column": 3}}, "data.caption_column must be a list of texts or null; found 3"),
+        ({"data": {"count": "3"}}, "data.count must be a whole number or null; found '3'"),
+        ({"training": {"lr": 10**400}}, "training.lr must be a number; found 1000"),
+        ({"training": {"lr": True}}, "training.lr must be a number; found True"),
+        ({"training": {"lr": "inf"}}, "training.lr must be a number, at least 0; found inf"),
+        ({"training": {"schedule": True}}, "training.schedule must be a text; found True"),
+        ({"training": {True: 1}}, "unknown setting training.True; known here are steps, epochs"),  # ``on`` to YAML
+        ({True: 1}, "unknown setting True; known here are optimizer, seed"),
+        ({"optimizer": {1: 2}}, "the keys of optimizer must be texts; found 1"),
+        ({"captioner": {"sizes": {1: 2}}}, "the keys of captioner.sizes must be texts; found 1"),
+        ({"captioner": {"kind": "grit"}}, "captioner.kind='grit' is none of grid, clip-reward"),
+        ({"captioner": {"cropping": "torch"}}, "captioner.cropping='torch' is none of torchvision, transformers"),
+        ({"evaluation": {"beams": 0}}, "evaluation.beams must be a whole number, at least 1; found 0"),
+        ({"seed": 2**31}, "seed must be a whole number, at least 0 and at most 2.14748e+09; found 2147483648"),
     ],
 )
 def test_what_is_wrong_is_named(values, told):
@@ -82,6 +101,17 @@ def test_all_that_is_wrong_is_told_at_once():
         assert sum(part in line for line in lines) == 1, lines
 
 
+def test_all_that_is_wrong_in_one_section_is_told_at_once():
+    lines = refused({"training": {"lr": -1, "betas": [2, 2], "clip": 0, "precision": "fp8"}}).splitlines()
+    assert lines == [
+        "4 settings cannot be used:",
+        "  - training.lr must be a number, at least 0; found -1.0",
+        "  - training.betas must be a number, at least 0 and at most 0.999999; found 2.0",
+        "  - training.clip must be a number, at least 1e-12; found 0.0",
+        "  - training.precision='fp8' is none of fp32, bf16, fp16",
+    ]
+
+
 def test_values_become_what_their_kind_is():
     values = settings(["training.lr=1e-4", "training.steps=3.0", "training.betas=[0.8, 1e-1]", "about=7"])
     config = build(merged(values, {"logging": {"trackers": "tensorboard,wandb"}, "data": {"val": None}}))
@@ -89,6 +119,26 @@ def test_values_become_what_their_kind_is():
     assert isinstance(config.training.steps, int)
     assert config.logging.trackers == ["tensorboard", "wandb"]
     assert (config.data.val, config.about) == (None, "7")
+
+
+def test_what_people_write_in_short_is_taken():
+    values = {"data": {"caption_column": "title", "count": 3.0}, "reward": {"low": "-inf", "high": 2}, "about": 0.5}
+    config = build(merged(STEPS, merged(values, {"captioner": {"resize": ""}})))
+    assert config.data.caption_column == ("title",)
+    assert repr((config.data.count, config.reward.low, config.reward.high)) == "(3, -inf, 2.0)"
+    assert (config.about, config.captioner.resize) == ("0.5", "")
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_what_a_module_needs_not_is_not_imported():
+    """The help of the commands knows no pydantic, and a configuration no torch."""
+    code = "import sys; import {}; sys.exit([m for m in {} if m in sys.modules] or 0)"
+    for module, heavy in (
+        ("trainers.commands.train, trainers.commands.tune, trainers.commands.ls, capreward", ["pydantic", "torch"]),
+        ("trainers.runs.config, trainers.runs.config_checks", ["torch"]),
+    ):
+        done = subprocess.run([sys.executable, "-c", code.format(module, heavy)], capture_output=True, text=True)
+        assert done.returncode == 0, f"{module} imports {done.stderr}"
 
 
 def test_an_optimizer_is_kept_with_all_its_options():

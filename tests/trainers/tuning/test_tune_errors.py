@@ -23,6 +23,7 @@ def captions(tmp_path):
         (["--base", "nothing-here"], "there is no weights file or folder nothing-here"),
         (["--set", "objective.name=grammer"], "unknown objective 'grammer'; did you mean grammar?"),
         (fields("objective", leest=2), "the objective grammar has no option 'leest'; did you mean least?"),
+        (["--set", "objective.name=3"], "objective.name is missing; give --set objective.name=grammar"),
         (["--set", "lr=1"], "unknown setting lr; did you mean training.lr?"),
         (["--precision", "fp16"], "precision='fp16' is none of fp32, bf16"),
         (fields("training", decay="all"), "decay='all' is none of matrices, published"),
