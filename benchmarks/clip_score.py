@@ -151,8 +151,8 @@ def forward(subject: Subject, runs: int) -> dict[str, Any]:
 
 def loader(subject: Subject, runs: int) -> dict[str, Any]:
     """The same from photo files, and the loader's share: decoding, resizing and cropping alone."""
-    from capreward.data.images.loader import Loader
-    from capreward.data.images.pictures import as_picture
+    from capreward.data.images.crop_loader import Loader
+    from capreward.data.images.picture_types import as_picture
 
     n = len(subject.photos)
     paths = [str(p) for p in subject.photos]

@@ -68,7 +68,7 @@ def statistics_of(captioner: str, pictures: int) -> dict[str, np.ndarray[Any, An
     from trainers.captioners.layouts.loading import open_captioner
     from trainers.data import open_dataset
     from trainers.decoding import Decoding
-    from trainers.evaluation.captions import caption_items
+    from trainers.evaluation.held_out_captions import caption_items
 
     model = open_captioner(captioner)
     data = open_dataset("scenes:test", count=pictures)

@@ -99,8 +99,8 @@ def cider_alone(captions: list[str], references: list[list[str]], runs: int) -> 
 def reward(captions: list[str], references: list[list[str]], runs: int) -> dict[str, Any]:
     """CIDEr-D of 64 images x 5 candidates with prepared references and fixed document frequencies."""
     import capreward
-    from capreward.text.corpus import reference_grams
-    from capreward.text.frequencies import DocumentFrequencies
+    from capreward.text.document_frequencies import DocumentFrequencies
+    from capreward.text.ngram_corpus import reference_grams
     from capreward.text.tokenizers import tokenizer_of
 
     whole = capreward.Samples([], references=references, item=[])

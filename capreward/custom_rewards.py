@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from capreward.errors import InputError
 from capreward.evaluators import evaluators
-from capreward.evaluators.function import Declaration
+from capreward.evaluators.function_evaluator import Declaration
 from capreward.expression import is_name
 from capreward.registry import Entry
 

@@ -168,7 +168,7 @@ def _option_names(target: Callable[..., Any]) -> list[str]:
 
 def _make(target: Any, name: str, options: dict[str, Any], *, fixed: Mapping[str, Any]) -> Evaluator:
     from capreward.evaluators.base import Evaluator
-    from capreward.evaluators.function import FunctionEvaluator, declaration_of
+    from capreward.evaluators.function_evaluator import FunctionEvaluator, declaration_of
 
     if isinstance(target, Evaluator):
         if options:

@@ -15,7 +15,7 @@ from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from capreward.data.file_report import FileReport
-    from capreward.text.frequencies import DocumentFrequencies
+    from capreward.text.document_frequencies import DocumentFrequencies
     from capreward.text.vocabulary import VocabularyTokenizer
 
 
@@ -112,7 +112,7 @@ def convert(pickled: Path, output: Path, vocabulary: Path | None, images: int | 
     capreward df convert coco-val-df.p coco-val-df.npz --images 40504
     """
     _check(output)
-    from capreward.text.frequencies_legacy import read_frequency_pickle
+    from capreward.text.pickled_frequencies import read_frequency_pickle
     from capreward.text.tokenizers import tokenizer_of
     from capreward.text.vocabulary import WordNumbers, words_of_file
 
@@ -127,7 +127,7 @@ def convert(pickled: Path, output: Path, vocabulary: Path | None, images: int | 
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def show(file: Path, as_json: bool) -> None:
     """Show what a document-frequency file holds."""
-    from capreward.text.frequencies import DocumentFrequencies
+    from capreward.text.document_frequencies import DocumentFrequencies
 
     found = DocumentFrequencies.load(file)
     if as_json:

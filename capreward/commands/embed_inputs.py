@@ -72,8 +72,8 @@ def pictures_of(options: EmbedOptions) -> tuple[list[str], list[Any]]:
     """Return the keys and the pictures that are embedded: those of the caption file, or all there are."""
     if options.captions is None:
         return _all_pictures(options)
-    from capreward.data.images.lookup import find_images
-    from capreward.data.images.table_of_captions import own_pictures
+    from capreward.data.images.caption_file_pictures import own_pictures
+    from capreward.data.images.picture_lookup import find_images
 
     table = table_of(options.captions, options)
     keys = list(dict.fromkeys(table.keys))[: options.count]
@@ -92,7 +92,7 @@ def pictures_of(options: EmbedOptions) -> tuple[list[str], list[Any]]:
 
 def _all_pictures(options: EmbedOptions) -> tuple[list[str], list[Any]]:
     """Return the keys and the pictures of all places, where no two pictures have the same key."""
-    from capreward.data.images.inventory import list_pictures
+    from capreward.data.images.picture_lists import list_pictures
 
     if not options.images:
         raise InputError("nothing to embed; name a folder of pictures, a .tar, a table or scenes:test")

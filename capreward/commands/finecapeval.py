@@ -14,7 +14,7 @@ from capreward.commands.command import Command, joined_option
 from capreward.commands.options import plugin_option
 from capreward.commands.score_output import OutputOptions, bootstrap_of, check_outputs, output_options, write_results
 from capreward.plugins import load_plugins
-from capreward.reports.systems import merged_notes
+from capreward.reports.scored_systems import merged_notes
 from capreward.scoring import DEFAULT_TOKENIZER
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _results_of(captions: tuple[Path, ...], options: FineCapEvalOptions) -> Resu
     from capreward.commands.score_inputs import names_of
     from capreward.data.finecapeval import load_finecapeval
     from capreward.reports.results import Results
-    from capreward.reports.systems import score_system
+    from capreward.reports.scored_systems import score_system
 
     data = load_finecapeval(options.data)
     evaluators = _evaluators(data, options)
@@ -119,7 +119,7 @@ def _evaluators(data: FineCapEvalData, options: FineCapEvalOptions) -> list[Eval
 
 def _references(data: FineCapEvalData) -> References:
     """Return the captions of the data as references."""
-    from capreward.data.captions import References
+    from capreward.data.caption_files import References
 
     known = {image: [row.caption for row in rows] for image, rows in data.images.items()}
     return References(data.source, "finecapeval", known)

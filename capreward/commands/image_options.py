@@ -150,6 +150,6 @@ def image_column_of_captions(options: ImageOptions) -> str | None:
     """Return the column of picture files that the user names in the captions, and not in a table of ``--images``."""
     if options.image_column is None:
         return None
-    from capreward.data.images.tables import names_table
+    from capreward.data.images.picture_tables import names_table
 
     return None if any(map(names_table, options.images)) else options.image_column

@@ -49,7 +49,7 @@ def scenes(
     references = json.dumps({each.key: each.captions for each in chosen}, indent=1)
     write_beside(captions, lambda path: _text(path, references))
     if sheet is not None:
-        from capreward.data.scenes.sheet import contact_sheet
+        from capreward.data.scenes.contact_sheet import contact_sheet
 
         _save(contact_sheet(chosen[:SHOWN]), sheet)
     more = "" if sheet is None else f", contact sheet in {sheet}"

@@ -158,7 +158,7 @@ def _write_files(results: Results, options: OutputOptions) -> list[str]:
 def _write_gallery(results: Results, path: Path) -> int:
     """Write the page of captions with their pictures, and return the number of images on it."""
     from capreward.reports.gallery import write_gallery
-    from capreward.reports.systems import pictures_of, references_by_key
+    from capreward.reports.scored_systems import pictures_of, references_by_key
 
     if all(s.samples is None or s.samples.images is None for s in results.systems):
         raise InputError("--gallery shows captions with their pictures; give --images FOLDER")

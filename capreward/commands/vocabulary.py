@@ -14,7 +14,7 @@ from capreward.commands.command import Group
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from capreward.data.sentences import ImageSentences
+    from capreward.data.tokenized_captions import ImageSentences
 
 _SPLIT = "Split of a Karpathy file, such as train+restval; all of it by default, as published."
 
@@ -86,8 +86,8 @@ def labels(captions: Path, words: Path, output: Path, max_length: int, **options
     """
     given = SentenceOptions.of(options)
     _check(output, ".npz")
-    from capreward.text.labels import Labels
     from capreward.text.vocabulary import WordNumbers, words_of_file
+    from capreward.text.word_id_labels import Labels
 
     numbers = WordNumbers(words_of_file(words))
     images = _sentences(captions, given)
@@ -99,7 +99,7 @@ def labels(captions: Path, words: Path, output: Path, max_length: int, **options
 
 def _sentences(captions: Path, options: SentenceOptions) -> list[ImageSentences]:
     """Read the captions as words, image by image."""
-    from capreward.data.sentences import read_sentences
+    from capreward.data.tokenized_captions import read_sentences
 
     return read_sentences(
         captions,

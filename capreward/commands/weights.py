@@ -28,7 +28,7 @@ def weights(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from capreward.encoders.weights.library import status
+    from capreward.encoders.weights.user_library import status
 
     rows = status()
     if as_json:
@@ -56,13 +56,13 @@ def add(path: Path, name: str | None, drop_unknown: bool) -> None:
 
     With --drop-unknown a file is kept as the folder that capreward convert --drop-unknown makes of it.
     """
-    from capreward.encoders.weights import library
+    from capreward.encoders.weights import user_library
     from capreward.evaluators import evaluators
 
     if name is not None:
         family, colon, variant = name.partition(":")
         name = f"{evaluators.find(family) or family}{colon}{variant}"
-    _say(library.add(path, name, drop_unknown=drop_unknown))
+    _say(user_library.add(path, name, drop_unknown=drop_unknown))
 
 
 @weights.command()
@@ -71,7 +71,7 @@ def add(path: Path, name: str | None, drop_unknown: bool) -> None:
 @click.option("--download", is_flag=True, hidden=True, help="What get does anyway.")
 def get(name: str, variant: str | None, download: bool) -> None:
     """Fetch an evaluator's weights from their authors, where these publish a plain address, and keep them."""
-    from capreward.encoders.weights import library
+    from capreward.encoders.weights import user_library
     from capreward.encoders.weights.catalogue import entry_of, weights_of_entry
     from capreward.evaluators import evaluators
 
@@ -89,7 +89,7 @@ def get(name: str, variant: str | None, download: bool) -> None:
 
     with Bar(1) as bar:
         bar.start(file)
-        done = library.fetch(entry, entry.url, lambda read, total: bar.step("fetching", read, total))
+        done = user_library.fetch(entry, entry.url, lambda read, total: bar.step("fetching", read, total))
     _say(done)
 
 

@@ -1,6 +1,6 @@
 """Caption files, references, and the matching of their ids."""
 
-from capreward.data.captions import (
+from capreward.data.caption_files import (
     CaptionTable,
     References,
     read_captions,
@@ -8,7 +8,7 @@ from capreward.data.captions import (
     read_references,
 )
 from capreward.data.formats.registry import format_names, format_summaries
-from capreward.data.mappings import as_references, as_table
+from capreward.data.given_captions import as_references, as_table
 from capreward.data.reference_match import ReferenceMatch, match
 
 __all__ = [

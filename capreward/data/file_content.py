@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from capreward.data.brace_patterns import expand_braces
 from capreward.data.json_text import JsonParser
-from capreward.data.shards import expand_braces
 from capreward.errors import InputError, shorten
 
 T = TypeVar("T")

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from capreward.data.column_roles import plain_name
 from capreward.data.file_content import Content, load_content
 from capreward.data.file_report import Findings
 from capreward.data.formats.text import each_line
-from capreward.data.roles import plain_name
-from capreward.data.rows import Options, ParsedFile
+from capreward.data.row_checks import Options, ParsedFile
 from capreward.errors import InputError, shorten
 from capreward.text.stemmed_phrases import Stemmer
 

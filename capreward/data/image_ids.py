@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from capreward.data.rows import shown_id
+from capreward.data.row_checks import shown_id
 from capreward.errors import InputError
 
 _ENDINGS = """jpg jpeg png gif bmp tif tiff webp avif jp2 j2k jpx jpf heic heif mp4 avi webm mkv mov flv m4v wav mp3

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from capreward.data.captions import CaptionTable
+from capreward.data.caption_files import CaptionTable
 from capreward.data.reference_match import ReferenceMatch
 from capreward.errors import InputError, shorten
 
@@ -54,8 +54,8 @@ def match_pictures(
     """
     if isinstance(images, Mapping):
         return _match_mapping(matched, images, allow_missing)
-    from capreward.data.images.lookup import find_images
-    from capreward.data.images.table_of_captions import own_pictures
+    from capreward.data.images.caption_file_pictures import own_pictures
+    from capreward.data.images.picture_lookup import find_images
 
     source = images or own_pictures(table, matched.keys, image_column)
     base = Path(table.source).parent if table.format != "webdataset" else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from capreward.data.captions import CaptionTable, References
+from capreward.data.caption_files import CaptionTable, References
 from capreward.data.file_report import FileReport
 from capreward.data.image_ids import AS_NAMES, AS_NUMBERS, EXACTLY, IdIndex
-from capreward.data.rows import shown_id
+from capreward.data.row_checks import shown_id
 from capreward.errors import InputError, shorten
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from capreward.data.file_content import Content, error_line
 from capreward.data.formats.text import each_line
-from capreward.data.rows import describe
+from capreward.data.row_checks import describe
 from capreward.errors import InputError
 
 BATCH_ROWS = 65_536

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from capreward.encoders.model.text_tokens import Tokens, tokenize
 from capreward.encoders.model.text_tower import can_trim, projected, text_states, trimmed_text_features
-from capreward.encoders.model.token_rows import Tokens, tokenize
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -219,8 +219,8 @@ class Encoder:
     ) -> ImageFeatures:
         import torch
 
-        from capreward.data.images.loader import Loader
-        from capreward.data.images.pictures import as_picture
+        from capreward.data.images.crop_loader import Loader
+        from capreward.data.images.picture_types import as_picture
         from capreward.data.images.preprocessing import normalise
 
         there = [i for i, image in enumerate(images) if image is not None]

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from capreward.encoders.layouts.architecture import image_architecture
 from capreward.encoders.layouts.huggingface import from_hf
-from capreward.encoders.layouts.shapes import image_architecture
 from capreward.encoders.loading import Clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.encoders.model.open_clip_model import build_model
 from capreward.encoders.spec import EncoderSpec
 from capreward.encoders.weights.checkpoint_weights import preprocessing_of
-from capreward.encoders.weights.types import WeightsRequest
+from capreward.encoders.weights.weights_request import WeightsRequest
 from capreward.errors import InputError
 
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 64, "heads": 1, "layers": 1}

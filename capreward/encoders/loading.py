@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
 from capreward.encoders.spec import EncoderSpec
-from capreward.encoders.weights.source import read_weights
-from capreward.encoders.weights.types import Weights, WeightsRequest
+from capreward.encoders.weights.resolution import read_weights
+from capreward.encoders.weights.weights_request import Weights, WeightsRequest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +50,7 @@ def load_clip(
     """Load a CLIP in any of the known layouts; no code in a file is run.
 
     Args:
-        source: The weights, as :func:`~capreward.encoders.weights.source.read_weights` takes them.
+        source: The weights, as :func:`~capreward.encoders.weights.resolution.read_weights` takes them.
         quick_gelu: Whether the activation is QuickGELU; a value wins over the weights, None takes what they state.
         statistics: The image statistics ``openai``, ``half`` or ``imagenet``; a value wins, as for ``quick_gelu``.
         precision: ``fp32``, ``fp16`` or ``bf16``; see :func:`~capreward.encoders.model.open_clip_model.build_model`.
@@ -79,8 +79,8 @@ def load_clip(
 
 def clip_of(weights: Weights, *, precision: str = "fp32", device: str = "cpu", download: bool = False) -> Clip:
     """Build the model and the tokenizer of weights that have been read; see :func:`load_clip`."""
+    from capreward.encoders.model.clip_tokenizers import tokenizer_of
     from capreward.encoders.model.open_clip_model import build_model
-    from capreward.encoders.model.tokenizers import tokenizer_of
 
     spec = weights.spec
     model = build_model(spec.model_cfg, weights.tensors, spec.name, precision)

@@ -17,7 +17,7 @@ def _alone(module: str, attribute: str, summary: str, **options: object) -> Entr
 
 def _clip(attribute: str, summary: str) -> Entry:
     if attribute.startswith("Ref"):
-        return Entry(f"capreward.evaluators.clip_references:{attribute}", summary, needs=("images", "references"))
+        return Entry(f"capreward.evaluators.ref_clip_score:{attribute}", summary, needs=("images", "references"))
     return Entry(f"capreward.evaluators.clip_score:{attribute}", summary, needs=("images",))
 
 

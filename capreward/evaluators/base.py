@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from capreward._version import __version__
 from capreward.errors import InputError, shorten
-from capreward.evaluators.unscored import empty_note, unscored_warning, value_notes
+from capreward.evaluators.value_notes import empty_note, unscored_warning, value_notes
 from capreward.samples import Samples
 from capreward.scores import Score, Signature
 

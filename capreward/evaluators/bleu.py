@@ -11,7 +11,7 @@ import numpy.typing as npt
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
-from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
+from capreward.text.ngram_corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
 from capreward.text.tokenizers import Tokenizer, tokenizer_of
 
 Floats = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
-from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
-from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squares_by_pow
+from capreward.text.document_frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squares_by_pow
+from capreward.text.ngram_corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
 from capreward.text.ngrams import Counts, Ints, Numbers, Words
 from capreward.text.tokenizers import ENDED, EndTokenizer, Tokenizer, same_words, tokenized_captions, tokenizer_of
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
@@ -350,7 +350,7 @@ def frequencies_of_files(
     if isinstance(tokenizer, VocabularyTokenizer):
         if eos:
             raise InputError("frequencies over a vocabulary have end tokens already; leave --eos (eos=True) out")
-        from capreward.text.frequencies_legacy import frequencies_of_vocabulary
+        from capreward.text.pickled_frequencies import frequencies_of_vocabulary
 
         return frequencies_of_vocabulary(paths, tokenizer, source=source, **options)
     from capreward.data import read_references

@@ -83,12 +83,12 @@ def names_scene_images(source: object) -> bool:
 
 def fetch_published(family: str, variant: str | None) -> None:
     """Fetch an evaluator's weights from their authors, if they are not here and a plain address is published."""
-    from capreward.encoders.weights import library
+    from capreward.encoders.weights import user_library
     from capreward.encoders.weights.catalogue import entry_of, weights_of_entry
 
     entry = entry_of(family, variant)
     if entry.url is not None and weights_of_entry(entry) is None:
-        library.fetch(entry, entry.url)
+        user_library.fetch(entry, entry.url)
 
 
 def shows_scenes(samples: Samples) -> bool:

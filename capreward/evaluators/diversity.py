@@ -14,7 +14,7 @@ from capreward.evaluators.cider import REFERENCES, CiderPlain
 from capreward.evaluators.repetition import caption_counts
 from capreward.samples import Samples
 from capreward.scores import Score
-from capreward.text.corpus import Pairs
+from capreward.text.ngram_corpus import Pairs
 from capreward.text.ngrams import Ints
 from capreward.text.tokenizers import Tokenizer, tokenizer_of
 

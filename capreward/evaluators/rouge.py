@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
-from capreward.text.corpus import Pairs, reference_offsets
 from capreward.text.lcs import lcs_lengths
+from capreward.text.ngram_corpus import Pairs, reference_offsets
 from capreward.text.ngrams import Ints, Words, number_words
 from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references, tokenizer_of
 

@@ -13,7 +13,7 @@ from capreward.samples import Samples
 
 if TYPE_CHECKING:
     from capreward.data.scenes import ScenePicture
-    from capreward.data.scenes.facts import Truth
+    from capreward.data.scenes.fact_counts import Truth
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class SceneFacts(Evaluator):
     """Precision, recall and F1 of the facts that a caption states of a picture of ``scenes``; range [0, 1].
 
     Facts are read from the words, grammatical or not (see ``capreward.data.scenes.stated_facts``), and compared with
-    the picture. They are counted in five categories (``capreward.data.scenes.facts.count_facts``):
+    the picture. They are counted in five categories (``capreward.data.scenes.fact_counts.count_facts``):
 
     - objects: each mention of a kind of object; a second "a ball" is a second object, "the ball" is not;
     - attributes: colour, size and texture, bound to their object; plain objects have no texture to name;
@@ -63,7 +63,7 @@ class SceneFacts(Evaluator):
         Raises:
             InputError: An image is no picture of the scenes world.
         """
-        from capreward.data.scenes.facts import Truth
+        from capreward.data.scenes.fact_counts import Truth
 
         pictures = [_picture(image) for image in samples.images or []]
         if None in pictures:
@@ -72,7 +72,7 @@ class SceneFacts(Evaluator):
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
         """Return the numbers of stated, true, known and told facts of each category, [N, 20]."""
-        from capreward.data.scenes.facts import count_facts
+        from capreward.data.scenes.fact_counts import count_facts
         from capreward.data.scenes.stated_facts import read_facts
 
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)

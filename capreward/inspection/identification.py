@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from capreward.data.images.folder import is_picture_name
+from capreward.data.images.picture_shards import names_shards
 from capreward.data.images.scene_keys import names_scenes
-from capreward.data.images.shards import names_shards
 from capreward.errors import InputError
-from capreward.inspection.captions import view_captions
+from capreward.inspection.caption_views import view_captions
 from capreward.inspection.views import LookOptions, Readings
 
 _YAML = (".yaml", ".yml")
@@ -35,7 +35,7 @@ def identify_file(source: str, asked: LookOptions) -> Readings:
     """
     seen = Readings(source)
     if names_scenes(source):
-        from capreward.inspection.pictures import scenes_view
+        from capreward.inspection.picture_views import scenes_view
 
         seen.attempt("scenes", lambda: scenes_view(source, asked))
     elif names_shards(source):
@@ -50,7 +50,7 @@ def identify_file(source: str, asked: LookOptions) -> Readings:
 
 
 def _identify_recipe(name: str, seen: Readings) -> None:
-    from capreward.inspection.runs import configuration_view, recipe_text
+    from capreward.inspection.run_views import configuration_view, recipe_text
 
     text = recipe_text(name)
     if text is not None:
@@ -63,7 +63,7 @@ def _identify_recipe(name: str, seen: Readings) -> None:
 
 
 def _identify_shards(source: str, asked: LookOptions, seen: Readings) -> None:
-    from capreward.inspection.pictures import shard_view
+    from capreward.inspection.picture_views import shard_view
     from capreward.inspection.views import View, command_text
 
     pictures = seen.attempt("pictures", lambda: shard_view(source, asked))
@@ -76,23 +76,23 @@ def _identify_shards(source: str, asked: LookOptions, seen: Readings) -> None:
 
 
 def _identify_folder(source: str, asked: LookOptions, seen: Readings) -> None:
-    from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG
+    from capreward.encoders.checkpoints.weight_files import HF_CONFIG, OPEN_CLIP_CONFIG
     from capreward.encoders.store.header import NAME
-    from capreward.inspection import pictures, runs, weights
+    from capreward.inspection import picture_views, run_views, weight_views
 
     folder = Path(source)
-    if runs.is_run(folder):
-        seen.attempt("run", lambda: runs.run_view(source))
+    if run_views.is_run(folder):
+        seen.attempt("run", lambda: run_views.run_view(source))
     elif (folder / NAME).is_file():
-        seen.attempt("features", lambda: pictures.store_view(source, asked))
-    elif (folder / weights.CAPTIONER).is_file():
-        seen.attempt("captioner", lambda: weights.captioner_view(source))
+        seen.attempt("features", lambda: picture_views.store_view(source, asked))
+    elif (folder / weight_views.CAPTIONER).is_file():
+        seen.attempt("captioner", lambda: weight_views.captioner_view(source))
     elif (folder / OPEN_CLIP_CONFIG).is_file():
-        seen.attempt("CLIP", lambda: weights.clip_folder_view(source))
+        seen.attempt("CLIP", lambda: weight_views.clip_folder_view(source))
     elif (folder / HF_CONFIG).is_file():
-        seen.attempt("weights", lambda: weights.hf_folder_view(source))
+        seen.attempt("weights", lambda: weight_views.hf_folder_view(source))
     else:
-        seen.attempt("pictures", lambda: pictures.folder_view(source, asked))
+        seen.attempt("pictures", lambda: picture_views.folder_view(source, asked))
 
 
 def _identify_plain_file(source: str, asked: LookOptions, seen: Readings) -> None:
@@ -103,15 +103,15 @@ def _identify_plain_file(source: str, asked: LookOptions, seen: Readings) -> Non
     elif head[:1] == b"\x80":
         _identify_pickle(source, seen)
     elif head[8:9] == b"{" or name.endswith(_TORCH):
-        from capreward.inspection.weights import checkpoint_view
+        from capreward.inspection.weight_views import checkpoint_view
 
         seen.attempt("weights", lambda: checkpoint_view(source))
     elif is_picture_name(name):
-        from capreward.inspection.pictures import picture_view
+        from capreward.inspection.picture_views import picture_view
 
         seen.attempt("picture", lambda: picture_view(source, asked))
     elif name.endswith(_YAML):
-        from capreward.inspection.runs import configuration_view
+        from capreward.inspection.run_views import configuration_view
 
         seen.attempt("configuration", lambda: configuration_view(source))
     else:
@@ -137,21 +137,21 @@ def _first_bytes(source: str) -> bytes:
 
 def _identify_archive(source: str, seen: Readings) -> None:
     """Identify a zip file, which holds NumPy's arrays or torch's tensors."""
-    from capreward.inspection import tables
-    from capreward.inspection.weights import checkpoint_view
+    from capreward.inspection import table_views
+    from capreward.inspection.weight_views import checkpoint_view
 
-    members = tables.archive_members(source)
+    members = table_views.archive_members(source)
     if {"header", "words"} <= members:
-        seen.attempt("document frequencies", lambda: tables.frequency_view(source))
-    elif members >= tables.LABELS:
-        seen.attempt("labels", lambda: tables.label_view(source))
+        seen.attempt("document frequencies", lambda: table_views.frequency_view(source))
+    elif members >= table_views.LABELS:
+        seen.attempt("labels", lambda: table_views.label_view(source))
     else:
         seen.attempt("weights", lambda: checkpoint_view(source))
 
 
 def _identify_pickle(source: str, seen: Readings) -> None:
-    from capreward.inspection.tables import pickle_view
-    from capreward.inspection.weights import checkpoint_view
+    from capreward.inspection.table_views import pickle_view
+    from capreward.inspection.weight_views import checkpoint_view
 
     if seen.attempt("document frequencies", lambda: pickle_view(source)) is not None:
         return
@@ -161,19 +161,19 @@ def _identify_pickle(source: str, seen: Readings) -> None:
 
 def _identify_text(source: str, head: bytes, asked: LookOptions, seen: Readings) -> None:
     """Identify text and tables: captions, pictures in columns, vocabularies and sets of shards in JSON."""
-    from capreward.inspection import pictures, tables
+    from capreward.inspection import picture_views, table_views
 
     value = _json_object(source) if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else {}
     if isinstance(value.get("ix_to_word"), dict) or ("words" in value and isinstance(value["words"], list)):
-        seen.attempt("vocabulary", lambda: tables.vocabulary_view(source, value, asked))
+        seen.attempt("vocabulary", lambda: table_views.vocabulary_view(source, value, asked))
         if isinstance(value.get("images"), list):
-            seen.attempt("pictures", lambda: pictures.list_view(source, asked))
+            seen.attempt("pictures", lambda: picture_views.list_view(source, asked))
         return
-    if tables.are_shard_sets(value):
-        seen.attempt("sets of shards", lambda: tables.shard_set_view(source, value, asked))
+    if table_views.are_shard_sets(value):
+        seen.attempt("sets of shards", lambda: table_views.shard_set_view(source, value, asked))
         return
     pictured = Readings(source)
-    own = pictured.attempt("pictures", lambda: pictures.table_view(source, asked)) is not None
+    own = pictured.attempt("pictures", lambda: picture_views.table_view(source, asked)) is not None
     view_captions(source, asked, seen, own_images=own)
     seen.views += pictured.views
     if seen.views:  # otherwise the refusals of the readers of captions say enough

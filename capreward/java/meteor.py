@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.java.items import check_items
+from capreward.java.item_checks import check_items
 from capreward.java.originals import original_file
 from capreward.java.process import JavaError, JavaProcess
 from capreward.java.runtime import Java

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from capreward.errors import InputError, ProgramError
-from capreward.java.child import PLATFORM_OPTIONS, VM_OPTIONS, Child
+from capreward.java.program_process import PLATFORM_OPTIONS, VM_OPTIONS, Child
 from capreward.java.runtime import Java, find_java
 
 

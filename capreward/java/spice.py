@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from capreward.errors import InputError
 from capreward.java.corenlp import spice_class_path
-from capreward.java.items import check_items
+from capreward.java.item_checks import check_items
 from capreward.java.process import JavaError, JavaProcess, quote_stderr
 from capreward.java.runtime import Java, find_java
 

@@ -44,7 +44,7 @@ def thumbnail(image: Image.Image) -> Thumbnail:
         InputError: The picture cannot be decoded.
     """
     from capreward.data.images.decoding import decode
-    from capreward.data.images.pictures import PilPicture
+    from capreward.data.images.picture_types import PilPicture
     from capreward.encoders.spec import Preprocessing
 
     image = _on_white(decode(PilPicture(image), Preprocessing()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from capreward.text.corpus import Pairs
+from capreward.text.ngram_corpus import Pairs
 from capreward.text.ngrams import Ints, Numbers, Words
 
 BITS = 64

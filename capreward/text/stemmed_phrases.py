@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capreward.text.porter import porter_stem
-from capreward.text.treebank import word_tokenize
+from capreward.text.treebank_tokenizer import word_tokenize
 
 # Words that carry no content in a phrase; prepositions do, since relations consist of them.
 # fmt: off

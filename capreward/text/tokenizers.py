@@ -89,11 +89,11 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
     if not isinstance(given, str):
         return given
     if given == "ptb":
-        from capreward.text.ptb import PTBTokenizer
+        from capreward.text.ptb_tokenizer import PTBTokenizer
 
         return PTBTokenizer()
     if given == "ptb-joined":
-        from capreward.text.ptb_joined import JoinedPTBTokenizer
+        from capreward.text.ptb_joined_tokenizer import JoinedPTBTokenizer
 
         return JoinedPTBTokenizer()
     if given == "ptb-java":

@@ -8,7 +8,7 @@ import pickle
 import torch
 from rounding import check_close
 
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 
 TEXTS = ["A photo depicts a dog on a mat", "two red cats", ""]
 VOCABULARY = 49408

@@ -6,7 +6,7 @@ import pytest
 import torch
 from clip_files import save
 
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 
 import_open_clip()  # transformers imports torchvision as well
 transformers = pytest.importorskip("transformers")

@@ -28,7 +28,7 @@ SMALL = {
 def small_run(folder, optimizer="xe", **changes):
     """A run of no steps: a captioner as it is made, which babbles; ``changes`` are sections of the configuration."""
     from trainers.runs.config_files import build, merged
-    from trainers.runs.training import run_training
+    from trainers.runs.session import run_training
 
     options = {} if optimizer == "xe" else {"candidates": 2, "max_length": 16}
     values = merged(merged(SMALL, {"optimizer": {"name": optimizer, **options}}), changes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from capreward.errors import InputError
-from capreward.text.merges import write_merges
+from capreward.text.bpe_merges import write_merges
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,7 @@ class ClipVocabulary:
 
 
 def _tokenizer(merges: str | Path | None) -> Any:
-    from capreward.encoders.model.backend import import_open_clip
+    from capreward.encoders.model.open_clip_import import import_open_clip
 
     path = {} if merges is None else {"bpe_path": str(merges)}
     try:

@@ -74,7 +74,7 @@ def _file_keys(files: Sequence[str]) -> dict[str, str]:
 
 def _picture_of_file(source: str, names: dict[str, str]) -> tuple[list[str], list[Any]]:
     """Return the key and the picture of one file."""
-    from capreward.data.images.pictures import FilePicture
+    from capreward.data.images.picture_types import FilePicture
 
     return [names[source]], [FilePicture(source)]
 
@@ -82,7 +82,7 @@ def _picture_of_file(source: str, names: dict[str, str]) -> tuple[list[str], lis
 def _pictures_of_source(source: str, count: int | None) -> tuple[list[str], list[Any]]:
     """Return the keys and the pictures of a folder, shards, a table, a feature store or the scenes world."""
     from capreward.data.images.folder import is_picture_name
-    from capreward.data.images.inventory import list_pictures
+    from capreward.data.images.picture_lists import list_pictures
     from capreward.encoders.store.feature_store import FeatureStore, is_store
 
     if is_store(source):

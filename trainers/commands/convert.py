@@ -112,7 +112,7 @@ class _Conversion:
 def _convert_clip(source: str, out: Path, options: ClipOptions, *, drop_unknown: bool) -> _Conversion:
     """Write a CLIP as a folder that open_clip loads."""
     from capreward.encoders.weights.conversion import convert as write
-    from capreward.encoders.weights.types import WeightsRequest
+    from capreward.encoders.weights.weights_request import WeightsRequest
 
     request = WeightsRequest(
         quick_gelu=options.quick_gelu,

@@ -183,7 +183,7 @@ def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
         InputError: The folder holds a run with other settings.
     """
     from trainers.runs.folder import RunFolder
-    from trainers.runs.training import captioner_run_kind, check_same, keep_begun_settings, run_training
+    from trainers.runs.session import captioner_run_kind, check_same, keep_begun_settings, run_training
 
     run = RunFolder(folder)
     try:
@@ -224,7 +224,7 @@ def _evaluate(sources: list[NamedCaptioner], options: DemoOptions, say: Say) -> 
     from capreward.commands.progress import Bar
     from capreward.encoders.pool import device_of
     from trainers.commands.evaluate import stepping
-    from trainers.comparison.evaluation import SCENES_METRICS, SCENES_TEST, Evaluation, HeldOut
+    from trainers.comparison.captioner_evaluation import SCENES_METRICS, SCENES_TEST, Evaluation, HeldOut
     from trainers.comparison.evaluation_files import evaluate_all
     from trainers.runs.devices import DeviceOptions
 
@@ -239,8 +239,8 @@ def _finish(sources: list[NamedCaptioner], results: Results, options: DemoOption
     """Show the results, say what follows from them, and write the report."""
     from capreward.commands.score_output import show_results
     from trainers.reports.conclusions import conclusions
-    from trainers.reports.page import commands_of
     from trainers.reports.report_file import write_report
+    from trainers.reports.report_page import commands_of
 
     sentences = conclusions(results, REWARD)
     pictures = options.steps * BATCH

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from capreward.commands.progress import Bar
-    from trainers.comparison.evaluation import Evaluation, HeldOut
+    from trainers.comparison.captioner_evaluation import Evaluation, HeldOut
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.devices import DeviceOptions
 
@@ -153,7 +153,7 @@ def evaluation_of(sources: Sequence[NamedCaptioner], options: EvaluationOptions)
     Raises:
         InputError: The options and the runs do not say which items or metrics are meant.
     """
-    from trainers.comparison.evaluation import Evaluation, load_plugins_of, metrics_for
+    from trainers.comparison.captioner_evaluation import Evaluation, load_plugins_of, metrics_for
 
     load_plugins(options.plugin)
     load_plugins_of(sources)
@@ -173,7 +173,7 @@ def evaluation_of(sources: Sequence[NamedCaptioner], options: EvaluationOptions)
 
 def _held_out(sources: Sequence[NamedCaptioner], options: HeldOutOptions) -> HeldOut:
     """Return the items that the options name, or else those that the runs held out."""
-    from trainers.comparison.evaluation import HeldOut, held_out_of
+    from trainers.comparison.captioner_evaluation import HeldOut, held_out_of
 
     if options.data is not None:
         base = HeldOut(options.data, count=options.count)

@@ -17,7 +17,7 @@ from capreward.errors import InputError, shorten
 if TYPE_CHECKING:
     from capreward.commands.progress import Bar
     from trainers.data.packing import PackResult
-    from trainers.data.verification import Verification
+    from trainers.data.shard_verification import Verification
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _refuse_features(first: Any, images: str | None) -> None:
 def _verify(source: str, bar: Bar) -> Verification:
     """Look through shards that are there."""
     from trainers.data.loading import shards_of
-    from trainers.data.verification import verify
+    from trainers.data.shard_verification import verify
 
     paths, remote = shards_of(source)
     if not paths or remote:

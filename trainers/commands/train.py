@@ -86,7 +86,7 @@ def train(**options: Any) -> None:
     values, notes = values_of(flag_values(options), options["recipe"], options["config"], options["sets"])
     config = build(values)
     from trainers.runs.preparation import check_reward_used
-    from trainers.runs.training import describe, run_training
+    from trainers.runs.session import describe, run_training
 
     check_reward_used(config)
     folder = options["run"] or Path("runs") / default_name(config.optimizer["name"], config.reward.expression)

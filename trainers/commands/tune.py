@@ -76,7 +76,7 @@ def tune(**options: Any) -> None:
     """
     from trainers.commands.train_values import flag_values
     from trainers.tuning.config import build
-    from trainers.tuning.runs import describe, run_tuning
+    from trainers.tuning.tuning_session import describe, run_tuning
 
     values, notes = values_of(flag_values(options, FLAGS), options["recipe"], options["config"], options["sets"])
     config = build(values)

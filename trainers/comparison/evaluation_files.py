@@ -17,7 +17,7 @@ from capreward.errors import InputError
 from capreward.reports.results import Results, SystemResult
 from capreward.samples import Samples
 from capreward.scores import Score, Scores, Signature
-from trainers.comparison.evaluation import Evaluation, evaluate_source
+from trainers.comparison.captioner_evaluation import Evaluation, evaluate_source
 
 if TYPE_CHECKING:
     from trainers.comparison.named_captioners import NamedCaptioner
@@ -147,7 +147,7 @@ def _system(name: str, content: dict[str, Any]) -> SystemResult:
 
 
 def _make_results(systems: Sequence[SystemResult], evaluation: Evaluation) -> Results:
-    from capreward.reports.systems import merged_notes
+    from capreward.reports.scored_systems import merged_notes
 
     notes = merged_notes([(s.name, note) for s in systems for note in s.scores.notes], len(systems))
     judge = [JUDGE_NOTE] if evaluation.labelled else []

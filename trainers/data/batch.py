@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.errors import InputError
 from trainers.data.dataset import Dataset
-from trainers.data.reader import Chunk, Crops
+from trainers.data.sample_reader import Chunk, Crops
 
 if TYPE_CHECKING:
     from torch import Tensor

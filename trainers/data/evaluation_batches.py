@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from capreward.errors import InputError
 from trainers.data.batch import Batch, BatchMaker, check_sizes
 from trainers.data.dataset import Dataset
-from trainers.data.reader import Reader, Tasks, read_all
+from trainers.data.sample_reader import Reader, Tasks, read_all
 
 if TYPE_CHECKING:
     from capreward.encoders.spec import Preprocessing
@@ -47,7 +47,7 @@ def ordered(
     check_sizes(batch_size, rank, world, workers)
     if limit is not None and limit < 1:
         raise InputError(f"the limit must be 1 or more; found {limit}")
-    from trainers.data.streams import Stream, stream_ordered
+    from trainers.data.remote_shards import Stream, stream_ordered
 
     maker = BatchMaker(dataset, preprocessing, also)
     if isinstance(dataset, Stream):

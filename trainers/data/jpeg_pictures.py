@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from capreward.data.image_ids import IMAGE_ENDINGS
-from capreward.data.images.cells import ArrowPicture, TextPicture
 from capreward.data.images.decoding import decode
 from capreward.data.images.encoded_image import BrokenImage, error_text, open_encoded
-from capreward.data.images.pictures import BytesPicture, FilePicture, ShardPicture
+from capreward.data.images.picture_cells import ArrowPicture, TextPicture
+from capreward.data.images.picture_types import BytesPicture, FilePicture, ShardPicture
 from capreward.errors import InputError, ProgramError
 from trainers.data.dataset import Dataset
 

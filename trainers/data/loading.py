@@ -60,7 +60,7 @@ def open_dataset(
     if paths and images is None:
         _refuse_options(source, {"split": split, "id_column": id_column, "image_column": image_column})
         if remote:
-            from trainers.data.streams import Stream
+            from trainers.data.remote_shards import Stream
 
             _refuse_options(source, {"count": None if count is None else str(count)})
             return Stream(source, paths, caption_column)
@@ -97,8 +97,8 @@ def _refuse_options(source: str, options: dict[str, Any]) -> None:
 
 def shards_of(source: str) -> tuple[list[str], bool]:
     """Return the shards that a source names (none for a caption file), and whether they are remote."""
-    from capreward.data.images.shards import names_shards
-    from capreward.data.shards import expand_braces, expand_names
+    from capreward.data.brace_patterns import expand_braces, expand_names
+    from capreward.data.images.picture_shards import names_shards
     from trainers.data.datasets_file import is_remote
 
     if names_set(source):
@@ -146,7 +146,7 @@ def _open_scenes(source: str, images: str | None, split: str | None, count: int 
     keys = [scene(name, i, seed).key for i in range(number)]
     pictures: Any = SceneItems(name, seed, captions=False)
     if images is not None:
-        from capreward.data.images.lookup import find_images
+        from capreward.data.images.picture_lookup import find_images
 
         pictures = find_images(images, keys).images
     identity = f"scenes {VERSION} {name} {seed} {number}"
@@ -163,10 +163,10 @@ def _open_captions(
     allow_missing: bool,
 ) -> Dataset:
     """Open a caption file, or the captions of shards, with pictures that are elsewhere."""
-    from capreward.data.captions import read_references
-    from capreward.data.images.lookup import find_images
-    from capreward.data.images.table_of_captions import own_pictures
-    from capreward.data.images.tables import names_table
+    from capreward.data.caption_files import read_references
+    from capreward.data.images.caption_file_pictures import own_pictures
+    from capreward.data.images.picture_lookup import find_images
+    from capreward.data.images.picture_tables import names_table
 
     elsewhere = {"image_column": None} if images is not None and names_table(images) else {}
     references = read_references(list(paths) or source, split=split, **{**columns, **elsewhere})

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from capreward.data.formats.tar_files import caption_value
 from capreward.data.images.folder import ENDINGS
-from capreward.data.images.pictures import ShardPicture
-from capreward.data.images.shards import each_member
-from capreward.data.rows import Checker, Options
+from capreward.data.images.picture_shards import each_member
+from capreward.data.images.picture_types import ShardPicture
+from capreward.data.row_checks import Checker, Options
 from capreward.errors import InputError, shorten
 from trainers.data.dataset import Dataset, blank_notes, counted
 from trainers.data.packed_texts import PackedCaptions, Texts, as_json

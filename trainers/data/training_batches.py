@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from capreward.errors import InputError
 from trainers.data.batch import Batch, BatchMaker, check_sizes
 from trainers.data.dataset import Dataset
-from trainers.data.permutation import Order
-from trainers.data.reader import Reader, Tasks, read_all
+from trainers.data.item_order import Order
+from trainers.data.sample_reader import Reader, Tasks, read_all
 
 if TYPE_CHECKING:
     from capreward.encoders.spec import Preprocessing
@@ -25,7 +25,7 @@ class Batches:
     would take. The next good sample of the set replaces a sample that cannot be read, which is named in
     ``Batch.broken``.
 
-    Remote sets are streamed instead (:class:`trainers.data.streams.Stream`): a resumed run begins another epoch.
+    Remote sets are streamed instead (:class:`trainers.data.remote_shards.Stream`): a resumed run begins another epoch.
 
     Args:
         dataset: The dataset.
@@ -74,7 +74,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches after the last one taken."""
-        from trainers.data.streams import Stream, stream_batches
+        from trainers.data.remote_shards import Stream, stream_batches
 
         if isinstance(self.dataset, Stream):
             maker = BatchMaker(self.dataset, self.preprocessing, self.also)

@@ -9,7 +9,7 @@ import torch
 from capreward.errors import InputError
 from trainers.decoding.beams import search
 from trainers.decoding.constraints import Constraints, unknown_token
-from trainers.decoding.independent_rows import decode_rows
+from trainers.decoding.greedy_and_sampling import decode_rows
 from trainers.decoding.settings import Decoded, Decoding
 
 if TYPE_CHECKING:

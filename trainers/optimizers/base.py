@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.optimizers import named_classes
+from trainers.optimizers import registered_classes
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ class Optimizer:
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments as they are now."""
-        return named_classes.options_of(self)
+        return registered_classes.options_of(self)
 
 
 def find_optimizer(name: str) -> type[Optimizer]:
@@ -115,7 +115,7 @@ def find_optimizer(name: str) -> type[Optimizer]:
     Raises:
         InputError: The name is unknown; the message has suggestions.
     """
-    return named_classes.find("optimizer", name, OPTIMIZERS)
+    return registered_classes.find("optimizer", name, OPTIMIZERS)
 
 
 def make_optimizer(name: str, options: Mapping[str, Any] | None = None) -> Optimizer:
@@ -124,5 +124,5 @@ def make_optimizer(name: str, options: Mapping[str, Any] | None = None) -> Optim
     Raises:
         InputError: A name or an option is unknown, or a value is out of range.
     """
-    optimizer: Optimizer = named_classes.make("optimizer", name, OPTIMIZERS, options)
+    optimizer: Optimizer = registered_classes.make("optimizer", name, OPTIMIZERS, options)
     return optimizer

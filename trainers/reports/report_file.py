@@ -15,7 +15,7 @@ from capreward.reports.pages import write_page
 from capreward.reports.results import Results
 from trainers.reports.cards import card_sections, run_deck
 from trainers.reports.curves import panels_of
-from trainers.reports.page import Report, commands_of
+from trainers.reports.report_page import Report, commands_of
 
 if TYPE_CHECKING:
     from trainers.runs.named_run import NamedRun
@@ -76,7 +76,7 @@ def write_report(
 
 
 def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, int]:
-    from capreward.reports.systems import pictures_of, references_by_key
+    from capreward.reports.scored_systems import pictures_of, references_by_key
 
     if all(column.per_caption is None for column in results.columns):
         return report, 0

@@ -331,8 +331,8 @@ def training_frequencies(dataset: Dataset, folder: Path, *, eos: bool = False) -
         InputError: The file cannot be written.
     """
     from capreward.evaluators.cider import CiderD
-    from capreward.text.corpus import reference_grams
-    from capreward.text.frequencies import DocumentFrequencies
+    from capreward.text.document_frequencies import DocumentFrequencies
+    from capreward.text.ngram_corpus import reference_grams
 
     path = folder / f"document-frequencies-{dataset.fingerprint()}{'-eos' if eos else ''}.npz"
     if not path.exists():

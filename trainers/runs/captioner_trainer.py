@@ -12,15 +12,15 @@ from capreward.errors import InputError
 from capreward.samples import Samples
 from capreward.scoring import load
 from trainers.captioners.base import Captioner
-from trainers.evaluation.captions import caption_items, score_captions, write_samples
-from trainers.evaluation.processes import broadcast_values, gather_captions
+from trainers.evaluation.held_out_captions import caption_items, score_captions, write_samples
+from trainers.evaluation.process_gather import broadcast_values, gather_captions
 from trainers.rewards.rewards import RunningMoments
+from trainers.runs.base_trainer import Trainer
 from trainers.runs.checkpoints import Progress, fingerprint
 from trainers.runs.folder import RunFolder
 from trainers.runs.preparation import PreparedRun
 from trainers.runs.schedules import adamw, learning_rate
 from trainers.runs.step import CollectedBatch, Stepper, rows_of
-from trainers.runs.trainer import Trainer
 from trainers.watch.warnings import Watch
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from trainers.captioners.config import CaptionerConfig
 from trainers.optimizers.base import OPTIMIZERS
-from trainers.optimizers.named_classes import Table, find
+from trainers.optimizers.registered_classes import Table, find
 from trainers.runs.config import RunConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

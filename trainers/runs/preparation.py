@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainers.captioners.base import Captioner
     from trainers.data import Dataset
     from trainers.rewards.rewards import Rewards
-    from trainers.runs.trainer import RunSettings
+    from trainers.runs.base_trainer import RunSettings
     from trainers.watch.diagnostics import Diagnostics
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     """
     from capreward.plugins import load_plugins
     from capreward.scoring import load_list
-    from trainers.runs.new_captioner import make_captioner
+    from trainers.runs.initial_captioner import make_captioner
 
     errors = ErrorList()
     notes: list[str] = []
@@ -241,7 +241,7 @@ def other_pictures(config: RunConfig, *datasets: Dataset | None) -> dict[str, An
     Raises:
         InputError: Pictures are missing.
     """
-    from capreward.data.images.lookup import find_images
+    from capreward.data.images.picture_lookup import find_images
 
     if not config.data.reward_images:
         return {}

@@ -12,9 +12,9 @@ import torch
 
 from trainers.data.batch import images_of
 from trainers.optimizers.base import CandidateTokens, Optimizer
-from trainers.optimizers.named_classes import check_names
+from trainers.optimizers.registered_classes import check_names
 from trainers.rewards.rewards import Rewards
-from trainers.runs.trainer import NonFinite
+from trainers.runs.base_trainer import NonFinite
 from trainers.watch.diagnostics import Diagnostics, means
 
 if TYPE_CHECKING:

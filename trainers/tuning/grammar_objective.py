@@ -11,7 +11,7 @@ import numpy.typing as npt
 from capreward.errors import InputError
 from capreward.option_checks import check_flag, check_range
 from capreward.text.vocabulary import split_words
-from trainers.tuning.binary_figures import binary_figures
+from trainers.tuning.classifier_figures import binary_figures
 from trainers.tuning.contrastive_losses import info_nce, joint_info_nce
 from trainers.tuning.corrupted_captions import KINDS, Corruptor
 from trainers.tuning.objective import Objective, Pairs, freeze_image_side

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from trainers.tuning.objective import Objective
-    from trainers.tuning.preparation import PreparedTuning
-    from trainers.tuning.towers import Towers
+    from trainers.tuning.trained_towers import Towers
+    from trainers.tuning.tuning_preparation import PreparedTuning
 
 HELD_OUT_STEP = -1  # the step that held-out pairs are drawn for, always the same
 

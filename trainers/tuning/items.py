@@ -58,7 +58,7 @@ def open_items(data: PairsConfig, objective: Objective, *, held_out: bool = Fals
     Raises:
         InputError: A source cannot be used, nothing of it is left, or further captions or images are missing.
     """
-    from trainers.data.streams import Stream
+    from trainers.data.remote_shards import Stream
 
     what = f"{data.val if held_out else data.train}"
     images = (data.val_images or data.images) if held_out else data.images
@@ -195,7 +195,7 @@ def _has_no_pictures(source: str, split: str | None, data: PairsConfig) -> bool:
 
 
 def _read_captions(source: str, split: str | None, data: PairsConfig) -> Any:
-    from capreward.data.captions import read_references
+    from capreward.data.caption_files import read_references
 
     return read_references(
         source, split=split, id_column=data.id_column, caption_column=data.caption_column, flags=FLAGS
@@ -219,7 +219,7 @@ def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]
     if source == SCENES:
         _scene(pairs.keys[0])
         return RewordedCaptions(pairs.keys)
-    from capreward.data.captions import read_references
+    from capreward.data.caption_files import read_references
 
     references = read_references(source).references
     lacking = [key for key in pairs.keys if not any(c.strip() for c in references.get(key, ()))]
@@ -238,7 +238,7 @@ def _more_images(source: str | None, pairs: Dataset) -> Dataset | None:
         _scene(pairs.keys[0])
         pictures = [RedrawnScene(key) for key in pairs.keys]
     else:
-        from capreward.data.images.lookup import find_images
+        from capreward.data.images.picture_lookup import find_images
 
         pictures = find_images(source, pairs.keys).images
     captions = PackedCaptions.of(pairs.captions(i) for i in range(len(pairs)))

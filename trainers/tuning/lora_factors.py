@@ -121,7 +121,7 @@ def published_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _check(model: Any) -> None:
-    from capreward.encoders.model.backend import import_open_clip
+    from capreward.encoders.model.open_clip_import import import_open_clip
 
     towers = import_open_clip().transformer
     if not isinstance(model.visual, towers.VisionTransformer):

@@ -8,7 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.text.merges import learn_merges, write_merges
+from capreward.text.bpe_merges import learn_merges, write_merges
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,7 +51,7 @@ def new_config(
 
 def new_model(config: Mapping[str, Any]) -> nn.Module:
     """Make open_clip's model of a configuration; its weights are drawn from torch's generator."""
-    from capreward.encoders.model.backend import import_open_clip
+    from capreward.encoders.model.open_clip_import import import_open_clip
 
     model: nn.Module = import_open_clip().CLIP(**deepcopy(config["model_cfg"]))
     return model

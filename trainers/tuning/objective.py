@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.optimizers import named_classes
+from trainers.optimizers import registered_classes
 
 if TYPE_CHECKING:
     import random
@@ -67,7 +67,7 @@ class Objective(ABC):
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments as they are now."""
-        return named_classes.options_of(self)
+        return registered_classes.options_of(self)
 
     @property
     def learns_from_texts(self) -> bool:
@@ -163,7 +163,7 @@ def make_objective(name: str, options: Mapping[str, Any] | None = None) -> Objec
     Raises:
         InputError: A name or an option is unknown, or a value is out of range.
     """
-    objective: Objective = named_classes.make("objective", name, OBJECTIVES, options)
+    objective: Objective = registered_classes.make("objective", name, OBJECTIVES, options)
     return objective
 
 

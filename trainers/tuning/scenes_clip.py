@@ -203,7 +203,7 @@ def _load(folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
 
 
 def _tokenizer(folder: Path) -> Any:
-    from capreward.encoders.model.backend import import_open_clip
+    from capreward.encoders.model.open_clip_import import import_open_clip
 
     return import_open_clip().SimpleTokenizer(str(folder / VOCABULARY), context_length=CONTEXT)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from capreward.encoders.weights.conversion import write_folder
 
 if TYPE_CHECKING:
-    from trainers.tuning.preparation import PreparedTuning
+    from trainers.tuning.tuning_preparation import PreparedTuning
 
 HEAD = "grammar_head"
 

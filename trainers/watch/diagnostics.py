@@ -245,7 +245,7 @@ def _metrics(expression: str) -> set[str]:
 
 
 def _novelty(train: Dataset, folder: Path, items: int | None) -> tuple[Novelty | None, list[str]]:
-    from trainers.data.streams import Stream
+    from trainers.data.remote_shards import Stream
     from trainers.watch.novelty import training_novelty
 
     if isinstance(train, Stream):

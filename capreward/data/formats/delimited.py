@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from capreward.data.column_roles import CAPTION_ROLES, is_column_name, role_of
 from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
 from capreward.data.formats.excel import ExcelTable
 from capreward.data.formats.text import each_line
-from capreward.data.roles import CAPTION_ROLES, is_column_name, role_of
-from capreward.data.rows import Options, ParsedFile
-from capreward.data.table_rows import parse_table
+from capreward.data.row_checks import Options, ParsedFile
+from capreward.data.table_reader import parse_table
 from capreward.data.tables import ArrowTable, DelimitedTable, Table
 from capreward.errors import InputError
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from capreward.data.cells import parse_cell
-from capreward.data.columns import ROW, column_names_text
+from capreward.data.caption_cells import parse_cell
+from capreward.data.column_choice import ROW, column_names_text
+from capreward.data.column_roles import ID_ROLES, is_media_name, role_of
 from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
 from capreward.data.formats.json_layouts import columns_in, json_layout, nested_in, records_in
 from capreward.data.formats.text import each_line
 from capreward.data.json_text import JsonParser
-from capreward.data.roles import ID_ROLES, is_media_name, role_of
-from capreward.data.rows import Options, ParsedFile, add_alias, caption_text, describe, id_text, split_rows
-from capreward.data.table_rows import parse_table
+from capreward.data.row_checks import Options, ParsedFile, add_alias, caption_text, describe, id_text, split_rows
+from capreward.data.table_reader import parse_table
 from capreward.data.tables import ColumnTable, KeyedTable, RecordTable, as_record
 from capreward.errors import InputError
 

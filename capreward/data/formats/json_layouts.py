@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from capreward.data.columns import column_names_text
-from capreward.data.roles import CAPTION_ROLES, ID_ROLES, is_column_name, role_of
-from capreward.data.rows import describe
+from capreward.data.column_choice import column_names_text
+from capreward.data.column_roles import CAPTION_ROLES, ID_ROLES, is_column_name, role_of
+from capreward.data.row_checks import describe
 from capreward.data.tables import KeyedTable
 from capreward.errors import InputError, shorten
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 
+from capreward.data.column_roles import Role, is_column_name, is_media_name, role_of
 from capreward.data.file_content import Content
 from capreward.data.formats.delimited import ID_LINE, SEPARATORS, is_id_header
 from capreward.data.formats.text import TOKEN_LINE, each_line
-from capreward.data.roles import Role, is_column_name, is_media_name, role_of
-from capreward.data.rows import Options
+from capreward.data.row_checks import Options
 from capreward.errors import InputError
 
 SAMPLE = 1000  # the number of lines by which a file is recognised

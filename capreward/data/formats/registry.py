@@ -10,7 +10,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from capreward.data.file_content import Content
-from capreward.data.rows import Options, ParsedFile
+from capreward.data.row_checks import Options, ParsedFile
 from capreward.errors import InputError
 
 

@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from capreward.data.columns import caption_columns
+from capreward.data.column_choice import caption_columns
+from capreward.data.column_roles import CAPTION_ROLES, role_of
 from capreward.data.file_content import Content, decode, error_line, readable
 from capreward.data.file_report import Findings
 from capreward.data.json_text import JsonParser
-from capreward.data.roles import CAPTION_ROLES, role_of
-from capreward.data.rows import NOTHING, Options, ParsedFile
+from capreward.data.row_checks import NOTHING, Options, ParsedFile
 from capreward.errors import InputError, shorten
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
-from capreward.data.rows import Options, ParsedFile
+from capreward.data.row_checks import Options, ParsedFile
 from capreward.errors import InputError
 
 TOKEN_LINE = re.compile(r"([^\t]*\S)#\d+\t(.*)", re.DOTALL)

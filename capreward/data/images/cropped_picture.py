@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from capreward.data.images.picture import Picture
+    from capreward.data.images.picture_protocol import Picture
     from capreward.encoders.spec import Preprocessing
 
 

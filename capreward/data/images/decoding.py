@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capreward.data.images.encoded_image import BrokenImage
-from capreward.data.images.pictures import Picture
+from capreward.data.images.picture_types import Picture
 
 if TYPE_CHECKING:
     import numpy as np

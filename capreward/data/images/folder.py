@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from capreward.data.image_ids import AS_NAMES, EXACTLY, IdIndex
-from capreward.data.images.pictures import FilePicture
-from capreward.data.rows import shown_id
+from capreward.data.images.picture_types import FilePicture
+from capreward.data.row_checks import shown_id
 from capreward.errors import InputError, shorten
 
 ENDINGS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "j2k", "jpx", "jpf"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from capreward.data.images.cropped_picture import DecodedPicture
 from capreward.data.images.decoding import decode
 from capreward.data.images.encoded_image import BrokenImage, error_text
-from capreward.data.images.pictures import Picture
+from capreward.data.images.picture_types import Picture
 from capreward.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from capreward.data.scenes.captions import CAPTIONS_EACH, caption
+from capreward.data.scenes.caption_writer import CAPTIONS_EACH, caption
 from capreward.data.scenes.layout import Group, Relation
 from capreward.data.scenes.pictures import draw, redraw
 from capreward.data.scenes.sampling import Content, sample

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.layouts import huggingface
+from capreward.encoders.layouts.architecture import architecture
 from capreward.encoders.layouts.lora import fold_lora, has_lora
-from capreward.encoders.layouts.shapes import architecture
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:

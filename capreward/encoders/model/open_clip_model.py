@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ def can_trim(model: Any) -> bool:
     This holds if attention is causal and the feature is read at the end token, as in open_clip's ``CLIP`` class, which
     holds the weights of OpenAI, LAION and PAC-S.
     """
-    from capreward.encoders.model.backend import import_open_clip
+    from capreward.encoders.model.open_clip_import import import_open_clip
 
     return type(model) is import_open_clip().CLIP and model.text_pool_type == "argmax" and model.attn_mask is not None
 

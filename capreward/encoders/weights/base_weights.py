@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capreward.encoders.weights.types import WeightsRequest
+from capreward.encoders.weights.weights_request import WeightsRequest
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
-    from capreward.encoders.weights.types import Reader, Weights
+    from capreward.encoders.weights.weights_request import Reader, Weights
 
 BASE = "base"  # the entry of a folder's record: {"source": "scenes-clip", "sha256": "..."}
 _IMAGES = "visual."
@@ -23,7 +23,7 @@ class Base:
     """The weights that complete a folder.
 
     Attributes:
-        source: The weights, as :func:`~capreward.encoders.weights.source.read_weights` takes them.
+        source: The weights, as :func:`~capreward.encoders.weights.resolution.read_weights` takes them.
         sha256: The SHA-256 of those weights, as their specification states it.
     """
 

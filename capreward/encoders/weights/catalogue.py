@@ -197,7 +197,7 @@ def find_weights(name: str, variant: str | None = None) -> FoundWeights:
 
 def weights_of_entry(entry: Entry) -> FoundWeights | None:
     """Return the weights of an entry on this computer, or None; see :func:`find_weights`."""
-    from capreward.encoders.checkpoints.folder import OPEN_CLIP_CONFIG, RECORD, read_json
+    from capreward.encoders.checkpoints.weight_files import OPEN_CLIP_CONFIG, RECORD, read_json
     from capreward.encoders.weights.tags import find_tag
 
     stems = {Path(name).stem for name in entry.files}
@@ -260,7 +260,7 @@ def published_settings(settings: S, name: str, variant: str | None = None) -> S:
 
 
 def _stands_alone(path: Path) -> bool:
-    from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
+    from capreward.encoders.checkpoints.weight_files import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
 
     beside = any((path.parent / name).is_file() for name in (OPEN_CLIP_CONFIG, HF_CONFIG))
     return path.is_file() and not (beside and path.name in WEIGHT_FILES)
@@ -282,7 +282,7 @@ def patch_size(path: Path) -> int | None:
         InputError: The file cannot be read.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.checkpoints.folder import OPEN_CLIP_CONFIG, read_json
+    from capreward.encoders.checkpoints.weight_files import OPEN_CLIP_CONFIG, read_json
 
     if path.is_dir():
         config = read_json(path / OPEN_CLIP_CONFIG) if (path / OPEN_CLIP_CONFIG).is_file() else {}

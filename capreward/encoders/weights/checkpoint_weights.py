@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from capreward.encoders.checkpoints.checkpoint import Checkpoint, read_checkpoint, sha256_of
 from capreward.encoders.spec import STATISTICS, EncoderSpec, Preprocessing, Triple
 from capreward.encoders.weights.base_weights import joined_digest
-from capreward.encoders.weights.types import Reader, Weights, WeightsRequest
+from capreward.encoders.weights.weights_request import Reader, Weights, WeightsRequest
 from capreward.errors import InputError
 
 if TYPE_CHECKING:

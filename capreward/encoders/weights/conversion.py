@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from capreward._version import __version__
 from capreward.encoders.checkpoints.checkpoint import sha256_of
-from capreward.encoders.checkpoints.folder import HEAD_FILE, OPEN_CLIP_CONFIG, RECORD, WEIGHT_FILES
+from capreward.encoders.checkpoints.weight_files import HEAD_FILE, OPEN_CLIP_CONFIG, RECORD, WEIGHT_FILES
+from capreward.encoders.model.clip_tokenizers import tokenizer_of
 from capreward.encoders.model.open_clip_model import check_scale, fitting_tensors
-from capreward.encoders.model.tokenizers import tokenizer_of
-from capreward.encoders.weights.source import read_weights
-from capreward.encoders.weights.types import Weights, WeightsRequest
+from capreward.encoders.weights.resolution import read_weights
+from capreward.encoders.weights.weights_request import Weights, WeightsRequest
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def convert(
     Numbers keep the precision they are stored in. The folder appears whole or not at all.
 
     Args:
-        source: The weights, as :func:`~capreward.encoders.weights.source.read_weights` takes them.
+        source: The weights, as :func:`~capreward.encoders.weights.resolution.read_weights` takes them.
         out: The folder to make; it must not exist, or be empty.
         request: What the user says about the weights.
         fp16: Whether to store floating-point numbers in 16 bits; this rounds those of a 32-bit source.

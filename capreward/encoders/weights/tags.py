@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from capreward.encoders.checkpoints.checkpoint import read_checkpoint, sha256_of
-from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
-from capreward.encoders.model.backend import import_open_clip
-from capreward.encoders.weights.folders import weights_of_config
-from capreward.encoders.weights.types import Weights, WeightsRequest
+from capreward.encoders.checkpoints.weight_files import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
+from capreward.encoders.model.open_clip_import import import_open_clip
+from capreward.encoders.weights.configured_folders import weights_of_config
+from capreward.encoders.weights.weights_request import Weights, WeightsRequest
 from capreward.errors import InputError, shorten
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]+:[A-Za-z0-9_.-]+")

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from capreward.text.meteor.store import Array
+from capreward.text.meteor.array_store import Array
 
 Progress = Callable[[int, int], None]
 """A function that is called with the number of bytes read of the paraphrase file, and the size of the file."""

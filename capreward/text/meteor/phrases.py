@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from capreward.text.meteor.store import Array
+from capreward.text.meteor.array_store import Array
 
 Ints = npt.NDArray[np.int64]
 

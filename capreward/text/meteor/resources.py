@@ -15,8 +15,8 @@ import numpy as np
 
 from capreward.atomic_files import cache_folder
 from capreward.errors import InputError
+from capreward.text.meteor.array_store import Array, CorruptStoreError, load_arrays, save_arrays
 from capreward.text.meteor.index_build import Progress, paraphrase_arrays, synonym_arrays
-from capreward.text.meteor.store import Array, CorruptStoreError, load_arrays, save_arrays
 
 _FORMAT = 1
 _FUNCTION_WORDS = "function/english.words"

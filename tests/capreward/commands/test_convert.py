@@ -26,9 +26,9 @@ from rounding import check_close
 
 from capreward.encoders.checkpoints.checkpoint import sha256_of
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.encoders.weights.conversion import convert
-from capreward.encoders.weights.types import WeightsRequest
+from capreward.encoders.weights.weights_request import WeightsRequest
 from capreward.errors import InputError
 from trainers.commands.convert import convert as command
 

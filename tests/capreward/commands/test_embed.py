@@ -21,7 +21,7 @@ from rounding import check_close
 import capreward
 from capreward import InputError, Samples
 from capreward.commands import main
-from capreward.data.images.inventory import list_pictures
+from capreward.data.images.picture_lists import list_pictures
 from capreward.encoders.feature_extraction import embed_images, embed_texts
 from capreward.encoders.pool import EncoderPool, EncoderSettings
 from capreward.encoders.store.feature_store import FeatureStore

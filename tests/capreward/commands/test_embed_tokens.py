@@ -13,8 +13,8 @@ from PIL import Image
 import capreward
 from capreward import InputError, Samples
 from capreward.commands import main
-from capreward.data.images.inventory import list_pictures
-from capreward.data.images.pictures import as_picture
+from capreward.data.images.picture_lists import list_pictures
+from capreward.data.images.picture_types import as_picture
 from capreward.data.images.preprocessing import normalise, prepare
 from capreward.encoders import feature_extraction
 from capreward.encoders.feature_extraction import embed_images

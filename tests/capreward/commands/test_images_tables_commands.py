@@ -14,10 +14,10 @@ from picture_tables import CLIPS, png, run, scenes_of, table_of, text64, value
 from PIL import Image
 
 import capreward
-from capreward.data.captions import read_captions
-from capreward.data.images.inventory import list_pictures
-from capreward.data.images.table_of_captions import own_pictures
-from capreward.data.images.tables import PictureTable
+from capreward.data.caption_files import read_captions
+from capreward.data.images.caption_file_pictures import own_pictures
+from capreward.data.images.picture_lists import list_pictures
+from capreward.data.images.picture_tables import PictureTable
 from capreward.errors import InputError
 from trainers.data.loading import open_dataset
 
@@ -139,7 +139,7 @@ def test_hugging_face_s_exports():
         assert (table.names, table.id, table.column) == (["0", "1", "2"], key, "image")
         assert table.picture("0").open().size == (8, 8)
         assert table.find("2.png") == ("2", "as file names")
-        read = capreward.data.captions.read_references(folder / name)
+        read = capreward.data.caption_files.read_references(folder / name)
         assert isinstance(own_pictures(read, list(read.references)), PictureTable)
     lines = read_captions(folder / "F12l_image_object.jsonl")
     assert own_pictures(lines, lines.keys) is None  # it names files, and holds none

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from places import DATA
 
-from capreward.data.captions import read_captions, read_captions_with_references, read_references
+from capreward.data.caption_files import read_captions, read_captions_with_references, read_references
 from capreward.data.reference_match import match
 from capreward.errors import InputError
 

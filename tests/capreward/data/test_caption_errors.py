@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_caption_files import in_every_format, parquet_bytes, tar_bytes, write
 
-from capreward.data.captions import format_names, read_captions, read_captions_with_references, read_references
+from capreward.data.caption_files import format_names, read_captions, read_captions_with_references, read_references
 from capreward.errors import InputError
 
 GOOD = [{"image_id": 1, "caption": "a"}, {"image_id": 2, "caption": "b"}]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capreward.data.captions import format_names, read_captions, read_captions_with_references, read_references
-from capreward.data.cells import MISSING_CELLS
+from capreward.data.caption_cells import MISSING_CELLS
+from capreward.data.caption_files import format_names, read_captions, read_captions_with_references, read_references
 
 CAPTIONS = {"42": "a dog, running", "000000000007.jpg": 'he said "hi"', "x y": "Müller’s 犬 🐕"}
 REFERENCES = {"42": ["a dog", "the dog runs"], "7": ["a man"], "x": ["one", "two", "three"]}

@@ -10,7 +10,7 @@ import pytest
 from case_files import score
 
 import capreward
-from capreward.data.captions import read_captions, read_captions_with_references, read_references
+from capreward.data.caption_files import read_captions, read_captions_with_references, read_references
 from capreward.errors import InputError
 
 CAPTIONS = {"42": "a dog runs on the grass", "73": "two men ride a red bike", "139": "a cat sits on a table"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capreward.data.captions import CaptionTable, References
+from capreward.data.caption_files import CaptionTable, References
 from capreward.data.image_ids import IdIndex, id_number, stem
 from capreward.data.reference_match import match
 from capreward.errors import InputError

@@ -16,7 +16,7 @@ from places import ROOT, TESTS
 from test_caption_files import in_every_format, tar_bytes
 from test_case_siblings import workbook
 
-from capreward.data.captions import read_captions, read_captions_with_references, read_references
+from capreward.data.caption_files import read_captions, read_captions_with_references, read_references
 from capreward.errors import InputError
 
 SNIPPETS = [

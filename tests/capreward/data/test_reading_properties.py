@@ -13,7 +13,7 @@ import sys
 import pytest
 from case_files import Scored, score
 
-from capreward.data.captions import read_captions, read_captions_with_references, read_references
+from capreward.data.caption_files import read_captions, read_captions_with_references, read_references
 from capreward.data.reference_match import match
 from capreward.errors import InputError
 

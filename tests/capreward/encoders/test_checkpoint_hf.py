@@ -12,7 +12,7 @@ from rounding import check_close
 from torch.nn.functional import normalize
 
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.encoders.weights.conversion import convert
 from capreward.errors import InputError
 

@@ -24,10 +24,10 @@ from rounding import check_close
 
 from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.encoders.spec import STATISTICS
-from capreward.encoders.weights.source import read_weights
-from capreward.encoders.weights.types import WeightsRequest
+from capreward.encoders.weights.resolution import read_weights
+from capreward.encoders.weights.weights_request import WeightsRequest
 from capreward.errors import InputError
 
 

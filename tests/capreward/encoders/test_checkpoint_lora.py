@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.errors import InputError
 
 

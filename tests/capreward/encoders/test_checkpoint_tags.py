@@ -12,7 +12,7 @@ import pytest
 from clip_files import check_features, folder_of, model_cfg, save, scripted, small_clip
 
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.encoders.weights.tags import find_tag, names_model
 from capreward.errors import InputError
 

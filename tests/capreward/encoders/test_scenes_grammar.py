@@ -13,7 +13,7 @@ from places import ROOT
 import capreward
 from capreward.data.scenes import ScenePicture, scene
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights.folders import shipped_folder
+from capreward.encoders.weights.configured_folders import shipped_folder
 from trainers.tuning.corrupted_captions import Corruptor
 
 

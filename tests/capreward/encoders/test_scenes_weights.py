@@ -14,7 +14,7 @@ from places import ROOT
 import capreward
 from capreward.data.scenes import scene
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights.folders import shipped_folder
+from capreward.encoders.weights.configured_folders import shipped_folder
 from trainers.tuning.contrastive_losses import retrieval_ranks
 
 NAMES = ("scenes-clip", "scenes-pacs", "scenes-judge")

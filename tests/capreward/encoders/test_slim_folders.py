@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 import capreward
 from capreward.encoders.encoder import Encoder
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights import folders
-from capreward.encoders.weights.folders import digest_of, shipped_folder
+from capreward.encoders.weights import configured_folders
+from capreward.encoders.weights.configured_folders import digest_of, shipped_folder
 from capreward.errors import InputError
 from trainers.commands.convert import convert
 
@@ -116,8 +116,10 @@ def test_a_base_that_is_missing_or_another_is_one_sentence(scenes_grammar, tmp_p
 
 def test_opens_by_name_and_judges_scenes(scenes_grammar, monkeypatch):
     """The weights of ``scenes-grammar`` are found for pictures of scenes, and for captions with their names."""
-    named = folders.shipped_folder
-    monkeypatch.setattr(folders, "shipped_folder", lambda n: scenes_grammar if n == "scenes-grammar" else named(n))
+    named = configured_folders.shipped_folder
+    monkeypatch.setattr(
+        configured_folders, "shipped_folder", lambda n: scenes_grammar if n == "scenes-grammar" else named(n)
+    )
     captions = {f"scenes-test-{i:06d}": c for i, c in enumerate(["a red ball .", "ball ball a a", "two blue cubes ."])}
     scores = capreward.score(captions, images="scenes", metrics="grammar,clips-grammar,clips")
     alone = capreward.score(captions, metrics="grammar")

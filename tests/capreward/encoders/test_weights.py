@@ -18,10 +18,10 @@ from clip_files import TEXT, VIT, check_features, folder_of, model_cfg, save, sm
 from capreward.commands.weights import weights as command
 from capreward.encoders.checkpoints.checkpoint import sha256_of
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights import library
+from capreward.encoders.weights import user_library
 from capreward.encoders.weights.catalogue import CATALOGUE, entry_of, find_weights, published_settings
 from capreward.encoders.weights.conversion import convert
-from capreward.encoders.weights.types import WeightsRequest
+from capreward.encoders.weights.weights_request import WeightsRequest
 from capreward.errors import InputError
 
 B32 = {"vision": {"image_size": 64, "patch_size": 32, "width": 64, "layers": 2}, "embed": 512}
@@ -268,17 +268,17 @@ def test_fetching(server, empty_home):
         ("cut.pth", "cut.pth (cannot be fetched|broke off after 10 of 1,000 bytes)"),
     ):
         with pytest.raises(InputError, match=sentence):
-            library.fetch(entry, f"{address}/{name}")
+            user_library.fetch(entry, f"{address}/{name}")
         assert list(empty_home.iterdir()) == []
     told = []
-    done = library.fetch(entry, f"{address}/good.pth", lambda read, total: told.append((read, total)))
+    done = user_library.fetch(entry, f"{address}/good.pth", lambda read, total: told.append((read, total)))
     assert done.path == empty_home / "PAC++_clip_ViT-B-32.pth"
     assert done.sha256 == sha256_of([path])
     assert told[-1] == (path.stat().st_size, path.stat().st_size)
     assert find_weights("pacspp").path == done.path
     save(folder / "openai.pt", small_clip(**B32).state_dict())
     with pytest.raises(InputError, match="has the SHA-256"):
-        library.fetch(entry_of("clips"), f"{address}/openai.pt")
+        user_library.fetch(entry_of("clips"), f"{address}/openai.pt")
 
 
 def test_get_fetches(server, empty_home, monkeypatch):
@@ -286,11 +286,11 @@ def test_get_fetches(server, empty_home, monkeypatch):
     save(folder / "good.pth", {"state_dict": with_factors(small_clip(**B32))})
     asked = []
 
-    def fetch(entry, url, progress=None, kept_fetch=library.fetch):
+    def fetch(entry, url, progress=None, kept_fetch=user_library.fetch):
         asked.append(url)
         return kept_fetch(entry, f"{address}/good.pth", progress)
 
-    monkeypatch.setattr(library, "fetch", fetch)
+    monkeypatch.setattr(user_library, "fetch", fetch)
     done = run("get", "PAC-S++")
     assert done.exit_code == 0, done.output
     assert f"kept as {empty_home / 'PAC++_clip_ViT-B-32.pth'}" in done.stderr

@@ -15,7 +15,7 @@ from rounding import check_close
 
 import capreward
 from capreward.encoders.encoder import Pixels
-from capreward.encoders.model.token_rows import tokenize
+from capreward.encoders.model.text_tokens import tokenize
 from capreward.errors import InputError
 
 CAPTIONS = ["A Dog, sitting on a bench.", "two zebras", "the café is  closed &amp; dark", "", "a red bus"]

@@ -16,7 +16,7 @@ from strategies import corpora
 from capreward import InputError, Samples, load
 from capreward.commands import main
 from capreward.evaluators.cider import frequencies_of_files
-from capreward.text.frequencies import DocumentFrequencies
+from capreward.text.document_frequencies import DocumentFrequencies
 from capreward.text.tokenizers import EndTokenizer, NoTokenizer, same_words
 from trainers.rewards.config import RewardConfig
 from trainers.rewards.rewards import load_rewards

@@ -17,10 +17,10 @@ from capreward import Samples, load
 from capreward.commands import main
 from capreward.data import format_names, read_captions, read_references
 from capreward.data.finecapeval import load_finecapeval
-from capreward.data.images.inventory import list_pictures
+from capreward.data.images.picture_lists import list_pictures
 from capreward.errors import InputError
 from capreward.text.porter import porter_stem
-from capreward.text.treebank import word_tokenize
+from capreward.text.treebank_tokenizer import word_tokenize
 
 HEADER = ["image", "caption", "background", "object", "relation"]
 WORDS = [

@@ -16,9 +16,9 @@ from java_helpers import compile_java, count_users, is_alive, needs_java, needs_
 from places import ROOT
 
 from capreward.errors import InputError
-from capreward.java.child import VM_OPTIONS
 from capreward.java.originals import original_file
 from capreward.java.process import JavaError, JavaProcess, JavaTimeout
+from capreward.java.program_process import VM_OPTIONS
 from capreward.java.runtime import Java, feature_number, find_java, parse_version
 
 # What runtimes of several vendors print.

@@ -13,8 +13,8 @@ from strategies import corpora
 
 from capreward import InputError, Samples, load
 from capreward.evaluators.cider import squares_of_counts
-from capreward.text.corpus import reference_grams
-from capreward.text.frequencies import DocumentFrequencies
+from capreward.text.document_frequencies import DocumentFrequencies
+from capreward.text.ngram_corpus import reference_grams
 from capreward.text.ngrams import NgramTable
 from capreward.text.tokenizers import NoTokenizer
 

@@ -15,9 +15,9 @@ import pytest
 from capreward.atomic_files import cache_folder
 from capreward.errors import InputError
 from capreward.text.meteor import MeteorEngine, score_from_statistics
+from capreward.text.meteor.array_store import CorruptStoreError, load_arrays, save_arrays
 from capreward.text.meteor.phrases import PhraseTable
 from capreward.text.meteor.resources import Sources, index_path, installed_sources, load_index
-from capreward.text.meteor.store import CorruptStoreError, load_arrays, save_arrays
 from capreward.text.meteor.words import find_bytes
 
 FILES = {

@@ -13,7 +13,7 @@ from frequency_helpers import TRAIN, cider_d
 
 from capreward import InputError, Samples, load
 from capreward.commands import main
-from capreward.text.frequencies import DocumentFrequencies
+from capreward.text.document_frequencies import DocumentFrequencies
 
 # What Python 2 wrote of {("caf\xc3\xa9",): 2.0, ("a",): 1.0}, a defaultdict(float): words as bytes in UTF-8.
 PYTHON2 = (

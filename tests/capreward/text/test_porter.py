@@ -7,7 +7,7 @@ import random
 import pytest
 
 from capreward.text.porter import porter_stem
-from capreward.text.treebank import split_sentences, treebank_tokenize, word_tokenize
+from capreward.text.treebank_tokenizer import split_sentences, treebank_tokenize, word_tokenize
 
 # Examples of the paper (Porter 1980), each through the whole algorithm, and of NLTK's documentation.
 PAPER = """

@@ -13,7 +13,7 @@ from places import FIXTURES
 from ptb_fragments import FAMILIES, hostile
 from ptb_prose import paragraphs
 
-from capreward.text.ptb import PTBTokenizer, tokenize, tokens
+from capreward.text.ptb_tokenizer import PTBTokenizer, tokenize, tokens
 
 GOLDEN = json.loads((FIXTURES / "golden_text.json").read_text(encoding="utf-8"))["tokenizer"]
 HOSTILE = json.loads((FIXTURES / "ptb_hostile.json").read_text(encoding="utf-8"))

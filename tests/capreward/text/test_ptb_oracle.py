@@ -16,8 +16,8 @@ from ptb_fragments import FAMILIES, hostile
 from ptb_java import missing, original
 from ptb_prose import paragraphs
 
-from capreward.text.ptb import PTBTokenizer, tokenize
 from capreward.text.ptb_characters import LINE_ENDS
+from capreward.text.ptb_tokenizer import PTBTokenizer, tokenize
 
 pytestmark = [pytest.mark.java, pytest.mark.skipif(bool(missing()), reason=missing())]
 

@@ -16,8 +16,8 @@ from clip_files import Acts
 
 from capreward import InputError, Samples, load
 from capreward.commands import main
-from capreward.data.sentences import read_sentences
-from capreward.text.frequencies import DocumentFrequencies
+from capreward.data.tokenized_captions import read_sentences
+from capreward.text.document_frequencies import DocumentFrequencies
 from capreward.text.tokenizers import same_words
 from capreward.text.vocabulary import WordNumbers, words_of_file
 

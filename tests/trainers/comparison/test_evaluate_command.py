@@ -10,7 +10,7 @@ import pytest
 from run_helpers import SMALL, called, refused, small_run
 
 from capreward import InputError
-from trainers.comparison.evaluation import SCENES_METRICS, Evaluation, HeldOut, held_out_of, metrics_for
+from trainers.comparison.captioner_evaluation import SCENES_METRICS, Evaluation, HeldOut, held_out_of, metrics_for
 from trainers.comparison.evaluation_files import fingerprint, read_evaluation
 from trainers.comparison.named_captioners import NamedCaptioner, source_of, sources_of
 from trainers.runs.config_files import build, merged

@@ -12,12 +12,12 @@ import torch
 from image_files import encoded, write_tar
 from train_data_files import captions_of, dico_shards, jpeg, photo_folder, picture, stored
 
-from capreward.data.images.pictures import DecodedPicture, ShardPicture, as_picture
+from capreward.data.images.picture_types import DecodedPicture, ShardPicture, as_picture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
 from trainers.data import Batches, open_dataset, ordered
-from trainers.data.permutation import permutation
+from trainers.data.item_order import permutation
 
 SMALL = Preprocessing(size=8)
 OTHER = Preprocessing(size=12, interpolation="bilinear", resize="squash")

@@ -22,7 +22,7 @@ from places import ROOT
 from train_data_files import caption, captions_of, dico_members, dico_shards, jpeg, photo_folder, picture, stored
 
 from capreward.commands import main
-from capreward.data.images.pictures import as_picture
+from capreward.data.images.picture_types import as_picture
 from trainers.data import open_dataset
 from trainers.data.jpeg_pictures import Encoding, safe_keys
 

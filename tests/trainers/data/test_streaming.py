@@ -13,12 +13,12 @@ import pytest
 from image_files import write_tar
 from train_data_files import captions_of, dico_members, dico_shards, jpeg
 
-from capreward.data.images.pictures import DecodedPicture, as_picture
+from capreward.data.images.picture_types import DecodedPicture, as_picture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
-from trainers.data import Batches, open_dataset, ordered, streams
-from trainers.data.reader import Crops
+from trainers.data import Batches, open_dataset, ordered, remote_shards
+from trainers.data.sample_reader import Crops
 
 SMALL = Preprocessing(size=8)
 
@@ -70,8 +70,8 @@ def test_workers_share_the_shards(source):
 
 
 def test_what_workers_are_given_pickles(source):
-    share = streams._Share(open_dataset(source), 1, 0, 1, 0)
-    tasks = streams._iterable(streams._Tasks(share, Crops([SMALL]), 3))
+    share = remote_shards._Share(open_dataset(source), 1, 0, 1, 0)
+    tasks = remote_shards._iterable(remote_shards._Tasks(share, Crops([SMALL]), 3))
     again = pickle.loads(pickle.dumps(tasks))
     assert next(iter(again)).keys == next(iter(tasks)).keys
 

@@ -13,7 +13,7 @@ import torch
 from image_files import write_tar
 from train_data_files import caption, captions_of, dico_members, dico_shards, jpeg, photo_folder, picture, stored
 
-from capreward.data.images.pictures import FilePicture, ShardPicture
+from capreward.data.images.picture_types import FilePicture, ShardPicture
 from capreward.data.scenes import ScenePicture, scene
 from capreward.errors import InputError
 from trainers.data import Item, open_dataset

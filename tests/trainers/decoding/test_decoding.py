@@ -17,7 +17,7 @@ from trainers.decoding import (
     decode,
     diverse_beam_search,
     greedy,
-    independent_rows,
+    greedy_and_sampling,
     sample,
 )
 
@@ -101,7 +101,7 @@ def test_dropping_changes_nothing(name, worth, monkeypatch):
     captioner, memory = captioner_of(images=12)
     expected = decode(captioner, memory, METHODS[name], generator=seeded(1))
     asked = []
-    for module in (independent_rows, beams):
+    for module in (greedy_and_sampling, beams):
         monkeypatch.setattr(
             module, "worth_dropping", lambda before, after: asked.append(before - after) or (worth and after < before)
         )
@@ -115,7 +115,7 @@ def test_dropping_changes_nothing(name, worth, monkeypatch):
 def test_looking_seldom_changes_nothing(name, monkeypatch):
     captioner, memory = captioner_of(images=5)
     expected = decode(captioner, memory, METHODS[name], generator=seeded(1))
-    for module in (independent_rows, beams):
+    for module in (greedy_and_sampling, beams):
         monkeypatch.setattr(module, "sync_due", lambda step, device: step % 5 == 0)
     found = decode(captioner, memory, METHODS[name], generator=seeded(1))
     assert torch.equal(found.tokens, expected.tokens)

@@ -8,7 +8,7 @@ from train_helpers import fields, rows, train
 
 from capreward import InputError
 from trainers.optimizers.base import OPTIMIZERS, Optimizer, make_optimizer
-from trainers.optimizers.named_classes import check_names
+from trainers.optimizers.registered_classes import check_names
 from trainers.optimizers.scst import SelfCritical
 from trainers.runs.step import RESERVED
 

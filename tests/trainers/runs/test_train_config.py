@@ -16,7 +16,7 @@ from trainers.commands.train import default_name
 from trainers.commands.train_values import flag_values, values_of
 from trainers.runs.config import RunConfig
 from trainers.runs.config_files import build, merged, read_recipe, recipe_names, settings
-from trainers.runs.training import flat, to_yaml
+from trainers.runs.session import flat, to_yaml
 
 STEPS = {"training": {"steps": 1}}
 

@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.encoders.model.open_clip_model import build_model
 from capreward.errors import InputError
 from trainers.runs.config import UpdatesConfig
 from trainers.runs.schedules import adamw, is_matrix
-from trainers.tuning.binary_figures import binary_figures
+from trainers.tuning.classifier_figures import binary_figures
 from trainers.tuning.contrastive_losses import joint_info_nce, retrieval
 from trainers.tuning.grammar_objective import CorruptedCaption, Grammar
 from trainers.tuning.held_out import EncodedBatch, figures_of
 from trainers.tuning.objective import Pairs
-from trainers.tuning.preparation import prepare_model
-from trainers.tuning.towers import Towers, name_of
-from trainers.tuning.trainer import decays_as_published
+from trainers.tuning.trained_towers import Towers, name_of
+from trainers.tuning.tuning_preparation import prepare_model
+from trainers.tuning.tuning_trainer import decays_as_published
 
 CAPTIONS = ["A red boat, on the calm sea.", "two dogs run over the green field", "a lamp"]
 VIT_B_32 = {

@@ -11,11 +11,11 @@ from train_helpers import column, fields
 from tune_helpers import farthest, tune
 
 from capreward.encoders.loading import load_clip
+from capreward.encoders.model.text_tokens import tokenize
 from capreward.encoders.model.text_tower import prefix_states, text_states
-from capreward.encoders.model.token_rows import tokenize
 from capreward.errors import InputError
 from trainers.tuning.grammar_objective import HEAD, CorruptedCaption, Grammar
-from trainers.tuning.towers import Towers
+from trainers.tuning.trained_towers import Towers
 
 PROMPT = "A photo depicts "
 TEXTS = [

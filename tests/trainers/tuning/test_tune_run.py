@@ -18,7 +18,7 @@ import capreward
 from capreward.commands import main
 from capreward.data.scenes import ScenePicture, scene
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights.folders import shipped_folder
+from capreward.encoders.weights.configured_folders import shipped_folder
 from trainers.runs.config_files import read_recipe, recipe_names
 from trainers.runs.folder import PROGRESS
 from trainers.tuning.config import build

@@ -10,7 +10,7 @@ from clip_files import RESNET, check_features, features, pixels, save, small_cli
 
 from capreward.encoders.layouts.recognition import recognise
 from capreward.encoders.loading import load_clip
-from capreward.encoders.model.backend import import_open_clip
+from capreward.encoders.model.open_clip_import import import_open_clip
 from capreward.errors import InputError
 from trainers.tuning.lora_factors import Factors, add_lora, folded_state, published_state
 

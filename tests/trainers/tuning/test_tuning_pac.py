@@ -10,11 +10,11 @@ import torch
 import capreward
 from capreward.data.scenes import scene
 from capreward.encoders.loading import load_clip
-from capreward.encoders.weights.folders import shipped_folder
+from capreward.encoders.weights.configured_folders import shipped_folder
 from trainers.runs.config_files import merged, read_recipe
 from trainers.tuning.config import build
 from trainers.tuning.objective import RECIPES
-from trainers.tuning.runs import run_tuning
+from trainers.tuning.tuning_session import run_tuning
 
 SMALL = {
     "data": {"count": 64, "val_count": 20},

@@ -55,7 +55,7 @@ def is_dico(path: Path) -> bool:
         InputError: A configuration or a file cannot be read.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.checkpoints.folder import WEIGHT_FILES
+    from capreward.encoders.checkpoints.weight_files import WEIGHT_FILES
 
     if (path.is_dir() or path.name in WEIGHT_FILES) and _config(path):
         return True
@@ -71,7 +71,7 @@ def read_dico(path: Path) -> DicoCheckpoint:
         InputError: The checkpoint is damaged, or of another model.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from capreward.encoders.checkpoints.folder import read_tensors
+    from capreward.encoders.checkpoints.weight_files import read_tensors
 
     if path.is_dir():
         checkpoint, paths = read_tensors(path, drop_unknown=True)
@@ -113,7 +113,7 @@ def dico_tower(released: DicoCheckpoint, **loading: Any) -> Clip:
 
 def _config(path: Path) -> dict[str, Any]:
     """Return DiCO's configuration in a folder or beside a file; it is empty if there is none, or another model's."""
-    from capreward.encoders.checkpoints.folder import read_json
+    from capreward.encoders.checkpoints.weight_files import read_json
 
     file = (path if path.is_dir() else path.parent) / CONFIG
     config = read_json(file) if file.is_file() else {}

@@ -45,7 +45,7 @@ def open_captioner(
     """
     from trainers.captioners import folder
     from trainers.captioners.base import Captioner
-    from trainers.captioners.layouts.dico import open_dico
+    from trainers.captioners.layouts.dico_captioner import open_dico
     from trainers.captioners.layouts.dico_checkpoint import is_dico, read_dico
 
     path = _shipped_folder() if str(source) == SCENES else Path(source).expanduser()
@@ -74,7 +74,7 @@ def holds_captioner(source: str | Path) -> bool:
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners import folder
-    from trainers.captioners.layouts.clipreward import ANCHOR
+    from trainers.captioners.layouts.clipreward_captioner import ANCHOR
     from trainers.captioners.layouts.dico_checkpoint import ANCHOR as DICO
     from trainers.captioners.layouts.dico_checkpoint import is_dico
 
@@ -152,8 +152,8 @@ def _checkpoint(path: Path) -> Path:
 def _open_without_configuration(path: Path, **options: Any) -> Captioner:
     """Open CLIP-Caption-Reward's checkpoint, or a DiCO checkpoint that has no configuration."""
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
-    from trainers.captioners.layouts.clipreward import ANCHOR, open_clipreward
-    from trainers.captioners.layouts.dico import open_dico
+    from trainers.captioners.layouts.clipreward_captioner import ANCHOR, open_clipreward
+    from trainers.captioners.layouts.dico_captioner import open_dico
     from trainers.captioners.layouts.dico_checkpoint import ANCHOR as DICO
     from trainers.captioners.layouts.dico_checkpoint import read_dico
 

@@ -11,14 +11,14 @@ from train_data_files import jpeg
 
 import capreward
 from capreward import Samples
+from capreward.data.images.crop_loader import Loader
 from capreward.data.images.cropped_picture import without_crops
-from capreward.data.images.loader import Loader
-from capreward.data.images.pictures import BytesPicture, DecodedPicture, as_picture
+from capreward.data.images.picture_types import BytesPicture, DecodedPicture, as_picture
 from capreward.data.images.preprocessing import prepare
 from capreward.data.scenes import ScenePicture
 from capreward.encoders.spec import Preprocessing
 from capreward.evaluators.clip_weights import shows_scenes
-from capreward.evaluators.function import FunctionEvaluator, declaration_of
+from capreward.evaluators.function_evaluator import FunctionEvaluator, declaration_of
 from trainers.data import Batches, open_dataset
 
 

@@ -15,7 +15,7 @@ from image_files import TURNED, encoded, in_mode, noise, smooth, with_orientatio
 from PIL import Image, ImageOps
 
 from capreward.data.images.decoding import decode
-from capreward.data.images.pictures import BrokenImage, BytesPicture, FilePicture, PilPicture, as_picture
+from capreward.data.images.picture_types import BrokenImage, BytesPicture, FilePicture, PilPicture, as_picture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError

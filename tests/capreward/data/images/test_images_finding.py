@@ -11,12 +11,12 @@ import pytest
 import torch
 from image_files import encoded, in_mode, write_tar
 
-from capreward.data.captions import read_captions
+from capreward.data.caption_files import read_captions
 from capreward.data.images.folder import PictureFolder, is_picture_name
-from capreward.data.images.lookup import find_images
-from capreward.data.images.pictures import FilePicture, ShardPicture
+from capreward.data.images.picture_lookup import find_images
+from capreward.data.images.picture_shards import ShardIndex
+from capreward.data.images.picture_types import FilePicture, ShardPicture
 from capreward.data.images.preprocessing import prepare
-from capreward.data.images.shards import ShardIndex
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
 

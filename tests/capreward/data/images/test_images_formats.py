@@ -11,8 +11,8 @@ from image_files import encoded, smooth, write_tar
 from PIL import Image, features
 
 from capreward.data.images.encoded_image import BrokenImage, open_encoded
-from capreward.data.images.lookup import find_images
-from capreward.data.images.pictures import FilePicture
+from capreward.data.images.picture_lookup import find_images
+from capreward.data.images.picture_types import FilePicture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 

@@ -16,8 +16,8 @@ import torch
 from image_files import encoded, noise, smooth
 from PIL import Image
 
-from capreward.data.images.loader import Loader
-from capreward.data.images.pictures import ArrayPicture, BytesPicture, FilePicture, PilPicture
+from capreward.data.images.crop_loader import Loader
+from capreward.data.images.picture_types import ArrayPicture, BytesPicture, FilePicture, PilPicture
 from capreward.data.images.preprocessing import prepare
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError, ProgramError
@@ -180,7 +180,7 @@ def test_a_kept_error_keeps_no_workers():
 
 SCRIPT = """
     import os, sys, time
-    from capreward.data.images.loader import Loader
+    from capreward.data.images.crop_loader import Loader
     from capreward.encoders.spec import Preprocessing
     from PIL import Image
 

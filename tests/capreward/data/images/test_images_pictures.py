@@ -11,7 +11,8 @@ import torch
 from image_files import encoded, in_mode, noise, smooth, with_orientation, write_tar
 from PIL import Image
 
-from capreward.data.images.pictures import (
+from capreward.data.images.picture_shards import ShardIndex
+from capreward.data.images.picture_types import (
     ArrayPicture,
     BrokenImage,
     BytesPicture,
@@ -21,7 +22,6 @@ from capreward.data.images.pictures import (
     as_picture,
 )
 from capreward.data.images.preprocessing import prepare
-from capreward.data.images.shards import ShardIndex
 from capreward.encoders.spec import Preprocessing
 from capreward.errors import InputError
 

@@ -8,7 +8,7 @@ import torch
 from image_files import MODES, in_mode, noise, smooth
 from PIL import Image
 
-from capreward.data.images.pictures import FilePicture
+from capreward.data.images.picture_types import FilePicture
 from capreward.data.images.preprocessing import crop, normalise, prepare
 from capreward.encoders.spec import STATISTICS, Preprocessing
 from capreward.errors import InputError

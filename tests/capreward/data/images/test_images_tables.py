@@ -16,12 +16,12 @@ from image_files import encoded, write_tar
 from picture_tables import KINDS, ROWS, number_of, png, table_of, text64
 from PIL import Image
 
-from capreward.data.captions import read_captions
+from capreward.data.caption_files import read_captions
 from capreward.data.images import arrow_cells
 from capreward.data.images.encoded_image import BrokenImage
-from capreward.data.images.inventory import list_pictures
-from capreward.data.images.lookup import find_images
-from capreward.data.images.tables import PictureTable
+from capreward.data.images.picture_lists import list_pictures
+from capreward.data.images.picture_lookup import find_images
+from capreward.data.images.picture_tables import PictureTable
 from capreward.data.tables import ArrowTable
 from capreward.errors import InputError
 

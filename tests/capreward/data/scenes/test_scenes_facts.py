@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capreward.data.scenes import scene
-from capreward.data.scenes.facts import Truth, count_facts
+from capreward.data.scenes.fact_counts import Truth, count_facts
 from capreward.data.scenes.grammar_rules import vocabulary
 from capreward.data.scenes.stated_facts import HEADS, read_facts
 from capreward.data.scenes.vocabulary import LIGHTS, PLACES
