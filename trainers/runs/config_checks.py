@@ -126,8 +126,8 @@ class _Sentences:
         key = str(next(k for k in given if k == where[-1]))  # YAML reads ``on`` as True, which pydantic calls 1
         known = list(node["properties"])
         near = [".".join([*section, name]) for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5)]
-        others = {name: other.get("properties", {}) for name, other in self.settings.items() if [name] != section}
-        told = [*(f"{name}.{key}" for name, settings in others.items() if key in settings), *near]
+        elsewhere = [f"{name}.{key}" for name, other in self.settings.items() if key in other.get("properties", {})]
+        told = [*elsewhere, *near]
         hint = f"did you mean {told[0]}?" if told else f"known here are {', '.join(known)}"
         return f"unknown setting {'.'.join([*section, key])}; {hint}"
 

@@ -70,6 +70,8 @@ def refused(values):
         ({"data": {"caption_column": 3}}, "data.caption_column must be a list of texts or null; found 3"),
         ({"data": {"count": "3"}}, "data.count must be a whole number or null; found '3'"),
         ({"training": {"lr": 10**400}}, "training.lr must be a number; found 1000"),
+        ({"training": {"lr": True}}, "training.lr must be a number; found True"),
+        ({"training": {"lr": "inf"}}, "training.lr must be a number, at least 0; found inf"),
         ({"training": {"schedule": True}}, "training.schedule must be a text; found True"),
         ({"training": {True: 1}}, "unknown setting training.True; known here are steps, epochs"),  # ``on`` to YAML
         ({True: 1}, "unknown setting True; known here are optimizer, seed"),
