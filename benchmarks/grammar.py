@@ -124,13 +124,13 @@ class Bigrams:
 
 def tune(folder: Path, name: str, prefixes: float, split: dict[str, Any], training: list[str], steps: int) -> float:
     """Write the captions and a tower of random weights, and tune it in a process of its own; all its seconds."""
-    from trainers.tuning.new_clip import fresh_folder
+    from trainers.tuning.new_clip import write_new_folder
 
     folder.mkdir(parents=True, exist_ok=True)
     for part in ("train", "val"):
         (folder / f"{part}.json").write_text(json.dumps({str(key): own for key, own in split[part].items()}))
     if not (folder / "base").exists():
-        fresh_folder(folder / "base", training, text=TEXT, most=MERGES, seed=SEED)
+        write_new_folder(folder / "base", training, text=TEXT, most=MERGES, seed=SEED)
     told = ["--run", f"{folder}/{name}", "--base", f"{folder}/base", "--prompt", "", "--seed", str(SEED)]
     told += ["--data", f"{folder}/train.json", "--val", f"{folder}/val.json", "--images", "none", "--steps", str(steps)]
     sets = {

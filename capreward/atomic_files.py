@@ -1,4 +1,4 @@
-"""Writing files so that no half-written one is ever seen, and where things built once are kept."""
+"""Functions that write files so that no half-written file is ever visible, and the cache folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a new file in the same folder, then rename it to ``path``; remove it if anything fails.
 
     Raises:
-        InputError: the operating system refuses.
+        InputError: The operating system refuses to write the file.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -33,10 +33,10 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text_beside(path: Path, text: str) -> None:
-    """Write a text file so that no half-written one is ever seen; see :func:`write_beside`.
+    """Write a text file so that no half-written one is ever visible; see :func:`write_beside`.
 
     Raises:
-        InputError: the operating system refuses.
+        InputError: The operating system refuses to write the file.
     """
 
     def write(beside: Path) -> None:
@@ -46,7 +46,7 @@ def write_text_beside(path: Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """The folder for things built once: CAPREWARD_CACHE, else XDG_CACHE_HOME/capreward, else ~/.cache/capreward."""
+    """Return the cache folder: CAPREWARD_CACHE, else XDG_CACHE_HOME/capreward, else ~/.cache/capreward."""
     if own := os.environ.get("CAPREWARD_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

@@ -18,11 +18,11 @@ NEEDS = ("images", "references")
 
 
 def reward(name: str, *, needs: Iterable[str] = (), higher_is_better: bool = True) -> Callable[[F], F]:
-    """Register a function as an evaluator; the function itself stays as it is.
+    """Register a function as an evaluator; the function itself does not change.
 
-    The function gets the captions (list of N strings) and, as keyword arguments, ``references`` (per caption a list)
-    and ``images`` (per caption, or None), ``keys`` (the image's name per caption), ``item`` (int64 [N]) and the options
-    given where it is named, ``brevity(target=8)``. It returns N numbers. None (or NaN) is no reward: such captions are
+    The function gets the captions (a list of N strings) and keyword arguments: ``references`` (a list per caption),
+    ``images`` (one per caption, or None), ``keys`` (the image's name per caption), ``item`` (int64 [N]) and the options
+    that follow its name, ``brevity(target=8)``. It returns N numbers. None (or NaN) means no reward: such captions are
     left out of the mean, and the notes of the score, or a ``RuntimeWarning`` of the call, say how many they are.
 
     Example:
@@ -34,7 +34,7 @@ def reward(name: str, *, needs: Iterable[str] = (), higher_is_better: bool = Tru
         [0.0, -1.0]
 
     Raises:
-        InputError: a name that an expression cannot contain, that is taken, or an unknown need.
+        InputError: An expression cannot contain the name, the name is taken, or a need is unknown.
     """
     if not is_name(name):
         raise InputError(f"{name!r} cannot name a reward; use letters, digits, '-' and '_', starting with a letter")

@@ -31,14 +31,14 @@ WORDS = {"true": True, "false": False, "none": None}
 
 @dataclass(frozen=True)
 class Number:
-    """A constant."""
+    """A constant number in an expression."""
 
     value: float
 
 
 @dataclass(frozen=True)
 class Metric:
-    """An evaluator by name, with options."""
+    """An evaluator in an expression, by its name and options."""
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
@@ -50,7 +50,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Operation:
-    """``left operator right``; the operator is one of ``+ - *``."""
+    """``left operator right`` in an expression; the operator is one of ``+ - *``."""
 
     operator: str
     left: Node
@@ -61,7 +61,7 @@ Node = Number | Metric | Operation
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` can name an evaluator in an expression (dots and colons aside)."""
+    """Return whether ``text`` can name an evaluator in an expression (dots and colons aside)."""
     return NAME.fullmatch(text) is not None and not set(text) & set(".:@+")
 
 
@@ -69,7 +69,7 @@ def parse(text: str) -> Node:
     """Parse one expression.
 
     Raises:
-        InputError: text that is none, with the column.
+        InputError: The text is no expression; the message names the column.
     """
     nodes = parse_list(text)
     if len(nodes) > 1:
@@ -87,24 +87,24 @@ def parse_list(text: str) -> list[Node]:
     except RecursionError as error:
         raise InputError("the metric expression is nested too deeply") from error
     parser.end()
-    return [n for node in nodes for n in _listed(node)]
+    return [n for node in nodes for n in _expanded_list(node)]
 
 
-def _listed(node: Node) -> list[Node]:
-    """The metrics of a name that stands for several (``coco``); any other node is itself."""
-    names = evaluators.listed(node.name) if isinstance(node, Metric) and not node.options else ()
+def _expanded_list(node: Node) -> list[Node]:
+    """Return the metrics of a name that stands for several (``coco``); any other node is returned alone."""
+    names = evaluators.list_members(node.name) if isinstance(node, Metric) and not node.options else ()
     return [Metric(name) for name in names] or [node]
 
 
 def metrics_in(node: Node) -> list[Metric]:
-    """The distinct metrics of an expression, in order of appearance."""
+    """Return the distinct metrics of an expression, in order of appearance."""
     if isinstance(node, Operation):
         return list(dict.fromkeys([*metrics_in(node.left), *metrics_in(node.right)]))
     return [node] if isinstance(node, Metric) else []
 
 
 def canonical(node: Node) -> str:
-    """The expression in one fixed spelling."""
+    """Return the expression in one fixed spelling."""
     if isinstance(node, Number):
         return f"{node.value:g}"
     if isinstance(node, Metric):
@@ -122,12 +122,12 @@ def _is_sum(node: Node) -> bool:
 
 
 def options_of(metric: Metric) -> Mapping[str, Any]:
-    """The options of a metric as a dictionary."""
+    """Return the options of a metric as a dictionary."""
     return dict(metric.options)
 
 
 class _Parser:
-    """Recursive descent over one string."""
+    """A recursive-descent parser of one string."""
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -217,7 +217,7 @@ class _Parser:
 
 
 def literal(text: str) -> Any:
-    """The value of a bare word: a number, true, false, none, or the text itself."""
+    """Return the value of a bare word: a number, true, false, none, or the text itself."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     for kind in (int, float):

@@ -1,4 +1,4 @@
-"""Names of metrics as papers and other tools print them: BLEU-4, ROUGE_L, CLIPScore, PAC-S++."""
+"""The spellings of metrics in papers and other tools: BLEU-4, ROUGE_L, CLIPScore, PAC-S++."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from capreward.errors import InputError
 
 SPELT = re.compile(r"[A-Za-z_]\w*(?:[-@]\w+)*(?:\+\+)?")  # anything else, such as "-length", is no name
 
-# What is printed, folded, to the name it stands for, where folding alone does not tell.
+# Folded spellings and the names that they stand for, where folding alone does not find the name.
 PRINTED = {
     "rougel": "rouge",
     "clipscore": "clips",
@@ -23,7 +23,7 @@ PRINTED = {
 
 
 def fold(name: str) -> str:
-    """The name without what spellings differ in: case, ``-``, ``_`` and ``@``; ``++`` is ``pp``.
+    """Return the name without the differences of spellings: case, ``-``, ``_`` and ``@``; ``++`` becomes ``pp``.
 
     Example:
         >>> fold("Bleu_4"), fold("BLEU@4"), fold("PAC-S++")
@@ -34,18 +34,18 @@ def fold(name: str) -> str:
     return name.lower().replace("++", "pp")
 
 
-def known_as(name: str, known: Iterable[str]) -> str | None:
-    """Which of the known names a spelling stands for: the same text if there is one, else the one that folds alike.
+def matching_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a spelling stands for: an equal name if there is one, else the one that folds alike.
 
     Args:
-        name: as someone wrote it.
-        known: the names there are.
+        name: The spelling that someone wrote.
+        known: The known names.
 
     Returns:
-        The known name; None where there is none.
+        The known name; None if there is none.
 
     Raises:
-        InputError: several known names fold alike, and the spelling is none of them.
+        InputError: Several known names fold alike, and the spelling equals none of them.
     """
     names = list(known)
     if name in names:

@@ -1,4 +1,4 @@
-"""Checks of options: values that are none of the known ones or out of range are refused in one sentence."""
+"""Checks of options: an unknown value or a value out of range is refused with one sentence."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def check_choice(what: str, value: object, known: Sequence[str]) -> None:
     """Refuse a value that is none of the known ones.
 
     Raises:
-        InputError: with the known ones.
+        InputError: The message lists the known values.
     """
     if value not in known:
         raise InputError(f"{what}={value!r} is none of {', '.join(known)}")
 
 
 def check_range(what: str, value: object, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
-    """Refuse what is no number from ``low`` to ``high``.
+    """Refuse a value that is no number from ``low`` to ``high``.
 
     Raises:
-        InputError: with the range.
+        InputError: The message states the range.
     """
     kinds = (int,) if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not (low <= value <= high and isfinite(value)):
@@ -32,10 +32,10 @@ def check_range(what: str, value: object, low: float, high: float = float("inf")
 
 
 def check_flag(what: str, value: object) -> None:
-    """Refuse what is neither true nor false.
+    """Refuse a value that is neither true nor false.
 
     Raises:
-        InputError: with what was found.
+        InputError: The message shows what was found.
     """
     if not isinstance(value, bool):
         raise InputError(f"{what} must be true or false; found {value!r}")

@@ -1,4 +1,4 @@
-"""Which captions of two systems are of the same images."""
+"""The pairing of captions of two systems that are of the same images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from capreward.errors import InputError, shorten
 
 @dataclass(frozen=True)
 class Pairing:
-    """Captions of two systems, one beside the other.
+    """The paired captions of two systems.
 
     Attributes:
-        keys: of the shared images, in the order of the first system, as it writes them.
-        others: the same images as the second system writes them.
-        rows: captions of the first system, in its order.
-        other_rows: the caption of the second system for each.
+        keys: The keys of the shared images, in the order and the spelling of the first system.
+        others: The keys of the same images in the spelling of the second system.
+        rows: The rows of captions of the first system, in its order.
+        other_rows: For each of these rows the row of the second system's caption.
     """
 
     keys: list[str]
@@ -29,12 +29,12 @@ class Pairing:
         """Pair captions by the image of each; ids match as they do between captions and references.
 
         Args:
-            keys: the image of each caption of the first system.
-            others: likewise of the second.
+            keys: The image of each caption of the first system.
+            others: The image of each caption of the second system.
 
         Raises:
-            InputError: no image is shared, ids are ambiguous, or the systems have several captions of an image and
-                not equally many.
+            InputError: No image is shared, ids are ambiguous, or the systems have several captions of an image, but not
+                equally many.
         """
         mine, theirs = _rows(keys), _rows(others)
         names = shared_names(list(mine), list(theirs))
@@ -54,10 +54,10 @@ class Pairing:
 
 
 def shared_names(keys: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """The keys that are among others too, to how these are written there: exactly, as file names or as numbers.
+    """Map each key that is among ``others`` too to its spelling there; keys match exactly, as file names or as numbers.
 
     Raises:
-        InputError: an id that could mean two others, or two ids that mean one.
+        InputError: An id could mean two others, or two ids mean one.
     """
     from capreward.data.image_ids import IdIndex
 

@@ -1,4 +1,4 @@
-"""Python files of one's own, imported so that what they register can be named."""
+"""The import of a user's Python files, which register rewards by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def load_plugins(paths: Sequence[Path]) -> None:
     """Import Python files so that their ``@reward`` functions are registered.
 
     Raises:
-        InputError: no such file, or an error while it runs.
+        InputError: There is no such file, or it fails while it runs.
     """
     for path in paths:
         if not path.is_file():

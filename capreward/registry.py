@@ -1,4 +1,4 @@
-"""The only registry: names to evaluators, by lazy strings, entry points, decorators and dotted paths."""
+"""The only registry of evaluators by name; it takes lazy strings, entry points, decorators and dotted paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError
-from capreward.metric_names import fold, known_as
+from capreward.metric_names import fold, matching_name
 
 if TYPE_CHECKING:
     from capreward.evaluators.base import Evaluator
@@ -25,10 +25,10 @@ class Entry:
 
     Attributes:
         target: ``"module:attribute"`` or the object itself: an Evaluator class, instance or factory.
-        summary: one line for ``capreward ls evaluators``.
-        options: options that this name fixes.
-        needs: what must be known of each image, for the listing.
-        origin: who registered it.
+        summary: One line for ``capreward ls evaluators``.
+        options: The options that this name fixes.
+        needs: What every image must have, for the listing.
+        origin: The package or function that registered it.
     """
 
     target: str | Callable[..., Any]
@@ -39,14 +39,14 @@ class Entry:
 
 
 class Registry:
-    """Names to evaluators; nothing is imported before its name is asked for.
+    """The evaluators by name; an evaluator is imported only when its name is first used.
 
     A name may be spelt as papers print it (``BLEU-4``, ``PAC-S++``; see :mod:`capreward.metric_names`).
 
     Args:
-        entries: by name.
-        group: of entry points that add to them.
-        lists: names that stand for several others, in a list of metrics.
+        entries: The entries by name.
+        group: The group of entry points that add entries.
+        lists: The names that stand for several others in a list of metrics.
     """
 
     def __init__(
@@ -64,32 +64,32 @@ class Registry:
     def __getitem__(self, name: str) -> Entry:
         found = self.find(name)
         if found is None:
-            raise InputError(self._unknown(name))
+            raise InputError(self._unknown_name_message(name))
         return self._entries[found]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.find(name) is not None
 
     def find(self, name: str) -> str | None:
-        """The registered name that a spelling stands for; None where there is none.
+        """Return the registered name that a spelling stands for; None if there is none.
 
         Raises:
-            InputError: the spelling stands for several registered names.
+            InputError: The spelling stands for several registered names.
         """
         if name in self._entries:
             return name
         self._discover()
-        return known_as(name, self._entries)
+        return matching_name(name, self._entries)
 
-    def listed(self, name: str) -> tuple[str, ...]:
-        """The names that ``name`` stands for in a list of metrics; none where it is no list."""
+    def list_members(self, name: str) -> tuple[str, ...]:
+        """Return the names that ``name`` stands for in a list of metrics; none if it is no list."""
         return () if self.find(name) is not None else self._lists.get(fold(name), ())
 
     def add(self, name: str, entry: Entry) -> None:
         """Register ``entry`` under ``name``.
 
         Raises:
-            InputError: the name is taken by something else.
+            InputError: The name is taken by another entry.
         """
         taken = self._entries.get(name)
         if taken is not None and taken.origin != entry.origin:
@@ -100,21 +100,22 @@ class Registry:
         """Make the evaluator ``name`` (or ``package.module:attribute``) with options.
 
         Raises:
-            InputError: an unknown name (with suggestions), an option it does not have, or a target that is none.
+            InputError: The name is unknown (the message suggests others), an option does not exist, or the target is no
+                evaluator.
         """
         dotted = ":" in name and name not in self._entries
-        entry = _dotted(name) if dotted else self[name]
+        entry = _entry_of_path(name) if dotted else self[name]
         name = name if dotted else self.find(name) or name
         target = _resolve(entry.target, name)
         return _make(target, name, dict(options or {}), fixed=entry.options)
 
     def accepts(self, name: str, option: str) -> bool:
-        """Whether the evaluator ``name`` has the option ``option`` and leaves it free."""
+        """Return whether the evaluator ``name`` has the option ``option`` and leaves it free."""
         if ":" in name and name not in self._entries:
             return False
         entry = self[name]
         target = _resolve(entry.target, name)
-        return option not in entry.options and inspect.isclass(target) and option in _options(target)
+        return option not in entry.options and inspect.isclass(target) and option in _option_names(target)
 
     def _discover(self) -> None:
         if self._discovered:
@@ -124,9 +125,9 @@ class Registry:
             origin = point.dist.name if point.dist is not None else point.value
             self.add(point.name, Entry(point.value, summary=f"from {origin}", origin=origin))
 
-    def _unknown(self, name: str) -> str:
-        if self.listed(name):
-            return f"{name} is the list {','.join(self.listed(name))}; it cannot be a part of an expression"
+    def _unknown_name_message(self, name: str) -> str:
+        if self.list_members(name):
+            return f"{name} is the list {','.join(self.list_members(name))}; it cannot be a part of an expression"
         folded = {fold(n): n for n in reversed(self._entries)}
         near = [folded[n] for n in difflib.get_close_matches(fold(name), list(folded), n=3, cutoff=0.5)]
         near += [n for n in self._entries if name and n.startswith(fold(name)) and n not in near][: 3 - len(near)]
@@ -137,7 +138,7 @@ class Registry:
         return f"unknown evaluator {name!r}; {hint}; `capreward ls evaluators` shows all"
 
 
-def _dotted(name: str) -> Entry:
+def _entry_of_path(name: str) -> Entry:
     return Entry(name, origin=name)
 
 
@@ -154,30 +155,30 @@ def _resolve(target: str | Callable[..., Any], name: str) -> Any:
     return found
 
 
-def _options(target: Callable[..., Any]) -> list[str]:
-    """The names that may be given; a class that takes ``**options`` hands them to the class that it extends."""
+def _option_names(target: Callable[..., Any]) -> list[str]:
+    """Return the names of the options; ``**options`` of a class stands for the options of its base class."""
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(target).parameters
     own = [n for n, p in parameters.items() if p.kind in kinds]
     if inspect.isclass(target) and any(p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         holder = next(c for c in target.__mro__ if "__init__" in vars(c))
-        own += [n for n in _options(holder.__mro__[1]) if n not in own]
+        own += [n for n in _option_names(holder.__mro__[1]) if n not in own]
     return own
 
 
 def _make(target: Any, name: str, options: dict[str, Any], *, fixed: Mapping[str, Any]) -> Evaluator:
     from capreward.evaluators.base import Evaluator
-    from capreward.evaluators.function import FunctionEvaluator, declared
+    from capreward.evaluators.function import FunctionEvaluator, declaration_of
 
     if isinstance(target, Evaluator):
         if options:
             raise InputError(f"{name} is a ready evaluator and takes no options; found {', '.join(options)}")
         return target
     if inspect.isclass(target) and issubclass(target, Evaluator):
-        _check_options(name, [n for n in _options(target) if n not in fixed], list(options))
+        _check_options(name, [n for n in _option_names(target) if n not in fixed], list(options))
         return target(**fixed, **options)
     if callable(target):
-        return FunctionEvaluator(target, declared(target, name), {**fixed, **options})
+        return FunctionEvaluator(target, declaration_of(target, name), {**fixed, **options})
     raise InputError(f"{name} is a {type(target).__name__}; an evaluator is a class, a function or a ready Evaluator")
 
 

@@ -1,4 +1,4 @@
-"""Ranks of captions among images and of images among captions, exact, in blocks: memory grows with N, not N * M."""
+"""Exact ranks of captions among images and of images among captions, in blocks: memory grows with N, not N * M."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 TIES = ("pessimistic", "mean", "optimistic")
 CUTS = (1, 5, 10, 50)
 
-CPU_BLOCK = 1024  # rows and columns of a block of scores: 4 MB, which the caches hold
+CPU_BLOCK = 1024  # rows and columns of a block of scores: 4 MB, which fits in the caches
 GPU_BLOCK = 8192
-PAIRS = 1 << 21  # numbers of pairs that are looked at again at a time
-HALF_ULP = 2.0**-24  # relative rounding of float32
-HALF_ULP_TF32 = 2.0**-11  # of the inputs, where matrix products may round them so
+PAIRS = 1 << 21  # the most numbers of pairs that are computed exactly at a time
+HALF_ULP = 2.0**-24  # the relative rounding error of float32
+HALF_ULP_TF32 = 2.0**-11  # the same for inputs, where matrix products may round them to TF32
 
 Progress = Callable[[str, float, float], None]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How queries' own matches stand among all there is to find.
+    """The standing of each query's own match among all things to find.
 
     Attributes:
-        better: how many of the others score higher than the own one, int64 [Q].
-        equal: how many of the others score exactly as high, int64 [Q].
-        known: whether the query has a match of its own, bool [Q].
+        better: The number of others that score higher than the own match, int64 [Q].
+        equal: The number of others that score exactly as high, int64 [Q].
+        known: Whether the query has a match of its own, bool [Q].
     """
 
     better: Tensor
@@ -40,19 +40,19 @@ class Standing:
     known: Tensor
 
     def ranks(self, ties: str = "pessimistic") -> Tensor:
-        """The ranks, 1 for the best.
+        """Return the ranks, 1 for the best.
 
-        No order of captions or images changes them, duplicates among them included.
+        The order of captions or images, with any duplicates among them, does not change the ranks.
 
         Args:
-            ties: where the others of the same score stand: before the own one (``pessimistic``, so that captions which
-                tell nothing apart gain nothing), after it (``optimistic``), or half of them each (``mean``).
+            ties: The place of the others with the same score: before the own match (``pessimistic``, so that captions
+                that fit every image gain nothing), after it (``optimistic``), or half of them each (``mean``).
 
         Returns:
-            float64 [Q]; NaN for queries without a match.
+            The ranks, float64 [Q]; NaN for queries without a match.
 
         Raises:
-            InputError: another way to treat ties.
+            InputError: The way to treat ties is unknown.
         """
         if ties not in TIES:
             raise InputError(f"ties={ties!r} is none of {', '.join(TIES)}")
@@ -63,11 +63,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Both directions of one set.
+    """The ranks of one set in both directions.
 
     Attributes:
-        text_to_image: of each caption [N], its image among all M images.
-        image_to_text: of each image [M], the best of its captions among all N captions; unknown where it has none.
+        text_to_image: For each caption [N] the standing of its image among all M images.
+        image_to_text: For each image [M] the standing of the best of its captions among all N captions; unknown if it
+            has no caption.
     """
 
     text_to_image: Standing
@@ -82,26 +83,26 @@ def retrieval_ranks(
     block: int | None = None,
     progress: Progress | None = None,
 ) -> Ranks:
-    """Rank by inner products (cosines, of unit features), both directions from the same blocks.
+    """Rank by inner products (cosines, if features have unit length), both directions from the same blocks.
 
-    Scores are those of float64: float32 products sort out what is clearly above or below, and pairs that rounding could
-    turn are looked at again, in an order of adding that depends on nothing else. So the ranks depend neither on
-    ``block`` nor on the device, and equal features are tied whatever their places.
+    Scores are those of float64: float32 products settle what is clearly above or below. Pairs that rounding could turn
+    are computed again, with an order of addition that depends on nothing else. So the ranks depend neither on ``block``
+    nor on the device, and equal features are tied at any place.
 
     Args:
-        texts: [N, D], any norm, computed in float32.
-        images: [M, D], on the same device; those without a caption count as something to be found, too.
-        item: the image that each text belongs to, int64 [N]; by default text i belongs to image i.
-        block: rows and columns of scores held at a time; by device by default.
-        progress: called as (what, done, total).
+        texts: The text features, [N, D], of any norm; they are computed in float32.
+        images: The image features, [M, D], on the same device; images without a caption also count among what is found.
+        item: The image that each text belongs to, int64 [N]; by default text i belongs to image i.
+        block: The number of rows and columns of scores held at a time; None chooses by device.
+        progress: A function that is called as (what, done, total); None reports nothing.
 
     Raises:
-        InputError: shapes that do not fit, or features that are no numbers.
+        InputError: Shapes do not fit, or features hold NaN or infinite values.
     """
     import torch
 
     texts, images = texts.detach().float(), images.detach().float()
-    own_image = _checked(texts, images, item)
+    own_image = _checked_item(texts, images, item)
     size = block or (GPU_BLOCK if texts.device.type == "cuda" else CPU_BLOCK)
     own = _exact_scores(texts, images, torch.arange(len(texts), device=texts.device), own_image)
     best = torch.full((len(images),), -torch.inf, dtype=torch.float64, device=texts.device)
@@ -128,15 +129,15 @@ def retrieval_ranks(
 
 
 def summary(ranks: Tensor) -> dict[str, float]:
-    """What papers print of ranks.
+    """Return the numbers that papers print of ranks.
 
     Args:
-        ranks: [Q], 1 for the best; NaN ones are left out.
+        ranks: The ranks, [Q], 1 for the best; NaN ranks are left out.
 
     Returns:
-        ``r1``, ``r5``, ``r10``, ``r50``: the share of queries at that rank or a better one; ``medr``, the median rank
-        (of an even number the lower middle one, rounded down, as CLIP-Caption-Reward has it); ``meanr``, the mean rank;
-        ``mrr``, the mean of 1 / rank. NaN where there are no queries.
+        ``r1``, ``r5``, ``r10``, ``r50``: the share of queries at that rank or a better one; ``medr``: the median rank
+        (the lower middle one of an even number, rounded down, as in CLIP-Caption-Reward); ``meanr``: the mean rank;
+        ``mrr``: the mean of 1 / rank. All are NaN without queries.
     """
     known = ranks[~ranks.isnan()].double().cpu().numpy()
     if not len(known):
@@ -147,12 +148,12 @@ def summary(ranks: Tensor) -> dict[str, float]:
 
 
 class _Counts:
-    """How many score above, and exactly at, the own score of each query of one direction.
+    """The numbers of scores above, and exactly at, the own score of each query of one direction.
 
     Args:
-        own: float64 [Q], minus infinity for queries without a match.
-        margin: float64 [Q], by how much a float32 score may be off.
-        weight: int64 [G], how often each thing to be found is there; 0 for all but the first of equal ones.
+        own: The own scores, float64 [Q]; minus infinity for queries without a match.
+        margin: The largest error of a query's float32 scores, float64 [Q].
+        weight: The number of copies of each thing to find, int64 [G]; 0 for all but the first of equal ones.
     """
 
     def __init__(self, own: Tensor, margin: Tensor, weight: Tensor) -> None:
@@ -170,7 +171,7 @@ class _Counts:
         self.equal = torch.zeros_like(self.better)
 
     def add(self, scores: Tensor, query: int, found: int) -> tuple[Tensor, Tensor]:
-        """Count what is clearly above in a block [q, g]; the pairs left to settle, as (queries, found)."""
+        """Count scores clearly above in a block [q, g]; return the undecided pairs as (queries, found)."""
         import torch
 
         rows = slice(query, query + scores.shape[0])
@@ -192,8 +193,8 @@ class _Counts:
         self.equal.index_add_(0, query, weight * (exact == own))
 
 
-def _checked(texts: Tensor, images: Tensor, item: Tensor | None) -> Tensor:
-    """The image of each text, after a look at all shapes and numbers."""
+def _checked_item(texts: Tensor, images: Tensor, item: Tensor | None) -> Tensor:
+    """Check all shapes and numbers, and return the image of each text."""
     import torch
 
     shapes = f"{list(texts.shape)} and {list(images.shape)}"
@@ -210,7 +211,7 @@ def _checked(texts: Tensor, images: Tensor, item: Tensor | None) -> Tensor:
 
 
 def _exact_scores(texts: Tensor, images: Tensor, text: Tensor, image: Tensor) -> Tensor:
-    """Inner products of pairs [P] in float64: products are exact, and sums are added by halves, alike everywhere."""
+    """Return inner products of pairs [P] in float64: products are exact, and sums are added by halves everywhere."""
     import torch
 
     found = [torch.zeros(0, dtype=torch.float64, device=texts.device)]
@@ -227,7 +228,7 @@ def _exact_scores(texts: Tensor, images: Tensor, text: Tensor, image: Tensor) ->
 
 
 def _margins(queries: Tensor, found: Tensor) -> Tensor:
-    """By how much the float32 score of a query may be off, whatever the order of adding: D u |x| |y|, float64 [Q]."""
+    """Return the largest error of a query's float32 score in any order of addition: D u |x| |y|, float64 [Q]."""
     import torch
 
     coarse = queries.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
@@ -239,7 +240,7 @@ def _margins(queries: Tensor, found: Tensor) -> Tensor:
 
 
 def _weights(features: Tensor) -> Tensor:
-    """How often each row is there, at its first place; 0 at the others. int64 [N]."""
+    """Return how often each row occurs, at its first place, and 0 at the others, int64 [N]."""
     import torch
 
     rows = np.ascontiguousarray(features.cpu().numpy())
@@ -252,7 +253,7 @@ def _weights(features: Tensor) -> Tensor:
 
 
 def _places(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of what is true; numpy finds them ten times as fast on the CPU."""
+    """Return rows and columns of true values; numpy finds them ten times as fast on the CPU."""
     import torch
 
     if not mask.is_contiguous() and mask.T.is_contiguous():

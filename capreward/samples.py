@@ -1,4 +1,4 @@
-"""What is judged: captions, the image each one describes, and what is known of each image."""
+"""Samples: the captions to judge, the image that each describes, and the facts known of each image."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ITEMS = "of the items"  # first part of the memo keys of what the items alone determine
+ITEMS = "of the items"  # the first part of memo keys for values that depend on the items alone
 
 
 class Samples:
     """N captions of M items (images), with what is known of each item.
 
-    K candidates of one image share one item, so that its image is encoded and its references are counted once.
+    K candidates of one image share one item, so its image is encoded once and its references are counted once.
 
     Args:
-        captions: the N captions to judge, raw strings.
-        references: per item, its reference captions (a bare string counts as a list of one). An item may have none;
+        captions: The N captions to judge, raw strings.
+        references: For each item its reference captions (a bare string counts as a list of one). An item may have none;
             evaluators that need references then give NaN for its captions.
-        images: per item, its image (PIL image, path, tensor or ready features).
-        item: for each caption the index of the item it describes, shape [N]; by default caption i describes item i.
-        key: per item, its name in reports; by default its number.
-        files: what the captions and references were read from, where they come from files.
-        notes: what a user should know about that, one sentence each.
+        images: For each item its image (PIL image, path, tensor or ready features).
+        item: For each caption the index of the item it describes, shape [N]; by default caption i describes item i.
+        key: For each item its name in reports; by default its number.
+        files: Reports on the files that the captions and references were read from.
+        notes: Notes for the user about these files, one sentence each.
 
     Raises:
-        InputError: lengths that do not fit together, an index out of range, or a caption that is not a string.
+        InputError: Lengths do not fit together, an index is out of range, or a caption is not a string.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class Samples:
         return found
 
     def memo(self, key: Hashable, build: Callable[[], T], *, given: object = None) -> T:
-        """Return what an earlier evaluator already derived from these samples, or derive it now.
+        """Return a value that was already derived from these samples under ``key``, or derive it now with ``build``.
 
-        Several evaluators tokenize and count the same captions; each derived value is made once per Samples and
-        forgotten with it. It never travels in a pickle. ``given`` is an object that the value was derived from as
-        well: another one has a value of its own (by identity, so the object is kept as long as the value).
+        Several evaluators tokenize and count the same captions; each derived value is made once per Samples and is
+        forgotten with it. A pickle does not hold it. ``given`` is another object that the value is derived from: the
+        memo distinguishes such objects by identity, and keeps each object as long as its value.
         """
         full = (key, id(given))
         if full not in self._memo:
@@ -107,7 +107,7 @@ class Samples:
         return value
 
     def share_items(self, other: Samples) -> None:
-        """Take over what other captions of the same items had derived of the items alone: their images' features."""
+        """Take over values that other captions of the same items derived from the items alone, such as features."""
         if self.key != other.key or self.references != other.references:
             return
         for (key, origin), value in other._memo.items():
@@ -121,8 +121,8 @@ class Samples:
     def without_candidates_in_references(self) -> Samples:
         """Remove from each item's references those equal to one of its candidates (surrounding blanks ignored).
 
-        Benchmarks whose candidates include human captions (Flickr8k-CF, Composite) ask for it: a candidate that is its
-        own reference is no test.
+        Benchmarks whose candidates include human captions (Flickr8k-CF, Composite) require it, because a candidate that
+        is its own reference tests nothing.
         """
         if self.references is None:
             return self
@@ -133,7 +133,7 @@ class Samples:
         return self._like(self.captions, kept, self.item)
 
     def _like(self, captions: list[str], references: list[list[str]] | None, item: npt.NDArray[np.int64]) -> Samples:
-        """Other captions of the same items."""
+        """Return other captions of the same items."""
         made = Samples(captions, references=references, images=self.images, item=item, key=self.key)
         made.files, made.notes = self.files, self.notes
         made.named = self.named

@@ -1,4 +1,4 @@
-"""What comes out: values with their signature, their summable statistics and their interval."""
+"""Scores: values with their signature, their summable statistics and their interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError
-from capreward.metric_names import known_as
+from capreward.metric_names import matching_name
 from capreward.paired_captions import Pairing
 from capreward.per_caption import PerCaption
 
@@ -23,18 +23,18 @@ Floats = npt.NDArray[np.float64]
 
 
 class Finish(Protocol):
-    """Turns summed statistics into values: [..., S] -> [..., C]."""
+    """A function that turns summed statistics into values: [..., S] -> [..., C]."""
 
     def __call__(self, sums: Floats, /) -> Floats: ...  # noqa: D102 - the class says it
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a number depends on, and nothing else: ``cider-d|df:references(5000)|tok:ptb|v:0.1.0``.
+    """All facts that a number depends on, and nothing else: ``cider-d|df:references(5000)|tok:ptb|v:0.1.0``.
 
     Args:
-        name: the evaluator.
-        fields: ordered facts that change the value (weights and their hash, w, tokenizer, document frequencies, ...).
+        name: The name of the evaluator.
+        fields: The facts that change the value, in order (weights and their hash, w, tokenizer, ...).
     """
 
     name: str
@@ -50,10 +50,10 @@ class Signature:
 
     @classmethod
     def parse(cls, text: str) -> Signature:
-        """Read back what ``str(signature)`` wrote.
+        """Read the text that ``str(signature)`` wrote.
 
         Raises:
-            InputError: text that is no signature.
+            InputError: The text is no signature.
         """
         name, *rest = text.strip().split("|")
         pairs = [tuple(part.split(":", 1)) for part in rest]
@@ -62,10 +62,10 @@ class Signature:
         return cls(name, tuple((k, v) for k, v in pairs))
 
     def merged(self, other: Signature) -> Signature:
-        """The signature of two halves of a corpus together: the range of reference counts covers both.
+        """Return the signature of two halves of a corpus together: the range of reference counts covers both.
 
         Raises:
-            InputError: the halves' numbers do not add up, for they depend on different things.
+            InputError: The halves' numbers depend on different things and do not add up.
         """
         fields, others = dict(self.fields), dict(other.fields)
         counts = [int(n) for f in (fields, others) for n in f.get("refs", "").split("-") if n]
@@ -89,23 +89,23 @@ class Signature:
 
 @dataclass(frozen=True)
 class Score:
-    """One number for a set of captions, with all that is needed to defend it.
+    """One number for a set of captions, with all that is needed to check it.
 
     Attributes:
-        name: the evaluator's (or its part's) name.
-        value: the corpus value.
-        per_caption: float64 [N]; NaN where the evaluator does not apply; None for corpus-only evaluators. An array that
-            knows its images and refuses arithmetic with values in another order (see :class:`PerCaption`).
-        statistics: float64 [M, S], the summable statistics of each item that has captions; None if there are none.
-        items: the key of the item of each row of ``statistics``.
-        finish: ``finish(statistics.sum(0))[column]`` is ``value``.
-        column: which of the values of ``finish`` this score is.
-        signature: what the number depends on.
-        higher_is_better: the direction; None where neither is better.
-        is_share: papers print it times 100 (BLEU, CIDEr); false for counts and for rewards of one's own.
-        parts: further named numbers of the same evaluator (BLEU-1..4, the terms of an expression).
-        family: tables show the parts in place of this score (which is one of them).
-        notes: what a person should know of this number: what was assumed, cut or skipped.
+        name: The name of the evaluator or of its part.
+        value: The corpus value.
+        per_caption: The values per caption, float64 [N]; NaN where the evaluator does not apply; None for corpus-only
+            evaluators. The array knows its images and refuses arithmetic with another order (see :class:`PerCaption`).
+        statistics: The summable statistics of each item that has captions, float64 [M, S]; None if there are none.
+        items: The key of the item of each row of ``statistics``.
+        finish: A function for which ``finish(statistics.sum(0))[column]`` is ``value``.
+        column: The index of this score among the values of ``finish``.
+        signature: All that the number depends on.
+        higher_is_better: Whether a higher value is better; None if neither direction is better.
+        is_share: Whether papers print it times 100 (BLEU, CIDEr); False for counts and for custom rewards.
+        parts: Further named numbers of the same evaluator (BLEU-1..4, the terms of an expression).
+        family: Whether tables show the parts in place of this score (which is one of them).
+        notes: Notes for people on this number: what was assumed, cut or skipped.
     """
 
     name: str
@@ -129,34 +129,34 @@ class Score:
         return f"{self.name} {self.value:.4f}  {self.signature}"
 
     def interval(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 12345) -> tuple[float, float] | None:
-        """Percentile bootstrap interval over items (images), from the cached statistics.
+        """Return the percentile bootstrap interval over items (images), from the stored statistics.
 
         Args:
-            resamples: how many times the items are drawn with replacement.
-            level: the share of resampled values inside the interval.
-            seed: of the generator that draws.
+            resamples: How many times the items are drawn with replacement.
+            level: The share of resampled values inside the interval.
+            seed: The seed of the generator that draws.
 
         Returns:
-            (low, high), or None where the value is no function of summed statistics (a vocabulary, say).
+            (low, high), or None if the value is no function of summed statistics (a vocabulary's size, for example).
         """
         from capreward.stats.bootstrap import intervals
 
         return intervals([self], resamples=resamples, level=level, seed=seed)[self.name]
 
     def renamed(self, name: str) -> Score:
-        """The same score under another name; members of a family get what the name adds: ``bleu1(tokenizer=none)``."""
+        """Return the score under another name; members of a family get the same addition: ``bleu1(tokenizer=none)``."""
         added = name.removeprefix(self.name)
         parts = {f"{n}{added}": replace(p, name=f"{n}{added}") for n, p in self.parts.items()} if self.family else None
         return replace(self, name=name, parts=self.parts if parts is None else parts)
 
     def merge(self, other: Score) -> Score:
-        """Join the scores of two halves of a corpus (two processes, say) that share no item.
+        """Join the scores of two halves of a corpus (of two processes, for example) that share no item.
 
-        Equal to scoring the whole at once for every evaluator whose statistics of an item depend on that item alone
-        (CIDEr needs fixed document frequencies for it).
+        The result equals scoring the whole at once for every evaluator whose statistics of an item depend on that item
+        alone (CIDEr needs fixed document frequencies for that).
 
         Raises:
-            InputError: signatures that do not go together, or a score without summable statistics.
+            InputError: The signatures do not go together, or a score has no summable statistics.
         """
         signature = self.signature.merged(other.signature)
         if self.statistics is None or other.statistics is None or self.finish is None:
@@ -168,12 +168,12 @@ class Score:
             signature=signature,
             statistics=statistics,
             items=None if self.items is None or other.items is None else self.items + other.items,
-            per_caption=_joined(self.per_caption, other.per_caption),
+            per_caption=_joined_values(self.per_caption, other.per_caption),
             parts={n: part.merge(other.parts[n]) for n, part in self.parts.items()},
         )
 
     def keyed(self, keys: tuple[str, ...]) -> Score:
-        """The same score, whose values per caption know the image of each."""
+        """Return the score with values per caption that know the image of each."""
         parts = {name: part.keyed(keys) for name, part in self.parts.items()}
         known = isinstance(self.per_caption, PerCaption) and self.per_caption.keys is not None
         if self.per_caption is None or known or len(self.per_caption) != len(keys):
@@ -185,12 +185,12 @@ class Scores(Mapping[str, Score]):
     """The scores of one system: a mapping from a metric's name to its Score; ``scores["BLEU-4"]`` is that of bleu4.
 
     Args:
-        scores: in the order they were asked for.
-        keys: the item each caption describes, by name, shape [N].
-        captions: the captions, shape [N].
-        files: what was read as what, file by file.
-        notes: what a person should know besides the notes of each score.
-        named: the keys are names of images; they are not where a list of captions was numbered.
+        scores: The scores in the order of the request.
+        keys: The key of the item that each caption describes, [N].
+        captions: The captions, [N].
+        files: Reports on what was read from each file.
+        notes: Notes for people, beside the notes of each score.
+        named: Whether the keys are names of images; they are numbers if a list of captions was given.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class Scores(Mapping[str, Score]):
         for score in self._scores.values():
             for part in score.parts:
                 known.setdefault(part, score.parts[part])
-        found = known_as(name, known)  # as papers print it, too
+        found = matching_name(name, known)  # the name may be spelt as in papers
         if found is None:
             raise KeyError(name)
         return known[found]
@@ -231,7 +231,7 @@ class Scores(Mapping[str, Score]):
         return f"Scores({inner})"
 
     def columns(self) -> list[Score]:
-        """Every number to show, each name once: a family's members (BLEU-1..4), a score and its parts otherwise."""
+        """Return all numbers to show, each name once: the members of a family (BLEU-1..4), or a score and its parts."""
         shown: list[Score] = []
         for score in self._scores.values():
             shown += score.parts.values() if score.family else [score, *score.parts.values()]
@@ -239,11 +239,11 @@ class Scores(Mapping[str, Score]):
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of the files and the numbers, each sentence once."""
+        """The notes for people on the files and the numbers, each sentence once."""
         return list(dict.fromkeys([*self._notes, *(n for score in self._scores.values() for n in score.notes)]))
 
     def align(self, other: Scores) -> tuple[Scores, Scores]:
-        """Both systems over the images that both have captions of, in one order: caption n of each is of one image.
+        """Return both systems over the images that both describe, in one order: caption n of each is of one image.
 
         Values per caption and statistics follow the file that they were read from, and two files may have different
         orders. Differences, paired tests and correlations need both in one order.
@@ -258,54 +258,56 @@ class Scores(Mapping[str, Score]):
             [0.0, 0.23]
 
         Args:
-            other: the scores of another system; ids match as between captions and references.
+            other: The scores of another system; ids match as between captions and references.
 
         Returns:
-            This system and the other, in the order of this one and with its ids. Corpus values are those of the shared
-            images, from their statistics: all that the numbers hang on besides, such as document frequencies that were
-            counted over more images, stays as it was, and a note says so. A number that is no function of statistics
-            (a vocabulary's size) is left out where captions are.
+            This system and the other, in the order and with the ids of this one. Corpus values are those of the shared
+            images, computed from their statistics. Everything else that the numbers depend on, such as document
+            frequencies counted over more images, does not change, and a note says so. A number that is no function of
+            statistics (a vocabulary's size) is left out if captions are left out.
 
         Raises:
-            InputError: the two share no image, or have unequally many captions of one.
+            InputError: The two share no image, or have unequally many captions of one.
 
         Warns:
-            RuntimeWarning: numbers of one name whose signatures differ, so that their differences mean little.
+            RuntimeWarning: Numbers of one name have different signatures, so that their differences mean little.
         """
         pairing = Pairing.of(self.caption_keys, other.caption_keys)
         names = tuple(self.caption_keys[row] for row in pairing.rows)
         both = (
-            self._taken(pairing.rows, pairing.keys, names, pairing.keys),
-            other._taken(pairing.other_rows, pairing.others, names, pairing.keys),
+            self._restricted(pairing.rows, pairing.keys, names, pairing.keys),
+            other._restricted(pairing.other_rows, pairing.others, names, pairing.keys),
         )
-        for said in _unlike(*both):
+        for said in _signature_differences(*both):
             warnings.warn(said, RuntimeWarning, stacklevel=2)
             for scores in both:
                 scores._notes = (*scores._notes, said)
         return both
 
-    def _taken(self, rows: Sequence[int], items: Sequence[str], names: tuple[str, ...], keys: Sequence[str]) -> Scores:
-        """The captions ``rows`` of ``items`` alone, under other names: of the captions and of the items."""
+    def _restricted(
+        self, rows: Sequence[int], items: Sequence[str], names: tuple[str, ...], keys: Sequence[str]
+    ) -> Scores:
+        """Return the captions ``rows`` of ``items`` alone, with new names of items and new keys of captions."""
         left = len(self.captions) - len(rows)
-        tables: dict[int, Floats] = {}  # a family's members share one table
-        found = [_taken(score, rows, items, names, keys, left, tables) for score in self._scores.values()]
+        tables: dict[int, Floats] = {}  # the members of a family share one table
+        found = [_restricted_score(score, rows, items, names, keys, left, tables) for score in self._scores.values()]
         kept = [score for score in found if score is not None]
         captions = [self.captions[row] for row in rows]
         return Scores(kept, keys=list(names), captions=captions, files=self.files, notes=self._notes)
 
     def to_dict(self, *, intervals: Mapping[str, tuple[float, float] | None] | None = None) -> dict[str, Any]:
-        """Plain values for JSON: per metric its value, interval and signature."""
+        """Return plain values for JSON: for each metric its value, interval and signature."""
         rows: dict[str, Any] = {}
         for score in self.columns():
-            rows[score.name] = {"value": _plain(score.value), "signature": str(score.signature)}
+            rows[score.name] = {"value": _none_if_nan(score.value), "signature": str(score.signature)}
             if intervals is not None:
                 rows[score.name]["interval"] = intervals.get(score.name)
         return rows
 
     def per_caption(self) -> list[dict[str, Any]]:
-        """One row per caption: its item's key, the caption and each metric's value (None where it does not apply)."""
+        """Return one row per caption: the key of its item, the caption and each metric's value, or None."""
         columns = [(s.name, s.per_caption) for s in self.columns() if s.per_caption is not None]
-        lists = [(name, [_plain(v) for v in values.tolist()]) for name, values in columns]
+        lists = [(name, [_none_if_nan(v) for v in values.tolist()]) for name, values in columns]
         rows = zip(self.caption_keys, self.captions, strict=True)
         return [
             {"image_id": k, "caption": c, **{name: values[i] for name, values in lists}}
@@ -313,8 +315,8 @@ class Scores(Mapping[str, Score]):
         ]
 
 
-def _unlike(one: Scores, other: Scores) -> Iterator[str]:
-    """A sentence for each number that the two have by different signatures."""
+def _signature_differences(one: Scores, other: Scores) -> Iterator[str]:
+    """Yield a sentence for each number that the two systems have with different signatures."""
     theirs = {score.name: str(score.signature) for score in other.columns()}
     for score in one.columns():
         mine, against = str(score.signature), theirs.get(score.name)
@@ -325,7 +327,7 @@ def _unlike(one: Scores, other: Scores) -> Iterator[str]:
             )
 
 
-def _taken(
+def _restricted_score(
     score: Score,
     rows: Sequence[int],
     items: Sequence[str],
@@ -334,8 +336,10 @@ def _taken(
     left: int,
     tables: dict[int, Floats],
 ) -> Score | None:
-    """See ``Scores._taken``; None for a number that the captions that are left cannot give."""
-    parts = {name: _taken(part, rows, items, names, keys, left, tables) for name, part in score.parts.items()}
+    """Restrict one score for ``Scores._restricted``; return None if the remaining captions cannot give the number."""
+    parts = {
+        name: _restricted_score(part, rows, items, names, keys, left, tables) for name, part in score.parts.items()
+    }
     known = {name: part for name, part in parts.items() if part is not None}
     values = score.per_caption
     chosen = None if values is None else PerCaption(np.asarray(values)[list(rows)], names)
@@ -343,7 +347,7 @@ def _taken(
         return replace(score, per_caption=chosen, parts=known) if not left else None
     if id(score.statistics) not in tables:
         place = {key: n for n, key in enumerate(score.items)}
-        table = np.zeros((len(items), score.statistics.shape[1]))  # an image that it does not apply to adds nothing
+        table = np.zeros((len(items), score.statistics.shape[1]))  # an image that the score does not apply to adds 0
         there = [n for n, key in enumerate(items) if key in place]
         table[there] = score.statistics[[place[items[n]] for n in there]]
         tables[id(score.statistics)] = table
@@ -355,11 +359,11 @@ def _taken(
         statistics=table,
         items=tuple(keys),
         parts=known,
-        notes=(*score.notes, *_left_out(score, left)),
+        notes=(*score.notes, *_left_out_notes(score, left)),
     )
 
 
-def _left_out(score: Score, left: int) -> list[str]:
+def _left_out_notes(score: Score, left: int) -> list[str]:
     if not left:
         return []
     notes = [f"{left:,} caption{'s' * (left != 1)} of images that the other system lacks left out"]
@@ -371,8 +375,8 @@ def _left_out(score: Score, left: int) -> list[str]:
     return notes
 
 
-def _joined(one: Floats | None, other: Floats | None) -> Floats | None:
-    """Values of two halves, which know their images where both do."""
+def _joined_values(one: Floats | None, other: Floats | None) -> Floats | None:
+    """Return the values of two halves; they know their images if both halves do."""
     if one is None or other is None:
         return None
     both = np.concatenate([np.asarray(one), np.asarray(other)])
@@ -380,7 +384,7 @@ def _joined(one: Floats | None, other: Floats | None) -> Floats | None:
     return both if first is None or second is None else PerCaption(both, first + second)
 
 
-def _plain(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 

@@ -1,4 +1,4 @@
-"""``load`` an evaluator, ``score`` captions: the two calls behind the command line and the Python lines alike."""
+"""``load`` and ``score``: the two calls behind both the command line and the Python interface."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from capreward.data import CaptionTable, ReferenceMatch, References
 
 DEFAULT_METRICS = "bleu,rouge,cider"
-IMAGE_METRICS = "clips"  # besides, where images are given
-BOTH_METRICS = "clips,refclips"  # besides, where images and references are given
-DEFAULT_TOKENIZER = "ptb-joined"  # of whole files: the last digit of published numbers hangs on it
+IMAGE_METRICS = "clips"  # added if images are given
+BOTH_METRICS = "clips,refclips"  # added if images and references are given
+DEFAULT_TOKENIZER = "ptb-joined"  # it tokenizes whole files, which decides the last digit of published numbers
 
 SHARED = ("tokenizer", "device", "precision", "batch_size", "workers", "skip_broken", "download")
 
@@ -43,12 +43,12 @@ def load(expression: str, **options: Any) -> Evaluator:
         'cider-d(df=references) - 0.5*repetition'
 
     Args:
-        expression: a name (``"cider-d"``), a dotted path (``"my_pkg.mod:brevity"``) or an expression over them.
-        options: of the evaluator, where the expression is a lone name; ``tokenizer``, ``device``, ``precision``,
-            ``batch_size``, ``workers``, ``skip_broken`` and ``download`` may be given for any expression.
+        expression: A name (``"cider-d"``), a dotted path (``"my_pkg.mod:brevity"``) or an expression over them.
+        options: The options of the evaluator, if the expression is a lone name. Any expression takes ``tokenizer``,
+            ``device``, ``precision``, ``batch_size``, ``workers``, ``skip_broken`` and ``download``.
 
     Raises:
-        InputError: an unknown name or option, or a malformed expression.
+        InputError: A name or option is unknown, or the expression is malformed.
     """
     lone = expression in evaluators
     shared = {} if lone else {k: options.pop(k) for k in SHARED if k in options}
@@ -62,11 +62,12 @@ def load(expression: str, **options: Any) -> Evaluator:
 
 
 def load_list(metrics: str | Sequence[str | Evaluator], **shared: Any) -> list[Evaluator]:
-    """The evaluators of a comma-separated list of expressions, or of a list of expressions and evaluators.
+    """Return the evaluators of a comma-separated list of expressions, or of a list of expressions and evaluators.
 
     Args:
-        metrics: ``"bleu,cider,cider-d(df=coco.npz)"``.
-        shared: options such as ``tokenizer`` and ``device``, for every evaluator that has one and names no other.
+        metrics: The list, such as ``"bleu,cider,cider-d(df=coco.npz)"``.
+        shared: Options such as ``tokenizer`` and ``device``, for every evaluator that has them and does not set its
+            own.
     """
     given = [metrics] if isinstance(metrics, str) else list(metrics)
     loader = _loader({k: v for k, v in shared.items() if v is not None})
@@ -82,7 +83,7 @@ def load_list(metrics: str | Sequence[str | Evaluator], **shared: Any) -> list[E
 
 
 def _label_repeated(found: Sequence[Evaluator], spelt: Sequence[str]) -> None:
-    """Tell evaluators of one name apart by how the list spells them."""
+    """Label evaluators of one name by their spelling in the list."""
     twice = next((text for text in spelt if spelt.count(text) > 1), None)
     if twice is not None:
         raise InputError(f"the metric {twice!r} is asked for twice")
@@ -93,27 +94,27 @@ def _label_repeated(found: Sequence[Evaluator], spelt: Sequence[str]) -> None:
 
 
 def default_metrics(*, references: bool, images: bool) -> str:
-    """What is computed where no metric is named: by what is known of the images."""
+    """Return the metrics to compute if none is named, given what is known of the images."""
     more = BOTH_METRICS if references else IMAGE_METRICS
     return ",".join([*([DEFAULT_METRICS] if references or not images else []), *([more] if images else [])])
 
 
 def usual_metrics(*, references: bool, images: bool, scenes: bool, download: bool = False) -> tuple[str, list[str]]:
-    """The metrics where none are named, and a note where those that look at images are left out for want of weights.
+    """Return the metrics if none are named, and a note if image metrics are left out because weights are missing.
 
     Args:
-        references: whether there are any.
-        images: whether there are any; without references there is nothing but image metrics, whatever is missing.
-        scenes: whether the images are of the scenes world, whose weights ship.
-        download: whether missing weights may be fetched.
+        references: Whether there are references.
+        images: Whether there are images; without references only image metrics remain, even if weights are missing.
+        scenes: Whether the images are of the scenes world, whose weights ship with capreward.
+        download: Whether missing weights may be fetched.
     """
     lacking = missing_weights(IMAGE_METRICS, scenes=scenes) if images and references and not download else None
     notes = [] if lacking is None else [f"{BOTH_METRICS.replace(',', ' and ')} are left out: {lacking}"]
     return default_metrics(references=references, images=images and lacking is None), notes
 
 
-def _usual_of(samples: Samples, how: Mapping[str, Any]) -> tuple[list[Evaluator], list[str]]:
-    """The metrics where none are named, with the options of all, and a note on those that are left out."""
+def _usual_evaluators(samples: Samples, how: Mapping[str, Any]) -> tuple[list[Evaluator], list[str]]:
+    """Return the evaluators if none are named, with the options of all, and a note on those that are left out."""
     known = {"references": samples.references is not None, "images": samples.images is not None}
     metrics, notes = usual_metrics(**known, scenes=shows_scenes(samples), download=bool(how["download"]))
     return load_list(metrics, **how), notes
@@ -146,43 +147,43 @@ def score(
         0.6667
 
     Args:
-        captions: a caption file, a list, a mapping from image to caption (or captions), or ready Samples.
-        references: a reference file, a list aligned with the captions, or a mapping from image to references; by
-            default the column of references in the caption file, where a metric needs them.
-        images: a folder, tar shards (``photos-{000..003}.tar``), a table with pictures, a feature store, ``scenes``, or
+        captions: A caption file, a list, a mapping from image to caption (or captions), or ready Samples.
+        references: A reference file, a list aligned with the captions, or a mapping from image to references; by
+            default the column of references in the caption file, if a metric needs them.
+        images: A folder, tar shards (``photos-{000..003}.tar``), a table with pictures, a feature store, ``scenes``, or
             a tuple of several such sources; a mapping from image id to picture; or a list aligned with the captions.
-        metrics: comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
-            where there are references, clips where there are images, refclips where there are both. A note says so
-            where image metrics are left out beside references for want of weights.
+        metrics: Comma-separated expressions, or a list of expressions and evaluators; by default bleu, rouge, cider
+            if there are references, clips if there are images, refclips if there are both. If image metrics are left
+            out beside references because weights are missing, a note says so.
         tokenizer: ``ptb-joined`` (default), ``ptb``, ``ptb-java`` or ``none``, for metrics that do not name their own.
         device: ``auto`` (default), ``cpu``, ``cuda``, for evaluators with an encoder.
-        precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, likewise.
-        batch_size: images per batch, likewise; found by trial by default.
-        workers: processes that decode images; by default as many as help.
-        skip_broken: broken images get no value instead of an error.
-        download: fetch published weights where they are not here, if their authors give a plain address.
-        drop_candidate_from_references: remove references that equal a candidate of their image.
-        allow_missing: score the captions that have references and images, and leave out the others.
-        multiple: several captions of one image are candidates of one item, not an error.
-        progress: called as (what, done, total) while working.
+        precision: ``fp32`` (default), ``bf16``, ``fp16``, ``auto``, for evaluators with an encoder.
+        batch_size: The number of images per batch, for evaluators with an encoder; None finds it by trial.
+        workers: The number of processes that decode images; by default as many as help.
+        skip_broken: Whether broken images get no value instead of an error.
+        download: Whether to fetch published weights that are not here, if their authors give a plain address.
+        drop_candidate_from_references: Whether to remove references that equal a candidate of their image.
+        allow_missing: Whether to score the captions that have references and images, and leave out the others.
+        multiple: Whether several captions of one image are candidates of one item and not an error.
+        progress: A function that is called as (what, done, total) during the work.
 
     Returns:
         A mapping from metric to Score.
 
     Raises:
-        InputError: anything given that cannot be used, in one sentence.
+        InputError: Something given cannot be used; the message says what, in one sentence.
     """
     how = {"tokenizer": tokenizer, "device": device, "precision": precision, "batch_size": batch_size}
     how |= {"workers": workers, "skip_broken": skip_broken or None, "download": download or None}
     found = [] if metrics is None else load_list(metrics, **how)
     references = _references_in(captions, images, found) if references is None else references
     samples = to_samples(captions, references, images=images, allow_missing=allow_missing, multiple=multiple)
-    found, notes = _usual_of(samples, how) if metrics is None else (found, [])
+    found, notes = _usual_evaluators(samples, how) if metrics is None else (found, [])
     return evaluate(found, samples, drop_candidates=drop_candidate_from_references, progress=progress, notes=notes)
 
 
 def _references_in(captions: Captions, images: Images | None, found: Sequence[Evaluator]) -> str | Path | None:
-    """The file of captions where it has to bring the references as well, in another column."""
+    """Return the file of captions if it must also give the references, in another column."""
     needing = any("references" in evaluator.needs for evaluator in found) or (not found and images is None)
     return captions if needing and isinstance(captions, (str, Path)) else None
 
@@ -195,7 +196,7 @@ def evaluate(
     progress: Progress | None = None,
     notes: Sequence[str] = (),
 ) -> Scores:
-    """Judge samples with evaluators, sharing tokenization and n-gram counts among them."""
+    """Judge samples with evaluators, which share tokenization and n-gram counts."""
     if drop_candidates:
         samples = samples.without_candidates_in_references()
     for evaluator in found:
@@ -204,7 +205,7 @@ def evaluate(
     for i, evaluator in enumerate(found):
         if progress is not None:
             progress(evaluator.name, i, len(found))
-            evaluator.watch(_within(progress, i, len(found)))
+            evaluator.watch(_share_of_progress(progress, i, len(found)))
         try:
             score = evaluator.corpus(samples)
             done.append(score if evaluator.label is None else score.renamed(evaluator.label))
@@ -215,8 +216,8 @@ def evaluate(
     return Scores(done, keys=keys, captions=samples.captions, files=samples.files, notes=notes, named=samples.named)
 
 
-def _within(progress: Progress, index: int, total: int) -> Progress:
-    """The progress of one of ``total`` evaluators as a share of the whole."""
+def _share_of_progress(progress: Progress, index: int, total: int) -> Progress:
+    """Return a function that reports the progress of one of ``total`` evaluators as a share of the whole."""
     return lambda what, part, whole: progress(what, index + part / max(whole, 1), total)
 
 
@@ -228,7 +229,7 @@ def to_samples(
     allow_missing: bool = False,
     multiple: bool = False,
 ) -> Samples:
-    """Bring what ``score`` accepts into Samples."""
+    """Bring the inputs that ``score`` accepts into Samples."""
     if isinstance(captions, Samples):
         if references is not None or images is not None:
             raise InputError("give references and images inside Samples, not beside it")
@@ -243,28 +244,28 @@ def to_samples(
             "images=[...] goes with a list of captions; give images={id: picture}, a folder or shards, "
             "or a tuple of several"
         )
-    return _matched(captions, references, images, allow_missing=allow_missing, multiple=multiple)
+    return _matched_samples(captions, references, images, allow_missing=allow_missing, multiple=multiple)
 
 
 def _are_sources(images: Any) -> bool:
-    """Whether images are several places that are searched together: a tuple of names."""
+    """Return whether images are several sources that are searched together: a tuple of names."""
     return isinstance(images, tuple) and bool(images) and all(isinstance(one, (str, Path)) for one in images)
 
 
-def _matched(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
+def _matched_samples(captions: Any, references: Any, images: Any, *, allow_missing: bool, multiple: bool) -> Samples:
     from capreward.data import match
-    from capreward.data.picture_match import show
+    from capreward.data.picture_match import match_pictures
 
     table, known = _tables(captions, references)
     met = match(table, known, allow_missing=allow_missing, multiple=multiple)
     if images is None:
         return samples_of(met)
-    shown = show(met, table, images, allow_missing=allow_missing)
+    shown = match_pictures(met, table, images, allow_missing=allow_missing)
     return samples_of(shown.matched, shown.images, notes=shown.notes)
 
 
 def _tables(captions: Any, references: Any) -> tuple[CaptionTable, References | None]:
-    """The captions and the references, from files or from Python."""
+    """Return the captions and the references, from files or from Python objects."""
     from capreward.data import as_references, as_table, read_captions, read_captions_with_references, read_references
     from capreward.data.file_content import same_file
 
@@ -281,12 +282,12 @@ def _tables(captions: Any, references: Any) -> tuple[CaptionTable, References | 
 
 
 def samples_of(matched: ReferenceMatch, images: Sequence[Any] | None = None, *, notes: Sequence[str] = ()) -> Samples:
-    """Captions that met their references (and images) as Samples.
+    """Return captions that were matched with their references (and images) as Samples.
 
     Args:
-        matched: what ``match`` gave.
-        images: per image, its picture.
-        notes: further remarks on the files.
+        matched: The result of ``match``.
+        images: For each image its picture.
+        notes: Further notes on the files.
     """
     return Samples(
         matched.captions,

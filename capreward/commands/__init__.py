@@ -44,11 +44,11 @@ class LazyGroup(Group):
     """A group that knows its commands by name and help line, and imports one only to run it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
+        """Return the names of the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module."""
+        """Import the module of a command and return the command, or None where there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
@@ -58,7 +58,7 @@ class LazyGroup(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest near names for an unknown command."""
+        """Find the command that the arguments name, and suggest a near name for an unknown one."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             import difflib
@@ -74,7 +74,7 @@ class LazyGroup(Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run, turning bad input into one sentence and exit status 2."""
+        """Run the command, and turn bad input into one sentence and exit status 2."""
         try:
             return super().invoke(ctx)
         except InputError as error:

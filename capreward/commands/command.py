@@ -24,10 +24,10 @@ class Command(click.Command):
     """A command whose single-value options are refused when given twice; click would take the last in silence."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, after a look at what was given more than once.
+        """Parse the arguments after a look at what was given more than once.
 
         Raises:
-            InputError: the first such option, with its values.
+            InputError: An option was given more than once; the message names the first one with its values.
         """
         check_once(self, ctx, args)
         return super().parse_args(ctx, args)
@@ -39,10 +39,10 @@ class Group(click.Group):
     command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, after a look at what was given more than once.
+        """Parse the arguments after a look at what was given more than once.
 
         Raises:
-            InputError: the first such option, with its values.
+            InputError: An option was given more than once; the message names the first one with its values.
         """
         check_once(self, ctx, args)
         return super().parse_args(ctx, args)
@@ -52,7 +52,7 @@ def check_once(command: click.Command, ctx: click.Context, args: list[str]) -> N
     """Refuse an option that takes one value and was given several, or a flag that was given both ways.
 
     Raises:
-        InputError: the first such option, with its values.
+        InputError: There is such an option; the message names the first one with its values.
     """
     if ctx.resilient_parsing:
         return
@@ -73,6 +73,7 @@ def check_once(command: click.Command, ctx: click.Context, args: list[str]) -> N
 
 
 def _listing(parameter: click.Parameter) -> click.Parameter:
+    """Return a copy of a parameter that keeps all values that it was given."""
     made = copy.copy(parameter)
     if isinstance(made, click.Option) and not made.count:
         made.multiple = True
@@ -80,16 +81,19 @@ def _listing(parameter: click.Parameter) -> click.Parameter:
 
 
 def _short(value: object) -> str:
+    """Return the text of a value, cut where it is long."""
     text = str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def joined_option(*names: str, **settings: Any) -> Callable[[F], F]:
-    """An option of a comma-separated list that adds up when it is given several times; None where it is not given.
+    """Return an option of a comma-separated list that adds up when it is given several times.
+
+    The value of the option is None where it is not given.
 
     Args:
-        names: as for ``click.option``.
-        settings: likewise.
+        names: The option has these names, as ``click.option`` takes them.
+        settings: The option has these settings, as ``click.option`` takes them.
     """
 
     def join(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
@@ -102,7 +106,7 @@ def import_own(name: str) -> ModuleType:
     """Import a module of this project.
 
     Raises:
-        InputError: a folder or file called ``trainers`` that Python finds first hides ours.
+        InputError: Python finds another folder or file called ``trainers`` first, which hides ours.
     """
     if name.partition(".")[0] == TRAINERS:
         _check_trainers()
@@ -110,6 +114,7 @@ def import_own(name: str) -> ModuleType:
 
 
 def _check_trainers() -> None:
+    """Refuse to go on where Python finds no package ``trainers`` beside ours, or finds another one first."""
     import capreward
 
     own = Path(capreward.__file__).resolve().parent.parent / TRAINERS

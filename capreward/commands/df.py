@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.caption_options import ReadingOptions, reading_of_captions, split_option
 from capreward.commands.command import Group
-from capreward.commands.options import reading_of_captions, split_option
 from capreward.errors import InputError
+
+if TYPE_CHECKING:
+    from capreward.data.file_report import FileReport
+    from capreward.text.frequencies import DocumentFrequencies
+    from capreward.text.vocabulary import VocabularyTokenizer
+
+
+@dataclass(frozen=True)
+class BuildOptions(ReadingOptions):
+    """These are the options of ``capreward df build``.
+
+    Attributes:
+        split: The references of this split are read, such as those of ``test``; None reads a file that has no splits.
+        tokenizer: The references go through the tokenizer of this name where there is no vocabulary.
+        vocabulary: The words of the vocabulary in this file are counted; None counts the words of a tokenizer.
+        ids: True counts the ids of the vocabulary in place of its words.
+        eos: True ends every reference in an end token.
+    """
+
+    split: str | None
+    tokenizer: str
+    vocabulary: Path | None
+    ids: bool
+    eos: bool
 
 
 @click.group(cls=Group)
@@ -46,16 +71,24 @@ def build(references: tuple[Path, ...], output: Path, **options: Any) -> None:
     capreward df build dataset_coco.json --split train+restval -v cocotalk.json --ids -o coco-train-idxs.npz
     capreward train --optimizer scst --reward "cider-d(df=coco-train-idxs.npz,vocabulary=cocotalk.json)"
     """
+    given = BuildOptions.of(options)
     _check(output)
-    if options["ids"] and options["vocabulary"] is None:
+    if given.ids and given.vocabulary is None:
         raise InputError("--ids counts the ids of a vocabulary; name it with --vocabulary")
     from capreward.evaluators.cider import frequencies_of_files
 
-    how = {name: options[name] for name in ("split", "id_column", "caption_column", "eos")}
-    how |= {"format": options["format_"]}
-    reports: list[Any] = []
-    tokenizer = _tokenizer(options)
-    found = frequencies_of_files(references, tokenizer, source=output.name, reports=reports, **how)
+    reports: list[FileReport] = []
+    found = frequencies_of_files(
+        references,
+        _tokenizer(given),
+        source=output.name,
+        eos=given.eos,
+        reports=reports,
+        format=given.format,
+        split=given.split,
+        id_column=given.id_column,
+        caption_column=given.caption_column,
+    )
     for report in reports:
         click.echo(report, err=True)
     found.save(output)
@@ -105,23 +138,28 @@ def show(file: Path, as_json: bool) -> None:
         click.echo(_summary(found, file))
 
 
-def _tokenizer(options: dict[str, Any]) -> Any:
-    """The tokenizer of that name, or that of the vocabulary."""
-    if options["vocabulary"] is None:
-        return options["tokenizer"]
+def _tokenizer(options: BuildOptions) -> str | VocabularyTokenizer:
+    """Return the tokenizer of the vocabulary, or the name of another where there is no vocabulary."""
+    if options.vocabulary is None:
+        return options.tokenizer
     from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
 
-    numbers = WordNumbers(words_of_file(options["vocabulary"]))
-    return VocabularyTokenizer(numbers, IDS if options["ids"] else WORDS)
+    numbers = WordNumbers(words_of_file(options.vocabulary))
+    return VocabularyTokenizer(numbers, IDS if options.ids else WORDS)
 
 
 def _check(output: Path) -> None:
+    """Refuse a file that cannot be written, before any work is done."""
     if not output.parent.is_dir():
         raise InputError(f"{output}: there is no folder {output.parent}")
     if output.suffix != ".npz":
         raise InputError(f"{output}: the name must end in .npz")
 
 
-def _summary(found: Any, path: Path) -> str:
-    sizes = ", ".join(f"{s:,} {n}-grams" for n, s in enumerate(found.table.sizes, start=1))
-    return f"{path}: {found.n_images:,} images, {sizes}, tokenizer {found.tokenizer}, digest {found.digest}"
+def _summary(frequencies: DocumentFrequencies, path: Path) -> str:
+    """Return a line on what a file of document frequencies holds."""
+    sizes = ", ".join(f"{s:,} {n}-grams" for n, s in enumerate(frequencies.table.sizes, start=1))
+    return (
+        f"{path}: {frequencies.n_images:,} images, {sizes}, tokenizer {frequencies.tokenizer}, "
+        f"digest {frequencies.digest}"
+    )

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.caption_options import reading_of_captions
 from capreward.commands.command import Command
-from capreward.commands.options import F, encoder_options, reading, reading_of_captions, showing, weights_options
+from capreward.commands.embed_inputs import EmbedOptions, encoder_of, pictures_of, prompt_of, shard_of, table_of
+from capreward.commands.image_options import encoder_options, weights_options
+from capreward.commands.options import F
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from capreward.commands.progress import Bar
-    from capreward.data import CaptionTable
     from capreward.encoders.encoder import Encoder
     from capreward.encoders.feature_extraction import AddedFeatures
 
 
 GRID_MODEL = "RN50:openai"
 GRID_SIDE = 448
-_OF_TOKENS = ("side", "resize", "cropping")
 
 
 def _with_encoder(command: F) -> F:
+    """Add the options that say how the encoder runs."""
     for option in reversed(encoder_options()):
         command = option(command)
     return command
@@ -87,180 +87,128 @@ def embed(images: tuple[str, ...], **options: Any) -> None:
     """
     from capreward.commands.progress import Bar
 
-    options["images"] = images
-    with Bar(1, hidden=options["quiet"]) as bar:
+    given = EmbedOptions.of({**options, "images": images})
+    with Bar(1, hidden=given.quiet) as bar:
         bar.start("")
-        if options["published"]:
-            lines = _kept(_published(images, options, bar))
+        if given.published:
+            lines = _lines_of_import(_import_published(given, bar))
         else:
-            work = _texts if options["text"] else _images
-            encoder, done = work(images, options, bar)
-            lines = _summary(encoder, done, "text" if options["text"] else "picture")
-    for line in [] if options["quiet"] else lines:
+            work = _embed_captions if given.text else _embed_pictures
+            encoder, done = work(given, bar)
+            lines = _lines_of_work(encoder, done, "text" if given.text else "picture")
+    for line in [] if given.quiet else lines:
         click.echo(line, err=True)
 
 
-def _published(images: Sequence[str], options: dict[str, Any], bar: Bar) -> AddedFeatures:
+def _import_published(options: EmbedOptions, bar: Bar) -> AddedFeatures:
+    """Take features from elsewhere over into a store."""
     from capreward.encoders.published_features import import_features
 
     others = ("tokens", "text", "captions", "checkpoint", "count", "side", "resize", "cropping")
-    given = next((name for name in others if options[name]), "shard" if options["shard"] != "0/1" else None)
+    given = next((name for name in others if getattr(options, name)), "shard" if options.shard != "0/1" else None)
     if given is not None:
         raise InputError(f"--published takes features as they are; leave --{given} out")
-    if len(images) != 1:
+    if len(options.images) != 1:
         raise InputError("--published needs the folder of features; write capreward embed FOLDER -o STORE --published")
-    how = {"half": options["half"], "part_size": options["part_size"]}
-    return import_features(images[0], options["output"], **how, progress=bar.step)
+    return import_features(
+        options.images[0], options.output, half=options.half, part_size=options.part_size, progress=bar.step
+    )
 
 
-def _images(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, AddedFeatures]:
+def _embed_pictures(options: EmbedOptions, bar: Bar) -> tuple[Encoder, AddedFeatures]:
+    """Write the features or tokens of pictures into the store."""
     from capreward.encoders.feature_extraction import embed_images
 
-    if options["prompt"] is not None:
+    if options.prompt is not None:
         raise InputError("--prompt goes before captions; add --text, or leave it out")
-    stray = next((n for n in _OF_TOKENS if options[n] and not options["tokens"]), None)
-    if stray is not None:
-        raise InputError(f"--{stray} belongs to tokens; add --tokens, or leave it out")
-    shard = _shard(options["shard"])
-    if options["tokens"] == "grid":
-        options = {**options, **_grid(options)}
-    keys, pictures = _pictures(images, options)
-    encoder = _encoder(options, pictures[:1])
-    if options["tokens"]:
-        from capreward.encoders.image_token_encoder import TokenEncoder
-
-        layers = encoder.spec.model_cfg["vision_cfg"].get("layers")
-        if options["tokens"] == "grid" and not isinstance(layers, (list, tuple)):
-            raise InputError(f"--tokens grid is of a ResNet such as {GRID_MODEL}; for a ViT's tokens write --tokens")
-        steps = {name: options[name] for name in (*_OF_TOKENS, "batch_size")}
-        encoder = TokenEncoder(encoder.clip, precision=encoder.precision, **steps)
+    if options.given_of_tokens and not options.tokens:
+        raise InputError(f"--{options.given_of_tokens[0]} belongs to tokens; add --tokens, or leave it out")
+    shard = shard_of(options.shard)
+    if options.tokens == "grid":
+        options = _with_defaults_of_grid(options)
+    keys, pictures = pictures_of(options)
+    encoder = encoder_of(options, pictures[:1])
+    if options.tokens:
+        encoder = _token_encoder(encoder, options)
     done = embed_images(
         encoder,
         keys,
         pictures,
-        options["output"],
+        options.output,
         shard=shard,
-        part_size=options["part_size"],
-        half=options["half"],
-        workers=options["workers"],
-        skip_broken=options["skip_broken"],
+        part_size=options.part_size,
+        half=options.half,
+        workers=options.workers,
+        skip_broken=options.skip_broken,
         progress=bar.step,
     )
     return encoder, done
 
 
-def _grid(options: dict[str, Any]) -> dict[str, Any]:
-    """What CLIP-Caption-Reward's captioners look at: CLIP RN50's grid before pooling, of pictures squashed to 448."""
-    return {
-        "checkpoint": options["checkpoint"] or GRID_MODEL,
-        "side": options["side"] or GRID_SIDE,
-        "resize": options["resize"] or "squash",
-    }
+def _token_encoder(encoder: Encoder, options: EmbedOptions) -> Encoder:
+    """Return the encoder that gives the tokens of the same image tower."""
+    from capreward.encoders.image_token_encoder import TokenEncoder
+
+    layers = encoder.spec.model_cfg["vision_cfg"].get("layers")
+    if options.tokens == "grid" and not isinstance(layers, (list, tuple)):
+        raise InputError(f"--tokens grid is of a ResNet such as {GRID_MODEL}; for a ViT's tokens write --tokens")
+    return TokenEncoder(
+        encoder.clip,
+        side=options.side,
+        resize=options.resize,
+        cropping=options.cropping,
+        precision=encoder.precision,
+        batch_size=options.batch_size,
+    )
 
 
-def _texts(images: Sequence[str], options: dict[str, Any], bar: Bar) -> tuple[Encoder, AddedFeatures]:
+def _with_defaults_of_grid(options: EmbedOptions) -> EmbedOptions:
+    """Return the options with what CLIP-Caption-Reward's captioners look at, where they say nothing else.
+
+    These captioners look at the grid of CLIP RN50 before its pooling, of pictures that are squashed to 448 pixels.
+    """
+    return replace(
+        options,
+        checkpoint=options.checkpoint or GRID_MODEL,
+        side=options.side or GRID_SIDE,
+        resize=options.resize or "squash",
+    )
+
+
+def _embed_captions(options: EmbedOptions, bar: Bar) -> tuple[Encoder, AddedFeatures]:
+    """Write the features of captions into the store."""
     from capreward.encoders.feature_extraction import PART, embed_texts
-    from capreward.evaluators.clip_texts import PROMPT
 
-    if images or options["captions"] is None:
+    if options.images or options.captions is None:
         raise InputError("--text embeds the captions of a file; write capreward embed --text --captions FILE -o FOLDER")
-    if options["tokens"] or any(options[n] for n in _OF_TOKENS):
+    if options.tokens or options.given_of_tokens:
         raise InputError("--tokens, --side, --resize and --cropping are for pictures; leave them or --text out")
-    shard = _shard(options["shard"])
-    table = _table(options)
-    given = PROMPT if options["prompt"] is None else options["prompt"]
-    prompt = "" if given in ("", "none") else given if given.endswith(" ") else f"{given} "
+    shard = shard_of(options.shard)
+    table = table_of(options.captions, options)
     counts: Counter[str] = Counter()
     keys = []
-    for key in table.keys[: options["count"]]:
+    for key in table.keys[: options.count]:
         keys.append(f"{key}#{counts[key]}")
         counts[key] += 1
     from capreward.data.scenes import picture_of
 
-    encoder = _encoder(options, [picture_of(key) for key in table.keys[:1]])
+    encoder = encoder_of(options, [picture_of(key) for key in table.keys[:1]])
     done = embed_texts(
         encoder,
         keys,
         table.captions[: len(keys)],
-        options["output"],
-        prompt=prompt,
+        options.output,
+        prompt=prompt_of(options.prompt),
         shard=shard,
-        part_size=options["part_size"] or PART,
-        half=options["half"],
+        part_size=options.part_size or PART,
+        half=options.half,
         progress=bar.step,
     )
     return encoder, done
 
 
-def _pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str], list[Any]]:
-    if options["captions"] is None:
-        return _all_pictures(images, options)
-    from capreward.data.images.lookup import find_images
-    from capreward.data.images.table_of_captions import own_pictures
-
-    table = _table(options)
-    keys = list(dict.fromkeys(table.keys))[: options["count"]]
-    source = images or own_pictures(table, keys, options["image_column"])
-    columns = showing(options) if images else {}
-    found = find_images(source, keys, aliases=table.aliases, base=Path(table.source).parent, **columns)
-    if "features" in found.source:
-        raise InputError(f"{shorten(list(images))} is a feature store already; give the pictures")
-    return keys, found.images
-
-
-def _all_pictures(images: Sequence[str], options: dict[str, Any]) -> tuple[list[str], list[Any]]:
-    """The pictures of all places, whose keys must differ."""
-    from capreward.data.images.inventory import list_pictures
-
-    if not images:
-        raise InputError("nothing to embed; name a folder of pictures, a .tar, a table or scenes:test")
-    found: dict[str, Any] = {}
-    for place in images:
-        for key, picture in zip(*list_pictures(place, options["count"], **showing(options)), strict=True):
-            if found.setdefault(key, picture) is not picture and found[key].key != picture.key:
-                raise InputError(f'two pictures have the key "{key}": {found[key]} and {picture}; embed them apart')
-    keys = list(found)[: options["count"]]
-    return keys, [found[key] for key in keys]
-
-
-def _table(options: dict[str, Any]) -> CaptionTable:
-    from capreward.data import read_captions
-
-    return read_captions(options["captions"], paired=options["text"], **reading(options, of_references=False))
-
-
-def _encoder(options: dict[str, Any], pictures: list[Any]) -> Encoder:
-    """The encoder that the evaluator would use for these pictures."""
-    from capreward.encoders.pool import EncoderPool, EncoderSettings
-    from capreward.evaluators.clip_weights import choose_settings, shows_scenes
-    from capreward.samples import Samples
-
-    asked = EncoderSettings(
-        checkpoint=options["checkpoint"] or "",
-        quick_gelu=options["quick_gelu"],
-        statistics=options["statistics"],
-        precision=options["precision"],
-        device=options["device"],
-        lora_mlp=options["lora_mlp"],
-        decode="original" if options["original"] else "careful",
-        batch_size=options["batch_size"],
-        download=options["download"],
-    )
-    samples = Samples([], images=pictures, item=[])
-    return EncoderPool().encoder(
-        choose_settings(asked, options["family"], options["variant"], scenes=shows_scenes(samples))
-    )
-
-
-def _shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or int(found[1]) >= int(found[2]):
-        raise InputError(f"--shard {text}: write I/N with I from 0 to N - 1, such as 0/4")
-    return int(found[1]), int(found[2])
-
-
-def _kept(done: AddedFeatures) -> list[str]:
-    """What was taken over, for people."""
+def _lines_of_import(done: AddedFeatures) -> list[str]:
+    """Return lines for people on the features that were taken over."""
     present = f", {done.present:,} there already" if done.present else ""
     return [
         f"{done.new:,} features kept in {done.path}{present}",
@@ -268,8 +216,8 @@ def _kept(done: AddedFeatures) -> list[str]:
     ]
 
 
-def _summary(encoder: Encoder, done: AddedFeatures, what: str) -> list[str]:
-    """What was done, for people."""
+def _lines_of_work(encoder: Encoder, done: AddedFeatures, what: str) -> list[str]:
+    """Return lines for people on the texts or pictures that were embedded."""
     fields = encoder.fields()
     words = [f"{done.new:,} {what}{'s' * (done.new != 1)} embedded into {done.path}"]
     if done.present:

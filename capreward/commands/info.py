@@ -44,6 +44,7 @@ def info(as_json: bool) -> None:
 
 
 def _version(name: str) -> str:
+    """Return the version of a package, or that it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -51,6 +52,7 @@ def _version(name: str) -> str:
 
 
 def _gpu() -> str:
+    """Return the names of the GPUs that torch sees."""
     import torch
 
     if not torch.cuda.is_available():
@@ -60,6 +62,7 @@ def _gpu() -> str:
 
 
 def _java() -> str:
+    """Return which Java is found and where, or why there is none."""
     from capreward.java.runtime import find_java
 
     try:
@@ -70,6 +73,7 @@ def _java() -> str:
 
 
 def _meteor() -> str:
+    """Return whether the data of METEOR are found and indexed."""
     from capreward.text.meteor.resources import index_path, installed_sources
 
     try:
@@ -80,14 +84,16 @@ def _meteor() -> str:
 
 
 def _weights() -> str:
-    from capreward.encoders.weights.catalogue import CATALOGUE, look_for
+    """Return the weights that are found, each with its place."""
+    from capreward.encoders.weights.catalogue import CATALOGUE, weights_of_entry
 
     shipped = "scenes-clip, scenes-pacs, scenes-grammar, scenes-judge (shipped)"
-    found = [f"{entry.title} at {place.path}" for entry in CATALOGUE if (place := look_for(entry)) is not None]
+    found = [f"{entry.title} at {place.path}" for entry in CATALOGUE if (place := weights_of_entry(entry)) is not None]
     return ", ".join([shipped, *found]) + "; capreward weights tells more"
 
 
 def _spice() -> str:
+    """Return whether the program of SPICE can be used."""
     from capreward.java.corenlp import spice_class_path
 
     try:

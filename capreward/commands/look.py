@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.caption_options import reading_of_captions, split_option
 from capreward.commands.command import Command
-from capreward.commands.options import reading_of_captions, split_option
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,11 +38,10 @@ def look(file: str, as_json: bool, **options: Any) -> None:
     capreward look "train-{000..007}.tar"
     capreward look runs/dico-pacs --json
     """
-    from capreward.inspection.identification import look_at
+    from capreward.inspection.identification import identify_file
     from capreward.inspection.views import LookOptions
 
-    names = ("rows", "id_column", "caption_column", "image_column", "split")
-    seen = look_at(file, LookOptions(format=options["format_"], **{name: options[name] for name in names}))
+    seen = identify_file(file, LookOptions(**options))
     if as_json:
         click.echo(json.dumps(seen.to_dict(), indent=2, ensure_ascii=False, default=str))
     else:
@@ -52,12 +51,12 @@ def look(file: str, as_json: bool, **options: Any) -> None:
 
 
 def _refuse(seen: Readings) -> None:
-    """Why no reading works, on standard error; the exit status of bad input.
+    """Say on standard error why no reading works, and leave with the exit status of bad input.
 
     Raises:
-        InputError: the one sentence, where all readings are refused by it.
+        InputError: One and the same sentence refuses all readings.
     """
-    refusals = _grouped(seen.refusals)
+    refusals = _roles_by_refusal(seen.refusals)
     if len(refusals) == 1:
         raise InputError(next(iter(refusals.values())))
     click.echo(f"Error: {seen.file} is understood in none of {len(refusals)} ways", err=True)
@@ -67,38 +66,38 @@ def _refuse(seen: Readings) -> None:
 
 
 def _show(seen: Readings) -> None:
-    """Views, one below the other, on standard output."""
+    """Show the views, one below the other, on standard output."""
     from rich.console import Console
     from rich.text import Text
 
     wide = None if sys.stdout.isatty() else 1000  # a file has no width to fit into
     console = Console(highlight=False, width=wide, soft_wrap=True)
-    shown: list[list[list[str]]] = []
+    printed: list[list[list[str]]] = []
     for view in seen.views:
         console.print(Text(f"{view.role}: {view.line}", style="bold"))
         texts = _texts(view)
-        if texts not in shown:
-            _table(view, console)
-        shown.append(texts)
+        if texts not in printed:
+            _print_rows(view, console)
+        printed.append(texts)
         for note in view.notes:
             console.print(Text(f"  note: {note}", style="yellow"))
         width = max((len(purpose) for purpose, _ in view.uses), default=0)
         for purpose, command in view.uses:
             console.print(Text(f"  {purpose:<{width}}  ", style="dim").append(command, style="not dim"))
     if seen.views:
-        for role, sentence in _grouped(seen.refusals).items():
+        for role, sentence in _roles_by_refusal(seen.refusals).items():
             console.print(Text(f"not {role}: {sentence}", style="dim"))
 
 
 def _texts(view: View) -> list[list[str]]:
-    """The rows as bare texts: the same of captions and of references that are one each."""
+    """Return the rows as bare texts, which are the same for captions and for references of which each image has one."""
     return [
         [t for value in row.values() for t in (value if isinstance(value, list) else [str(value)])] for row in view.rows
     ]
 
 
-def _table(view: View, console: Console) -> None:
-    """The first rows; a list stands one below the other."""
+def _print_rows(view: View, console: Console) -> None:
+    """Print the first rows as a table; the members of a list stand one below the other."""
     from rich.table import Table
     from rich.text import Text
 
@@ -113,18 +112,19 @@ def _table(view: View, console: Console) -> None:
 
 
 def _cell(value: Any) -> str:
+    """Return the text of a value in a table."""
     lines = value if isinstance(value, list) else [value]
     return "\n".join(_plain(str(line)) for line in lines)
 
 
 def _plain(text: str) -> str:
-    """A text on one line of a terminal, the long ones cut."""
+    """Return a text as one line of a terminal, cut where it is long."""
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _grouped(refusals: dict[str, str]) -> dict[str, str]:
-    """The sentences, each once, under the roles that it refuses."""
+def _roles_by_refusal(refusals: dict[str, str]) -> dict[str, str]:
+    """Return each sentence once, under the names of all roles that it refuses."""
     roles: dict[str, list[str]] = {}
     for role, sentence in refusals.items():
         roles.setdefault(sentence, []).append(role)

@@ -46,6 +46,7 @@ def ls(kind: str, plugin: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _rows(kind: str) -> list[dict[str, str]]:
+    """Return the names of one kind with what they are, for people and machines alike."""
     if kind in TRAINERS:
         module, _, attribute = TRAINERS[kind].partition(":")
         found: list[dict[str, str]] = getattr(import_own(module), attribute)()
@@ -54,6 +55,7 @@ def _rows(kind: str) -> list[dict[str, str]]:
 
 
 def _evaluators() -> list[dict[str, str]]:
+    """Return the names of the evaluators, what they are, what they need and whence they come."""
     from capreward.evaluators import evaluators
 
     entries = [(name, evaluators[name]) for name in evaluators]
@@ -61,12 +63,14 @@ def _evaluators() -> list[dict[str, str]]:
 
 
 def _tokenizers() -> list[dict[str, str]]:
+    """Return the names of the tokenizers and what they are."""
     from capreward.text.tokenizers import SUMMARIES
 
     return [{"name": name, "summary": summary} for name, summary in SUMMARIES.items()]
 
 
 def _formats() -> list[dict[str, str]]:
+    """Return the names of the formats of caption files and what they are."""
     from capreward.data import format_summaries
 
     return [{"name": name, "summary": summary} for name, summary in format_summaries().items()]

@@ -11,11 +11,11 @@ DELAY = 1.0  # seconds of work before the bar shows
 
 
 class Bar:
-    """Progress over several systems.
+    """A bar that shows the progress over several systems.
 
     Args:
-        total: the number of systems.
-        hidden: never show it.
+        total: There are so many systems.
+        hidden: True never shows the bar.
     """
 
     def __init__(self, total: int, *, hidden: bool = False) -> None:
@@ -37,13 +37,13 @@ class Bar:
             self._bar.stop()
 
     def start(self, name: str) -> None:
-        """The next system."""
+        """Go on to the next system."""
         self.done += 1
         self.name = name
         self.step("reading", 0, 1)
 
     def step(self, what: str, done: float, total: float) -> None:
-        """Say how far the current system is."""
+        """Show how far the current system is."""
         if self.hidden or (self._bar is None and time.monotonic() - self.began < DELAY):
             return
         if self._bar is None:
@@ -52,6 +52,7 @@ class Bar:
         self._bar.update(self._task, completed=max(self.done, 0) + done / max(total, 1), description=text)
 
     def _open(self) -> None:
+        """Show the bar for the first time."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.caption_options import ReadingOptions, read_caption_file, reading_of_captions, split_option
 from capreward.commands.command import Command
-from capreward.commands.options import (
-    encoding,
+from capreward.commands.image_options import (
+    ImageOptions,
+    WeightsOptions,
+    evaluator_settings,
+    image_column_of_captions,
     image_options,
-    reading,
-    reading_of_captions,
-    showing,
-    split_option,
+    names_images,
     weights_options,
 )
-from capreward.commands.score_output import check_outputs, output_options, write_results
+from capreward.commands.score_output import OutputOptions, bootstrap_of, check_outputs, output_options, write_results
 from capreward.errors import InputError
 from capreward.reports.systems import merged_notes
 
 if TYPE_CHECKING:
-    from capreward.commands.progress import Bar
     from capreward.data import CaptionTable
     from capreward.evaluators.base import Evaluator
-    from capreward.reports.results import Bootstrap, Results, SystemResult
+    from capreward.reports.results import Results, SystemResult
     from capreward.samples import Samples
+
+
+@dataclass(frozen=True)
+class RetrieveOptions(WeightsOptions, ImageOptions, ReadingOptions, OutputOptions):
+    """These are the options of ``capreward retrieve``.
+
+    Attributes:
+        base: The image tower of this CLIP completes weights that have none; None means that the weights are complete.
+        prompt: These words stand before every caption; None means no words.
+        ties: The right image or caption stands last among those of the same score for ``pessimistic``, in the middle
+            for ``mean``, and first for ``optimistic``.
+        first: True counts only the first caption of each image.
+        split: The captions of this split are read, such as those of ``test``; None reads a file that has no splits.
+        allow_missing: True leaves out captions without images, and False refuses them.
+    """
+
+    base: str | None
+    prompt: str | None
+    ties: str
+    first: bool
+    split: str | None
+    allow_missing: bool
 
 
 @click.command(cls=Command)
@@ -59,73 +81,72 @@ def retrieve(captions: tuple[Path, ...], **options: Any) -> None:
     capreward retrieve xe.json dico.json --images val2014/ --percent --latex
     capreward retrieve dataset_coco.json --split test --first --images coco.features
     """
-    check_outputs(options)
-    write_results(_results(captions, options), options)
+    given = RetrieveOptions.of(options)
+    check_outputs(given)
+    write_results(_results_of(captions, given), given)
 
 
-def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
+def _results_of(captions: tuple[Path, ...], options: RetrieveOptions) -> Results:
+    """Rank the files of captions one after the other."""
     from capreward.commands.progress import Bar
     from capreward.commands.score_inputs import names_of
-    from capreward.reports.results import Bootstrap, Results
+    from capreward.reports.results import Results
+    from capreward.reports.systems import score_system
 
     evaluator = _evaluator(options)
-    bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
+    bootstrap = bootstrap_of(options)
     systems: list[SystemResult] = []
     notes: list[tuple[str, str]] = []
-    with Bar(len(captions), hidden=options["quiet"]) as bar:
+    with Bar(len(captions), hidden=options.quiet) as bar:
         for name, path in zip(names_of(captions), captions, strict=True):
             bar.start(name)
-            before = systems[-1].samples if systems else None
-            system, remarks = _system(name, path, evaluator, bootstrap, options, bar, before)
-            systems.append(system)
-            notes += [(name, remark) for remark in remarks]
-    said = merged_notes(notes, len(systems))
+            samples, matched = _samples_of_file(path, options)
+            if systems and systems[-1].samples is not None:
+                samples.share_items(systems[-1].samples)
+            systems.append(score_system(name, samples, [evaluator], bootstrap, matched, progress=bar.step))
+            notes += [(name, remark) for remark in systems[-1].scores.notes]
+    remarks = merged_notes(notes, len(systems))
     if len({dict(c.signature.fields)["gallery"] for s in systems for c in s.scores.columns()}) > 1:
-        said.append("the files hold different numbers of images or captions: their ranks do not compare")
-    return Results(systems, bootstrap, said)
+        remarks.append("the files hold different numbers of images or captions: their ranks do not compare")
+    return Results(systems, bootstrap, remarks)
 
 
-def _evaluator(options: dict[str, Any]) -> Evaluator:
+def _evaluator(options: RetrieveOptions) -> Evaluator:
+    """Return the evaluator that ranks."""
     from capreward.scoring import load
 
-    named = ("checkpoint", "family", "variant", "prompt", "ties", "base")
-    given = {**{name: options[name] for name in named}, **encoding(options)}
-    return load("retrieval", **{name: value for name, value in given.items() if value is not None})
+    own = {
+        "checkpoint": options.checkpoint,
+        "family": options.family,
+        "variant": options.variant,
+        "prompt": options.prompt,
+        "ties": options.ties,
+        "base": options.base,
+    }
+    given = {name: value for name, value in own.items() if value is not None}
+    return load("retrieval", **given, **evaluator_settings(options))
 
 
-def _system(
-    name: str,
-    path: Path,
-    evaluator: Evaluator,
-    bootstrap: Bootstrap | None,
-    options: dict[str, Any],
-    bar: Bar,
-    before: Samples | None,
-) -> tuple[SystemResult, list[str]]:
-    """Rank one file; the result and the notes on it."""
-    from capreward.data import match, read_captions
-    from capreward.data.picture_match import show
-    from capreward.reports.systems import score_system
+def _samples_of_file(path: Path, options: RetrieveOptions) -> tuple[Samples, str]:
+    """Return the captions of a file with their images and notes, and a sentence on how they matched."""
+    from capreward.commands.score_inputs import matched_pictures
+    from capreward.data import match
     from capreward.scoring import samples_of
 
-    table = read_captions(path, split=options["split"], **reading(options, of_references=False))
-    table = _first(table) if options["first"] else table
-    met = match(table, None, multiple=True)
+    table = read_caption_file(path, options, split=options.split, image_column=image_column_of_captions(options))
+    table = _first_captions(table) if options.first else table
+    matched = match(table, None, multiple=True)
     try:
-        shown = show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
+        pictures = matched_pictures(matched, table, options, allow_missing=options.allow_missing)
     except InputError as error:
-        if options["images"] or options["image_column"] is not None:
+        if names_images(options):
             raise
         raise InputError(f"{path}: the images are needed; give --images FOLDER ({error})") from error
-    samples = samples_of(shown.matched, shown.images, notes=shown.notes)
-    if before is not None:
-        samples.share_items(before)
-    result = score_system(name, samples, [evaluator], bootstrap, f"{met.report}; {shown.report}", progress=bar.step)
-    return result, result.scores.notes
+    return samples_of(pictures.matched, pictures.images, notes=pictures.notes), f"{matched.report}; {pictures.report}"
 
 
-def _first(table: CaptionTable) -> CaptionTable:
-    """The first caption of each image."""
+def _first_captions(table: CaptionTable) -> CaptionTable:
+    """Return the table with the first caption of each image alone."""
     first: dict[str, int] = {}
     for row, key in enumerate(table.keys):
         first.setdefault(key, row)

@@ -59,7 +59,7 @@ def scenes(
 
 
 def _check(out_dir: Path, captions: Path, sheet: Path | None) -> None:
-    """Refuse what cannot be written, before anything is."""
+    """Refuse files that cannot be written, before any file is written."""
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(f"{out_dir} is a file; name a folder for the pictures")
     for option, path in (("--captions", captions), ("--contact-sheet", sheet)):
@@ -70,6 +70,7 @@ def _check(out_dir: Path, captions: Path, sheet: Path | None) -> None:
 
 
 def _make(folder: Path) -> None:
+    """Make a folder, unless it is there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,8 +78,10 @@ def _make(folder: Path) -> None:
 
 
 def _save(image: Any, path: Path) -> None:
+    """Write a picture as a PNG file, whole or not at all."""
     write_beside(path, lambda beside: image.save(beside, format="PNG"))
 
 
 def _text(path: Path, text: str) -> None:
+    """Write a text and the end of its line into a file."""
     path.write_text(text + "\n", encoding="utf-8")

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.caption_options import input_options
 from capreward.commands.command import Command, joined_option
-from capreward.commands.options import image_options, input_options, plugin_option
-from capreward.commands.score_output import check_outputs, output_options, write_results
+from capreward.commands.image_options import image_options
+from capreward.commands.options import plugin_option
+from capreward.commands.score_inputs import ReferenceFiles, ScoreOptions, evaluators_of, names_of, samples_of_file
+from capreward.commands.score_output import bootstrap_of, check_outputs, output_options, write_results
 from capreward.plugins import load_plugins
 from capreward.reports.systems import merged_notes
 
@@ -58,16 +61,20 @@ def score(captions: tuple[Path, ...], **options: Any) -> None:
     capreward score captions.json -r dataset_coco.json --split test --json
     capreward score captions.json -r refs.json -m "cider-d(df=coco.npz) - 0.5*repetition"
     """
-    check_outputs(options)
-    load_plugins(options["plugin"])
+    given = ScoreOptions.of(options)
+    check_outputs(given)
+    load_plugins(given.plugin)
     with _few_collections():
-        results = _results(captions, options)
-    write_results(results, options)
+        results = _results_of(captions, given)
+    write_results(results, given)
 
 
 @contextmanager
 def _few_collections() -> Iterator[None]:
-    """Look for garbage seldom: a file is read into many small objects that live to the end; among them is none."""
+    """Let Python look for garbage seldom while a file is read.
+
+    Reading makes many small objects that live to the end, and none of them is garbage.
+    """
     usual = gc.get_threshold()
     gc.set_threshold(200_000, 50, 50)
     try:
@@ -76,33 +83,33 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def _results(captions: tuple[Path, ...], options: dict[str, Any]) -> Results:
+def _results_of(captions: tuple[Path, ...], options: ScoreOptions) -> Results:
+    """Score the files of captions one after the other."""
     from capreward.commands.progress import Bar
-    from capreward.commands.score_inputs import ReferenceFiles, evaluators_of, names_of, samples_of_file
-    from capreward.common_images import restricted
-    from capreward.reports.results import Bootstrap, Results
+    from capreward.common_images import restrict_to_common
+    from capreward.reports.results import Results
     from capreward.reports.systems import score_system
 
-    found, said = evaluators_of(options)
+    evaluators, remarks = evaluators_of(options)
     references = ReferenceFiles(options)
-    bootstrap = Bootstrap(options["resamples"], seed=options["seed"]) if options["resamples"] else None
+    bootstrap = bootstrap_of(options)
     systems: list[SystemResult] = []
     notes: list[tuple[str, str]] = []
     names = names_of(captions)
-    read = [samples_of_file(path, found, references, options) for path in captions]
+    read = [samples_of_file(path, evaluators, references, options) for path in captions]
     everything = [samples for samples, _ in read]
-    if options["common"]:
-        everything, left_out = restricted(everything)
+    if options.common:
+        everything, left_out = restrict_to_common(everything)
         notes += [(name, note) for name, note in zip(names, left_out, strict=True) if note]
-    drop = options["drop_candidate_from_references"]
-    with Bar(len(captions), hidden=options["quiet"]) as bar:
+    drop = options.drop_candidate_from_references
+    with Bar(len(captions), hidden=options.quiet) as bar:
         for name, samples, (_, matched) in zip(names, everything, read, strict=True):
             bar.start(name)
-            if systems and options["images"]:
+            if systems and options.images:
                 samples.share_items(everything[len(systems) - 1])  # these items need no second encoding
-            systems.append(score_system(name, samples, found, bootstrap, matched, drop=drop, progress=bar.step))
+            systems.append(score_system(name, samples, evaluators, bootstrap, matched, drop=drop, progress=bar.step))
             notes += [(name, remark) for remark in systems[-1].scores.notes]
-    results = Results(systems, bootstrap, [*said, *merged_notes(notes, len(systems))])
+    results = Results(systems, bootstrap, [*remarks, *merged_notes(notes, len(systems))])
     if results.footnote is None:
         return results
     return replace(results, notes=["--common scores the images alone that all caption files describe", *results.notes])

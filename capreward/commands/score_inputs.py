@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from capreward.commands.options import encoding, reading, reading_both, showing
+from capreward.commands.caption_options import (
+    InputOptions,
+    read_caption_file,
+    read_captions_and_references,
+    read_reference_files,
+)
+from capreward.commands.image_options import ImageOptions, evaluator_settings, image_column_of_captions, names_images
+from capreward.commands.score_output import OutputOptions
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,48 +29,79 @@ if TYPE_CHECKING:
 SCENES = Path("scenes")  # in place of a file of references: the captions that belong to the pictures
 
 
-def evaluators_of(options: dict[str, Any]) -> tuple[list[Evaluator], list[str]]:
-    """The evaluators asked for, or those that the references and images given are enough for, and notes on these."""
+@dataclass(frozen=True)
+class ScoreOptions(InputOptions, ImageOptions, OutputOptions):
+    """These are the options of ``capreward score``.
+
+    Attributes:
+        references: The references lie in these files; ``scenes`` alone means the captions that belong to the pictures
+            of scenes.
+        metrics: These comma-separated metrics are computed; None means the usual ones for the references and images
+            given.
+        allow_missing: True leaves out captions without references or images, and False refuses them.
+        common: True scores only the images that all caption files describe.
+        multiple: True accepts several captions of one image.
+        drop_candidate_from_references: True removes references that equal a candidate of their image.
+        plugin: These Python files of reward functions are loaded first.
+    """
+
+    references: tuple[Path, ...]
+    metrics: str | None
+    allow_missing: bool
+    common: bool
+    multiple: bool
+    drop_candidate_from_references: bool
+    plugin: tuple[Path, ...]
+
+
+def evaluators_of(options: ScoreOptions) -> tuple[list[Evaluator], list[str]]:
+    """Return the evaluators of the metrics that the user names, or else of the usual metrics, and notes on these.
+
+    The usual metrics are those that the references and images given are enough for.
+    """
     from capreward.scoring import load_list, usual_metrics
 
-    metrics: str | None = options["metrics"]
-    notes: list[str] = []
+    metrics, notes = options.metrics, list[str]()
     if metrics is None:
-        known = {"references": bool(options["references"]), "images": _shows(options)}
-        metrics, notes = usual_metrics(**known, scenes=_shows_scenes(options), download=options["download"])
-    return load_list(metrics, tokenizer=options["tokenizer"], **encoding(options)), notes
+        metrics, notes = usual_metrics(
+            references=bool(options.references),
+            images=names_images(options),
+            scenes=_names_scenes_alone(options),
+            download=options.download,
+        )
+    return load_list(metrics, tokenizer=options.tokenizer, **evaluator_settings(options)), notes
 
 
-def _shows_scenes(options: dict[str, Any]) -> bool:
-    """Whether all places of images are the scenes world or features of it."""
-    if not options["images"]:
+def _names_scenes_alone(options: ImageOptions) -> bool:
+    """Tell whether all places of images are the scenes world or features of it."""
+    if not options.images:
         return False
     from capreward.evaluators.clip_weights import names_scene_images
 
-    return all(map(names_scene_images, options["images"]))
+    return all(map(names_scene_images, options.images))
 
 
 class ReferenceFiles:
-    """The references of the command line: read when a file of captions first needs them.
+    """The references of the command line, which are read when a file of captions first needs them.
 
     Args:
-        options: of the command.
+        options: The options of the command name the files and say how they are read.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self.paths: list[Path] = list(options["references"])
+    def __init__(self, options: ScoreOptions) -> None:
+        self.paths = list(options.references)
         self.options = options
 
     @property
     def are_scenes(self) -> bool:
-        """Whether the references are those of the scenes themselves."""
+        """Tell whether the references are those of the scenes themselves."""
         return self.paths == [SCENES]
 
     def is_own(self, captions: Path) -> bool:
-        """Whether a file of captions is given as its own references.
+        """Tell whether a file of captions is given as its own references.
 
         Raises:
-            InputError: It is one of several files of references.
+            InputError: The file is one of several files of references.
         """
         from capreward.data.file_content import same_file
 
@@ -76,30 +115,28 @@ class ReferenceFiles:
 
     @cached_property
     def read(self) -> References:
-        """The references, from the files."""
-        from capreward.data import read_references
-
-        return read_references(self.paths, **reading(self.options, of_references=True))
+        """The files hold these references."""
+        return read_reference_files(self.paths, self.options)
 
 
 def samples_of_file(
-    path: Path, found: Sequence[Evaluator], references: ReferenceFiles, options: dict[str, Any]
+    path: Path, evaluators: Sequence[Evaluator], references: ReferenceFiles, options: ScoreOptions
 ) -> tuple[Samples, str]:
-    """The captions of a file with their references, images and notes, and how they were matched."""
+    """Return the captions of a file with their references, images and notes, and a sentence on how they matched."""
     from capreward.data import match
     from capreward.scoring import samples_of
 
-    table, known = _candidates(path, found, references, options)
-    met = match(table, known, allow_missing=options["allow_missing"], multiple=options["multiple"])
-    shown = _shown(met, table, found, options)
-    met = met if shown is None else shown.matched
-    samples = samples_of(met, None if shown is None else shown.images, notes=() if shown is None else shown.notes)
-    reports = [met.report, *([shown.report] if shown else [])]
-    return samples, "; ".join(reports)
+    table, known = _captions_and_references(path, evaluators, references, options)
+    matched = match(table, known, allow_missing=options.allow_missing, multiple=options.multiple)
+    pictures = _matched_pictures(matched, table, evaluators, options)
+    if pictures is None:
+        return samples_of(matched), matched.report
+    samples = samples_of(pictures.matched, pictures.images, notes=pictures.notes)
+    return samples, f"{pictures.matched.report}; {pictures.report}"
 
 
 def names_of(paths: tuple[Path, ...]) -> list[str]:
-    """File names without suffix where that tells the systems apart, whole paths otherwise."""
+    """Return the names of files without suffix where these tell the systems apart, and whole paths otherwise."""
     stems = [_name_of(path) for path in paths]
     if len(set(stems)) == len(stems):
         return stems
@@ -110,71 +147,95 @@ def names_of(paths: tuple[Path, ...]) -> list[str]:
 
 
 def _name_of(path: Path) -> str:
-    """The name of a file up to the first dot that is not within braces: ``s-{000..003}`` of ``s-{000..003}.tar``."""
+    """Return a file's name up to its first dot outside braces: ``s-{000..003}`` of ``s-{000..003}.tar``."""
     found = re.match(r"(?:\{[^{}]*\}|[^.{]|\{)+", path.name)
     return found[0] if found else path.name
 
 
-def _candidates(
-    path: Path, found: Sequence[Evaluator], references: ReferenceFiles, options: dict[str, Any]
+def _captions_and_references(
+    path: Path, evaluators: Sequence[Evaluator], references: ReferenceFiles, options: ScoreOptions
 ) -> tuple[CaptionTable, References | None]:
-    """The captions, and their references: those given, or a column of the same file where a metric needs any."""
-    from capreward.data import read_captions, read_captions_with_references
+    """Return the captions of a file and their references.
 
-    how = reading(options, of_references=False)
-    needing = [e.name for e in found if "references" in e.needs]
+    These are the references given, or a column of the same file where a metric needs references.
+    """
+    pictures = image_column_of_captions(options)
     if references.are_scenes:
-        table = read_captions(path, **how)
+        table = read_caption_file(path, options, image_column=pictures)
         return table, _scene_references(table)
     if references.is_own(path):
-        return read_captions_with_references(path, **reading_both(options))
+        return read_captions_and_references(path, options, image_column=pictures)
     if references.paths:
-        return read_captions(path, **how), references.read
+        return read_caption_file(path, options, image_column=pictures), references.read
+    needing = [e.name for e in evaluators if "references" in e.needs]
     if not needing:
-        return read_captions(path, **how), None
+        return read_caption_file(path, options, image_column=pictures), None
     try:
-        return read_captions_with_references(path, **reading_both(options))
+        return read_captions_and_references(path, options, image_column=pictures)
     except InputError as error:
-        read_captions(path, **how)  # a file that cannot be read at all is the thing to say first
+        # The user has to know first of a file that cannot be read at all.
+        read_caption_file(path, options, image_column=pictures)
         raise InputError(f"{needing[0]} needs references; {error}") from error
 
 
-def _shown(
-    met: ReferenceMatch, table: CaptionTable, found: Sequence[Evaluator], options: dict[str, Any]
+def _matched_pictures(
+    matched: ReferenceMatch, table: CaptionTable, evaluators: Sequence[Evaluator], options: ScoreOptions
 ) -> PictureMatch | None:
-    """The pictures of the captions, where an evaluator or the gallery looks at them."""
-    needing = [e.name for e in found if "images" in e.needs]
-    if not needing and (options["gallery"] is None or not _shows(options)):
-        return None
-    from capreward.data.picture_match import show
-
+    """Return the pictures of the captions where an evaluator or the gallery looks at them, and None otherwise."""
+    needing = [e.name for e in evaluators if "images" in e.needs]
     if not needing:
-        return _for_gallery(met, table, options)
+        wanted = options.gallery is not None and names_images(options)
+        return _pictures_for_gallery(matched, table, options) if wanted else None
     try:
-        return show(met, table, options["images"], allow_missing=options["allow_missing"], **showing(options))
+        return matched_pictures(matched, table, options, allow_missing=options.allow_missing)
     except InputError as error:
-        if _shows(options):
+        if names_images(options):
             raise
         raise InputError(f"{needing[0]} needs images; give --images FOLDER ({error})") from error
 
 
-def _for_gallery(met: ReferenceMatch, table: CaptionTable, options: dict[str, Any]) -> PictureMatch:
-    """All captions, with the pictures that are there: no metric looks at them, so none is left out of the numbers."""
-    from capreward.data.picture_match import PictureMatch, show
+def _pictures_for_gallery(matched: ReferenceMatch, table: CaptionTable, options: ScoreOptions) -> PictureMatch:
+    """Return all captions, with the pictures that are there.
 
-    shown = show(met, table, options["images"], allow_missing=True, **showing(options))
-    pictures = dict(zip(shown.matched.keys, shown.images, strict=True))
-    missing = len(met.keys) - len(pictures)
-    told = f"{missing:,} of {len(met.keys):,} images have no picture there; they are scored, and not in the gallery"
-    return PictureMatch(met, [pictures.get(key) for key in met.keys], shown.report, (told,) if missing else ())
+    No metric looks at the pictures, so a caption without a picture is scored like the others.
+    """
+    from capreward.data.picture_match import PictureMatch
+
+    there = matched_pictures(matched, table, options, allow_missing=True)
+    pictures = dict(zip(there.matched.keys, there.images, strict=True))
+    missing = len(matched.keys) - len(pictures)
+    note = f"{missing:,} of {len(matched.keys):,} images have no picture there; they are scored, and not in the gallery"
+    return PictureMatch(matched, [pictures.get(key) for key in matched.keys], there.report, (note,) if missing else ())
 
 
-def _shows(options: dict[str, Any]) -> bool:
-    """Whether the user says where the images are."""
-    return bool(options["images"]) or options["image_column"] is not None
+def matched_pictures(
+    matched: ReferenceMatch, table: CaptionTable, options: ImageOptions, *, allow_missing: bool
+) -> PictureMatch:
+    """Find the pictures of captions where the options say.
+
+    Args:
+        matched: The captions, matched with their references.
+        table: The file of the captions, which may itself name or hold the pictures.
+        options: The options say where the pictures are.
+        allow_missing: True leaves out captions whose picture is not found.
+
+    Raises:
+        InputError: Pictures are not found.
+    """
+    from capreward.data.picture_match import match_pictures
+
+    return match_pictures(
+        matched,
+        table,
+        options.images,
+        allow_missing=allow_missing,
+        image_column=options.image_column,
+        id_column=options.images_id_column,
+    )
 
 
 def _scene_references(table: CaptionTable) -> References:
+    """Return the captions of the world itself as references of captions of its pictures."""
     from capreward.data import as_references
     from capreward.data.scenes import picture_of
 

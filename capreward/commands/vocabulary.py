@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.commands.caption_options import ReadingOptions, reading_of_captions
 from capreward.commands.command import Group
-from capreward.commands.options import reading_of_captions
 from capreward.errors import InputError
 
+if TYPE_CHECKING:
+    from capreward.data.sentences import ImageSentences
+
 _SPLIT = "Split of a Karpathy file, such as train+restval; all of it by default, as published."
+
+
+@dataclass(frozen=True)
+class SentenceOptions(ReadingOptions):
+    """These options say how captions are read as words.
+
+    Attributes:
+        split: The captions of this split are read, such as those of ``test``; None reads all captions.
+    """
+
+    split: str | None
 
 
 @click.group(cls=Group)
@@ -37,12 +52,12 @@ def build(captions: Path, output: Path, threshold: int, **options: Any) -> None:
     capreward vocabulary build dataset_coco.json -o cocotalk.json
     capreward vocabulary build dataset_coco.json -o vocabulary.json --split train+restval
     """
+    given = SentenceOptions.of(options)
     _check(output, ".json")
     from capreward.atomic_files import write_text_beside
-    from capreward.data.sentences import read_sentences
     from capreward.text.vocabulary import UNKNOWN, frequent_words
 
-    images = read_sentences(captions, **_reading(options))
+    images = _sentences(captions, given)
     words = frequent_words((words for image in images for words in image.sentences), threshold)
     if not words or words == [UNKNOWN]:
         raise InputError(f"no word of {captions} occurs more than {threshold} times; give a lower --threshold")
@@ -69,32 +84,41 @@ def labels(captions: Path, words: Path, output: Path, max_length: int, **options
     \b
     capreward vocabulary labels dataset_coco.json -v cocotalk.json -o cocotalk_label.npz
     """
+    given = SentenceOptions.of(options)
     _check(output, ".npz")
-    from capreward.data.sentences import read_sentences
     from capreward.text.labels import Labels
     from capreward.text.vocabulary import WordNumbers, words_of_file
 
     numbers = WordNumbers(words_of_file(words))
-    images = read_sentences(captions, **_reading(options))
+    images = _sentences(captions, given)
     found = Labels.of([i.key for i in images], [i.sentences for i in images], numbers, max_length)
     found.save(output)
     rows, longest = found.labels.shape
     click.echo(f"{output}: {rows:,} captions of {len(images):,} images, {longest} ids each", err=True)
 
 
-def _reading(options: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of ``read_sentences``."""
-    return {"format": options["format_"], **{name: options[name] for name in ("split", "id_column", "caption_column")}}
+def _sentences(captions: Path, options: SentenceOptions) -> list[ImageSentences]:
+    """Read the captions as words, image by image."""
+    from capreward.data.sentences import read_sentences
+
+    return read_sentences(
+        captions,
+        split=options.split,
+        format=options.format,
+        id_column=options.id_column,
+        caption_column=options.caption_column,
+    )
 
 
-def _image(image: Any) -> dict[str, Any]:
-    """An image as cocotalk.json lists it; numbers stay numbers."""
+def _image(image: ImageSentences) -> dict[str, str | int]:
+    """Return an image as cocotalk.json lists it; an id that is a number stays one."""
     key = int(image.key) if image.key.isdigit() and image.key == str(int(image.key)) else image.key
-    told = {"split": image.split, "file_path": image.file_path}
-    return {"id": key, **{name: value for name, value in told.items() if value}}
+    known = {"split": image.split, "file_path": image.file_path}
+    return {"id": key, **{name: value for name, value in known.items() if value}}
 
 
 def _check(output: Path, ending: str) -> None:
+    """Refuse a file that cannot be written, before any work is done."""
     if not output.parent.is_dir():
         raise InputError(f"-o {output}: there is no folder {output.parent}")
     if output.suffix != ending:

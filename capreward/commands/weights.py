@@ -72,12 +72,12 @@ def add(path: Path, name: str | None, drop_unknown: bool) -> None:
 def get(name: str, variant: str | None, download: bool) -> None:
     """Fetch an evaluator's weights from their authors, where these publish a plain address, and keep them."""
     from capreward.encoders.weights import library
-    from capreward.encoders.weights.catalogue import entry_of, look_for
+    from capreward.encoders.weights.catalogue import entry_of, weights_of_entry
     from capreward.evaluators import evaluators
 
     entry = entry_of(evaluators.find(name) or name, variant)
     file = entry.files[0]
-    there = look_for(entry)
+    there = weights_of_entry(entry)
     if there is not None:
         click.echo(f"{entry.title} is here already: {there.path}", err=True)
         return
@@ -94,5 +94,6 @@ def get(name: str, variant: str | None, download: bool) -> None:
 
 
 def _say(done: Any) -> None:
+    """Say on standard error which weights are kept where."""
     state = "kept as" if done.new else "is already kept as"
     click.echo(f"{done.entry.title}: {state} {done.path}, sha256 {done.sha256}", err=True)

@@ -1,4 +1,4 @@
-"""Caption files, references and how their ids match."""
+"""Caption files, references, and the matching of their ids."""
 
 from capreward.data.captions import (
     CaptionTable,

@@ -1,4 +1,4 @@
-"""Reading caption files of any supported format into one table, and references into one dictionary."""
+"""Readers of caption files of any supported format: captions become one table, references one dictionary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from capreward.data.file_content import Content, load, same_file
+from capreward.data.file_content import Content, load_content, same_file
 from capreward.data.file_report import FileReport, report_of
 from capreward.data.formats.registry import find_format, format_names, recognise
 from capreward.data.image_ids import IdIndex
@@ -29,20 +29,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CaptionTable:
-    """Candidate captions, one row per caption in file order; ids repeat if an image has several.
+    """Candidate captions, one row per caption, in file order; an id repeats if its image has several captions.
 
     Attributes:
         source: The file as the user named it.
-        format: The name of its format.
+        format: The name of the file's format.
         keys: The id of each caption's image, as text.
         captions: The captions, unchanged.
         positions: Where each caption stands in the file, counted from 1.
         unit: What positions count: ``"row"``, ``"line"``, ``"entry"``, ...
-        aliases: Other names of the ids (file names).
-        aligned: The file has no ids; its line numbers stand for them.
-        certain: No other name of an image may contradict its id: the format or the user says which is the id.
-        notes: What a user should know about the captions.
-        reports: What was read as what; none for captions that are given in Python.
+        aliases: Other names of the ids, such as file names: ``{name: id}``.
+        aligned: True if the file has no ids, so that its line numbers are the ids.
+        certain: True if the format or the user says what the id is, so that no other name of an image may contradict
+            it.
+        notes: What a user should know about the captions, one sentence each.
+        reports: What was read from which column; empty for captions that are given in Python.
     """
 
     source: str
@@ -64,18 +65,19 @@ class CaptionTable:
 
 @dataclass(frozen=True)
 class References:
-    """Reference captions per image, in file order.
+    """The reference captions of each image, in file order.
 
     Attributes:
         source: The file or files as the user named them.
         format: The name of the format, or several joined by ``+``.
-        references: ``{id: [captions]}``.
-        aliases: Other names of the ids (file names).
-        aligned: The files have no ids; their line numbers stand for them.
-        notes: What a user should know about the reading.
-        certain: No other name of an image may contradict its id: the format or the user says which is the id.
-        emptied: Images whose references are all marked as ones that do not count; they are not judged.
-        reports: What was read as what, file by file; none for references that are given in Python.
+        references: The reference captions of each image: ``{id: [captions]}``.
+        aliases: Other names of the ids, such as file names: ``{name: id}``.
+        aligned: True if the files have no ids, so that their line numbers are the ids.
+        notes: What a user should know about the references, one sentence each.
+        certain: True if the format or the user says what the id is, so that no other name of an image may contradict
+            it.
+        emptied: The ids of images whose references are all marked as not counting; these images are not scored.
+        reports: What was read from which column, one report per file; empty for references that are given in Python.
     """
 
     source: str
@@ -107,20 +109,21 @@ def read_captions(
 
     Args:
         path: The file, plain or gzipped, or a brace pattern of tar shards such as ``test-{000..007}.tar``.
-        format: One of :func:`format_names`; recognised by the content if None.
-        split: Split to keep, for files with splits; ``"train+restval"`` joins two.
-        id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
-        caption_column: Name of the column of captions, if it is not a usual one; several give each image several.
-        image_column: Name of the column of picture files, if it is not a usual one.
-        paired: Nothing has to be matched with another file, so that rows without ids are numbered.
+        format: The name of the format, one of :func:`format_names`; None recognises it by the content.
+        split: The split to read, for files with splits; ``"train+restval"`` joins two; None reads all rows of a table.
+        id_column: The name of the column of ids; ``"row"`` takes the number of the row; None takes a usual name.
+        caption_column: The name of the column of captions, or several, each of which gives an image one more caption;
+            None takes a usual name.
+        image_column: The name of the column of picture files; None takes a usual name.
+        paired: If True, nothing has to be matched with another file, so that rows without ids are numbered.
 
     Raises:
-        InputError: If the file cannot be used, with what was found, where, and what to do.
+        InputError: If the file cannot be used; the message says what was found, where, and what to do.
     """
     options = Options(
         split=split, id_column=id_column, caption_column=caption_column, image_column=image_column, paired=paired
     )
-    return _read_captions(load(path), format, options)[0]
+    return _read_captions(load_content(path), format, options)[0]
 
 
 def read_references(
@@ -135,17 +138,20 @@ def read_references(
 ) -> References:
     """Read references from one or several files.
 
-    Several text files without ids give each line one reference per file; a blank line then stands for "none here", as
-    sacrebleu has it. Several files with ids are joined: an image in two of them has the references of both.
+    Several text files without ids give each line one reference per file; a blank line then means that the file has no
+    reference for that line, as in sacrebleu. Several files with ids are joined: an image in two of them has the
+    references of both.
 
     Args:
         paths: The file or files.
-        format: One of :func:`format_names`; recognised by the content if None.
-        split: Split to keep, for files with splits; ``"train+restval"`` joins two.
-        id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
-        caption_column: Name of the column of references, if it is not a usual one; several add up.
-        image_column: Name of the column of picture files, if it is not a usual one.
-        flags: How messages spell the options of the command: ``"--{name}"``; ``"--references-{name}"`` by default.
+        format: The name of the format, one of :func:`format_names`; None recognises it by the content.
+        split: The split to read, for files with splits; ``"train+restval"`` joins two; None reads all rows of a table.
+        id_column: The name of the column of ids; ``"row"`` takes the number of the row; None takes a usual name.
+        caption_column: The name of the column of references, or several, whose references add up; None takes a usual
+            name.
+        image_column: The name of the column of picture files; None takes a usual name.
+        flags: How messages spell the options of the command, such as ``"--{name}"``; None gives
+            ``"--references-{name}"``.
 
     Raises:
         InputError: If a file cannot be used, or files without ids have different numbers of lines.
@@ -164,7 +170,7 @@ def read_references(
         image_column=image_column,
         flags=flags,
     )
-    return _join([_read_references(load(path), format, options)[0] for path in listed])
+    return _join_references([_read_references(load_content(path), format, options)[0] for path in listed])
 
 
 def read_captions_with_references(
@@ -180,21 +186,22 @@ def read_captions_with_references(
     """Read candidates and references that stand in one file, in columns such as ``caption`` and ``references``.
 
     An image may have several rows (candidates) if each repeats the same references. Where there are no ids, the number
-    of the row is the id. No column is read as both.
+    of the row is the id. No column is read as both candidates and references.
 
     Args:
-        path: A file with named columns, or CLIPScore's judgements.
-        format: One of :func:`format_names`; recognised by the content if None.
-        split: Split to keep, for files with splits.
-        id_column: Name of the column of ids, if it is not a usual one; ``"row"`` for the number of the row.
-        caption_column: Name of the column of candidates, if it is not a usual one.
-        references_column: Name of the column of references, if it is not a usual one; several add up.
-        image_column: Name of the column of picture files, if it is not a usual one.
+        path: A file with named columns, or the file of CLIPScore's human judgements.
+        format: The name of the format, one of :func:`format_names`; None recognises it by the content.
+        split: The split to read, for files with splits; None reads all rows of a table.
+        id_column: The name of the column of ids; ``"row"`` takes the number of the row; None takes a usual name.
+        caption_column: The name of the column of candidates; None takes a usual name.
+        references_column: The name of the column of references, or several, whose references add up; None takes a usual
+            name.
+        image_column: The name of the column of picture files; None takes a usual name.
 
     Raises:
         InputError: If the file cannot be used or has no column of references besides that of the candidates.
     """
-    content = load(path)
+    content = load_content(path)
     options = Options(
         split=split, id_column=id_column, caption_column=caption_column, image_column=image_column, paired=True
     )
@@ -230,7 +237,7 @@ def _read_captions(content: Content, format: str | None, options: Options) -> tu
         captions,
         positions,
         parsed.unit,
-        _known(parsed.aliases),
+        _unambiguous(parsed.aliases),
         parsed.aligned,
         parsed.certain,
         notes_on(captions, "captions", content.source),
@@ -250,7 +257,7 @@ def _read_references(content: Content, format: str | None, options: Options) -> 
         content.source,
         name,
         references,
-        _known(parsed.aliases),
+        _unambiguous(parsed.aliases),
         parsed.aligned,
         notes_on(texts, "references", content.source),
         parsed.certain,
@@ -272,15 +279,16 @@ def _parse(content: Content, format: str | None, options: Options) -> tuple[str,
         chosen.check_options(name, options, content.source)
         return name, chosen.read(content, options)
     except InputError as error:
-        # What recognises files does not know whose file it is; of references the option has another name.
+        # The code that recognises formats does not know the role of the file; for references the option is named
+        # otherwise.
         raise InputError(str(error).replace(" --format ", f" {flag} ")) from error
 
 
-def _known(aliases: dict[str, str | None]) -> dict[str, str]:
+def _unambiguous(aliases: dict[str, str | None]) -> dict[str, str]:
     return {alias: key for alias, key in aliases.items() if key is not None}
 
 
-def _join(parts: list[References]) -> References:
+def _join_references(parts: list[References]) -> References:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -302,7 +310,7 @@ def _join(parts: list[References]) -> References:
             joined.setdefault(key, []).extend(captions)
     notes = tuple(note for part in parts for note in part.notes)
     if first.aligned:
-        blank = _drop_padding(joined)
+        blank = _drop_blank_padding(joined)
         many = f"{blank:,} blank lines in the reference files were taken for missing references"
         one = "1 blank line in the reference files was taken for a missing reference"
         notes = (*notes, *((many if blank > 1 else one,) if blank else ()))
@@ -320,7 +328,7 @@ def _join(parts: list[References]) -> References:
 
 
 def _refuse_two_spellings(parts: list[References]) -> None:
-    """Refuse files of which one writes ``42`` where another writes ``000000000042.jpg``: they would be two images."""
+    """Refuse files if one writes ``42`` where another writes ``000000000042.jpg``: they would be two images."""
     known: dict[str, None] = {}
     for part in parts:
         index = IdIndex(known, {}, "the files of references")
@@ -334,8 +342,11 @@ def _refuse_two_spellings(parts: list[References]) -> None:
         known.update(dict.fromkeys(part.references))
 
 
-def _drop_padding(references: dict[str, list[str]]) -> int:
-    """Remove blank references of images that have others, and count them; aligned text has no other way to say none."""
+def _drop_blank_padding(references: dict[str, list[str]]) -> int:
+    """Remove blank references of images that have other references, and return how many were removed.
+
+    A text file without ids can only write a missing reference as a blank line.
+    """
     dropped = 0
     for key, captions in references.items():
         said = [caption for caption in captions if caption.strip()]

@@ -1,4 +1,4 @@
-"""What a cell of a table says: one caption, a list of captions in some spelling, or a missing value."""
+"""Reading of one table cell, which holds one caption, a list of captions in some spelling, or a missing value."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ PYTHON_LISTS = "lists in Python's spelling"
 SENTENCES, WORDS, NO_TEXT, EMPTY = "sentences", "words", "no text", "nothing"
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?|true|false", re.IGNORECASE)
 _PLACE = re.compile(r"\w+://\S+|\S*/\S*\.\w{2,5}|\S+\.(?:jpe?g|png|txt|json)", re.IGNORECASE)
-_LONGEST_LIST = 1_000_000  # characters of a list in Python's spelling; its parser is slow and hungry
+_LONGEST_LIST = 1_000_000  # characters of a list in Python's spelling; Python's parser is slow and needs much memory
 
 
-def list_in(cell: str, where: str) -> tuple[object, str | None]:
+def parse_cell(cell: str, where: str) -> tuple[object, str | None]:
     """Read a cell that may spell a list.
 
-    JSON lists are parsed; a Python list of plain strings (what pandas writes) is read as a literal; what NumPy prints
-    is refused, since it drops commas and cuts long lists. Any other text is one caption.
+    JSON lists are parsed. A Python list of plain strings (what pandas writes) is read as a literal. A list as NumPy
+    prints it is refused, because NumPy drops commas and cuts long lists. Any other text is one caption.
 
     Args:
-        cell: the text of the cell.
-        where: the place of the cell, for messages.
+        cell: The text of the cell.
+        where: The place of the cell, for messages.
 
     Returns:
-        The caption or the list, and a remark on its spelling where there is one.
+        The caption or the list, and a remark on the spelling of the list, or None.
 
     Raises:
-        InputError: a list that is neither JSON nor plain Python.
+        InputError: If the cell looks like a list that is neither JSON nor plain Python.
     """
     text = cell.strip()
     start = text.lstrip("[( \n\t")[:1]
     if text.startswith("array([") and text.endswith(")"):
-        raise InputError(_not_a_list(where, "it is NumPy's"))
+        raise InputError(_unreadable_list_text(where, "it is NumPy's"))
     if not (text.startswith(("[", "(")) and text.endswith(("]", ")"))):
         return cell, None
     if text == "[]":
@@ -55,7 +55,14 @@ def list_in(cell: str, where: str) -> tuple[object, str | None]:
 
 
 def cell_content(value: object) -> str:
-    """What a cell of captions holds: sentences, words, or no text at all (a number, a mark, an address, a file)."""
+    """Return what a cell of captions holds.
+
+    Args:
+        value: The value of the cell.
+
+    Returns:
+        ``SENTENCES``, ``WORDS``, ``NO_TEXT`` (a number, a mark, an address or a file name) or ``EMPTY``.
+    """
     if isinstance(value, (list, tuple)):
         kinds = {cell_content(item) for item in value}
         return next((kind for kind in (SENTENCES, WORDS) if kind in kinds), WORDS)
@@ -72,12 +79,12 @@ def cell_content(value: object) -> str:
 
 
 def is_place(text: str) -> bool:
-    """Whether a text is an address or the name of a file."""
+    """Return whether a text is an address or the name of a file."""
     return _PLACE.fullmatch(text.strip()) is not None
 
 
 def is_true(value: object) -> bool:
-    """Whether a mark such as ``is_rejected`` is set, in any of the spellings of JSON, CSV and pandas."""
+    """Return whether a mark such as ``is_rejected`` is set, in any of the spellings of JSON, CSV and pandas."""
     if isinstance(value, str):
         return value.strip().lower() in {"true", "1", "1.0", "yes"}
     return value is True or (isinstance(value, int | float) and value == 1)
@@ -85,24 +92,24 @@ def is_true(value: object) -> bool:
 
 def _python_list(text: str, cell: str, where: str) -> tuple[object, str | None]:
     if len(text) > _LONGEST_LIST:
-        raise InputError(_not_a_list(where, f"it is Python's, of {len(text):,} characters"))
+        raise InputError(_unreadable_list_text(where, f"it is Python's, of {len(text):,} characters"))
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         if text.startswith("("):
             return cell, None
         why = "it is NumPy's" if "array(" in text or "..." in text else "it is neither JSON nor Python"
-        raise InputError(_not_a_list(where, why)) from None
+        raise InputError(_unreadable_list_text(where, why)) from None
     if isinstance(value, str):
         return cell, None
     found = list(value)
-    if all(isinstance(item, str) for item in found) and _strings(text) != len(found):
-        raise InputError(_not_a_list(where, "it is NumPy's, without commas"))
+    if all(isinstance(item, str) for item in found) and _string_literals(text) != len(found):
+        raise InputError(_unreadable_list_text(where, "it is NumPy's, without commas"))
     return found, PYTHON_LISTS
 
 
-def _strings(text: str) -> int:
-    """How many string literals the text holds; Python joins two that stand side by side."""
+def _string_literals(text: str) -> int:
+    """Count the string literals of a text; Python would join two that stand side by side."""
     import io
     import tokenize
 
@@ -110,5 +117,5 @@ def _strings(text: str) -> int:
     return sum(token.type == tokenize.STRING for token in tokens)
 
 
-def _not_a_list(where: str, why: str) -> str:
+def _unreadable_list_text(where: str, why: str) -> str:
     return f"{where} looks like a list but cannot be read ({why}); write lists with json.dumps"

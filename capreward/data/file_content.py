@@ -1,4 +1,4 @@
-"""Opening caption files: existence, compression, byte order marks, UTF-8, and what the first bytes say."""
+"""The opening of caption files: existence, compression, byte order marks, UTF-8, and the kind by the first bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from capreward.errors import InputError, shorten
 
 T = TypeVar("T")
 
-# What people give by mistake, told by its first bytes.
+# Files that users give by mistake, recognised by their first bytes.
 BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x89PNG", "a PNG picture"),
@@ -38,7 +38,7 @@ BINARY_KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\x80\x04", "a pickle"),
     (b"\x80\x05", "a pickle"),
 )
-ARROW_STARTS = (b"ARROW1", b"\xff\xff\xff\xff")  # a file, a stream
+ARROW_STARTS = (b"ARROW1", b"\xff\xff\xff\xff")  # the first bytes of an Arrow file and of an Arrow stream
 UTF_16_32_MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -49,16 +49,16 @@ UTF_16_32_MARKS: tuple[tuple[bytes, str], ...] = (
 
 @dataclass
 class Content:
-    """What a caption file holds, as far as its first bytes tell.
+    """The content of a caption file, whose kind is known by its first bytes.
 
     Attributes:
-        source: The path as the user gave it; messages name it so.
+        source: The path as the user gave it; messages name the file so.
         paths: The file, or every shard of a brace pattern.
-        kind: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
+        kind: The kind of file: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
         text: The decoded text; empty for the other kinds.
-        data: The bytes of an Excel file, or of a parquet or Arrow file that cannot be mapped (it is compressed); else
-            empty.
-        bare: A table has no header row: its first row is an id and a caption.
+        data: The bytes of an Excel file, or of a Parquet or Arrow file that is compressed and so cannot be mapped;
+            empty for all others.
+        bare: True if a table has no header row, so that its first row is an id and a caption.
     """
 
     source: str
@@ -74,31 +74,38 @@ class Content:
         return self.once("json", lambda: JsonParser(self.source).parse(self.text))
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What is made of the content, made once: a file that holds captions and references is read as both."""
+        """Return what ``make`` makes of the content, and make it only once.
+
+        A file that holds captions and references is read twice.
+
+        Args:
+            name: The name under which the result is kept.
+            make: The function that makes the result.
+        """
         if name not in self._made:
             self._made[name] = make()
         made: T = self._made[name]
         return made
 
 
-def cause(error: Exception) -> str:
-    """Return the first line of what a library says about a damaged file; some say it over many lines."""
+def error_line(error: Exception) -> str:
+    """Return the first line of a library's error message, which may have many lines."""
     return str(error).partition("\n")[0].rstrip(": ")
 
 
 @contextmanager
 def readable(source: str) -> Iterator[None]:
-    """Turn what the operating system or a decompressor says about ``source`` into an InputError."""
+    """Turn errors of the operating system or a decompressor about ``source`` into an InputError."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{source} is a damaged gzip file ({cause(error)}); copy or download it again") from error
+        raise InputError(f"{source} is a damaged gzip file ({error_line(error)}); copy or download it again") from error
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether two names stand for one file, also through links."""
+    """Return whether two names mean one file, also through links."""
     if str(one) == str(other):
         return True
     try:
@@ -107,7 +114,7 @@ def same_file(one: str | Path, other: str | Path) -> bool:
         return False
 
 
-def load(path: str | Path) -> Content:
+def load_content(path: str | Path) -> Content:
     """Read a caption file, or the names of the shards of a brace pattern such as ``test-{000..003}.tar``.
 
     Args:
@@ -117,7 +124,7 @@ def load(path: str | Path) -> Content:
         The content; tar shards are named but not read.
 
     Raises:
-        InputError: If a file is missing, a folder, unreadable, empty, damaged, binary or not UTF-8.
+        InputError: If a file is missing, is a folder, is unreadable, empty, damaged or binary, or is not UTF-8.
     """
     source = str(path)
     with readable(source):
@@ -136,9 +143,9 @@ def load(path: str | Path) -> Content:
 def _load_one(path: Path, source: str) -> Content:
     with readable(source):
         if path.is_dir():
-            raise InputError(f"{source} is a folder; give a caption file{_examples(path)}")
+            raise InputError(f"{source} is a folder; give a caption file{_example_files(path)}")
         if not path.exists():
-            raise InputError(_missing(path, source))
+            raise InputError(_missing_file_text(path, source))
         with path.open("rb") as raw:
             zipped = raw.peek(2)[:2] == b"\x1f\x8b"
             stream = gzip.GzipFile(fileobj=raw) if zipped else raw
@@ -163,7 +170,8 @@ def decode(data: bytes, source: str) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-        InputError: If the bytes are another encoding or no text at all, with the offset and line of the first bad one.
+        InputError: If the bytes are in another encoding or are no text at all; the message gives the offset and the
+            line of the first bad byte.
     """
     for mark, name in UTF_16_32_MARKS:
         if data.startswith(mark):
@@ -179,7 +187,7 @@ def decode(data: bytes, source: str) -> str:
         line = data.count(b"\n", 0, offset) + 1
         raise InputError(
             f"{source} is not UTF-8: byte 0x{data[offset]:02x} at offset {offset} (line {line}); "
-            f"save it as UTF-8, for example: iconv -f {_encodings(data)} -t UTF-8"
+            f"save it as UTF-8, for example: iconv -f {_likely_encodings(data)} -t UTF-8"
         ) from None
     nul = text.find("\x00")
     if nul >= 0:
@@ -188,8 +196,11 @@ def decode(data: bytes, source: str) -> str:
     return text
 
 
-def _encodings(data: bytes) -> str:
-    """The encodings that the bytes could be in: those of East Asia need pairs of bytes, which others seldom have."""
+def _likely_encodings(data: bytes) -> str:
+    """Return the encodings that the bytes could be in, joined by "or".
+
+    East Asian encodings write a character as a pair of bytes, which texts in other encodings seldom hold.
+    """
     sample = data[:1_000_000]
     pairs = [name for name in ("cp949", "gb18030", "shift_jis", "big5") if _decodes(sample, name)]
     high = sum(byte >= 0x80 for byte in sample)
@@ -208,7 +219,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return True
 
 
-def _missing(path: Path, source: str) -> str:
+def _missing_file_text(path: Path, source: str) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"{source} does not exist (there is no folder {folder})"
@@ -218,7 +229,7 @@ def _missing(path: Path, source: str) -> str:
     )
 
 
-def _examples(folder: Path) -> str:
+def _example_files(folder: Path) -> str:
     endings = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".tar", ".gz"}
     names = sorted(item.name for item in folder.iterdir() if item.suffix.lower() in endings)
     return f" such as {shorten([str(folder / name) for name in names])}" if names else ""

@@ -1,4 +1,4 @@
-"""What was read as what: one line on each file, so that a person sees at a glance that a wrong column was taken."""
+"""Reports on what was read from which column: one line per file, so that a user sees at once if a column is wrong."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ EMPTY_CELL = "empty cell"
 
 @dataclass
 class Findings:
-    """What a reader notes while it reads.
+    """The notes that a reader takes while it reads a file.
 
     Attributes:
         id: What the ids are taken from, such as ``"image_id"`` or ``"the line number"``.
         captions: What the captions are taken from, such as ``"caption_1..caption_5"``.
-        dropped: How many captions were passed over, by reason.
-        rows_dropped: Rows that cannot be read, one phrase each.
-        splits: How many rows of each split were read.
+        dropped: The number of captions that were passed over, by reason.
+        rows_dropped: The rows that cannot be read, in phrases such as ``"2 rows dropped: too few cells (line 3, 7)"``.
+        splits: The number of rows that were read, by split.
         remarks: Further remarks, one phrase each.
-        emptied: Ids that lost all their captions because none of them counts.
+        emptied: The ids that have no captions left because none of their captions counts.
     """
 
     id: str = ""
@@ -34,14 +34,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What one file was read as; ``str`` gives the line for people.
+    """The report on how one file was read; ``str`` gives it as one line for people.
 
     Attributes:
         file: The file as the user named it.
-        format: The name of its format.
-        role: ``"captions"`` or ``"references"``.
-        images: How many images it describes.
-        captions: How many captions (or references) were read.
+        format: The name of the file's format.
+        role: What the file was read as: ``"captions"`` or ``"references"``.
+        images: The number of images that the file describes.
+        captions: The number of captions (or references) that were read.
         id: What the ids were taken from.
         column: What the captions were taken from.
         dropped: What was passed over, one phrase each.
@@ -66,18 +66,20 @@ class FileReport:
         return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the fields as plain values for JSON."""
         fields = asdict(self)
         return {**fields, "dropped": list(self.dropped), "remarks": list(self.remarks)}
 
 
 def report_of(source: str, format: str, role: str, images: int, captions: int, findings: Findings) -> FileReport:
-    """The report of a file that is read to its end."""
-    dropped = [_dropped(reason, count) for reason, count in findings.dropped.items()]
+    """Return the report on a file that has been read to its end."""
+    dropped = [_dropped_text(reason, count) for reason, count in findings.dropped.items()]
     remarks = list(findings.remarks)
     if findings.splits:
         many = "splits " if len(findings.splits) > 1 else "split "
-        remarks.append(many + ", ".join(f"{_plain(name)} ({count:,})" for name, count in findings.splits.items()))
+        remarks.append(
+            many + ", ".join(f"{_printable_name(name)} ({count:,})" for name, count in findings.splits.items())
+        )
     return FileReport(
         source,
         format,
@@ -91,12 +93,12 @@ def report_of(source: str, format: str, role: str, images: int, captions: int, f
     )
 
 
-def _plain(name: str) -> str:
-    """A name from a file for a message of one line."""
+def _printable_name(name: str) -> str:
+    """Spell a name from a file so that it fits into a message of one line."""
     return name if name.isprintable() and len(name) <= 60 else repr(name)[1:57]
 
 
-def _dropped(reason: str, count: int) -> str:
+def _dropped_text(reason: str, count: int) -> str:
     if reason == EMPTY_CELL:
         return f"{count:,} empty cell{'s' * (count != 1)} dropped"
     return f"{count:,} row{'s' * (count != 1)} dropped: {reason}"

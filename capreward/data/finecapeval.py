@@ -1,4 +1,4 @@
-"""FineCapEval.csv (Cho et al. 2022): five captions of each image, and phrases for three aspects of it."""
+"""The reader of FineCapEval.csv (Cho et al. 2022): five captions of each image, and phrases for three aspects of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from capreward.data.file_content import Content, load
+from capreward.data.file_content import Content, load_content
 from capreward.data.file_report import Findings
 from capreward.data.formats.text import each_line
 from capreward.data.roles import plain_name
@@ -21,10 +21,10 @@ from capreward.text.stemmed_phrases import Stemmer
 
 ASPECTS = ("background", "object", "relation")
 COLUMNS = ("image", "caption", *ASPECTS)
-ROWS = 5  # annotations of an image
-SEPARATOR = "\\;"  # of the phrases in a cell: these two characters
+ROWS = 5  # annotations per image
+SEPARATOR = "\\;"  # the phrases in a cell are separated by these two characters
 
-# What the original's reader of tables takes for a missing cell ("None" is a word to it).
+# What the original's reader of tables takes for a missing cell; to that reader, "None" is a word.
 MISSING = frozenset(
     [
         *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
@@ -35,13 +35,13 @@ MISSING = frozenset(
 
 @dataclass(frozen=True)
 class Annotation:
-    """One row: what one person wrote of one image.
+    """One row: what one person wrote about one image.
 
     Attributes:
-        line: where it starts in the file, counted from 1.
-        image: the file name.
-        caption: the caption.
-        aspects: the phrases of background, object and relation, as the cells hold them.
+        line: The line where the row starts in the file, counted from 1.
+        image: The file name of the image.
+        caption: The caption.
+        aspects: The cells of background, object and relation, whose phrases are not yet separated.
     """
 
     line: int
@@ -52,12 +52,12 @@ class Annotation:
 
 @dataclass(frozen=True)
 class FineCapEvalData:
-    """The rows that count.
+    """The rows of FineCapEval.csv that count.
 
     Attributes:
-        source: the file as the user named it.
-        rows: those whose four texts are all there, in file order.
-        skipped: the lines of the others, which the original skips whole.
+        source: The file as the user named it.
+        rows: The rows that have all four texts, in file order.
+        skipped: The line numbers of the other rows, which the original skips as a whole.
     """
 
     source: str
@@ -66,13 +66,13 @@ class FineCapEvalData:
 
     @cached_property
     def digest(self) -> str:
-        """First 8 hex digits of the SHA-256 of the rows."""
+        """The first 8 hexadecimal digits of the SHA-256 of the rows."""
         rows = [[row.image, row.caption, *row.aspects] for row in self.rows]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:8]
 
     @cached_property
     def images(self) -> dict[str, list[Annotation]]:
-        """The rows of each image, wherever they stand, in order of first appearance."""
+        """The rows of each image, wherever they stand in the file; images are in the order of their first row."""
         found: dict[str, list[Annotation]] = {}
         for row in self.rows:
             found.setdefault(row.image, []).append(row)
@@ -80,7 +80,7 @@ class FineCapEvalData:
 
     @cached_property
     def dotless(self) -> dict[str, list[Annotation]]:
-        """The rows by the image's name up to its first dot, which is all that the original sees of it."""
+        """The rows by the image's name up to its first dot, which is all that the original reads of the name."""
         found: dict[str, list[Annotation]] = {}
         for row in self.rows:
             found.setdefault(row.image.partition(".")[0], []).append(row)
@@ -88,11 +88,11 @@ class FineCapEvalData:
 
     @cached_property
     def stemmer(self) -> Stemmer:
-        """Of phrases and captions: one for all evaluators of these rows, so that each text is tokenized once."""
+        """The stemmer of phrases and captions, which all evaluators share, so that each text is tokenized once."""
         return Stemmer()
 
     def notes(self) -> list[str]:
-        """What a person should know of the file, one sentence each."""
+        """Return what a user should know about the file, one sentence each."""
         notes = []
         if self.skipped:
             lines = shorten([str(line) for line in self.skipped])
@@ -111,31 +111,31 @@ class FineCapEvalData:
 
 
 def load_finecapeval(path: str | Path) -> FineCapEvalData:
-    """Read the file, plain or gzipped.
+    """Read FineCapEval.csv, plain or gzipped.
 
     Raises:
-        InputError: no such file, or none of its kind.
+        InputError: If there is no such file, or if it is a file of another kind.
     """
-    content = load(path)
+    content = load_content(path)
     if content.kind != "text":
         raise InputError(f"{content.source} is a {content.kind} file; FineCapEval's annotations are FineCapEval.csv")
     return finecapeval_rows(content)
 
 
 def finecapeval_rows(content: Content) -> FineCapEvalData:
-    """The rows of a file that is loaded.
+    """Return the rows of a file whose content is loaded.
 
     Raises:
-        InputError: a column that is missing, quotes that do not close, a row without an image or with too many cells.
+        InputError: If a column is missing, if quotes do not close, or if a row has no image or too many cells.
     """
     source = content.source
-    lines = _lines(content.text, source)
-    places = _places(next(lines, (1, []))[1], source)
+    lines = _table_lines(content.text, source)
+    places = _column_places(next(lines, (1, []))[1], source)
     width = max(places.values()) + 1
     rows: list[Annotation] = []
     skipped: list[int] = []
     for line, cells in lines:
-        cells += [""] * (width - len(cells))  # the original's reader fills rows that are cut short
+        cells += [""] * (width - len(cells))  # the original's reader fills short rows up with empty cells
         image, *texts = (cells[places[name]] for name in COLUMNS)
         if not MISSING.isdisjoint(texts):
             skipped.append(line)
@@ -149,7 +149,7 @@ def finecapeval_rows(content: Content) -> FineCapEvalData:
 
 
 def read_finecapeval(content: Content, options: Options) -> ParsedFile:
-    """The captions of the rows that count, an image's file name being its id."""
+    """Read the captions of the rows that count; the file name of an image is its id."""
     found = finecapeval_rows(content)
     return ParsedFile(
         ((row.line, row.image, row.caption) for row in found.rows),
@@ -161,11 +161,11 @@ def read_finecapeval(content: Content, options: Options) -> ParsedFile:
 
 
 def is_finecapeval_header(cells: list[str]) -> bool:
-    """Whether a table's header names FineCapEval's columns."""
+    """Return whether the header of a table names all of FineCapEval's columns."""
     return set(COLUMNS) <= set(map(plain_name, cells))
 
 
-def _places(header: list[str], source: str) -> dict[str, int]:
+def _column_places(header: list[str], source: str) -> dict[str, int]:
     names = [plain_name(name) for name in header]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
@@ -177,7 +177,7 @@ def _places(header: list[str], source: str) -> dict[str, int]:
     return {name: names.index(name) for name in COLUMNS}
 
 
-def _lines(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
+def _table_lines(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(each_line(text, ends=True), strict=True)
     line, width = 1, 0
     try:

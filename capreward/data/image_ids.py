@@ -1,4 +1,4 @@
-"""Ids that mean the same image: 42, ``000000000042``, ``images/COCO_val2014_000000000042.jpg``, ..."""
+"""The comparison of image ids: 42, ``000000000042`` and ``images/COCO_val2014_000000000042.jpg`` mean one image."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def stem(key: str) -> str:
     return IMAGE_ENDINGS.sub("", name) or name
 
 
-def number(key: str) -> str | None:
-    """Return the number an id stands for, or None if it is neither a number nor a COCO file name.
+def id_number(key: str) -> str | None:
+    """Return the number that an id means, without leading zeros, or None if it is no number and no COCO file name.
 
-    Leading zeros do not count, nor does the ``.0`` that pandas appends.
+    The ``.0`` that pandas appends does not count either.
     """
     name = stem(key)
     coco = COCO_NAME.search(name)
@@ -38,11 +38,11 @@ def number(key: str) -> str | None:
 
 
 class IdIndex:
-    """Finds ids of one file under the forms another file may write them in.
+    """Finds the ids of one file in the forms in which another file may write them.
 
     Args:
         keys: The ids, as the file writes them.
-        aliases: Other names of ids, such as the file names COCO lists beside them.
+        aliases: Other names of ids, ``{name: id}``, such as the file names that COCO lists beside them.
         source: The file, for messages.
     """
 
@@ -52,20 +52,21 @@ class IdIndex:
         self._source = source
 
     def find(self, key: str) -> tuple[str, str] | None:
-        """Look an id up: as it is first, then as a file name, then as a number.
+        """Look an id up: first as it is written, then as a file name, then as a number.
 
         Returns:
-            The id as this file writes it and how it was found, or None.
+            The id as this file writes it, and how it was found: ``EXACTLY``, ``AS_NAMES`` or ``AS_NUMBERS``. None if it
+            is not found.
 
         Raises:
-            InputError: If the looked-up form stands for two different ids of this file.
+            InputError: If two different ids of this file could be meant.
         """
         if key in self._keys:
             return key, EXACTLY
         named = self._aliases.get(key)
         if named is not None:
             return named, AS_NAMES
-        digits = number(key)
+        digits = id_number(key)
         for forms, form, how in ((self._stems, stem(key), AS_NAMES), (self._numbers, digits, AS_NUMBERS)):
             found = forms.get(form, []) if form is not None else []
             if len(found) > 1:
@@ -77,9 +78,9 @@ class IdIndex:
                 return found[0], how
         return None
 
-    def named(self, key: str) -> str | None:
-        """The one id whose other name (a file name) stands for ``key``; None if there is none or more than one."""
-        for form, forms in ((stem(key), self._alias_stems), (number(key), self._alias_numbers)):
+    def find_by_alias(self, key: str) -> str | None:
+        """Return the one id whose other name (a file name) means ``key``; None if there is none or more than one."""
+        for form, forms in ((stem(key), self._alias_stems), (id_number(key), self._alias_numbers)):
             found = forms.get(form, []) if form is not None else []
             if len(found) == 1:
                 return found[0]
@@ -89,31 +90,31 @@ class IdIndex:
     def _alias_stems(self) -> dict[str, list[str]]:
         forms: dict[str, list[str]] = {}
         for name, key in self._aliases.items():
-            _add(forms, stem(name), key)
+            _add_form(forms, stem(name), key)
         return forms
 
     @cached_property
     def _alias_numbers(self) -> dict[str, list[str]]:
         forms: dict[str, list[str]] = {}
         for name, key in self._aliases.items():
-            if (digits := number(name)) is not None:
-                _add(forms, digits, key)
+            if (digits := id_number(name)) is not None:
+                _add_form(forms, digits, key)
         return forms
 
     @cached_property
     def _stems(self) -> dict[str, list[str]]:
         forms: dict[str, list[str]] = {}
         for name, key in self._names():
-            _add(forms, stem(name), key)
+            _add_form(forms, stem(name), key)
         return forms
 
     @cached_property
     def _numbers(self) -> dict[str, list[str]]:
         forms: dict[str, list[str]] = {}
         for name, key in self._names():
-            digits = number(name)
+            digits = id_number(name)
             if digits is not None:
-                _add(forms, digits, key)
+                _add_form(forms, digits, key)
         return forms
 
     def _names(self) -> Iterable[tuple[str, str]]:
@@ -121,7 +122,7 @@ class IdIndex:
         yield from self._aliases.items()
 
 
-def _add(forms: dict[str, list[str]], form: str, key: str) -> None:
+def _add_form(forms: dict[str, list[str]], form: str, key: str) -> None:
     known = forms.setdefault(form, [])
     if key not in known:
         known.append(key)

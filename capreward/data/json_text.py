@@ -1,4 +1,4 @@
-"""Parsing JSON with messages for people: where it breaks, whether it is cut off, which key is there twice."""
+"""A JSON parser whose messages say where the text is wrong, whether it is cut off, and which key it has twice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from capreward.errors import InputError
 
 
 class JsonParser:
-    """Parses the JSON of one file, refusing repeated keys, of which the json module silently keeps the last.
+    """Parses the JSON of one file and refuses repeated keys.
+
+    The json module would silently keep the last value of a repeated key.
 
     Args:
         source: The file, for messages.
@@ -19,17 +21,18 @@ class JsonParser:
     def __init__(self, source: str) -> None:
         self._source = source
         self._repeated: list[tuple[str, object]] = []
-        self._decode = json.JSONDecoder(object_pairs_hook=self._object).decode
+        self._decode = json.JSONDecoder(object_pairs_hook=self._object_of_pairs).decode
 
     def parse(self, text: str, at: str = "") -> object:
         """Parse one JSON value.
 
         Args:
-            text: The value and nothing else.
-            at: Where in the file it stands, when it is not all of it, e.g. ``"line 3"``.
+            text: The JSON value, without other text.
+            at: Where the value stands in the file, such as ``"line 3"``; empty if it is the whole file.
 
         Raises:
-            InputError: With line and column, and whether the file seems cut off.
+            InputError: If the text is not valid JSON or repeats a key. The message gives the line and the column, and
+                says whether the file seems cut off.
         """
         source = self._source
         try:
@@ -40,13 +43,13 @@ class JsonParser:
             raise InputError(f"{source}{at and ', ' + at}: this is not usable JSON ({error})") from None
         if self._repeated:
             name, owner = self._repeated[0]
-            place = at or (f"again at line {_second_line(text, name)}" if owner is value else "in one object")
+            place = at or (f"again at line {_line_of_repeated_key(text, name)}" if owner is value else "in one object")
             raise InputError(
                 f'{source} has the key "{name}" more than once ({place}); JSON would keep only the last: remove one'
             )
         return value
 
-    def _object(self, items: list[tuple[str, object]]) -> dict[str, object]:
+    def _object_of_pairs(self, items: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(items)
         if len(found) != len(items):
             names = [name for name, _ in items]
@@ -73,7 +76,7 @@ def _cut_off(error: json.JSONDecodeError) -> bool:
     return any(word.startswith(rest) for word in ("true", "false", "null", "NaN", "-Infinity"))
 
 
-def _second_line(text: str, name: str) -> int:
+def _line_of_repeated_key(text: str, name: str) -> int:
     spellings = {re.escape(json.dumps(name)), re.escape(json.dumps(name, ensure_ascii=False))}
     starts = [found.start() for found in re.finditer(rf"(?:{'|'.join(spellings)})\s*:", text)]
     return text.count("\n", 0, starts[1] if len(starts) > 1 else 0) + 1

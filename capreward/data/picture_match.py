@@ -1,4 +1,4 @@
-"""Pairing the images of matched captions with pictures, wherever those are."""
+"""The pairing of matched captions with the pictures of their images, wherever those pictures are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from capreward.errors import InputError, shorten
 
 @dataclass(frozen=True)
 class PictureMatch:
-    """Captions that met their pictures.
+    """Captions whose pictures were found.
 
     Attributes:
-        matched: the captions that are left, with their references.
-        images: one picture per key of ``matched``.
-        report: one line on how many were found, where and how.
-        notes: what a user should know about the pairing.
+        matched: The captions that are left, with their references.
+        images: The pictures, one per key of ``matched``.
+        report: One line that says how many pictures were found, where, and in which manner.
+        notes: What a user should know about the pairing, one sentence each.
     """
 
     matched: ReferenceMatch
@@ -29,7 +29,7 @@ class PictureMatch:
     notes: tuple[str, ...] = ()
 
 
-def show(
+def match_pictures(
     matched: ReferenceMatch,
     table: CaptionTable,
     images: str | Path | Sequence[str | Path] | Mapping[str, Any] | None,
@@ -41,19 +41,19 @@ def show(
     """Find the picture of each image that has a caption.
 
     Args:
-        matched: what ``match`` gave.
-        table: the captions' file: its other names of the ids and its folder help to find pictures.
-        images: a folder, shards, a table, a feature store, ``scenes``, or several of these; a mapping from id to
-            picture; None (or none) to take the pictures that the caption file itself names or holds.
-        allow_missing: leave out the captions whose picture is not found.
-        image_column: of a table of pictures, if it is not a usual one.
-        id_column: of a table of pictures, if it is not a usual one.
+        matched: The captions, as ``match`` returns them.
+        table: The table of the captions; its other names of the ids and its folder help to find pictures.
+        images: A folder, shards, a table, a feature store, ``scenes``, or several of these; or a mapping from id to
+            picture; None or an empty list takes the pictures that the caption file itself names or holds.
+        allow_missing: If True, captions whose picture is not found are left out; otherwise they are refused.
+        image_column: The name of the column of pictures in a table of pictures; None takes a usual name.
+        id_column: The name of the column of ids in a table of pictures; None takes a usual name.
 
     Raises:
-        InputError: pictures that are not found, counted and named.
+        InputError: If pictures are not found; the message counts and names them.
     """
     if isinstance(images, Mapping):
-        return _mapped(matched, images, allow_missing)
+        return _match_mapping(matched, images, allow_missing)
     from capreward.data.images.lookup import find_images
     from capreward.data.images.table_of_captions import own_pictures
 
@@ -64,7 +64,7 @@ def show(
     return _without_missing(PictureMatch(matched, found.images, found.report, found.notes))
 
 
-def _mapped(matched: ReferenceMatch, images: Mapping[str, Any], allow_missing: bool) -> PictureMatch:
+def _match_mapping(matched: ReferenceMatch, images: Mapping[str, Any], allow_missing: bool) -> PictureMatch:
     found = [images.get(key) for key in matched.keys]
     missing = [key for key, image in zip(matched.keys, found, strict=True) if image is None]
     if missing and (not allow_missing or len(missing) == len(found)):

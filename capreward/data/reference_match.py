@@ -1,4 +1,4 @@
-"""Pairing candidate captions with the references of their images."""
+"""The pairing of candidate captions with the references of their images."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from capreward.errors import InputError, shorten
 
 @dataclass(frozen=True)
 class ReferenceMatch:
-    """Candidates with their references, ready to be judged.
+    """Candidates with their references, ready to be scored.
 
     Attributes:
-        keys: The id of each item (image), as the candidates write it.
+        keys: The id of each item (image), as the candidate file writes it.
         captions: The N captions that are scored, unchanged, in file order.
-        item: For each caption, which item it describes: ``item[n]`` counts into ``keys``.
+        item: The item that each caption describes, as an index into ``keys``.
         references: The references of each item; empty if none were given.
-        rows: For each caption, its row in the candidate table, counted from 0.
-        report: One line on how many images matched and how.
-        notes: What a user should know about the pairing.
-        files: What was read as what, file by file.
+        rows: The row of each caption in the candidate table, counted from 0.
+        report: One line that says how many images matched, and in which manner.
+        notes: What a user should know about the pairing, one sentence each.
+        files: What was read from which column, one report per file.
     """
 
     keys: list[str]
@@ -43,29 +43,29 @@ def match(
     """Pair each candidate caption with the references of its image.
 
     Ids match as they are, or as file names, or as numbers; see :mod:`capreward.data.image_ids`. Images with references
-    but no candidate are counted in the report; as in COCO's own evaluation they are not an error.
+    but no candidate are counted in the report; as in COCO's own evaluation, they are not an error.
 
     Args:
         candidates: The captions to score.
         references: The references, or None to score without any.
-        allow_missing: Leave out the candidates whose image has no references, instead of refusing them.
-        multiple: Accept several captions per image.
+        allow_missing: If True, candidates whose image has no references are left out; otherwise they are refused.
+        multiple: If True, an image may have several captions.
 
     Raises:
         InputError: If ids repeat, are ambiguous, or have no references.
     """
     files = (*candidates.reports, *(references.reports if references is not None else ()))
-    met = _match(candidates, references, allow_missing=allow_missing, multiple=multiple)
+    met = _match_captions(candidates, references, allow_missing=allow_missing, multiple=multiple)
     return replace(met, files=files)
 
 
-def _match(
+def _match_captions(
     candidates: CaptionTable, references: References | None, *, allow_missing: bool, multiple: bool
 ) -> ReferenceMatch:
     notes = list(candidates.notes)
     table, rows = candidates, list(range(len(candidates)))
     if not multiple:
-        table, rows = _without_doubles(candidates, notes)
+        table, rows = _without_duplicates(candidates, notes)
         _refuse_repeated(table)
     empty = sum(not caption.strip() for caption in table.captions)
     if empty:
@@ -75,16 +75,16 @@ def _match(
         report = f"{_count(len(keys), 'image')}, {_count(len(table), 'caption')}, no references"
         return _assemble(table, keys, {}, rows, report, notes)
     _check_alignment(candidates, references)
-    found, how = _pair(table, keys, references)
+    found, how = _pair_ids(table, keys, references)
     if not found:
-        raise InputError(_no_overlap(keys[0], table.source, references))
-    _refuse_shared(found, table.source, references.source)
-    texts, left_out = _texts(table, keys, found, references, allow_missing, notes)
-    report = _report(len(texts), len(references), left_out, how)
+        raise InputError(_no_overlap_text(keys[0], table.source, references))
+    _refuse_shared_references(found, table.source, references.source)
+    texts, left_out = _references_of_images(table, keys, found, references, allow_missing, notes)
+    report = _match_report(len(texts), len(references), left_out, how)
     return _assemble(table, [key for key in keys if key in texts], texts, rows, report, notes)
 
 
-def _texts(
+def _references_of_images(
     table: CaptionTable,
     keys: list[str],
     found: dict[str, str],
@@ -92,7 +92,10 @@ def _texts(
     allow_missing: bool,
     notes: list[str],
 ) -> tuple[dict[str, list[str]], int]:
-    """The references of each image, how many images are left out for want of any, and notes on both."""
+    """Return the references of each image, and the number of images that are left out because they have none.
+
+    Notes on both are appended to ``notes``.
+    """
     uncounted = [key for key, name in found.items() if name in references.emptied]
     if len(uncounted) == len(found):
         raise InputError(f"{references.source} has no references that count for the images of {table.source}")
@@ -101,11 +104,11 @@ def _texts(
     left_out = [key for key in keys if key not in texts and found.get(key) not in references.emptied]
     if left_out:
         if not allow_missing or not texts:
-            raise InputError(_missing(left_out, found, len(texts), table.source, references.source))
-        notes.append(f"{_count(len(left_out), 'image')} without references left out: {_listed(left_out)}")
+            raise InputError(_missing_references_text(left_out, found, len(texts), table.source, references.source))
+        notes.append(f"{_count(len(left_out), 'image')} without references left out: {_ids_text(left_out)}")
     if uncounted:
         images = f"{_count(len(uncounted), 'image')} of {table.source} left out"
-        notes.append(f"{images}, since no reference of {references.source} counts for them: {_listed(uncounted)}")
+        notes.append(f"{images}, since no reference of {references.source} counts for them: {_ids_text(uncounted)}")
     notes.extend(references.notes)
     if len(texts) > 1 and all(c in texts[k] for k, c in zip(table.keys, table.captions, strict=True) if k in texts):
         notes.append(
@@ -137,10 +140,10 @@ def _assemble(
     return ReferenceMatch(keys, captions, item, references, [rows[row] for row in kept], report, notes)
 
 
-def _without_doubles(table: CaptionTable, notes: list[str]) -> tuple[CaptionTable, list[int]]:
-    """The table without rows that repeat the id and the caption of another, and the rows that are left.
+def _without_duplicates(table: CaptionTable, notes: list[str]) -> tuple[CaptionTable, list[int]]:
+    """Return the table without rows that repeat the id and the caption of another row, and the rows that are left.
 
-    Evaluation on several processes pads the last batch with captions that are there already.
+    An evaluation on several processes fills its last batch up with captions that it already has.
     """
     if len(set(table.keys)) == len(table):
         return table, list(range(len(table)))
@@ -160,8 +163,8 @@ def _without_doubles(table: CaptionTable, notes: list[str]) -> tuple[CaptionTabl
     return kept, rows
 
 
-def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple[dict[str, str], dict[str, int]]:
-    """Find the reference id of each candidate id, and count how they were found."""
+def _pair_ids(table: CaptionTable, keys: list[str], references: References) -> tuple[dict[str, str], dict[str, int]]:
+    """Find the reference id of each candidate id, and count in which manner each was found."""
     known = {**references.references, **{key: [] for key in references.emptied}}
     index = IdIndex(known, references.aliases, references.source)
     names: dict[str, list[str]] = {}
@@ -170,7 +173,7 @@ def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple
     found = {key: key for key in keys if key in known}
     if references.aliases and not references.certain:
         for key in found:
-            _refuse_contradiction(key, key, index.named(key), references.source, "--references-id-column")
+            _refuse_contradiction(key, key, index.find_by_alias(key), references.source, "--references-id-column")
     how = {EXACTLY: len(found), AS_NAMES: 0, AS_NUMBERS: 0}
     doubtful = bool(names) and not table.certain
     for key in keys if len(found) < len(keys) or doubtful else ():
@@ -189,7 +192,7 @@ def _pair(table: CaptionTable, keys: list[str], references: References) -> tuple
 
 
 def _refuse_contradiction(key: str, one: str, other: str | None, source: str, flag: str, name: str = "") -> None:
-    """Refuse ids of which the column of ids and the column of file names say different things."""
+    """Refuse an id if the column of ids and the column of file names mean different images."""
     if other is not None and other != one:
         written = f' (its file is "{shown_id(name)}")' if name else ""
         raise InputError(
@@ -216,7 +219,7 @@ def _refuse_repeated(table: CaptionTable) -> None:
     )
 
 
-def _refuse_shared(found: dict[str, str], source: str, reference_source: str) -> None:
+def _refuse_shared_references(found: dict[str, str], source: str, reference_source: str) -> None:
     if len(set(found.values())) == len(found):
         return
     owner: dict[str, str] = {}
@@ -244,7 +247,7 @@ def _check_alignment(table: CaptionTable, references: References) -> None:
         )
 
 
-def _no_overlap(key: str, source: str, references: References) -> str:
+def _no_overlap_text(key: str, source: str, references: References) -> str:
     name = next(iter(references.references))
     return (
         f'none of the ids of {source} is in {references.source}: the first are "{shown_id(key)}" and '
@@ -253,17 +256,19 @@ def _no_overlap(key: str, source: str, references: References) -> str:
     )
 
 
-def _missing(left_out: list[str], found: dict[str, str], usable: int, source: str, reference_source: str) -> str:
+def _missing_references_text(
+    left_out: list[str], found: dict[str, str], usable: int, source: str, reference_source: str
+) -> str:
     empty = [key for key in left_out if key in found]
     if len(empty) == len(left_out):
         what = f"{reference_source} has an empty list of references for {_count(len(empty), 'image')} of {source}"
     else:
         what = f"{reference_source} has no references for {_count(len(left_out), 'image')} of {source}"
     advice = f"pass --allow-missing to score the {usable:,} that match" if usable else "add references"
-    return f"{what}: {_listed(left_out)}; {advice}"
+    return f"{what}: {_ids_text(left_out)}; {advice}"
 
 
-def _report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str:
+def _match_report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str:
     used = [name for name, count in how.items() if count]
     manner = used[0] if len(used) == 1 else ", ".join(f"{how[name]:,} {name}" for name in used)
     text = f"{matched:,} of {total:,} images matched (ids matched {manner})"
@@ -272,7 +277,7 @@ def _report(matched: int, total: int, left_out: int, how: dict[str, int]) -> str
     return text + (f"; {left_out:,} without references left out" if left_out else "")
 
 
-def _listed(keys: list[str]) -> str:
+def _ids_text(keys: list[str]) -> str:
     return shorten([shown_id(key) for key in keys[:3]] + keys[3:])
 
 

@@ -1,7 +1,7 @@
-"""The one table of column names: which role a name may play in a caption file, and which it may never play.
+"""The roles of columns in a caption file, by their names.
 
 A name that means a prediction is never a reference, and a name that means a reference is never a candidate. Names that
-only say "caption" may be either; what else is in the file decides (see :mod:`capreward.data.columns`).
+only say "caption" may be either; the rest of the file decides (see :mod:`capreward.data.columns`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from capreward.data.image_ids import MEDIA_ENDINGS
 
 
 class Role(Enum):
-    """What a column is."""
+    """The role of a column."""
 
     IMAGE_ID = "the id of an image"
     ITEM_ID = "an id, of an image or of a row"
@@ -82,13 +82,17 @@ BASE64_STARTS = ("/9j/4", "iVBORw0KGgo", "R0lGOD", "UklGR", "data:image/")
 
 
 def plain_name(name: str) -> str:
-    """Spell a column name the usual way: ``" Image ID"`` and ``imageID`` are ``image_id``."""
+    """Spell a column name in the usual way: ``" Image ID"`` and ``imageID`` become ``image_id``."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[\s\-./:]+", "_", split).lower()
 
 
-def numbered(name: str) -> tuple[str, int | None]:
-    """Split the number off a name: ``caption_3`` is ``("caption", 3)``; a name without one is itself."""
+def split_number(name: str) -> tuple[str, int | None]:
+    """Split the number off a column name.
+
+    Returns:
+        The name and the number: ``caption_3`` gives ``("caption", 3)``, and ``caption`` gives ``("caption", None)``.
+    """
     found = _NUMBERED.fullmatch(plain_name(name))
     if found is None or found[1].strip("_") == "":
         return plain_name(name), None
@@ -96,28 +100,28 @@ def numbered(name: str) -> tuple[str, int | None]:
 
 
 def role_of(name: str) -> Role | None:
-    """The role that a column of this name may play; None for a name that no rule knows."""
+    """Return the role that a column of this name may play, or None if no rule knows the name."""
     spelt = plain_name(name)
     if spelt in _NAMES:
         return _NAMES[spelt]
-    base, number = numbered(name)
+    base, number = split_number(name)
     if number is not None and _caption_role(base) in CAPTION_ROLES:
         return _caption_role(base)
     return _caption_role(spelt)
 
 
-def is_known(name: str) -> bool:
-    """Whether the name plays a role that tells a header or a record from other words.
+def is_column_name(name: str) -> bool:
+    """Return whether a text is the name of a column, by which a header or a record differs from other text.
 
-    "a caption" is no name of a column, as "blip2_caption" is: of words with blanks between them only usual names count.
+    "blip2_caption" is a name, but "a caption" is none: if a name has blanks in it, it must be a usual one.
     """
     role = role_of(name)
     usual = plain_name(name) in _NAMES or " " not in name.strip() or role is not Role.CAPTION
-    return role not in (None, Role.RATING) and (usual or numbered(name)[0] in _NAMES)
+    return role not in (None, Role.RATING) and (usual or split_number(name)[0] in _NAMES)
 
 
 def is_picture(value: object) -> bool:
-    """Whether a cell holds a picture itself: bytes, base64, or Hugging Face's ``{"bytes", "path"}``."""
+    """Return whether a cell holds a picture itself: bytes, base64, or Hugging Face's ``{"bytes", "path"}``."""
     if isinstance(value, dict):
         return bool(value.keys() & {"bytes", "path"})
     if isinstance(value, bytes):
@@ -126,7 +130,7 @@ def is_picture(value: object) -> bool:
 
 
 def is_media_name(text: str) -> bool:
-    """Whether a text ends as the name of a picture, video or sound file."""
+    """Return whether a text ends as the name of a picture, video or sound file does."""
     return text.rpartition(".")[2].lower() in MEDIA_ENDINGS if "." in text else False
 
 

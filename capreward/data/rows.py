@@ -1,4 +1,4 @@
-"""From what a format's reader yields to checked captions: the one place that judges ids and captions."""
+"""The checks of ids and captions: what a format's reader yields becomes checked captions here and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from capreward.errors import InputError
 
 
 class PassedRow(Enum):
-    """In place of the captions of a row: it adds none to its image."""
+    """Stands in place of the captions of a row that adds no caption to its image."""
 
     NOTHING = "its cell is empty"
     REJECTED = "its caption does not count"
@@ -24,20 +24,22 @@ NOTHING, REJECTED = PassedRow.NOTHING, PassedRow.REJECTED
 
 @dataclass(frozen=True)
 class Options:
-    """How to read one file.
+    """The options for reading one file.
 
     Attributes:
-        references: Read the file as references rather than as candidates.
-        split: Split to keep.
-        id_column: Column of ids; ``"row"`` for the number of the row.
-        caption_column: Column of captions (or references), or several.
-        image_column: Column of picture files.
-        paired: The file holds candidates and references (or nothing has to be matched), so that the number of the row
-            can be the id where there is none.
-        taken: Columns that are read as candidates already, which therefore are no references.
-        sure: The column of the candidates is known by its name, or both columns are named by the user.
-        pictures: The file is read for the pictures that it holds.
-        flags: How the command spells its options for this file, such as ``"--{name}"``, ``"--set data.{key}=NAME"``.
+        references: If True, the file is read as references rather than as candidates.
+        split: The split to read, such as ``test``; None reads all rows.
+        id_column: The name of the column of ids; ``"row"`` takes the number of the row; None takes a usual name.
+        caption_column: The name of the column of captions (or references), or several; None takes a usual name.
+        image_column: The name of the column of picture files; None takes a usual name.
+        paired: True if the file holds candidates and references, or if nothing has to be matched, so that the number
+            of the row can be the id where there is none.
+        taken: The columns that are already read as candidates, and therefore hold no references.
+        sure: True if the name of the candidates' column says that it holds candidates, or if the user named both
+            columns.
+        pictures: True if the file is read for the pictures that it holds.
+        flags: How the command spells its options for this file, such as ``"--{name}"`` or ``"--set data.{key}=NAME"``;
+            None gives ``"--{name}"`` with the usual prefix.
     """
 
     references: bool = False
@@ -53,13 +55,13 @@ class Options:
 
     @property
     def caption_columns(self) -> tuple[str, ...]:
-        """The columns of captions that the user names."""
+        """Return the columns of captions that the user names."""
         if self.caption_column is None:
             return ()
         return (self.caption_column,) if isinstance(self.caption_column, str) else tuple(self.caption_column)
 
     def flag(self, name: str) -> str:
-        """The command-line option that says this for the file at hand, for messages."""
+        """Return the command-line option of a name for this file, such as ``--references-id-column``, for messages."""
         prefix = "references-" if self.references else "images-" if self.pictures else ""
         spelling = self.flags or f"--{prefix}{{name}}"
         return spelling.format(name=name, key=name.replace("-", "_"))
@@ -67,16 +69,18 @@ class Options:
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """What a format's reader found, unchecked.
+    """The rows that a format's reader found, before they are checked.
 
     Attributes:
-        rows: ``(position, id, caption or list of captions)`` in file order.
+        rows: Triples of position, id, and caption or list of captions, in file order.
         unit: What a position counts: ``"row"``, ``"line"``, ``"entry"``, ...
-        aliases: Other names of the ids (file names), complete once ``rows`` is exhausted; None where two ids share one.
-        uniform: All rows hold one caption, or all hold a list.
-        aligned: Rows have no ids: the position is the id.
-        certain: No other name of an image may contradict its id: the format or the user says which is the id.
-        findings: What was read as what; complete once ``rows`` is exhausted.
+        aliases: Other names of the ids, such as file names: ``{name: id}``; the id is None where two ids share the
+            name. The dictionary is complete once ``rows`` is exhausted.
+        uniform: True if either every row must hold one caption or every row must hold a list.
+        aligned: True if the rows have no ids, so that the position is the id.
+        certain: True if the format or the user says what the id is, so that no other name of an image may contradict
+            it.
+        findings: What was read from which column; complete once ``rows`` is exhausted.
         columns: The columns of captions, as the file spells them.
     """
 
@@ -91,7 +95,10 @@ class ParsedFile:
 
 
 def caption_text(item: object) -> object:
-    """The caption in one entry of a list: text, ``{"raw", "tokens"}`` as Karpathy writes, or ``{"caption"}``."""
+    """Return the caption in one entry of a list: a text, ``{"raw", "tokens"}`` as Karpathy writes, or ``{"caption"}``.
+
+    An entry of any other kind is returned as it is, to be refused by the check of captions.
+    """
     if not isinstance(item, dict):
         return item
     for name in ("raw", "caption", "text"):
@@ -102,7 +109,7 @@ def caption_text(item: object) -> object:
 
 
 def describe(value: object) -> str:
-    """Name a value in the words of a JSON file, for messages."""
+    """Describe a value in the words of a JSON file, such as ``null`` or ``a list``, for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -119,13 +126,13 @@ def describe(value: object) -> str:
 
 
 def shown_id(key: str) -> str:
-    """Spell an id for a one-line message: control characters escaped, and no longer than a line takes."""
+    """Spell an id for a message of one line, with escaped control characters and at most 60 characters."""
     plain = key if key.isprintable() else repr(key)[1:-1]
     return plain if len(plain) <= 60 else plain[:57] + "..."
 
 
 def id_text(value: object) -> str | None:
-    """Return the id as text, or None if the value cannot be an id; ``42.0``, as pandas writes integers, is ``42``."""
+    """Return an id as text, or None if the value cannot be an id; ``42.0``, as pandas writes integers, is ``42``."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, bool):
@@ -138,25 +145,34 @@ def id_text(value: object) -> str | None:
 
 
 def add_alias(aliases: dict[str, str | None], alias: str, key: str | None) -> None:
-    """Note another name of an id; a name that two ids share (None) identifies neither."""
+    """Add another name of an id to the aliases; a name that two ids share gets None and identifies neither."""
     if aliases.setdefault(alias, key) != key:
         aliases[alias] = None
 
 
 def split_rows(split: str | None) -> set[str]:
-    """The splits that ``"train+restval"`` names; empty for None."""
+    """Return the splits that a text such as ``"train+restval"`` names; the set is empty for None."""
     return set() if split is None else set(split.split("+"))
 
 
 @dataclass(frozen=True)
 class Checker:
-    """Checks ids and captions of one file and says where a bad one stands."""
+    """Checks the ids and captions of one file; its errors say where a bad one stands.
+
+    Attributes:
+        source: The file, for messages.
+        unit: What positions count: ``"row"``, ``"line"``, ``"entry"``, ...
+    """
 
     source: str
     unit: str
 
     def id(self, value: object, position: int) -> str:
-        """Return the id as text or raise InputError."""
+        """Return the id as text.
+
+        Raises:
+            InputError: If the value is neither a text that is not blank nor a whole number, or holds half a character.
+        """
         key = id_text(value)
         if key is None:
             found = "empty" if isinstance(value, str) else describe(value)
@@ -168,7 +184,11 @@ class Checker:
         return key
 
     def caption(self, value: object, key: str, position: int) -> str:
-        """Return the caption or raise InputError."""
+        """Return the caption.
+
+        Raises:
+            InputError: If the value is no text, or holds half a character.
+        """
         if not isinstance(value, str):
             raise InputError(
                 f"{self.source}, {self.unit} {position} (id {shown_id(key)}): the caption is {describe(value)}, not "
@@ -189,15 +209,23 @@ class Checker:
             ) from None
 
     def captions(self, value: object, key: str, position: int) -> list[str]:
-        """Return the captions of one image, given as text, a list of texts or of ``{"caption": text}``."""
+        """Return the captions of one image, which are given as a text or as a list of texts or ``{"caption": text}``.
+
+        Raises:
+            InputError: If a caption is no text, or holds half a character.
+        """
         if not isinstance(value, list):
             return [self.caption(value, key, position)]
         if all(type(item) is str for item in value) and "".join(value).isascii():
-            return list(value)  # most lists: nothing in them has to be looked at
+            return list(value)  # most lists are of this kind, and no entry needs a check of its own
         return [self.caption(caption_text(item), key, position) for item in value]
 
     def same_kind(self, value: object, first: object, key: str, position: int) -> None:
-        """Refuse a file in which some captions are texts and others lists."""
+        """Refuse a file in which some captions are texts and others are lists.
+
+        Raises:
+            InputError: If one of the two values is a list and the other is not.
+        """
         if value != [] and isinstance(value, list) != isinstance(first, list):
             raise InputError(
                 f"{self.source}, {self.unit} {position} (id {shown_id(key)}): the caption is {describe(value)} while "
@@ -205,8 +233,8 @@ class Checker:
             )
 
 
-def _checked(parsed: ParsedFile, source: str) -> Iterator[tuple[int, str, object, list[str]]]:
-    """The rows as (position, id, value, captions in it), each checked."""
+def _checked_rows(parsed: ParsedFile, source: str) -> Iterator[tuple[int, str, object, list[str]]]:
+    """Yield the rows as (position, id, value, captions in the value), each checked."""
     check = Checker(source, parsed.unit)
     first: object = None
     for position, raw, value in parsed.rows:
@@ -224,12 +252,15 @@ def collect_captions(parsed: ParsedFile, source: str) -> tuple[list[str], list[s
     """Check the rows of a candidate file.
 
     Returns:
-        Ids, captions and positions, one of each per caption in file order.
+        The ids, the captions and the positions, one of each per caption, in file order.
+
+    Raises:
+        InputError: If an id or a caption is not usable, or if there are no captions.
     """
     keys: list[str] = []
     captions: list[str] = []
     positions = array("Q")
-    for position, key, value, found in _checked(parsed, source):
+    for position, key, value, found in _checked_rows(parsed, source):
         if not found and not isinstance(value, PassedRow):
             raise InputError(
                 f"{source}, {parsed.unit} {position} (id {shown_id(key)}): the list of captions is empty; "
@@ -244,10 +275,17 @@ def collect_captions(parsed: ParsedFile, source: str) -> tuple[list[str], list[s
 
 
 def collect_references(parsed: ParsedFile, source: str) -> dict[str, list[str]]:
-    """Check the rows of a reference file and group them by id, in file order; an empty list stays one."""
+    """Check the rows of a reference file and group them by id, in file order.
+
+    Returns:
+        The references of each id; an empty list stays an empty list.
+
+    Raises:
+        InputError: If an id or a reference is not usable, if an id has two different lists, or if no reference is left.
+    """
     references: dict[str, list[str]] = {}
     rejected: dict[str, None] = {}
-    for position, key, value, found in _checked(parsed, source):
+    for position, key, value, found in _checked_rows(parsed, source):
         known = references.get(key)
         if value is REJECTED:
             rejected[key] = None

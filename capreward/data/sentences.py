@@ -1,4 +1,4 @@
-"""The captions of a data set as words, image by image: Karpathy's own tokens where a file has them."""
+"""Captions of a data set as lists of words, image by image; Karpathy's own tokens are used where a file has them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capreward.data.file_content import load
+from capreward.data.file_content import load_content
 from capreward.data.formats.registry import recognise
 from capreward.data.rows import Options, id_text, split_rows
 from capreward.data.tables import as_record
 from capreward.errors import InputError
 from capreward.text.vocabulary import split_words
 
-FLAGS = "--{name}"  # of the commands that read captions as words
+FLAGS = "--{name}"  # how the commands that read captions as words spell their options
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class ImageSentences:
     """One image and its captions.
 
     Attributes:
-        key: its id.
-        split: of the data set; empty where the file has none.
-        file_path: of the picture; empty where the file does not say.
-        sentences: each caption as its words.
+        key: The id of the image.
+        split: The split that the image belongs to; empty if the file has no splits.
+        file_path: The path of the picture file; empty if the file of captions does not give it.
+        sentences: The captions, each as a list of words.
     """
 
     key: str
@@ -45,20 +45,21 @@ def read_sentences(
     """Read captions as words, in file order.
 
     Args:
-        path: a Karpathy file (``dataset_coco.json``), or any file of references, whose captions are then split as
+        path: A Karpathy file (``dataset_coco.json``), or any file of references, whose captions are then split as
             Karpathy's are: lower case, punctuation deleted.
-        split: of a Karpathy file; ``train+restval`` joins two; all of it by default, as the published files have it.
-        format: of the file, if not recognised.
-        id_column: column of ids, if it is not a usual one.
-        caption_column: column of captions, if it is not a usual one; several add up.
+        split: The split to read, such as ``test``; ``train+restval`` joins two; None reads all of a Karpathy file, as
+            the published vocabularies do.
+        format: The name of the file's format; None recognises it by the content.
+        id_column: The name of the column of ids; None takes a usual name.
+        caption_column: The name of the column of captions, or several, whose captions add up; None takes a usual name.
 
     Raises:
-        InputError: a file that cannot be used, or a split that it does not have.
+        InputError: If the file cannot be used, or if it does not have the split.
     """
-    content = load(path)
+    content = load_content(path)
     options = Options(references=True, id_column=id_column, caption_column=caption_column, flags=FLAGS)
     if (format or recognise(content, options)) == "karpathy":
-        return _karpathy(content.json(), split, content.source)
+        return _karpathy_sentences(content.json(), split, content.source)
     from capreward.data.captions import read_references
 
     columns: dict[str, Any] = {"id_column": id_column, "caption_column": caption_column}
@@ -70,7 +71,7 @@ def read_sentences(
     ]
 
 
-def _karpathy(value: Any, split: str | None, source: str) -> list[ImageSentences]:
+def _karpathy_sentences(value: Any, split: str | None, source: str) -> list[ImageSentences]:
     images = value.get("images") if isinstance(value, dict) else None
     if not isinstance(images, list):
         raise InputError(f'{source} has no "images" list, as Karpathy\'s dataset files have')
@@ -82,11 +83,11 @@ def _karpathy(value: Any, split: str | None, source: str) -> list[ImageSentences
     found = []
     for place, record in enumerate(records, 1):
         if str(record.get("split")) in wanted:
-            found.append(_image(record, place, source))
+            found.append(_image_sentences(record, place, source))
     return found
 
 
-def _image(record: Any, place: int, source: str) -> ImageSentences:
+def _image_sentences(record: Any, place: int, source: str) -> ImageSentences:
     key = next((id_text(record[name]) for name in ("cocoid", "imgid", "filename") if name in record), None)
     listed = record.get("sentences")
     if key is None or not isinstance(listed, list) or not listed:

@@ -1,4 +1,4 @@
-"""Brace patterns that name several shards: ``test-{000..007}.tar``."""
+"""Expansion of brace patterns that name several shards, such as ``test-{000..007}.tar``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_SHARDS = 100_000
 
 
 def expand_braces(pattern: str) -> list[Path]:
-    """Expand ``{000..003}`` and ``{a,b}`` as a shell does; a path that exists as written is left alone."""
+    """Expand ``{000..003}`` and ``{a,b}`` as a shell does; a path that exists as it is written stays as it is."""
     if "{" not in pattern or Path(pattern).exists():
         return [Path(pattern)]
     return [Path(name) for name in expand_names(pattern)]

@@ -1,4 +1,4 @@
-"""Any file with named columns as a table, whatever is to be read out of it."""
+"""The opening of any file with named columns as a table, whatever is to be read from it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from capreward.data.tables import ArrowTable, ColumnTable, KeyedTable, RecordTab
 
 
 def open_table(content: Content, options: Options) -> Table | None:
-    """The table that a file holds; None where it has no named columns (plain captions, shards).
+    """Return the table that a file holds, or None if it has no named columns (plain captions, shards).
 
     Args:
-        content: The file.
-        options: The user's own names of columns, which tell a header row.
+        content: The content of the file.
+        options: The user's own names of columns; a first row that holds one of them is a header row.
 
     Raises:
-        InputError: A file that is damaged, or that could be read in two ways.
+        InputError: If the file is damaged, or if it could be read in two ways.
     """
     name = recognise(content, options)
     if name in ("csv", "tsv", "psv", "ssv", "finecapeval"):
@@ -32,36 +32,40 @@ def open_table(content: Content, options: Options) -> Table | None:
     return None if reader is None else reader(content)
 
 
-def _records(content: Content) -> Table | None:
+def _record_table(content: Content) -> Table | None:
     rows = content.json()
     if not isinstance(rows, list) or not isinstance(rows[0], dict):
         return None
     return RecordTable(enumerate(rows, 1), "row", content.source)
 
 
-def _wrapped(content: Content) -> Table:
+def _wrapped_table(content: Content) -> Table:
     _, records = records_in(content.json(), content.source)
     return RecordTable(enumerate(records, 1), "row", content.source)
 
 
-def _images(content: Content) -> Table | None:
-    """The images that COCO's annotations list beside the captions."""
+def _image_table(content: Content) -> Table | None:
+    """Return the table of the images that COCO's annotations list beside the captions, if there is one."""
     value = content.json()
     images = value.get("images") if isinstance(value, dict) else None
     return RecordTable(enumerate(images, 1), "image", content.source) if isinstance(images, list) and images else None
 
 
-def _keyed(content: Content) -> Table | None:
-    """Records by their ids; columns without captions, which look like lists of captions by their ids, are columns."""
+def _keyed_table(content: Content) -> Table | None:
+    """Return the table of records by id, or of columns; None if the file holds neither.
+
+    Columns without captions look like lists of captions by id; a name such as ``file_name`` shows that they are
+    columns.
+    """
     value = content.json()
     if not isinstance(value, dict):
         return None
     if all(isinstance(item, list) for item in value.values()):
-        return _columns(content) if any(role_of(name) is Role.FILE for name in value) else None
+        return _column_table(content) if any(role_of(name) is Role.FILE for name in value) else None
     return KeyedTable(value, content.source) if all(isinstance(item, dict) for item in value.values()) else None
 
 
-def _columns(content: Content) -> Table:
+def _column_table(content: Content) -> Table:
     return ColumnTable(columns_in(content.json(), content.source), content.source)
 
 
@@ -70,11 +74,11 @@ _READERS: MappingProxyType[str, Callable[[Content], Table | None]] = MappingProx
         "parquet": ArrowTable,
         "arrow": ArrowTable,
         "jsonl": lines_table,
-        "list": _records,
-        "coco-results": _records,
-        "wrapped": _wrapped,
-        "columns": _columns,
-        "coco": _images,
-        "dict": _keyed,
+        "list": _record_table,
+        "coco-results": _record_table,
+        "wrapped": _wrapped_table,
+        "columns": _column_table,
+        "coco": _image_table,
+        "dict": _keyed_table,
     }
 )

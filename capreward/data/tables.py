@@ -1,4 +1,4 @@
-"""Tables from any file: named columns, and rows that can be read as often as needed, a few columns at a time."""
+"""Tables of named columns from any file, whose rows can be read as often as needed, a few columns at a time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from capreward.data.file_content import Content, cause
+from capreward.data.file_content import Content, error_line
 from capreward.data.formats.text import each_line
 from capreward.data.rows import describe
 from capreward.errors import InputError
 
 BATCH_ROWS = 65_536
-BATCH_BYTES = 32 << 20  # of a batch of rows, of which one alone may hold a picture
+BATCH_BYTES = 32 << 20  # the size of a batch of rows; a single row may hold a whole picture
 LONGEST_CELL = 1 << 27  # characters: a picture of 100 MB in base64
 HEAD_ROWS = 50  # rows that show what a column holds
 MOST_COLUMNS = 10_000
@@ -32,14 +32,14 @@ Row = tuple[int, tuple[object, ...]]
 
 
 class Table(ABC):
-    """Named columns of one file.
+    """A table of named columns.
 
     Attributes:
         source: The file, for messages.
         unit: What positions count: ``"row"``, ``"line"``, ``"entry"``, ...
-        names: The columns as the file spells them.
-        textual: All cells are text, so that a list must be spelt in a cell.
-        one_way: All rows hold one caption, or all hold a list.
+        names: The names of the columns, as the file spells them.
+        textual: True if all cells are text, so that a list must be spelt within a cell.
+        one_way: True if either every row must hold one caption or every row must hold a list.
     """
 
     source: str
@@ -50,31 +50,38 @@ class Table(ABC):
 
     @abstractmethod
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The rows as (position, values of the columns), in file order; ABSENT where a record lacks a column."""
+        """Yield the rows as (position, values of the columns), in file order.
+
+        Args:
+            names: The columns to read.
+
+        Yields:
+            The position, and one value per column; the value is ABSENT where a record lacks the column.
+        """
 
     def head(self, names: Sequence[str]) -> list[tuple[object, ...]]:
-        """The values of the first rows."""
+        """Return the values of some columns in the first 50 rows."""
         return [values for _, values in islice(self.rows(names), HEAD_ROWS)]
 
     def left_out(self) -> list[str]:
-        """What the last reading passed over, one phrase each."""
+        """Return the rows that the last reading passed over, in phrases for the report."""
         return []
 
     def names_at(self, position: int) -> list[str]:
-        """The columns that the row at a position has."""
+        """Return the names of the columns that the row at a position has."""
         return self.names
 
 
 class RecordTable(Table):
-    """JSON objects that name their columns.
+    """A table of JSON objects, whose keys are the columns.
 
     Args:
-        records: ``(position, object)`` pairs.
+        records: Pairs of a position and an object.
         unit: What a position counts.
         source: The file, for messages.
 
     Raises:
-        InputError: A row that is no object.
+        InputError: If a row is no object.
     """
 
     def __init__(self, records: Iterable[tuple[int, object]], unit: str, source: str) -> None:
@@ -87,8 +94,8 @@ class RecordTable(Table):
         self.names = list(names)
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The values; a record may lack some."""
-        if len(names) == 2:  # results of COCO's kind, of which there are the most
+        """Yield the rows; the value is ABSENT where a record lacks the column."""
+        if len(names) == 2:  # COCO's result files are the most frequent case, and this is faster for them
             first, second = names
             for position, record in self.records:
                 yield position, (record.get(first, ABSENT), record.get(second, ABSENT))
@@ -97,12 +104,12 @@ class RecordTable(Table):
             yield position, tuple([record.get(name, ABSENT) for name in names])
 
     def names_at(self, position: int) -> list[str]:
-        """The keys of the record at a position."""
+        """Return the keys of the record at a position."""
         return next((list(record) for place, record in self.records if place == position), [])
 
 
 class KeyedTable(RecordTable):
-    """JSON objects under a key each: ``{"42": {"caption": ...}}``; the keys are one more column.
+    """A table of JSON objects by key: ``{"42": {"caption": ...}}``; the keys are one more column.
 
     Args:
         entries: The objects by key.
@@ -120,10 +127,10 @@ class KeyedTable(RecordTable):
 
 
 class ColumnTable(Table):
-    """Columns of equal length: ``{"image_id": [...], "caption": [...]}``.
+    """A table of columns of equal length: ``{"image_id": [...], "caption": [...]}``.
 
     Args:
-        columns: The values by column.
+        columns: The values of each column, by its name.
         source: The file, for messages.
     """
 
@@ -134,22 +141,23 @@ class ColumnTable(Table):
         self.columns = columns
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The values, row by row."""
+        """Yield the values of some columns, row by row."""
         yield from enumerate(zip(*(self.columns[name] for name in names), strict=True), 1)
 
 
 class DelimitedTable(Table):
-    """Text with a separator and a header row, quoted as the csv module and spreadsheets do.
+    """A text table with a separator and a header row, quoted as the csv module and spreadsheets do.
 
     Args:
         text: The whole text.
-        separator: One character.
+        separator: The character between cells.
         source: The file, for messages.
-        header: The names of the columns of a table without a header row.
-        references: A row that is cut short may be passed over: other references of its image are left.
+        header: The names of the columns of a table without a header row; empty if the first row names them.
+        references: If True, a row of a ``|`` table that is cut short is passed over, since its image has other
+            references.
 
     Raises:
-        InputError: Two columns of one name, or too many.
+        InputError: If two columns have one name, or if there are more than 10,000 columns.
     """
 
     textual = True
@@ -176,10 +184,10 @@ class DelimitedTable(Table):
             known.add(name)
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The cells of the rows after the header.
+        """Yield the cells of the rows after the header.
 
         Raises:
-            InputError: A row with more or fewer cells than the header, or quotes that do not close.
+            InputError: If a row has more or fewer cells than the header, or if quotes do not close.
         """
         places = [self.names.index(name) for name in names]
         width = len(self.names)
@@ -194,7 +202,7 @@ class DelimitedTable(Table):
             yield line, tuple([cells[place].strip() if strip else cells[place] for place in places])
 
     def left_out(self) -> list[str]:
-        """The rows that are cut short."""
+        """Return a phrase that counts the rows that are cut short, if there are any."""
         if not self._broken:
             return []
         lines = ", ".join(map(str, self._broken[:5])) + (", ..." if len(self._broken) > 5 else "")
@@ -211,7 +219,7 @@ class DelimitedTable(Table):
     def _cells(self) -> Iterator[tuple[int, list[str]]]:
         separator, source = self._separator, self.source
         if separator == "|":
-            # Nobody quotes in tables of this kind: an inch is written 5" in Flickr's captions.
+            # Tables of this kind are never quoted, and a caption of Flickr30k may hold a quote: 5" is five inches.
             for number, text in enumerate(each_line(self._text), 1):
                 if text.strip():
                     yield number, text.split("|")
@@ -220,7 +228,7 @@ class DelimitedTable(Table):
         line = 1
         try:
             for cells in _with_long_cells(reader):
-                # A quote that opens a TSV caption and is closed by another line's would swallow the rows in between.
+                # If a TSV caption begins with a quote and a later line closes it, the rows in between would be lost.
                 if separator == "\t" and any("\t" in cell for cell in cells):
                     raise InputError(
                         f'{source}, line {line}: a cell that starts with a quote (") runs on over tabs; '
@@ -237,10 +245,10 @@ class DelimitedTable(Table):
 
 
 class ArrowTable(Table):
-    """A Parquet or Arrow file; only the columns needed are decoded.
+    """The table in a Parquet or Arrow file; only the columns that are read are decoded.
 
     Args:
-        content: The file.
+        content: The content of the file.
 
     Raises:
         InputError: If pyarrow is not installed or the file is damaged.
@@ -267,10 +275,10 @@ class ArrowTable(Table):
         return self._kind == "parquet"
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The values as Python objects; null is None.
+        """Yield the values of some columns as Python objects; null is None.
 
         Raises:
-            InputError: A damaged file.
+            InputError: If the file is damaged.
         """
         place = 0
         try:
@@ -292,16 +300,16 @@ class ArrowTable(Table):
 
     def _damaged(self, error: Exception) -> InputError:
         kind = "parquet" if self._is_parquet else "Arrow"
-        return InputError(f"{self.source} is a damaged {kind} file ({cause(error)}); write it again")
+        return InputError(f"{self.source} is a damaged {kind} file ({error_line(error)}); write it again")
 
 
 def _batch_rows(size: int, rows: int) -> int:
-    """How many rows are read at a time: a column may hold pictures, and 65,536 of them at once do not fit."""
+    """Return the number of rows to read at a time: 65,536 rows with pictures would not fit into memory."""
     return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
 
 
 def _parquet_bytes(metadata: Any, names: Sequence[str]) -> int:
-    """The bytes of some columns before compression."""
+    """Return the size of some columns before compression, in bytes."""
     wanted, size = set(names), 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -327,16 +335,21 @@ def _open_arrow(content: Content) -> Any:
 
 
 def as_record(item: object, position: int, unit: str, source: str) -> Mapping[str, object]:
-    """Return the row as a JSON object or raise InputError."""
+    """Return a row as a JSON object.
+
+    Raises:
+        InputError: If the row is no object.
+    """
     if not isinstance(item, dict):
         raise InputError(f"{source}, {unit} {position}: this is {describe(item)}; every {unit} must be an object")
     return item
 
 
 def _with_long_cells(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    """The rows of a csv reader, whose limit for one cell (131,072 characters) a photo in base64 exceeds.
+    """Yield the rows of a csv reader, with a higher limit for one cell.
 
-    The limit belongs to the whole process, so that it is put back before anything else runs.
+    The usual limit is 131,072 characters, which a photo in base64 exceeds. The limit holds for the whole process, so
+    it is set back before any other code runs.
     """
     while True:
         before = csv.field_size_limit(LONGEST_CELL)

@@ -1,4 +1,4 @@
-"""What the captions of a file have in them that spoils a number without an error: tokens of a model, no blanks."""
+"""Notes on captions that would spoil a score without an error: captions with tokens of a model, or without blanks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-# Tokens that models write and decoders should take out: first what could be one, which is quick to find.
+# Models write such tokens, and decoders should take them out; the first pattern is quick and finds what could be one.
 _MARKED = re.compile(r"[<\[][^<>\[\]\s]{1,30}[>\]]")
 _UNMARKED = ("startseq", "endseq")
 _TOKEN = re.compile(
@@ -18,15 +18,15 @@ _TOKEN = re.compile(
 # Scripts that put no blanks between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _RUN = re.compile(r"\S+")
-_LONG_RUN = 5  # letters of such a script without a blank: more than a word in most
+_LONG_RUN = 5  # letters of such a script without a blank; most words are shorter
 
 
 def notes_on(captions: Sequence[str], what: str, source: str) -> tuple[str, ...]:
-    """Remarks on the captions of one file, one sentence each.
+    """Return remarks on the captions of one file, one sentence each.
 
     Args:
         captions: The captions or references.
-        what: ``"captions"`` or ``"references"``.
+        what: What the texts are: ``"captions"`` or ``"references"``.
         source: The file, for messages.
     """
     joined = "\n".join(captions)
@@ -34,7 +34,7 @@ def notes_on(captions: Sequence[str], what: str, source: str) -> tuple[str, ...]
     if _tokens_in(joined):
         notes.append(_tokens_note(captions, what, source))
     if not joined.isascii() and _UNSPACED.search(joined):
-        unspaced = sum(any(_is_run(run) for run in _RUN.findall(caption)) for caption in captions)
+        unspaced = sum(any(_is_unspaced_run(run) for run in _RUN.findall(caption)) for caption in captions)
         if unspaced > len(captions) / 2:
             notes.append(
                 f"{source}: {unspaced:,} of {len(captions):,} {what} are written without blanks between words, so that "
@@ -49,7 +49,7 @@ def _tokens_in(text: str) -> list[str]:
     return found + [token for token in _UNMARKED if token in text]
 
 
-def _is_run(run: str) -> bool:
+def _is_unspaced_run(run: str) -> bool:
     return len(_UNSPACED.findall(run)) >= _LONG_RUN
 
 

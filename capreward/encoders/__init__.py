@@ -1,1 +1,1 @@
-"""CLIP encoders: their checkpoints, their batching and the features they leave behind."""
+"""CLIP encoders: this package reads their checkpoints, encodes batches and stores the features."""

@@ -1,4 +1,4 @@
-"""A CLIP at work: batches of pictures and texts in, features out, each distinct one encoded once."""
+"""The encoder: it turns batches of pictures and texts into features, and encodes each distinct one once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float, float], None]
 
-CPU_BATCH = 32  # larger ones leave the caches
-GPU_IMAGES, GPU_TEXTS = 256, 1024  # first tried; halved where memory is short
+CPU_BATCH = 32  # larger batches leave the processor's caches
+GPU_IMAGES, GPU_TEXTS = 256, 1024  # the sizes that are tried first; they are halved where memory is short
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture that already is an encoder's input: float [3, S, S], normalised. Compared by identity."""
+    """A picture that already is an encoder's input: float [3, S, S], normalised. It is compared by identity."""
 
     values: Tensor
 
@@ -40,12 +40,13 @@ class Pixels:
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Features of N texts.
+    """The features of N texts.
 
     Attributes:
-        values: [N, D] projected, not normalised.
-        cut: per text whether it was cut at the context length, bool [N].
-        states: [N, d], of the same pass, what was projected; None but for weights with a grammar head, which reads it.
+        values: The projected features, [N, D], not normalised.
+        cut: For each text whether it was cut at the context length, bool [N].
+        states: The states of the same pass before the projection, [N, d]; None unless the weights have a grammar head,
+            which reads them.
     """
 
     values: Tensor
@@ -55,11 +56,11 @@ class TextFeatures:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Features of M images.
+    """The features of M images.
 
     Attributes:
-        values: [M, *shape] projected, not normalised; NaN rows for broken images.
-        broken: index and sentence of each broken image.
+        values: The projected features, [M, *shape], not normalised; broken images have NaN rows.
+        broken: The index and the error sentence of each broken image.
     """
 
     values: Tensor
@@ -67,12 +68,12 @@ class ImageFeatures:
 
 
 class Encoder:
-    """A CLIP with its batching; a plain object that holds modules.
+    """A CLIP that encodes in batches; a plain object that holds modules.
 
     Args:
-        clip: the loaded model.
-        precision: ``fp32``, ``bf16`` or ``fp16``, in which it was loaded.
-        batch_size: images per batch; found by trial where None.
+        clip: The loaded model.
+        precision: The precision in which it was loaded: ``fp32`` (default), ``bf16`` or ``fp16``.
+        batch_size: The number of images per batch; None finds it by trial.
     """
 
     def __init__(self, clip: Clip, *, precision: str = "fp32", batch_size: int | None = None) -> None:
@@ -85,34 +86,34 @@ class Encoder:
 
     @property
     def spec(self) -> EncoderSpec:
-        """Weights, architecture and preprocessing."""
+        """The weights, the architecture and the preprocessing."""
         return self.clip.spec
 
     @property
     def embed_dim(self) -> int:
-        """D, the width of a feature."""
+        """The width D of a feature."""
         return int(self.spec.model_cfg["embed_dim"])
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one picture's feature."""
+        """The shape of one picture's feature."""
         return (self.embed_dim,)
 
     @property
     def context_length(self) -> int:
-        """Tokens of a text, start and end token included."""
+        """The most tokens of a text, with the start and the end token."""
         return int(self.clip.model.context_length)
 
     def fields(self) -> dict[str, object]:
-        """What of it changes a feature, for signatures and feature stores."""
+        """Return the properties of the encoder that change a feature, for signatures and feature stores."""
         return {**self.spec.fields(), "prec": self.precision}
 
     def image_fields(self) -> dict[str, object]:
-        """What of it changes a picture's feature: equal for weights that share an image tower."""
+        """Return the properties that change a picture's feature; weights that share an image tower share them."""
         return {**self.spec.image_fields(), "prec": self.precision}
 
     def pixel_features(self, pixels: Tensor) -> Tensor:
-        """Features of normalised pixels [N, 3, S, S]: float32 [N, *shape], projected, not L2-normalised."""
+        """Return features of normalised pixels [N, 3, S, S]: float32 [N, *shape], projected, not L2-normalised."""
         import torch
 
         self._check_pixels(pixels)
@@ -138,16 +139,16 @@ class Encoder:
         skip_broken: bool = False,
         progress: Progress | None = None,
     ) -> ImageFeatures:
-        """Features of images, each distinct one decoded and encoded once.
+        """Return features of images; each distinct image is decoded and encoded once.
 
         Args:
-            images: M of what ``Samples.images`` may hold; None stands for an image that is not there.
-            workers: decoding processes; by default as many as help.
-            skip_broken: give broken images NaN rows instead of refusing them.
-            progress: called as (what, done, total).
+            images: M images of the kinds that ``Samples.images`` may hold; None stands for a missing image.
+            workers: The number of processes that decode images; by default as many as help.
+            skip_broken: Whether broken images get NaN rows instead of being refused.
+            progress: A function that is called as (what, done, total); None reports nothing.
 
         Raises:
-            InputError: broken images, counted and named.
+            InputError: Images are broken; the message counts and names them.
         """
         import torch
 
@@ -157,11 +158,11 @@ class Encoder:
         return self._decoded_features(images, workers, skip_broken, progress)
 
     def text_features(self, texts: Sequence[str], *, progress: Progress | None = None) -> TextFeatures:
-        """Features of texts, and states where there is a grammar head, each distinct text encoded once.
+        """Return features of texts, and states for weights with a grammar head; each distinct text is encoded once.
 
         Args:
-            texts: N texts, prompt included.
-            progress: called as (what, done, total).
+            texts: N texts, with their prompt.
+            progress: A function that is called as (what, done, total); None reports nothing.
         """
         import torch
 
@@ -184,16 +185,16 @@ class Encoder:
         return TextFeatures(values[index], cut, None if states is None else states[index])
 
     def grammar(self, states: Tensor) -> Tensor:
-        """Probability that texts are grammatical, by the head of CLIP-Caption-Reward (Cho et al. 2022, section 3.2).
+        """Return how probably texts are grammatical, by CLIP-Caption-Reward's head (Cho et al. 2022, section 3.2).
 
         Args:
-            states: [N, d], ``TextFeatures.states``.
+            states: The states [N, d] of ``TextFeatures.states``.
 
         Returns:
-            float32 [N] in [0, 1].
+            The probabilities, float32 [N], in the range [0, 1].
 
         Raises:
-            InputError: these weights have no grammar head.
+            InputError: The weights have no grammar head.
         """
         import torch
 
@@ -251,13 +252,13 @@ class Encoder:
         return torch.as_tensor(rows, dtype=torch.long, device=self.device)
 
     def _workers(self) -> int | None:
-        """Decoding processes: on a GPU the loader chooses; on the CPU they would take the encoder's own cores."""
+        """Return the number of decoding processes: None on a GPU, where the loader chooses; few on a CPU."""
         import torch
 
         return None if self.device.type == "cuda" else torch.get_num_threads() // 4
 
     def _text_batches(self, tokens: Tokens) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
-        """Batches of texts of like length, each no longer than its longest where the tower allows it."""
+        """Yield batches of texts of similar length, padded to the longest of the batch where the tower allows it."""
         import torch
 
         trims = can_trim(self.clip.model)
@@ -303,12 +304,12 @@ def _whole_text_features(model: Any, tokens: Tensor) -> Tensor:
 
 
 def _distinct(values: Sequence[Any]) -> tuple[list[int], list[Any]]:
-    """For each value the number of its first occurrence among the distinct ones, and those."""
+    """Return for each value the number of its first occurrence among the distinct values, and these values."""
     numbers: dict[Any, int] = {}
     return [numbers.setdefault(value, len(numbers)) for value in values], list(numbers)
 
 
 def broken_note(broken: Sequence[tuple[int, str]]) -> str:
-    """One line on the images that were skipped."""
+    """Return one line on the images that were skipped."""
     sentences = list(dict.fromkeys(sentence for _, sentence in broken))
     return f"{len(broken):,} broken image{'s' if len(broken) != 1 else ''} skipped: {shorten(sentences)}"

@@ -1,4 +1,4 @@
-"""A CLIP at work for captioners: its image tower's tokens in place of one feature."""
+"""The encoder for captioners: it gives the tokens of a CLIP's image tower in place of one feature."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class TokenEncoder(Encoder):
-    """Gives tokens [S, D] of each picture, before the last norm, pooling and projection; see ``image_tokens``.
+    """Gives the tokens [S, D] of each picture before the last norm, pooling and projection; see ``image_tokens``.
 
     Args:
-        clip: the loaded model.
-        side: of the pixels, where it is not the model's own; for ResNets alone.
-        resize: ``shortest`` or ``squash``, where it is not the model's own.
-        cropping: ``torchvision`` or ``transformers``, where it is not the model's own.
-        precision: ``fp32``, ``bf16`` or ``fp16``, in which it was loaded.
-        batch_size: images per batch; found by trial where None.
+        clip: The loaded model.
+        side: The side of the input in pixels; None is the model's own. Only a ResNet takes another.
+        resize: The resizing, ``shortest`` or ``squash``; None is the model's own.
+        cropping: The cropping, ``torchvision`` or ``transformers``; None is the model's own.
+        precision: The precision in which it was loaded: ``fp32`` (default), ``bf16`` or ``fp16``.
+        batch_size: The number of images per batch; None finds it by trial.
 
     Raises:
-        InputError: a tower that has no tokens, or a side that it cannot take.
+        InputError: The tower has no tokens, or cannot take the side.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class TokenEncoder(Encoder):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(S, D)."""
+        """The shape (S, D) of one picture's tokens."""
         return self._shape
 
     def fields(self) -> dict[str, object]:
-        """What of it changes a token, with a digest of the image tower that is the same in every layout of it."""
+        """Return the properties that change a token, with a digest of the image tower that is equal in every layout."""
         return {**super().fields(), "tokens": self._digest[:12]}
 
     def image_fields(self) -> dict[str, object]:
-        """The same."""
+        """Return the same properties as ``fields``."""
         return self.fields()
 
     def _encode(self, pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""An image tower by itself, as captioners' checkpoints carry it: a CLIP without its text tower and projections."""
+"""An image tower alone, as captioners' checkpoints hold it: a CLIP without its text tower and projections."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ACTIVATIONS = {"quick_gelu": True, "gelu": False}
 
 
 class ImageTower(nn.Module):
-    """What stands for a CLIP where there is an image tower alone.
+    """A stand-in for a CLIP where there is only an image tower.
 
     Args:
-        visual: open_clip's image tower.
+        visual: The image tower of open_clip.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -48,20 +48,21 @@ def image_tower(
     """Build the tower of transformers' ``CLIPVisionModel``.
 
     Args:
-        tensors: its state dict, names without ``vision_model.``; the last norm may be absent, no token depends on it.
-        where: names the file in messages.
-        name: for signatures.
-        sha256: of the file.
-        config: transformers' ``clip_vision_model`` configuration; without one, OpenAI's activation and 64-wide heads.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
-        device: where the tower goes.
-        decode: ``careful`` or ``original``.
+        tensors: The state dict with names without ``vision_model.``; it may lack the last norm, which no token needs.
+        where: The name of the file in messages.
+        name: The name of the tower in signatures.
+        sha256: The SHA-256 of the file.
+        config: The ``clip_vision_model`` configuration of transformers; None means OpenAI's activation and heads of
+            width 64.
+        precision: The precision: ``fp32`` (default), ``fp16`` or ``bf16``.
+        device: The device that gets the tower.
+        decode: How images are decoded: ``careful`` (default) or ``original``.
 
     Returns:
-        A CLIP with ``model.visual`` alone and no tokenizer, of which ``image_tokens`` can be request.
+        A CLIP with ``model.visual`` alone and no tokenizer; ``image_tokens`` accepts it.
 
     Raises:
-        InputError: another model, parts missing, or an activation that open_clip does not have.
+        InputError: The tensors are of another model or incomplete, or open_clip lacks the activation.
     """
     told = config or {}
     activation = str(told.get("hidden_act", "quick_gelu"))
@@ -78,7 +79,7 @@ def image_tower(
     for part, fill in (("weight", torch.ones), ("bias", torch.zeros)):
         visual.setdefault(f"visual.ln_post.{part}", fill(width))
     model_cfg = {"embed_dim": 1, "quick_gelu": _ACTIVATIONS[activation], "vision_cfg": vision, "text_cfg": _NO_TEXT}
-    model = build_model(model_cfg, {**visual, **_no_text()}, where, precision)
+    model = build_model(model_cfg, {**visual, **_zero_text_tower()}, where, precision)
     spec = EncoderSpec(
         name=name,
         layout="image tower",
@@ -89,8 +90,8 @@ def image_tower(
     return Clip(ImageTower(model.visual).to(device), None, spec)
 
 
-def _no_text() -> dict[str, Tensor]:
-    """Zeros for a text tower of the smallest size, which is built along and thrown away."""
+def _zero_text_tower() -> dict[str, Tensor]:
+    """Return zeros for the smallest text tower, which is built along with the image tower and thrown away."""
     with torch.device("meta"):
         vision = {"layers": 1, "width": 64, "image_size": 32, "patch_size": 32}
         tower = import_open_clip().CLIP(1, vision, _NO_TEXT)

@@ -1,4 +1,4 @@
-"""Which weights an evaluator uses, and one encoder for all evaluators that use the same."""
+"""The encoders in use: their settings, and one encoder for all evaluators with the same settings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """Everything that decides which encoder is loaded, and how.
+    """All settings that decide which encoder is loaded, and how.
 
     Attributes:
-        checkpoint: what ``load_clip`` takes.
-        quick_gelu: activation, where the weights do not say.
-        statistics: mean and standard deviation of pixels, by name, where the weights do not say.
-        precision: ``fp32``, ``bf16``, ``fp16``.
-        device: ``cpu``, ``cuda``, ``cuda:1``.
-        lora_mlp: fold PAC-S++'s MLP factors as well.
-        decode: ``careful`` or ``original``.
-        batch_size: images per batch; found by trial where None.
-        download: fetch what ``MODEL:TAG`` or ``hf-hub:`` names.
-        base: weights whose image tower completes a file without one.
+        checkpoint: The weights, as ``load_clip`` takes them.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
+        statistics: The name of the pixels' mean and standard deviation, for weights that do not state theirs.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too.
+        decode: How images are decoded: ``careful`` or ``original``.
+        batch_size: The number of images per batch; None finds it by trial.
+        download: Whether to fetch the weights that ``MODEL:TAG`` or ``hf-hub:`` names.
+        base: Weights whose image tower completes a file that has no image tower.
     """
 
     checkpoint: str
@@ -44,7 +44,7 @@ class EncoderSettings:
 
 
 class EncoderPool:
-    """Encoders by their settings, loaded when first asked for; travels without them in a pickle."""
+    """Encoders by their settings; each is loaded when it is first asked for, and a pickle holds none of them."""
 
     def __init__(self) -> None:
         self._encoders: dict[EncoderSettings, Encoder] = {}
@@ -53,7 +53,7 @@ class EncoderPool:
         return {"_encoders": {}}
 
     def encoder(self, settings: EncoderSettings) -> Encoder:
-        """The encoder of these settings."""
+        """Return the encoder of these settings."""
         if settings not in self._encoders:
             from capreward.encoders.encoder import Encoder
             from capreward.encoders.loading import load_clip
@@ -74,10 +74,10 @@ class EncoderPool:
 
 
 def device_of(name: str) -> str:
-    """The device that ``name`` means: ``auto`` is the GPU where there is one.
+    """Return the device that ``name`` means; ``auto`` is the GPU if there is one.
 
     Raises:
-        InputError: a device that torch does not know or see.
+        InputError: torch does not know or does not see the device.
     """
     import torch
 
@@ -95,10 +95,10 @@ def device_of(name: str) -> str:
 
 
 def precision_of(name: str, device: str) -> str:
-    """The precision that ``name`` means on ``device``: ``auto`` is bf16 where the GPU has it, fp16 on older ones.
+    """Return the precision that ``name`` means on ``device``; ``auto`` is bf16 if the GPU has it, fp16 on older GPUs.
 
     Raises:
-        InputError: an unknown precision.
+        InputError: The precision is unknown.
     """
     if name not in PRECISIONS:
         raise InputError(f"precision={name!r} is none of {', '.join(PRECISIONS)}")
@@ -121,7 +121,7 @@ def share(evaluators: Iterable[Any]) -> None:
 
 
 def with_named_weights(settings: EncoderSettings, found: Any) -> EncoderSettings:
-    """The settings with the weights, activation and statistics of an entry of the catalogue where they are free."""
+    """Return the settings with weights, activation and statistics of a catalogue entry, where they are not fixed."""
     return replace(
         settings,
         checkpoint=str(found.path),

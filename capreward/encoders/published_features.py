@@ -1,4 +1,4 @@
-"""Features that CLIP-Caption-Reward's scripts wrote, one file per picture, into a feature store."""
+"""The import of features that CLIP-Caption-Reward's scripts wrote, one file per picture, into a feature store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from capreward.encoders.feature_extraction import AddedFeatures
 
-FEATURE = "feat"  # the array's name in an .npz
+FEATURE = "feat"  # the name of the array in an .npz file
 
 
 def import_features(
@@ -22,20 +22,20 @@ def import_features(
     part_size: int | None = None,
     progress: Callable[[str, float, float], None] | None = None,
 ) -> AddedFeatures:
-    """Keep grids ``ID.npz`` (key ``feat``, height x width x channels) or ``ID.npy`` as tokens, row by row.
+    """Store grids ``ID.npz`` (key ``feat``, height x width x channels) or ``ID.npy`` as tokens, row by row.
 
-    The store cannot say which weights made them: captioners that were trained on stored features take them by their
-    shape, and nothing else does. Run again it goes on where it was.
+    The store cannot say which weights made the features: captioners that were trained on stored features accept them
+    by their shape, and nothing else does. A second run goes on where the first stopped.
 
     Args:
-        folder: of the files, all of one kind and shape.
-        path: of the store, made if it is not there.
-        half: keep float16.
-        part_size: features per file of the store.
-        progress: called as (what, done, total).
+        folder: The folder of the files, which are all of one kind and shape.
+        path: The folder of the store; it is made if it does not exist.
+        half: Whether to store float16 instead of float32.
+        part_size: The number of features per file of the store.
+        progress: A function that is called as (what, done, total); None reports nothing.
 
     Raises:
-        InputError: no such files, or a file that holds something else.
+        InputError: The folder has no such files, or a file holds something else.
     """
     import numpy as np
     import torch
@@ -44,8 +44,8 @@ def import_features(
     from capreward.encoders.store.header import StoreHeader
     from capreward.encoders.store.writer import StoreWriter
 
-    files = _files(Path(folder))
-    shape = _read(files[0]).shape
+    files = _feature_files(Path(folder))
+    shape = _read_tokens(files[0]).shape
     fields = {"model": f"published features ({Path(folder).resolve().name})", "tokens": "unknown"}
     writer = StoreWriter(path, StoreHeader("image", fields, shape, "float16" if half else "float32"))
     todo = writer.missing([file.stem for file in files])
@@ -53,7 +53,7 @@ def import_features(
     size = part_size or max(1, min(PART, PART_NUMBERS // (shape[0] * shape[1])))
     for start in range(0, len(todo), size):
         part = [files[i] for i in todo[start : start + size]]
-        arrays = [_read(file) for file in part]
+        arrays = [_read_tokens(file) for file in part]
         for file, array in zip(part, arrays, strict=True):
             if array.shape != shape:
                 sizes = f"{list(array.shape)}, and {files[0]} {list(shape)}"
@@ -65,7 +65,7 @@ def import_features(
     return done
 
 
-def _files(folder: Path) -> list[Path]:
+def _feature_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --published takes a folder of ID.npz or ID.npy")
     files = sorted(file for file in folder.iterdir() if file.suffix in (".npz", ".npy"))
@@ -76,8 +76,8 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> Any:
-    """The tokens [S, D] of one file, float32; nothing in it is run."""
+def _read_tokens(file: Path) -> Any:
+    """Return the tokens [S, D] of one file, float32; no code in it is run."""
     import zipfile
 
     import numpy as np

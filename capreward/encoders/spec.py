@@ -1,4 +1,4 @@
-"""What an encoder is, as far as a number depends on it."""
+"""The facts about an encoder that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ STATISTICS: Mapping[str, tuple[Triple, Triple]] = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a decoded image to an encoder's input.
+    """The steps from a decoded image to an encoder's input.
 
     Attributes:
-        size: side of the square input in pixels.
-        mean: per channel, of values in [0, 1].
-        std: per channel, of values in [0, 1].
-        interpolation: ``bicubic`` or ``bilinear``, PIL's antialiased filters.
+        size: The side of the square input in pixels.
+        mean: The mean of each channel, for values in [0, 1].
+        std: The standard deviation of each channel, for values in [0, 1].
+        interpolation: The filter, ``bicubic`` or ``bilinear``, both PIL's antialiased filters.
         resize: ``shortest`` (shorter side to ``size``, then centre crop) or ``squash`` (both sides to ``size``).
         decode: ``careful`` turns images upright by their EXIF tag and brings 16-bit and float images to 8 bits;
-            ``original`` does neither, as the original scripts.
-        cropping: whose order and rounding: ``torchvision`` (openai/CLIP: colours become RGB last, half a pixel of
-            margin is rounded to even) or ``transformers`` (its image processor in PIL, which DiCO used: RGB first, half
-            a pixel is dropped).
+            ``original`` does neither, like the original scripts.
+        cropping: The library whose order and rounding are used: ``torchvision`` (openai/CLIP: colours become RGB last,
+            half a pixel of margin is rounded to even) or ``transformers`` (its image processor in PIL, which DiCO used:
+            RGB first, half a pixel is dropped).
     """
 
     size: int = 224
@@ -42,28 +42,28 @@ class Preprocessing:
 
     @property
     def statistics(self) -> str:
-        """The name of mean and std, or the numbers."""
+        """The name of mean and std, or their numbers."""
         known = {value: name for name, value in STATISTICS.items()}
         return known.get((self.mean, self.std)) or ",".join(f"{v:g}" for v in (*self.mean, *self.std))
 
     def __str__(self) -> str:
-        # The usual cropping goes unsaid, so that signatures and stored features from before there were two still hold.
+        # The usual cropping is not written, so that older signatures and stored features stay valid.
         other = "" if self.cropping == "torchvision" else f"-{self.cropping}"
         return f"{self.size}-{self.resize}-{self.interpolation}-{self.statistics}-{self.decode}{other}"
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Which weights, which architecture, which preprocessing.
+    """The weights, the architecture and the preprocessing of an encoder.
 
     Attributes:
-        name: short name for signatures: ``ViT-B-32:openai``, a file's or folder's name.
-        layout: of the file it came from: ``openai``, ``open_clip``, ``hf``, ``pac-s++``, ``grammar``.
-        sha256: of the weights file.
-        model_cfg: open_clip's architecture: ``embed_dim``, ``quick_gelu``, ``vision_cfg``, ``text_cfg``.
-        preprocessing: of the image tower.
-        notes: what was assumed or left out, one sentence each, for people.
-        images: of the weights whose image tower it has, unchanged; None where the image tower is its own.
+        name: The short name in signatures: ``ViT-B-32:openai``, or the name of a file or folder.
+        layout: The layout of the file: ``openai``, ``open_clip``, ``hf``, ``pac-s++`` or ``grammar``.
+        sha256: The SHA-256 of the weights file.
+        model_cfg: The architecture as open_clip writes it: ``embed_dim``, ``quick_gelu``, ``vision_cfg``, ``text_cfg``.
+        preprocessing: The image steps of the image tower.
+        notes: Sentences for people about what was assumed or left out.
+        images: The specification of the weights whose unchanged image tower it has; None if the image tower is its own.
     """
 
     name: str
@@ -76,14 +76,14 @@ class EncoderSpec:
 
     @property
     def quick_gelu(self) -> bool:
-        """QuickGELU (OpenAI's weights) rather than the exact GELU."""
+        """Whether the activation is QuickGELU (OpenAI's weights) and not the exact GELU."""
         return bool(self.model_cfg.get("quick_gelu", False))
 
     def fields(self) -> dict[str, object]:
-        """What of it changes a number, for signatures."""
+        """Return the facts that change a number, for signatures."""
         activation = "quickgelu" if self.quick_gelu else "gelu"
         return {"model": self.name, "sha": self.sha256[:12], "act": activation, "prep": str(self.preprocessing)}
 
     def image_fields(self) -> dict[str, object]:
-        """What of it changes a picture's feature: that of the weights whose image tower it is."""
+        """Return the facts that change a picture's feature: those of the weights that the image tower comes from."""
         return (self.images or self).fields()

@@ -1,4 +1,4 @@
-"""The evaluators, one file per family, by name."""
+"""The registry of evaluators by name; each family of evaluators has its own file in this package."""
 
 from __future__ import annotations
 

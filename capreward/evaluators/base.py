@@ -1,4 +1,4 @@
-"""The evaluator contract: one object that is a metric for a corpus and a reward for a batch."""
+"""The evaluator contract: one object is a metric for a corpus and a reward for a batch."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ Floats = npt.NDArray[np.float64]
 
 
 class Evaluator:
-    """Judges captions, as a metric (``corpus``) and as a reward (calling it); a plain picklable object.
+    """An object that judges captions as a metric (``corpus``) and as a reward (when called); it can be pickled.
 
-    An evaluator of one number per caption implements ``values``. One whose corpus value is no mean of captions (BLEU,
-    METEOR) implements ``statistics`` and ``finish`` instead. What depends on images and references alone goes into
-    ``prepare``, so that many batches of candidates reuse it.
+    An evaluator with one number per caption implements ``values``. If the corpus value is no mean over captions (BLEU,
+    METEOR), the evaluator implements ``statistics`` and ``finish`` instead. All that depends on images and references
+    alone goes into ``prepare``, so that many batches of candidates reuse it.
 
     Attributes:
-        name: as in the registry and in tables.
-        label: in place of the name, where a list holds the same evaluator with other options.
-        needs: what must be known of each item, a subset of ``{"images", "references"}``.
-        higher_is_better: the direction; None where neither is better (length).
-        is_share: papers print it times 100; false for counts and for rewards of one's own.
-        columns: names of the values; more than one for families such as BLEU-1..4.
-        main: which column is the reward.
-        corpus_only: there is no value per caption, only one for all of them.
-        applies_to: for messages, which captions have a value.
-        gaps: captions that it applies to may lack a value all the same, as it documents.
-        no_number: for messages, what stands for a value that is none.
+        name: The name in the registry and in tables.
+        label: The text in place of the name, if a list holds the same evaluator with other options.
+        needs: What every item must have: a subset of ``{"images", "references"}``.
+        higher_is_better: Whether a higher value is better; None if neither direction is better (length).
+        is_share: Whether papers print the value times 100; False for counts and for custom rewards.
+        columns: The names of the values; families such as BLEU-1..4 have more than one.
+        main: The index of the column that is the reward.
+        corpus_only: Whether there is only one value for all captions, and none per caption.
+        applies_to: The description, in messages, of the captions that have a value.
+        gaps: Whether captions that it applies to may still lack a value, as its documentation says.
+        no_number: The text, in messages, for a value that is no number.
     """
 
     name: str = ""
@@ -59,15 +59,15 @@ class Evaluator:
     _warned: bool = False
 
     def prepare(self, samples: Samples) -> Any:
-        """Compute all that depends on the items alone; pass the result to later calls over the same items."""
+        """Compute all that depends on the items alone; later calls over the same items take the result."""
         return None
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """Per-caption values [N] or [N, C], given samples whose every item has what the evaluator needs."""
+        """Return per-caption values [N] or [N, C]; every item of the samples has what the evaluator needs."""
         return self.finish(self.statistics(samples, prepared))
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
-        """Per-caption summable statistics [N, S]; by default each value and a one, or zeros where it is NaN."""
+        """Return summable statistics per caption, [N, S]; by default each value and a one, or zeros where it is NaN."""
         return summable(self.values(samples, prepared))
 
     def finish(self, sums: Floats) -> Floats:
@@ -77,15 +77,15 @@ class Evaluator:
             return np.asarray(sums[..., :half] / sums[..., half:])
 
     def parameters(self) -> dict[str, object]:
-        """What changes the number, in the order in which the signature shows it."""
+        """Return the settings that change the number, in the order in which the signature shows them."""
         return {}
 
     def signature(self) -> Signature:
-        """What the number depends on."""
+        """Return the signature: all that the number depends on."""
         return Signature.of(self.name, **self.parameters(), v=__version__)
 
     def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
-        """What of the data changes the number: the range of reference counts; subclasses add theirs."""
+        """Return facts about the data that change the number: the range of reference counts; subclasses add more."""
         if "references" not in self.needs or samples.references is None:
             return {}
         counts = [len(samples.references[i]) for i in np.unique(samples.item) if samples.references[i]]
@@ -93,36 +93,36 @@ class Evaluator:
         return {"refs": low if low == high else f"{low}-{high}"}
 
     def remarks(self, samples: Samples, prepared: Any) -> list[str]:
-        """What a person should know of the number, one sentence each: what was assumed, cut or skipped."""
+        """Return notes for people on the number, one sentence each: what was assumed, cut or skipped."""
         return []
 
     def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
-        """Report the progress of slow work to ``progress(what, done, total)`` from now on; None to stop."""
+        """Report the progress of slow work to ``progress(what, done, total)`` from now on; None stops the reports."""
 
     def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
-        """The image steps that it will want crops for, so that a loader can decode a picture once for all."""
+        """Return the image steps that it needs crops for; a loader then decodes a picture once for all evaluators."""
         return ()
 
     def check_reward(self) -> None:
-        """Refuse use as a reward where it would be wrong; subclasses override.
+        """Refuse use as a reward where it would be wrong; subclasses override this method.
 
         Raises:
-            InputError: what is missing and what to write.
+            InputError: The message says what is missing and what to write.
         """
 
     def __call__(self, samples: Samples, prepared: Any = None) -> Tensor:
         """Judge each caption, without a gradient.
 
         Args:
-            samples: N captions.
-            prepared: what ``prepare`` gave for the same items.
+            samples: N captions with their items.
+            prepared: The result of ``prepare`` for the same items; None computes it.
 
         Returns:
-            float64 tensor [N]; NaN where the evaluator does not apply (an item without references, say). Where it does,
-            and gives no finite number, that is warned of (``RuntimeWarning``, once per evaluator).
+            A float64 tensor [N] with NaN where the evaluator does not apply, such as for an item without references. If
+            it applies and gives no finite number, a ``RuntimeWarning`` says so, once per evaluator.
 
         Raises:
-            InputError: the samples lack what the evaluator needs.
+            InputError: The samples lack what the evaluator needs.
         """
         import torch
 
@@ -141,11 +141,11 @@ class Evaluator:
         """Judge the captions as a whole.
 
         Returns:
-            The score with per-caption values, summable statistics per item and signature; families carry their
-            members in ``parts``.
+            The score with per-caption values, summable statistics per item and signature; the score of a family holds
+            its members in ``parts``.
 
         Raises:
-            InputError: no captions, or the samples lack what the evaluator needs.
+            InputError: There are no captions, or the samples lack what the evaluator needs.
         """
         rows = self.rows_to_judge(samples)
         if prepared is None:
@@ -154,7 +154,7 @@ class Evaluator:
         return self.judged(samples, prepared, rows, self.statistics(chosen, prepared))
 
     def rows_to_judge(self, samples: Samples) -> npt.NDArray[np.int64] | None:
-        """The captions it applies to, None for all of them; InputError where there is nothing to judge."""
+        """Return the captions it applies to, None for all of them; raise InputError if there is nothing to judge."""
         self.check_needs(samples)
         if not len(samples):
             raise InputError(f"{self.name}: there are no captions to judge")
@@ -164,10 +164,10 @@ class Evaluator:
         return rows
 
     def judged(self, samples: Samples, prepared: Any, rows: npt.NDArray[np.int64] | None, statistics: Floats) -> Score:
-        """The score of the statistics [N', S] of the captions ``rows``."""
-        per_caption = self._spread(self.finish_rows(statistics), rows, len(samples))
+        """Return the score of the statistics [N', S] of the captions ``rows``."""
+        per_caption = self._spread_to_all(self.finish_rows(statistics), rows, len(samples))
         item = samples.item if rows is None else samples.item[rows]
-        # Columns lie contiguous, so that their sums have the last bit of numpy's mean, which the originals take.
+        # Columns lie contiguous, so that their sums have the last bit of numpy's mean, which the originals use.
         per_item = np.asfortranarray(sum_by_item(statistics, item, samples))
         value = np.asarray(self.finish(per_item.sum(0)), dtype=np.float64).reshape(-1)
         signature = self.signature().extended(**self.data_signature(samples, prepared))
@@ -194,28 +194,28 @@ class Evaluator:
         return whole.keyed(samples.caption_keys) if samples.named else whole
 
     def notes_on(self, per_caption: Floats, value: Floats, samples: Samples) -> list[str]:
-        """What a person should know of values [N, C] and of the corpus values [C]: what is no number, what is empty."""
+        """Return notes on values [N, C] and corpus values [C]: which captions have no number, which are empty."""
         main, whole = per_caption[:, self.main], float(value[self.main])
         notes = value_notes(self.name, main, self.expected(samples), whole, samples, self.no_number)
         return notes + (empty_note(self.name, main, samples) if self.higher_is_better else [])
 
     def expected(self, samples: Samples) -> npt.NDArray[np.bool_]:
-        """Which captions must have a number, bool [N]: those that it applies to, unless it has gaps."""
+        """Return which captions must have a number, bool [N]: those it applies to, or none if it has gaps."""
         rows = self.applicable(samples)
         found = np.full(len(samples), rows is None)
         found[rows if rows is not None else []] = True
         return found & (not self.gaps)
 
     def per_caption(self, samples: Samples, prepared: Any) -> Floats:
-        """Values [N, C] with NaN for captions of items that lack what the evaluator needs."""
+        """Return values [N, C], with NaN for captions of items that lack what the evaluator needs."""
         rows = self.applicable(samples)
         chosen = samples if rows is None else samples.take(rows)
         if not len(chosen):
             return np.full((len(samples), max(1, len(self.columns))), np.nan)
-        return self._spread(self.values(chosen, prepared), rows, len(samples))
+        return self._spread_to_all(self.values(chosen, prepared), rows, len(samples))
 
     def finish_rows(self, statistics: Floats) -> Floats:
-        """Per-caption values [N, C] from per-caption statistics [N, S]."""
+        """Return per-caption values [N, C] from per-caption statistics [N, S]."""
         return np.asarray(self.finish(statistics), dtype=np.float64).reshape(len(statistics), -1)
 
     def check_needs(self, samples: Samples) -> None:
@@ -229,14 +229,14 @@ class Evaluator:
             raise InputError(f"{self.name} needs references, and no image has any (image {shorten(bare)})")
 
     def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
-        """The captions it applies to; None for all of them."""
+        """Return the captions it applies to; None for all of them."""
         if "references" not in self.needs or samples.references is None:
             return None
         known = samples.has_references[samples.item]
         return None if known.all() else np.flatnonzero(known)
 
     @staticmethod
-    def _spread(values: Floats, rows: npt.NDArray[np.int64] | None, n: int) -> Floats:
+    def _spread_to_all(values: Floats, rows: npt.NDArray[np.int64] | None, n: int) -> Floats:
         values = np.asarray(values, dtype=np.float64)
         values = values.reshape(len(values), -1)
         if rows is None:
@@ -246,14 +246,14 @@ class Evaluator:
         return spread
 
     def gather(self, scores: list[Score]) -> Score:
-        """One score of the columns' scores: a family where there are several."""
+        """Return one score for the columns' scores: a family if there are several."""
         if len(scores) == 1:
             return scores[0]
         return replace(scores[self.main], name=self.name, parts={s.name: s for s in scores}, family=True)
 
 
 def summable(values: Floats) -> Floats:
-    """Each value and a one, or zeros where it is NaN: [N] or [N, C] to [N, 2C], whose sums make a mean."""
+    """Return each value and a one, or zeros where it is NaN: [N] or [N, C] to [N, 2C], whose sums make a mean."""
     values = values.reshape(len(values), -1)
     known = ~np.isnan(values)
     return np.concatenate([np.where(known, values, 0.0), known.astype(np.float64)], axis=1)

@@ -16,19 +16,19 @@ from capreward.text.tokenizers import Tokenizer, tokenizer_of
 
 Floats = npt.NDArray[np.float64]
 
-SMALL = 1e-9  # pycocoevalcap's constants: they keep a factor without matches from being 0 and one without n-grams from
-TINY = 1e-15  # being undefined
+SMALL = 1e-9  # pycocoevalcap's constants: SMALL keeps a factor without n-grams from being undefined,
+TINY = 1e-15  # and TINY keeps a factor without matches from being 0
 
 
 class Bleu(Evaluator):
     """BLEU-1 to BLEU-4 with the closest reference length (Papineni et al. 2002), equal to pycocoevalcap's.
 
-    A caption's value is the same formula on its own counts, smoothed by pycocoevalcap's constants. Range [0, 1). The
-    reward is BLEU-4, or BLEU-``only``.
+    A caption's value is the same formula on its own counts, smoothed by pycocoevalcap's constants. The range is [0, 1).
+    The reward is BLEU-4, or BLEU-``only``.
 
     Args:
-        only: give BLEU of this order alone (1 to 4) instead of all four.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        only: The one order to compute (1 to 4); None computes all four.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     needs = frozenset({"references"})
@@ -43,7 +43,7 @@ class Bleu(Evaluator):
         self.main = len(self.columns) - 1
 
     def parameters(self) -> dict[str, object]:
-        """Length rule and tokenizer."""
+        """Return the length rule and the tokenizer."""
         return {"reflen": "closest", "tok": self.tokenizer.name}
 
     def prepare(self, samples: Samples) -> ReferenceGrams:
@@ -51,26 +51,26 @@ class Bleu(Evaluator):
         return reference_grams(samples, self.tokenizer)
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
-        """[N, 10]: matches and n-grams of orders 1 to 4, the caption's length and its closest reference's."""
+        """Return [N, 10]: matches and n-grams of orders 1 to 4, the caption's length and its closest reference's."""
         return samples.memo("bleu-statistics", lambda: _statistics(samples, prepared), given=prepared)
 
     def finish(self, sums: Floats) -> Floats:
-        """BLEU-1..4 (or the one asked for) of summed statistics [..., 10]."""
+        """Return BLEU-1..4, or the order in ``only``, of summed statistics [..., 10]."""
         value = bleu_from_statistics(sums)
         return value if self.only is None else value[..., self.only - 1 : self.only]
 
 
 def bleu_from_statistics(sums: Floats) -> Floats:
-    """BLEU-1..4 from matches and n-grams of each order and the two lengths: [..., 10] to [..., 4].
+    """Return BLEU-1..4 from matches and n-grams of each order and the two lengths: [..., 10] to [..., 4].
 
-    The running product is raised to 1/n after each order and the brevity penalty multiplied last, in pycocoevalcap's
-    order of operations.
+    The running product is raised to 1/n after each order and the brevity penalty is multiplied last: this is
+    pycocoevalcap's order of operations.
     """
     correct, guess = sums[..., 0:ORDER], sums[..., ORDER : 2 * ORDER]
     product = np.cumprod((correct + TINY) / (guess + SMALL), axis=-1)
     ratio = (sums[..., 8] + TINY) / (sums[..., 9] + SMALL)
     exponents = np.broadcast_to(1.0 / np.arange(1, ORDER + 1), product.shape)
-    # Python's own power and exponential: numpy's have another last bit in one of twenty values.
+    # Python's own power and exponential: numpy's differ in the last bit in one of twenty values.
     value = np.reshape(list(map(pow, product.ravel().tolist(), exponents.ravel().tolist())), product.shape)
     penalty = [math.exp(1 - 1 / r) if r < 1 else 1.0 for r in ratio.ravel().tolist()]
     return np.asarray(value * np.reshape(penalty, ratio.shape)[..., None])
@@ -95,15 +95,15 @@ def _statistics(samples: Samples, references: ReferenceGrams) -> Floats:
 
 
 def closest_lengths(lengths: npt.NDArray[np.int64], reference_lengths: npt.NDArray[np.int64], pairs: Pairs) -> Floats:
-    """For each caption the length of the reference that is closest to its own; the shorter one in a tie.
+    """Return for each caption the length of the reference closest to its own; the shorter one in a tie.
 
     Args:
-        lengths: words per caption, [N].
-        reference_lengths: words per reference, [R].
-        pairs: the references of each caption, one at least.
+        lengths: The number of words per caption, [N].
+        reference_lengths: The number of words per reference, [R].
+        pairs: The references of each caption, at least one.
 
     Returns:
-        float64 [N].
+        The lengths, float64 [N].
     """
     if not len(lengths):
         return np.zeros(0)

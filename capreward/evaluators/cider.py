@@ -15,7 +15,7 @@ from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
-from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squared
+from capreward.text.frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squares_by_pow
 from capreward.text.ngrams import Counts, Ints, Numbers, Words
 from capreward.text.tokenizers import ENDED, EndTokenizer, Tokenizer, same_words, tokenized_captions, tokenizer_of
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
@@ -27,20 +27,20 @@ Floats = npt.NDArray[np.float64]
 
 REFERENCES = "references"
 IMAGE, CAPTION = "image", "caption"
-FEW = 2  # images, whose document frequencies tell n-grams apart hardly or not at all
+FEW = 2  # the document frequencies of so few images hardly distinguish n-grams, or not at all
 
 
 @dataclass(frozen=True)
 class CiderReferences:
-    """References as tf-idf vectors.
+    """The references as tf-idf vectors.
 
     Attributes:
-        grams: the references as n-grams.
-        frequencies: what the weights come from.
-        idf: per order the weight of each n-gram of the references' table, [G].
-        norms: [4, R] lengths of the references' vectors.
-        lengths: [R] bigrams per reference, what the length penalty compares.
-        images: how many images the document frequencies are of.
+        grams: The references as n-grams.
+        frequencies: The document frequencies that give the weights.
+        idf: For each order the weight of each n-gram of the references' table, [G].
+        norms: The lengths of the references' vectors, [4, R].
+        lengths: The number of bigrams per reference, [R], which the length penalty compares.
+        images: The number of images behind the document frequencies.
     """
 
     grams: ReferenceGrams
@@ -54,26 +54,27 @@ class CiderReferences:
 class CiderD(Evaluator):
     """CIDEr-D: clipped tf-idf similarity of 1- to 4-grams with a length penalty, times 10; range [0, 10].
 
-    Equal to pycocoevalcap's "CIDEr" with ``df="references"``. A reward needs document frequencies that do not change
+    It equals pycocoevalcap's "CIDEr" with ``df="references"``. A reward needs document frequencies that do not change
     from batch to batch: give ``df``.
 
     Args:
-        df: where document frequencies come from: a file of ``capreward df build``, any reference file, or
-            ``"references"``, the references of the call. Without it ``corpus`` takes the call's references and the
-            use as a reward is refused.
-        df_per: what is one document of ``df="references"``: ``"image"``, or ``"caption"``, each judged caption with its
-            image's references. pycocoevalcap counts by entry, so that tables of human judgements are per caption:
-            Kendall's tau-c of Flickr8k-Expert, times 100, is 43.891 by its 16,992 judgements, 43.829 by its 1,000
-            images. Where every image has as many captions only n-grams that no reference has weigh differently.
-        eos: each caption and each reference ends in one more word, ``<eos>``, as self-critical training on COCO counts
-            it (ruotianluo's ``cider``): without it a policy that leaves the end of a caption out ("a man with a") loses
-            little. A file of document frequencies has to be counted so too, by ``capreward df build --eos``. Every
-            caption is taken for a whole one, one that was cut at the longest length as well.
-        sigma: width of the Gaussian length penalty, in words.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
-        vocabulary: a JSON file with ``ix_to_word``, in place of a tokenizer: captions are compared as
-            CLIP-Caption-Reward does, as ids of that vocabulary with an end token (as words, if the document frequencies
-            are of words), references cut at 16 words.
+        df: The source of document frequencies: a file of ``capreward df build``, any reference file, or
+            ``"references"``, the references of the call. Without it ``corpus`` takes the call's references, and use as
+            a reward is refused.
+        df_per: What counts as one document of ``df="references"``: ``"image"`` (default), or ``"caption"``, which is
+            each judged caption with its image's references. pycocoevalcap counts by entry, so that tables of human
+            judgements are per caption: Kendall's tau-c of Flickr8k-Expert, times 100, is 43.891 by its 16,992
+            judgements and 43.829 by its 1,000 images. If every image has as many captions, only n-grams that no
+            reference has weigh differently.
+        eos: Whether each caption and each reference ends in one more word, ``<eos>``, as self-critical training on COCO
+            counts it (ruotianluo's ``cider``). Without it a policy that leaves out the end of a caption ("a man with
+            a") loses little. A file of document frequencies must be counted in the same way, by ``capreward df build
+            --eos``. Every caption is taken to be complete, even one that was cut at the longest length.
+        sigma: The width of the Gaussian length penalty, in words.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
+        vocabulary: A JSON file with ``ix_to_word``, in place of a tokenizer. Captions are then compared as
+            CLIP-Caption-Reward does it: as ids of that vocabulary with an end token (as words, if the document
+            frequencies are of words), with references cut at 16 words.
     """
 
     name = "cider-d"
@@ -101,7 +102,7 @@ class CiderD(Evaluator):
         self.frequencies = None if df in (None, REFERENCES) else _frequencies(df, self.tokenizer, self.name)
 
     def parameters(self) -> dict[str, object]:
-        """Fixed document frequencies, what is not the usual, tokenizer (``ptb+eos`` with an end token)."""
+        """Return fixed document frequencies, unusual options, and the tokenizer (``ptb+eos`` with an end token)."""
         fixed = self.frequencies
         return {
             "df": None if fixed is None else f"{fixed.source}({fixed.n_images},{fixed.digest})",
@@ -111,14 +112,14 @@ class CiderD(Evaluator):
         }
 
     def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
-        """The number of documents that were counted over, where they are the references."""
+        """Return the number of documents that were counted, if the references are the documents."""
         fields = super().data_signature(samples, prepared)
         if self.frequencies is None:
             fields["df"] = f"{REFERENCES}({prepared.frequencies.n_images})"
         return fields
 
     def remarks(self, samples: Samples, prepared: Any) -> list[str]:
-        """That document frequencies of one image or two weigh n-grams by 0 or not at all."""
+        """Return a note that document frequencies of one or two images weigh n-grams by 0 or not at all."""
         if prepared.images > FEW:
             return []
         few = "2 images are too few to tell which words are rare"
@@ -152,31 +153,31 @@ class CiderD(Evaluator):
         return samples.memo(key, lambda: _weigh(grams, fixed, per), given=fixed)
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """Ten times the mean similarity over n-gram orders and references, [N]."""
+        """Return ten times the mean similarity over n-gram orders and references, [N]."""
         if not len(samples):
             return np.zeros(0)
         pairs = Pairs.of(samples.item, prepared.grams.offsets)
-        # In the original's order: sums over references, the mean over orders, the division by references, the ten.
+        # The order of the original: sum over references, mean over orders, division by references, times ten.
         sums = np.zeros((ORDER, len(samples)))
         for n, similarity in enumerate(self.by_order(samples, prepared, pairs)):
             sums[n] = np.bincount(pairs.row, similarity, minlength=len(samples))
         return np.asarray(_mean(sums) / pairs.counts * 10.0)
 
     def similarities(self, samples: Samples, references: CiderReferences, pairs: Pairs) -> Floats:
-        """The similarity of each candidate with each reference of its item, mean over n-gram orders.
+        """Return the similarity of each candidate with each reference of its item, as the mean over n-gram orders.
 
         Args:
-            samples: N candidates, each of an item with references.
-            references: as ``prepare`` gave them.
-            pairs: candidates with references.
+            samples: N candidates; each item has references.
+            references: The result of ``prepare``.
+            pairs: The pairs of candidates and references.
 
         Returns:
-            float64 [P], range [0, 1].
+            The similarities, float64 [P], in the range [0, 1].
         """
         return _mean(list(self.by_order(samples, references, pairs)))
 
     def by_order(self, samples: Samples, references: CiderReferences, pairs: Pairs) -> Iterator[Floats]:
-        """The similarities of one n-gram order after the other, each [P]."""
+        """Yield the similarities of one n-gram order after the other, each [P]."""
         candidates = candidate_grams(samples, references.grams)
         norms = candidate_norms(samples, references, candidates.counts)
         shift = pairs.starts - references.grams.offsets[:-1][samples.item]  # from a reference to its pair
@@ -192,7 +193,7 @@ class CiderD(Evaluator):
             yield np.divide(dot, length, out=np.zeros(len(pairs.row)), where=length != 0) * penalty
 
     def _penalty(self, difference: Ints) -> Floats:
-        """The Gaussian of differences of length [P], as the power of e that the original takes."""
+        """Return the Gaussian of differences of length [P], as the power of e that the original computes."""
         values = np.flatnonzero(np.bincount(difference))
         table = np.zeros(int(values.max(initial=0)) + 1)
         table[values] = [math.e ** (-(float(value) ** 2) / (2 * self.sigma**2)) for value in values.tolist()]
@@ -200,7 +201,7 @@ class CiderD(Evaluator):
 
 
 class Cider(CiderD):
-    """CIDEr under the name that papers use; pycocoevalcap's "CIDEr" is CIDEr-D, and so is this."""
+    """CIDEr under the name in papers: pycocoevalcap's "CIDEr" is CIDEr-D, and so is this class."""
 
     name = "cider"
 
@@ -213,7 +214,7 @@ class CiderPlain(CiderD):
 
 
 def candidate_norms(samples: Samples, references: CiderReferences, counts: list[Counts]) -> Floats:
-    """Lengths of the candidates' tf-idf vectors, [4, N]; counted in the numbering of the document frequencies."""
+    """Return the lengths of the candidates' tf-idf vectors, [4, N], counted with the document frequencies' numbers."""
     frequencies = references.frequencies
     if frequencies.table is not references.grams.table:
         words = frequencies.table.encode(tokenized_captions(samples, references.grams.tokenizer))
@@ -226,7 +227,7 @@ def candidate_norms(samples: Samples, references: CiderReferences, counts: list[
 
 
 def _mean(values: Sequence[Floats] | Floats) -> Floats:
-    """The mean of arrays, added up from the first to the last."""
+    """Return the mean of arrays, added from the first to the last."""
     total = np.zeros_like(values[0])
     for value in values:
         total += value
@@ -234,9 +235,9 @@ def _mean(values: Sequence[Floats] | Floats) -> Floats:
 
 
 def squares_of_counts(count: Numbers, weight: Floats, square: Floats) -> Floats:
-    """The squares of count times weight, [E], given those of the weights, which it overwrites."""
+    """Return the squares of count times weight, [E]; ``square`` holds the squares of weights and is overwritten."""
     several = count > 1
-    square[several] = squared(count[several] * weight[several])
+    square[several] = squares_by_pow(count[several] * weight[several])
     return square
 
 
@@ -247,7 +248,7 @@ def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None, documents: 
     for n, (weights, squared_weights, postings) in enumerate(zip(idf, squares, grams.postings, strict=True)):
         gram = postings.gram
         each = squares_of_counts(postings.count, weights[gram], squared_weights[gram])
-        # Summed in the order in which a reference has its n-grams: every place of one has its own slot.
+        # The sums run in the order of a reference's n-grams: every occurrence has its own slot.
         lengths = np.maximum(grams.words.lengths - n, 0)
         slots = np.zeros(int(lengths.sum()))
         slots[(np.cumsum(lengths) - lengths)[postings.reference] + postings.first] = each
@@ -260,11 +261,11 @@ def _weigh(grams: ReferenceGrams, fixed: DocumentFrequencies | None, documents: 
 
 
 def _table_weights(grams: ReferenceGrams, frequencies: DocumentFrequencies) -> tuple[list[Floats], list[Floats]]:
-    """The idf weight of each n-gram of the references' table and its square, per order."""
+    """Return the idf weight of each n-gram of the references' table and its square, per order."""
     if frequencies.table is grams.table:
         return [idf[:-1] for idf in frequencies.idf], [squares[:-1] for squares in frequencies.squares]
     known = frequencies.table.vocabulary
-    unknown = len(known)  # one number for all unknown words will do: their n-grams occur in no image
+    unknown = len(known)  # one number is enough for all unknown words: their n-grams occur in no image
     number = np.array([known.get(word, unknown) for word in grams.table.vocabulary], dtype=np.int32)
     theirs = frequencies.table.grams(Words(number[grams.words.ids], grams.words.offsets))
     weights, squares = [], []
@@ -322,7 +323,7 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
 
 
 def _tokenizer_of_vocabulary(path: str | Path, df: Any) -> Tokenizer:
-    """Captions as ids of a vocabulary, or as its words where document frequencies were counted over words."""
+    """Return a tokenizer to ids of a vocabulary, or to its words if document frequencies are counted over words."""
     of_words = isinstance(df, DocumentFrequencies) and df.tokenizer.partition("-")[0] == WORDS
     return VocabularyTokenizer(WordNumbers(words_of_file(path)), WORDS if of_words else IDS)
 
@@ -339,12 +340,12 @@ def frequencies_of_files(
     """Count document frequencies over reference files.
 
     Args:
-        paths: the files.
-        tokenizer: as for the evaluators.
-        source: the name that signatures give them.
-        eos: every reference ends in the end token, for ``cider-d(eos=true)``.
-        reports: a list that gets what each file was read as.
-        options: as for ``capreward.data.read_references``.
+        paths: The reference files.
+        tokenizer: The tokenizer, as for the evaluators.
+        source: The name of the document frequencies in signatures.
+        eos: Whether every reference ends in the end token, for ``cider-d(eos=true)``.
+        reports: A list that gets a report on how each file was read.
+        options: Options of ``capreward.data.read_references``.
     """
     if isinstance(tokenizer, VocabularyTokenizer):
         if eos:

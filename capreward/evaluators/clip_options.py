@@ -1,4 +1,4 @@
-"""Options of the CLIP evaluators, checked before any weights are read."""
+"""Checks of the options of CLIP evaluators, made before any weights are read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from capreward.errors import InputError
 
 
 def check_flags(name: str, flags: Mapping[str, object], quick_gelu: object) -> None:
-    """Refuse flags that are neither true nor false; ``quick_gelu`` may be left open.
+    """Refuse flags that are neither true nor false; ``quick_gelu`` may also be None.
 
     Raises:
-        InputError: which option of the evaluator ``name``.
+        InputError: The message names the wrong option of the evaluator ``name``.
     """
     given = {**flags, **({} if quick_gelu is None else {"quick_gelu": quick_gelu})}
     wrong = next((option for option, value in given.items() if not isinstance(value, bool)), None)
@@ -25,7 +25,7 @@ def check_texts(name: str, texts: Mapping[str, object]) -> None:
     """Refuse names and paths that are no text.
 
     Raises:
-        InputError: which option of the evaluator ``name``.
+        InputError: The message names the wrong option of the evaluator ``name``.
     """
     wrong = next((o for o, value in texts.items() if value is not None and not isinstance(value, (str, Path))), None)
     if wrong is not None:
@@ -33,10 +33,10 @@ def check_texts(name: str, texts: Mapping[str, object]) -> None:
 
 
 def check_numbers(name: str, w: object, counts: Mapping[str, tuple[object, int]]) -> None:
-    """Refuse a factor that is no number, and counts that are no whole numbers of at least their least value.
+    """Refuse a factor that is no number, and counts that are no whole numbers or below their least value.
 
     Raises:
-        InputError: which option of the evaluator ``name``.
+        InputError: The message names the wrong option of the evaluator ``name``.
     """
     if w is not None and (isinstance(w, bool) or not isinstance(w, (int, float)) or not math.isfinite(w)):
         raise InputError(f"{name}: w={w!r} is no number")
@@ -46,10 +46,10 @@ def check_numbers(name: str, w: object, counts: Mapping[str, tuple[object, int]]
 
 
 def check_weights(name: str, weights: Mapping[str, object]) -> None:
-    """Refuse weights of a sum's parts that are no numbers; None leaves one open.
+    """Refuse weights of a sum's parts that are no numbers; None is allowed.
 
     Raises:
-        InputError: which option of the evaluator ``name``.
+        InputError: The message names the wrong option of the evaluator ``name``.
     """
     for option, value in weights.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -18,25 +18,25 @@ CLIP_REWARD = "clip-reward"
 
 
 class RefClipScore(ClipScore):
-    """Harmonic mean of the image-text score (w included) and the best cosine with a reference, per caption.
+    """The harmonic mean of the image-text score (w included) and the best cosine with a reference, per caption.
 
-    The cosine with the references is neither clamped nor multiplied by w, as in the authors' code. Where both parts
-    add up to 0 the score is 0 (the original divides 0 by 0).
+    The cosine with the references is neither clamped nor multiplied by w, as in the authors' code. If both parts add
+    up to 0, the score is 0 (the original divides 0 by 0).
     """
 
     needs = frozenset({"images", "references"})
 
     def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
-        """2ab / (a + b) with a the image-text score and b the best reference cosine."""
+        """Return 2ab / (a + b), where a is the image-text score and b the best reference cosine."""
         import torch
 
-        again = self._normalised(captions) if self.legacy_fp16 else captions  # the script does it twice
+        again = self._normalised(captions) if self.legacy_fp16 else captions  # the original script normalises twice
         best = self.reference_part(_best_reference(again, samples.item, prepared))
         total = score + best
         return torch.where(total == 0, torch.zeros_like(total), 2 * score * best / total)
 
     def reference_part(self, cosine: Tensor) -> Tensor:
-        """What is joined with the image-text score, of the best cosine [N] with a reference."""
+        """Return what is joined with the image-text score, given the best cosine [N] with a reference."""
         return cosine
 
 
@@ -44,10 +44,10 @@ class RefClipS(RefClipScore):
     """RefCLIP-S (Hessel et al. 2021, eq. 2).
 
     Args:
-        checkpoint: as for ``ClipScore``, whose other arguments it takes as well.
-        compat: ``clip-reward`` for CLIP-Caption-Reward's own RefCLIP-S: its best reference cosine is clamped at 0 and
-            multiplied by w as well. That makes larger numbers, which no other paper's can be compared with.
-        options: of ``ClipScore``.
+        checkpoint: The weights, as for ``ClipScore``.
+        compat: ``clip-reward`` selects CLIP-Caption-Reward's own RefCLIP-S, which also clamps the best reference cosine
+            at 0 and multiplies it by w. Its numbers are larger and cannot be compared with those of other papers.
+        options: The other arguments of ``ClipScore``.
     """
 
     name = "refclips"
@@ -63,16 +63,16 @@ class RefClipS(RefClipScore):
         self.compat = compat
 
     def parameters(self) -> dict[str, object]:
-        """Those of CLIP-S, and whose formula it is."""
+        """Return the parameters of CLIP-S, and whose formula is used."""
         return {**super().parameters(), "compat": self.compat}
 
     def reference_part(self, cosine: Tensor) -> Tensor:
-        """The cosine, or CLIP-Caption-Reward's w * max(cosine, 0)."""
+        """Return the cosine, or CLIP-Caption-Reward's w * max(cosine, 0)."""
         return self.factor * cosine.clamp(min=0) if self.compat else cosine
 
 
 class RefPacS(RefClipScore):
-    """RefPAC-S (Sarto et al. 2023). Arguments as for ``ClipScore``."""
+    """RefPAC-S (Sarto et al. 2023). It takes the arguments of ``ClipScore``."""
 
     name = "refpacs"
     family = "pacs"
@@ -80,7 +80,7 @@ class RefPacS(RefClipScore):
 
 
 class RefPacSpp(RefClipScore):
-    """RefPAC-S++ (Sarto et al. 2024). Arguments as for ``ClipScore``."""
+    """RefPAC-S++ (Sarto et al. 2024). It takes the arguments of ``ClipScore``."""
 
     name = "refpacspp"
     family = "pacspp"
@@ -88,7 +88,7 @@ class RefPacSpp(RefClipScore):
 
 
 def _best_reference(captions: Tensor, item: npt.NDArray[np.int64], prepared: Prepared) -> Tensor:
-    """The largest cosine of each caption [N, D] with a reference of its item; blocked, for it holds all pairs."""
+    """Return the largest cosine of each caption [N, D] with a reference of its item, computed in blocks of pairs."""
     import torch
 
     references = prepared.references

@@ -28,14 +28,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the items alone determine; small enough to travel to another process.
+    """The features that depend on the items alone; they are small enough to travel to another process.
 
     Attributes:
-        settings: of the encoder that made the features.
-        images: [M, D], normalised; NaN rows for broken images.
-        references: [R, D], normalised, all items' references in order; None for reference-free scores.
-        offsets: where each item's references begin, int64 [M + 1].
-        notes: what a person should know, one line each.
+        settings: The settings of the encoder that made the features.
+        images: The image features, [M, D], normalised; broken images have NaN rows.
+        references: The features of all items' references in order, [R, D], normalised; None for reference-free scores.
+        offsets: The index where each item's references begin, int64 [M + 1].
+        notes: Notes for people, one line each.
     """
 
     settings: EncoderSettings
@@ -49,26 +49,28 @@ class ClipScore(Evaluator):
     """``w * max(cos(image, prompt + caption), 0)``; the base of CLIP-S, PAC-S and PAC-S++.
 
     Args:
-        checkpoint: weights: a file, a folder, ``MODEL:TAG``, ``hf-hub:...``, ``local-dir:...`` or ``scenes-clip``,
-            ``scenes-pacs``, ``scenes-judge``; by default the published weights where they are found
+        checkpoint: The weights: a file, a folder, ``MODEL:TAG``, ``hf-hub:...``, ``local-dir:...`` or one of
+            ``scenes-clip``, ``scenes-pacs``, ``scenes-judge``. None takes the published weights where they are found
             (``capreward weights``), and the scenes weights for pictures of ``scenes``.
-        variant: which of the published weights, ``B/32`` (default) or ``L/14``.
-        w: the factor; by default the paper's.
-        prompt: put before captions and references; ``none`` for none.
-        clamp: negative cosines count 0.
-        raw: the bare cosine: w 1 and no clamp.
-        precision: ``fp32`` (that of the published PAC-S values), ``bf16``, ``fp16``, or ``auto``: by device.
-        legacy_fp16: features, normalisation and products in float16, as CLIPScore's script computes on a GPU.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
-        quick_gelu: activation, where the weights do not say.
-        statistics: pixel statistics ``openai``, ``half`` or ``imagenet``, where the weights do not say.
-        lora_mlp: fold PAC-S++'s MLP factors as well, which the original loader leaves out.
-        upright: turn images by their EXIF tag and bring 16-bit ones to 8 bits; the original scripts do neither.
-        batch_size: images per batch; found by trial by default.
-        workers: decoding processes; by default as many as help.
-        skip_broken: broken images give NaN instead of an error.
-        download: fetch the published weights where they are not here; ``MODEL:TAG`` and ``hf-hub:`` name what to fetch.
-        base: weights whose image tower completes a checkpoint that has none.
+        variant: The variant of the published weights, ``B/32`` (default) or ``L/14``.
+        w: The factor; None takes the paper's.
+        prompt: The text before captions and references; ``none`` for no prompt.
+        clamp: Whether negative cosines count 0.
+        raw: Whether to return the bare cosine: w is 1 and nothing is clamped.
+        precision: ``fp32`` (default, that of the published PAC-S values), ``bf16``, ``fp16``, or ``auto`` (by device).
+        legacy_fp16: Whether features, normalisation and products are float16, as in CLIPScore's script on a GPU.
+        device: The device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:1``.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
+        statistics: The pixel statistics ``openai``, ``half`` or ``imagenet``, for weights that do not state theirs.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too; the original loader leaves them out.
+        upright: Whether to turn images by their EXIF tag and bring 16-bit images to 8 bits; the original scripts do
+            neither.
+        batch_size: The number of images per batch; None finds it by trial.
+        workers: The number of processes that decode images; by default as many as help.
+        skip_broken: Whether broken images give NaN instead of an error.
+        download: Whether to fetch weights that are not here: the published ones, or what ``MODEL:TAG`` or ``hf-hub:``
+            names.
+        base: Weights whose image tower completes a checkpoint that has no image tower.
     """
 
     family = ""
@@ -115,7 +117,7 @@ class ClipScore(Evaluator):
         self.legacy_fp16 = legacy_fp16
         self.workers = workers
         self.skip_broken = skip_broken
-        self.asked = EncoderSettings(
+        self.requested = EncoderSettings(
             checkpoint=str(checkpoint or ""),
             quick_gelu=quick_gelu,
             statistics=statistics,
@@ -137,7 +139,7 @@ class ClipScore(Evaluator):
 
     @property
     def factor(self) -> float:
-        """The w in use."""
+        """The factor w in use."""
         return self.default_w if self.w is None else self.w
 
     def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
@@ -145,7 +147,7 @@ class ClipScore(Evaluator):
         self._progress = progress
 
     def parameters(self) -> dict[str, object]:
-        """Weights, preprocessing and the formula's constants; the weights' hash once they have been loaded."""
+        """Return weights, preprocessing and the constants of the formula; the weights' hash once they are loaded."""
         return {
             **self._encoder_fields,
             "w": f"{self.factor:g}",
@@ -155,10 +157,10 @@ class ClipScore(Evaluator):
         }
 
     def encoder(self, samples: Samples) -> Encoder:
-        """The encoder for these samples' images, loaded on first use.
+        """Return the encoder for these samples' images; the first call loads it.
 
         Raises:
-            InputError: weights that are not found or cannot be used, with what to type.
+            InputError: The weights are not found or cannot be used; the message says what to type.
         """
         encoder = self.pool.encoder(self._settings(samples))
         if getattr(encoder.clip.model, "logit_bias", None) is not None and self.w is None:
@@ -170,17 +172,17 @@ class ClipScore(Evaluator):
         return encoder
 
     def _settings(self, samples: Samples) -> EncoderSettings:
-        scenes = not self.asked.checkpoint and shows_scenes(samples)
-        if scenes not in self._chosen:  # looking for weights may read a file: once is enough
-            self._chosen[scenes] = choose_settings(self.asked, self.family, self.variant, scenes=scenes)
+        scenes = not self.requested.checkpoint and shows_scenes(samples)
+        if scenes not in self._chosen:  # the search for weights may read a file, so it runs once
+            self._chosen[scenes] = choose_settings(self.requested, self.family, self.variant, scenes=scenes)
         return self._chosen[scenes]
 
     def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
-        """That of the encoder."""
+        """Return the image steps of the encoder."""
         return (self.encoder(samples).spec.preprocessing,)
 
     def check_needs(self, samples: Samples) -> None:
-        """The samples have images (and references), and the weights are there."""
+        """Check that the samples have images (and references), and that the weights are there."""
         super().check_needs(samples)
         self.encoder(samples)
 
@@ -200,7 +202,7 @@ class ClipScore(Evaluator):
         return Prepared(self._settings(samples), self._normalised(images), references, offsets, tuple(notes))
 
     def scores(self, samples: Samples, prepared: Prepared) -> Tensor:
-        """Per-caption scores, float32 [N] on the encoder's device, given samples it applies to."""
+        """Return per-caption scores, float32 [N] on the encoder's device; all items have what is needed."""
         import torch
 
         if len(prepared.images) != samples.n_items:
@@ -216,21 +218,22 @@ class ClipScore(Evaluator):
         return self.finished(score, captions, samples, prepared).float()
 
     def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
-        """The score from the image-text part; reference-aware forms override."""
+        """Return the score, given its image-text part; reference-aware subclasses override this method."""
         return score
 
     def values(self, samples: Samples, prepared: Prepared) -> Floats:
-        """[N] scores."""
+        """Return the scores [N]."""
         return np.asarray(self.scores(samples, prepared).double().cpu().numpy())
 
     def __call__(self, samples: Samples, prepared: Prepared | None = None) -> Tensor:
         """Judge each caption, without a gradient.
 
         Returns:
-            float32 tensor [N] on the encoder's device; NaN where there are no references or the image was skipped.
+            A float32 tensor [N] on the encoder's device, with NaN where references are missing or the image was
+            skipped.
 
         Raises:
-            InputError: the samples lack what the evaluator needs.
+            InputError: The samples lack what the evaluator needs.
         """
         import torch
 
@@ -246,10 +249,10 @@ class ClipScore(Evaluator):
         return spread
 
     def remarks(self, samples: Samples, prepared: Prepared) -> list[str]:
-        """What was assumed of the weights, skipped, or cut at the context length."""
+        """Return notes on what was assumed of the weights, skipped, or cut at the context length."""
         encoder = self.pool.encoder(prepared.settings)
         said = [*encoder.spec.notes, *prepared.notes]
-        if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
+        if not self.requested.checkpoint and encoder.spec.name.startswith("scenes-"):
             said.insert(0, f"pictures of scenes are judged by {encoder.spec.name}, which ships with capreward")
         found = self._texts(samples, encoder, "captions", lambda: samples.captions)
         return said + cut_note(found, "captions", encoder)
@@ -258,7 +261,7 @@ class ClipScore(Evaluator):
         return prompted_features(samples, encoder, what, self.prompt, texts, self._progress)
 
     def _normalised(self, features: Tensor) -> Tensor:
-        """Divided by the L2 norm; in float16 the way CLIPScore's script does it, x / sqrt(sum(x^2))."""
+        """Return features divided by the L2 norm; in float16 as CLIPScore's script does it, x / sqrt(sum(x^2))."""
         used = features.half() if self.legacy_fp16 else features
         unit: Tensor = used / (used * used).sum(dim=-1, keepdim=True).sqrt()
         return unit
@@ -267,7 +270,7 @@ class ClipScore(Evaluator):
 class ClipS(ClipScore):
     """CLIP-S = 2.5 * max(cos(image, "A photo depicts " + caption), 0); range [0, 2.5] (Hessel et al. 2021, eq. 1).
 
-    Published with OpenAI's ViT-B/32. Arguments as for ``ClipScore``.
+    Published with OpenAI's ViT-B/32. It takes the arguments of ``ClipScore``.
     """
 
     name = family = "clips"
@@ -277,7 +280,7 @@ class ClipS(ClipScore):
 class PacS(ClipScore):
     """PAC-S = 2 * max(cos, 0) with a CLIP tuned on positive-augmented pairs; range [0, 2] (Sarto et al. 2023, eq. 4).
 
-    Published for ViT-B/32 (OpenAI) and ViT-L/14 (OpenCLIP). Arguments as for ``ClipScore``.
+    Published for ViT-B/32 (OpenAI) and ViT-L/14 (OpenCLIP). It takes the arguments of ``ClipScore``.
     """
 
     name = family = "pacs"
@@ -287,7 +290,7 @@ class PacS(ClipScore):
 class PacSpp(ClipScore):
     """PAC-S++ = 2 * max(cos, 0) with a LoRA-tuned CLIP; range [0, 2] (Sarto et al. 2024).
 
-    The published checkpoints' LoRA factors are folded at load. Arguments as for ``ClipScore``.
+    The LoRA factors of the published checkpoints are folded at load. It takes the arguments of ``ClipScore``.
     """
 
     name = family = "pacspp"
@@ -295,6 +298,6 @@ class PacSpp(ClipScore):
 
 
 def dot(left: Tensor, right: Tensor) -> Tensor:
-    """Inner products of the rows of two [N, D]: [N]."""
+    """Return the inner products of the rows of two [N, D]: [N]."""
     products: Tensor = left * right
     return products.sum(dim=-1)

@@ -1,4 +1,4 @@
-"""Features of an evaluator's texts, shared by the evaluators of the same samples that use the same encoder."""
+"""Features of an evaluator's texts; evaluators with the same encoder share them through the samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROMPT = "A photo depicts"
 
 
 def prompt_of(prompt: str | None) -> str:
-    """The prompt that an option means: empty for None and ``none``."""
+    """Return the prompt that an option means: empty for None and ``none``."""
     return "" if prompt in (None, "none") else str(prompt)
 
 
@@ -26,15 +26,15 @@ def prompted_features(
     texts: Callable[[], list[str]],
     progress: Callable[[str, float, float], None] | None,
 ) -> TextFeatures:
-    """Features of prompted texts: one pass of the text tower for all evaluators that want the same ones.
+    """Return features of prompted texts, from one pass of the text tower for all evaluators that need the same.
 
     Args:
-        samples: that remember them.
-        encoder: that makes them.
-        what: ``captions`` or ``references``.
-        prompt: put before each text with one blank, empty for none.
-        texts: gives them, without the prompt.
-        progress: called as (what, done, total).
+        samples: The samples, which keep the features.
+        encoder: The encoder that makes the features.
+        what: The kind of texts, ``captions`` or ``references``.
+        prompt: The text that is put before each text with one blank; empty for none.
+        texts: A function that returns the texts without the prompt.
+        progress: A function that is called as (what, done, total); None reports nothing.
     """
     lead = prompt if not prompt or prompt.endswith(" ") else f"{prompt} "
     whose = ITEMS if what == "references" else "of the captions"
@@ -46,7 +46,7 @@ def prompted_features(
 
 
 def cut_note(found: TextFeatures, what: str, encoder: Encoder) -> list[str]:
-    """A line on the texts that were longer than the context; none where all fit."""
+    """Return a line on the texts that were longer than the context; none if all fit."""
     cut = int(found.cut.sum())
     limit = f"{encoder.spec.name}'s {encoder.context_length} tokens"
     return [f"{cut:,} of {len(found.cut):,} {what} cut at {limit}"] if cut else []

@@ -1,4 +1,4 @@
-"""Which weights judge which images, and the images' features from pictures or from a store."""
+"""The choice of weights for images, and the images' features from pictures or from a store."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 SCENES = {"clips": "scenes-clip", "pacs": "scenes-pacs", "grammar": "scenes-grammar"}
 
 
-def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
-    """The settings with weights: those asked for, the scenes weights for scenes, or the published ones.
+def choose_settings(requested: EncoderSettings, family: str, variant: str | None, *, scenes: bool) -> EncoderSettings:
+    """Return the settings with weights: the user's, the scenes weights for scenes, or the published ones.
 
     Args:
-        asked: by the user; an empty checkpoint asks for the default.
-        family: ``clips``, ``pacs``, ``pacspp``, ``grammar``.
-        variant: of the published weights.
-        scenes: whether pictures of the scenes world are judged.
+        requested: The settings of the user; an empty checkpoint means the default weights.
+        family: The family: ``clips``, ``pacs``, ``pacspp`` or ``grammar``.
+        variant: The variant of the published weights.
+        scenes: Whether pictures of the scenes world are judged.
 
     Raises:
-        InputError: no weights found, with where they are published and what to type.
+        InputError: No weights are found; the message says where they are published and what to type.
     """
     from capreward.encoders.weights.catalogue import find_weights, published_settings
     from capreward.encoders.weights.tags import names_model
 
-    device = device_of(asked.device)
-    settings = replace(asked, device=device, precision=precision_of(asked.precision, device))
+    device = device_of(requested.device)
+    settings = replace(requested, device=device, precision=precision_of(requested.precision, device))
     if settings.checkpoint:
         settings = replace(settings, download=settings.download or names_model(settings.checkpoint))
         return published_settings(settings, family, variant)
@@ -47,21 +47,21 @@ def choose_settings(asked: EncoderSettings, family: str, variant: str | None, *,
     except InputError as error:
         if variant is not None or family not in ("clips", "pacs"):
             raise
-        # Pictures that were made from scenes (PIL images, arrays) do not tell what they are.
+        # Pictures that were made from scenes (PIL images, arrays) do not show that they are scenes.
         named_by = f"{family}(checkpoint={SCENES[family]}) as a metric, or --checkpoint {SCENES[family]}"
         raise InputError(f"{error}; for pictures of scenes write {named_by}") from error
 
 
 def missing_weights(family: str, *, scenes: bool) -> str | None:
-    """What an evaluator's default weights lack on this computer, as ``find_weights`` says it; None where they are here.
+    """Return what an evaluator's default weights lack on this computer, as ``find_weights`` says it, or None.
 
     Args:
-        family: as for ``choose_settings``.
-        scenes: whether pictures of the scenes world are judged, by weights that ship.
+        family: The family, as for ``choose_settings``.
+        scenes: Whether pictures of the scenes world are judged; their weights ship with capreward.
     """
-    from capreward.encoders.weights.catalogue import entry_of, find_weights, look_for
+    from capreward.encoders.weights.catalogue import entry_of, find_weights, weights_of_entry
 
-    if (scenes and family in SCENES) or look_for(entry_of(family)) is not None:
+    if (scenes and family in SCENES) or weights_of_entry(entry_of(family)) is not None:
         return None
     try:
         find_weights(family)
@@ -71,7 +71,7 @@ def missing_weights(family: str, *, scenes: bool) -> str | None:
 
 
 def names_scene_images(source: object) -> bool:
-    """Whether a source of images is the scenes world, or a store of features by one of its encoders."""
+    """Return whether a source of images is the scenes world, or a store of features by one of its encoders."""
     from capreward.data.images.scene_keys import names_scenes
     from capreward.encoders.store.feature_store import FeatureStore, is_store
 
@@ -82,17 +82,17 @@ def names_scene_images(source: object) -> bool:
 
 
 def fetch_published(family: str, variant: str | None) -> None:
-    """Fetch an evaluator's weights from their authors where they are not here and a plain address is published."""
+    """Fetch an evaluator's weights from their authors, if they are not here and a plain address is published."""
     from capreward.encoders.weights import library
-    from capreward.encoders.weights.catalogue import entry_of, look_for
+    from capreward.encoders.weights.catalogue import entry_of, weights_of_entry
 
     entry = entry_of(family, variant)
-    if entry.url is not None and look_for(entry) is None:
+    if entry.url is not None and weights_of_entry(entry) is None:
         library.fetch(entry, entry.url)
 
 
 def shows_scenes(samples: Samples) -> bool:
-    """Whether every image of the samples is a picture of the scenes world, or features of one."""
+    """Return whether every image of the samples is a picture of the scenes world, or features of one."""
     images = [image for image in samples.images or [] if image is not None]
     return bool(images) and all(_is_scene(image) for image in images)
 
@@ -108,7 +108,7 @@ def _is_scene(image: Any) -> bool:
 
 
 def stored_precision(samples: Samples) -> str | None:
-    """How features of a store were rounded, where they were; it changes the last digits."""
+    """Return how the features of a store were rounded, or None; rounding changes the last digits."""
     stores = {id(i.store): i.store for i in samples.images or [] if i is not None and _is_stored(i)}
     rounded = sorted({store.dtype for store in stores.values()} - {"float32"})
     return "+".join(rounded) or None
@@ -122,10 +122,12 @@ def features_of(
     skip_broken: bool,
     progress: Callable[[str, float, float], None] | None,
 ) -> tuple[Tensor, list[str]]:
-    """Features of the samples' images [M, D], not normalised, and notes; shared by evaluators with one image tower.
+    """Return features of the samples' images, [M, D], not normalised, and notes.
+
+    Evaluators with one image tower share the features.
 
     Raises:
-        InputError: broken images, features of another encoder, or both pictures and features.
+        InputError: Images are broken, features are of another encoder, or there are both pictures and features.
     """
 
     def build() -> tuple[Tensor, list[str]]:
@@ -134,7 +136,7 @@ def features_of(
         if any(stored):
             if not all(stored):
                 raise InputError("images holds pictures and stored features; give one kind")
-            return _stored(images, encoder), []
+            return _stored_features(images, encoder), []
         from capreward.encoders.encoder import broken_note
 
         found = encoder.image_features(images, workers=workers, skip_broken=skip_broken, progress=progress)
@@ -152,7 +154,7 @@ def _is_stored(image: Any) -> bool:
     return isinstance(image, StoredFeature)
 
 
-def _stored(images: list[Any], encoder: Encoder) -> Tensor:
+def _stored_features(images: list[Any], encoder: Encoder) -> Tensor:
     import torch
 
     values = torch.full((len(images), encoder.embed_dim), torch.nan, device=encoder.device)

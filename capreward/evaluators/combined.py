@@ -1,4 +1,4 @@
-"""An expression over evaluators as one evaluator."""
+"""The evaluator of an expression over other evaluators."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Floats = npt.NDArray[np.float64]
 class Combined(Evaluator):
     """Sums, differences and products of the per-caption values of other evaluators.
 
-    Its corpus value is the mean over captions of the combined value; the terms are its parts, each with its own corpus
-    value. NaN in a term is NaN in the sum.
+    The corpus value is the mean over captions of the combined value. The terms are its parts, each with its own corpus
+    value. NaN in a term gives NaN in the sum.
 
     Args:
-        node: the parsed expression.
-        terms: the evaluator of each metric in it.
+        node: The parsed expression.
+        terms: The evaluator of each metric in the expression.
     """
 
     is_share = False
@@ -48,55 +48,55 @@ class Combined(Evaluator):
         return tuple(t.prepare(samples) for t in self.terms.values())
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """The expression of the terms' per-caption values."""
+        """Return the expression of the terms' per-caption values."""
         return self.combined(self.term_values(samples, prepared), len(samples))
 
     def term_values(self, samples: Samples, prepared: Any) -> dict[Metric, Floats]:
-        """The per-caption values [N] of each term."""
+        """Return the per-caption values [N] of each term."""
         each = zip(self.terms.items(), prepared, strict=True)
         return {m: t.per_caption(samples, p)[:, t.main] for (m, t), p in each}
 
     def check_needs(self, samples: Samples) -> None:
-        """Every term must find what it needs."""
+        """Check that every term finds what it needs."""
         for term in self.terms.values():
             term.check_needs(samples)
 
     def expected(self, samples: Samples) -> npt.NDArray[np.bool_]:
-        """Captions that every term must have a number for."""
+        """Return the captions for which every term must have a number."""
         found = np.ones(len(samples), dtype=bool)
         for term in self.terms.values():
             found &= term.expected(samples)
         return found
 
     def remarks(self, samples: Samples, prepared: Any) -> list[str]:
-        """What the terms remark."""
+        """Return the notes of the terms."""
         each = zip(self.terms.values(), prepared, strict=True)
         return list(dict.fromkeys(note for term, ready in each for note in term.remarks(samples, ready)))
 
     def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
-        """Watch every term."""
+        """Report the progress of every term."""
         for term in self.terms.values():
             term.watch(progress)
 
     def preprocessings(self, samples: Samples) -> tuple[Preprocessing, ...]:
-        """Those of every term."""
+        """Return the image steps of every term."""
         return tuple(dict.fromkeys(p for term in self.terms.values() for p in term.preprocessings(samples)))
 
     def check_reward(self) -> None:
-        """Every term must be usable as a reward."""
+        """Check that every term can be used as a reward."""
         for term in self.terms.values():
             term.check_reward()
 
     def parameters(self) -> dict[str, object]:
-        """The terms' signatures, in brackets."""
+        """Return the signatures of the terms, in brackets."""
         return {"of": "+".join(f"[{str(t.signature()).replace('|', ';')}]" for t in self.terms.values())}
 
     def signature(self) -> Signature:
-        """The expression and the signatures of its terms."""
+        """Return the expression and the signatures of its terms."""
         return Signature.of(self.name.replace(" ", ""), **self.parameters())
 
     def corpus(self, samples: Samples, prepared: Any = None) -> Score:
-        """The mean combined value, with the terms as parts."""
+        """Return the mean combined value, with the terms as parts."""
         rows = self.rows_to_judge(samples)
         if prepared is None:
             prepared = self.prepare(samples)
@@ -109,19 +109,19 @@ class Combined(Evaluator):
         return replace(whole, notes=notes, parts={str(m): replace(s, name=str(m), parts={}) for m, s in scores.items()})
 
     def combined(self, known: Mapping[Metric, Floats], n: int) -> Floats:
-        """The expression of the values [N] of its terms."""
+        """Return the expression of the values [N] of its terms."""
         return np.broadcast_to(np.asarray(_evaluate(self.node, known), dtype=np.float64), (n,)).copy()
 
 
 def combine(node: Node, load: Any) -> Evaluator:
-    """The evaluator of an expression; a lone metric is that evaluator itself.
+    """Return the evaluator of an expression; a lone metric is that evaluator itself.
 
     Args:
-        node: from ``capreward.expression.parse``.
-        load: ``load(name, options) -> Evaluator``.
+        node: The result of ``capreward.expression.parse``.
+        load: A function ``load(name, options) -> Evaluator``.
 
     Raises:
-        InputError: an expression without any metric.
+        InputError: The expression holds no metric.
     """
     metrics = metrics_in(node)
     if not metrics:

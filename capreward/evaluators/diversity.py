@@ -1,4 +1,4 @@
-"""How varied captions are: over the whole corpus, and among several captions of one image."""
+"""Evaluators of diversity: over the whole corpus, and among several captions of one image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VocabularySize(Evaluator):
     """The number of distinct words in all captions.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "vocabulary"
@@ -39,19 +39,19 @@ class VocabularySize(Evaluator):
         self.columns = (self.name,)
 
     def parameters(self) -> dict[str, object]:
-        """The tokenizer."""
+        """Return the tokenizer."""
         return {"tok": self.tokenizer.name}
 
     def check_reward(self) -> None:
-        """Refuse: there is nothing to reward a caption with."""
+        """Refuse use as a reward: there is no value per caption."""
         raise InputError(f"{self.name} judges all captions together and has no value per caption; it is no reward")
 
     def whole(self, samples: Samples) -> list[float]:
-        """The value of each column."""
+        """Return the value of each column."""
         return [float(caption_counts(samples, self.tokenizer)[1][0].size)]
 
     def corpus(self, samples: Samples, prepared: Any = None) -> Score:
-        """Judge all captions together; without per-caption values and without statistics."""
+        """Judge all captions together; the score has neither per-caption values nor statistics."""
         if not len(samples):
             raise InputError(f"{self.name}: there are no captions to judge")
         named = zip(self.columns, self.whole(samples), strict=True)
@@ -61,10 +61,10 @@ class VocabularySize(Evaluator):
 class Distinct(VocabularySize):
     """Distinct-1 and distinct-2: distinct n-grams over all captions divided by all words (Li et al. 2016).
 
-    Range (0, 1]; it falls as the corpus grows, so compare equal numbers of captions only.
+    The range is (0, 1]. The value falls as the corpus grows, so compare equal numbers of captions only.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "distinct"
@@ -75,7 +75,7 @@ class Distinct(VocabularySize):
         self.columns = ("distinct1", "distinct2")
 
     def whole(self, samples: Samples) -> list[float]:
-        """Distinct-1 and distinct-2; NaN for captions without words."""
+        """Return distinct-1 and distinct-2; NaN for captions without words."""
         words, counts = caption_counts(samples, self.tokenizer)
         return [order.size / len(words.ids) if len(words.ids) else float("nan") for order in counts[:2]]
 
@@ -83,11 +83,11 @@ class Distinct(VocabularySize):
 class MutualBleu(Bleu):
     """mBLEU: BLEU of each caption with the other captions of its image as references (Shetty et al. 2017).
 
-    Range [0, 1); lower is more diverse. NaN for images with one caption.
+    The range is [0, 1); lower is more diverse. The value is NaN for images with one caption.
 
     Args:
-        only: give mBLEU of this order alone (1 to 4) instead of all four.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        only: The one order to compute (1 to 4); None computes all four.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     needs = frozenset()
@@ -100,15 +100,15 @@ class MutualBleu(Bleu):
         self.columns = tuple(f"m{column}" for column in self.columns)
 
     def prepare(self, samples: Samples) -> None:  # type: ignore[override]
-        """Nothing: the references are the candidates themselves."""
+        """Do nothing: the references are the candidates themselves."""
 
     def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
-        """Captions of images that have several."""
+        """Return the captions of images that have several captions."""
         return rows_with_siblings(samples)
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
-        """BLEU's statistics [N, 10] of each caption against its siblings."""
-        siblings = [[samples.captions[j] for j in rows if j != i] for i, rows in _with_rows(samples)]
+        """Return BLEU's statistics [N, 10] of each caption against the other captions of its image."""
+        siblings = [[samples.captions[j] for j in rows if j != i] for i, rows in _groups_by_caption(samples)]
         alone = Samples(samples.captions, references=siblings)
         return super().statistics(alone, super().prepare(alone))
 
@@ -117,12 +117,13 @@ class SelfCider(Evaluator):
     """Self-CIDEr: how far the captions of an image spread in CIDEr's space (Wang and Chan, CVPR 2019).
 
     With the eigenvalues of the matrix of CIDEr similarities among an image's K captions, r = sqrt(largest) / sum of
-    square roots and the diversity is -log(r) / log(K): 0 for equal captions, 1 for captions that share no n-gram.
-    Every caption carries its image's value; the corpus value is the mean over images. NaN for images with one caption.
+    square roots, and the diversity is -log(r) / log(K): 0 for equal captions, 1 for captions that share no n-gram.
+    Every caption carries its image's value; the corpus value is the mean over images. It is NaN for images with one
+    caption.
 
     Args:
-        df: document frequencies, as in ``cider-d``: a file, or ``references`` for those of the images' references.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        df: The document frequencies, as in ``cider-d``: a file, or ``references`` for those of the images' references.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "self-cider"
@@ -133,29 +134,29 @@ class SelfCider(Evaluator):
         self.needs = frozenset({"references"} if self.cider.frequencies is None else ())
 
     def parameters(self) -> dict[str, object]:
-        """CIDEr's."""
+        """Return the parameters of CIDEr."""
         return self.cider.parameters()
 
     def data_signature(self, samples: Samples, prepared: Any) -> dict[str, object]:
-        """The images that document frequencies were counted over."""
+        """Return the number of images that document frequencies were counted over."""
         return {} if prepared is None else {"df": f"{REFERENCES}({prepared.n_images})"}
 
     def prepare(self, samples: Samples) -> Any:
-        """Document frequencies of the references, where none are fixed."""
+        """Count document frequencies of the references, unless they are fixed."""
         fixed = self.cider.frequencies
         return None if fixed is not None else self.cider.prepare(samples).frequencies
 
     def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
-        """Captions of images that have several."""
+        """Return the captions of images that have several captions."""
         return rows_with_siblings(samples)
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
-        """Each caption's value and a one, divided by the number of captions of its image: [N, 2]."""
+        """Return each caption's value and a one, divided by the number of captions of its image: [N, 2]."""
         share = 1.0 / np.bincount(samples.item, minlength=samples.n_items)[samples.item]
         return np.stack([self.values(samples, prepared) * share, share], axis=1)
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """The diversity of each caption's image, [N]."""
+        """Return the diversity of each caption's image, [N]."""
         groups = _rows_by_item(samples)
         items = sorted(groups)
         order = np.concatenate([groups[i] for i in items])
@@ -168,12 +169,12 @@ class SelfCider(Evaluator):
         references = cider.prepare(grouped)
         similar = cider.similarities(grouped, references, Pairs.of(grouped.item, references.grams.offsets))
         values = np.empty(len(samples))
-        values[order] = _spread_of(similar, np.array([len(groups[i]) for i in items]))
+        values[order] = _self_cider_of(similar, np.array([len(groups[i]) for i in items]))
         return values
 
 
-def _spread_of(similar: Floats, sizes: Ints) -> Floats:
-    """Self-CIDEr of each group, repeated for its captions, from the K x K similarities of group after group."""
+def _self_cider_of(similar: Floats, sizes: Ints) -> Floats:
+    """Return Self-CIDEr of each group for each of its captions, from the K x K similarities of the groups in order."""
     starts = np.cumsum(sizes**2) - sizes**2
     value = np.empty(len(sizes))
     for size in np.unique(sizes).tolist():
@@ -193,12 +194,12 @@ def _rows_by_item(samples: Samples) -> dict[int, list[int]]:
     return rows
 
 
-def _with_rows(samples: Samples) -> list[tuple[int, list[int]]]:
+def _groups_by_caption(samples: Samples) -> list[tuple[int, list[int]]]:
     groups = _rows_by_item(samples)
     return [(row, groups[item]) for row, item in enumerate(samples.item.tolist())]
 
 
 def rows_with_siblings(samples: Samples) -> npt.NDArray[np.int64] | None:
-    """The captions whose image has several; None for all of them."""
+    """Return the captions whose image has several captions; None for all of them."""
     several = np.bincount(samples.item, minlength=samples.n_items)[samples.item] > 1
     return None if several.all() else np.flatnonzero(several)

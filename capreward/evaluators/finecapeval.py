@@ -1,4 +1,4 @@
-"""FineCapEval: what a caption names of an image's background, objects and relations (Cho et al. 2022)."""
+"""FineCapEval: how much of an image's background, objects and relations a caption names (Cho et al. 2022)."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ MODES = ("compat", "mended")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the people who described an image named of it.
+class ImagePhrases:
+    """The phrases that people wrote about one image.
 
     Attributes:
-        phrases: of background, object and relation, each phrase as its words; of all people, repeated ones kept.
-        known: all words of all phrases.
+        phrases: The phrases of background, object and relation as words; those of all people, with repetitions.
+        words: All words of all phrases.
     """
 
     phrases: tuple[list[Words], ...]
-    known: frozenset[str]
+    words: frozenset[str]
 
 
 class FineCapEval(Evaluator):
-    r"""Share of the words that people wrote of an image's background, objects and relations that a caption has.
+    r"""The share of people's words on an image's background, objects and relations that a caption has.
 
-    In mode ``compat`` exactly as the original computes it: a field in lower case is cut into phrases at ``\;``, phrases
-    of one character are dropped, the others tokenized (NLTK), stemmed (Porter) and rid of what is no ASCII letter or
-    digit, and images are told apart by their names up to the first dot.
+    Mode ``compat`` computes exactly what the original computes. A field in lower case is cut into phrases at ``\;``.
+    Phrases of one character are dropped; the others are tokenized (NLTK), stemmed (Porter) and freed of everything but
+    ASCII letters and digits. Images are told apart by their names up to the first dot.
     A caption's value is the mean, over the phrases of all people, of the share of a phrase's words that are a
     *substring* of the caption as it stands; a phrase without words and an image without phrases count 0. So "a" is
-    always found, "car" is found in "scarf", "grassi", the stem of "grassy", never is, and of an accented word what is
-    left is looked for.
+    always found, "car" is found in "scarf", and "grassi", the stem of "grassy", never is; of an accented word the
+    remaining letters are searched.
 
-    In mode ``mended`` the caption is tokenized and stemmed as the phrases are, and whole words are compared. Each word
-    of a phrase counts for itself and is found if the caption has it, however often: people repeat each other, so to
-    use up the caption's words would make the value hang on how many people there are. Articles, pronouns, forms of be,
-    have and do, and conjunctions are left out; phrases of nothing else do not count, and an image without phrases has
-    no value. A fourth column, ``precision-mended``, is the share of the caption's distinct words, likewise, that
-    anybody named under any aspect: a caption that lists words to be found pays there.
+    Mode ``mended`` tokenizes and stems the caption like the phrases, and compares whole words. Each word of a phrase
+    counts for itself and is found if the caption has it, however often: people repeat each other, so if a match used
+    up a caption's word, the value would depend on how many people there are. Articles, pronouns, forms of be, have and
+    do, and conjunctions are left out; phrases of nothing else do not count, and an image without phrases has no value.
+    A fourth column, ``precision-mended``, is the share of the caption's distinct words (with the same words left out)
+    that anybody named under any aspect: a caption that lists words in order to be found loses there.
 
-    Range [0, 1]; published numbers are the means over images times 100. As a reward it needs one ``aspect``.
+    The range is [0, 1]; published numbers are the means over images times 100. A reward needs one ``aspect``.
 
     Args:
-        data: FineCapEval.csv; its images are found by name, without folder and ending, among the captions' ids.
-        mode: ``compat`` or ``mended``.
-        aspect: give ``background``, ``object`` or ``relation`` alone.
-        function_words: in mode ``mended``, count articles and the like too.
+        data: The file FineCapEval.csv; its images match the captions' ids by name, without folder and ending.
+        mode: ``compat`` (default) or ``mended``.
+        aspect: The one aspect to give: ``background``, ``object`` or ``relation``; None gives all.
+        function_words: Whether mode ``mended`` counts articles and similar words too.
     """
 
     applies_to = "captions of images that FineCapEval's file describes"
-    gaps = True  # of images without phrases
+    gaps = True  # images without phrases
 
     def __init__(
         self,
@@ -86,17 +86,17 @@ class FineCapEval(Evaluator):
         names = ASPECTS if mode == "compat" else (*ASPECTS, "precision")
         self.columns = tuple(f"{name}{ending}" for name in (names if aspect is None else [aspect]))
         self.data = load_finecapeval(data) if isinstance(data, (str, Path)) else data
-        self._asked: dict[str, Asked] = {}  # by image, made when it is met first
+        self._image_phrases: dict[str, ImagePhrases] = {}  # by image; each is made when it is first needed
 
     @property
-    def known(self) -> FineCapEvalData:
-        """The annotations; InputError where none are given."""
+    def annotations(self) -> FineCapEvalData:
+        """The annotations; reading them raises InputError if none are given."""
         if self.data is None:
             raise InputError(f"{self.name} needs its annotations; write finecapeval(data=FineCapEval.csv)")
         return self.data
 
     def parameters(self) -> dict[str, object]:
-        """Mode, aspect, function words, and the annotations with their number of rows."""
+        """Return mode, aspect, function words, and the annotations with their number of rows."""
         words = "kept" if self.function_words and self.mode == "mended" else None
         data = self.data
         rows = None if data is None else f"{Path(data.source).name}({len(data.rows)},{data.digest})"
@@ -105,92 +105,94 @@ class FineCapEval(Evaluator):
     def check_needs(self, samples: Samples) -> None:
         """Refuse to judge without annotations."""
         super().check_needs(samples)
-        _ = self.known
+        _ = self.annotations
 
     def check_reward(self) -> None:
-        """Refuse several numbers where one is needed."""
+        """Refuse use as a reward with several numbers per caption."""
         if self.aspect is None:
             raise InputError(
                 "finecapeval as a reward needs one aspect; write finecapeval(data=...,aspect=object), or background or "
                 "relation"
             )
 
-    def prepare(self, samples: Samples) -> list[Asked | None]:
-        """What is asked of each item; None of one that the annotations do not describe.
+    def prepare(self, samples: Samples) -> list[ImagePhrases | None]:
+        """Return the phrases of each item; None for an item that the annotations do not describe.
 
         Raises:
-            InputError: an item whose name could mean two images.
+            InputError: The name of an item could mean two images.
         """
-        return [None if image is None else self._of_image(image) for image in self._images(samples)]
+        return [None if image is None else self._phrases_of_image(image) for image in self._annotated_images(samples)]
 
     def applicable(self, samples: Samples) -> npt.NDArray[np.int64] | None:
-        """The captions of images that the annotations describe; None for all of them."""
-        known = np.array([image is not None for image in self._images(samples)], dtype=bool)[samples.item]
+        """Return the captions of images that the annotations describe; None for all of them."""
+        known = np.array([image is not None for image in self._annotated_images(samples)], dtype=bool)[samples.item]
         return None if known.all() else np.flatnonzero(known)
 
     def remarks(self, samples: Samples, prepared: Any) -> list[str]:
-        """Rows that were skipped, images with another number of rows than five, and images left without captions."""
-        data = self.known
+        """Return notes on skipped rows, images without exactly five rows, and images without captions."""
+        data = self.annotations
         notes = data.notes()
         present = np.zeros(samples.n_items, dtype=bool)
         present[samples.item] = True
-        described = sum(bool(there) and asked is not None for there, asked in zip(present, prepared, strict=True))
-        if described < len(self._rows):
-            left = len(self._rows) - described
-            notes.append(f"{left:,} of {len(self._rows):,} images of {data.source} have no caption")
+        described = sum(bool(there) and phrases is not None for there, phrases in zip(present, prepared, strict=True))
+        if described < len(self._annotations_by_image):
+            left = len(self._annotations_by_image) - described
+            notes.append(f"{left:,} of {len(self._annotations_by_image):,} images of {data.source} have no caption")
         return notes
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """[N, C] shares; NaN where an image has no phrase to be found (mode mended)."""
-        judge = self._compat if self.mode == "compat" else self._mended
+        """Return the shares [N, C]; NaN where an image has no phrase that could be found (mode mended)."""
+        judge = self._compat_shares if self.mode == "compat" else self._mended_shares
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)
         table = np.array([judge(caption, prepared[item]) for caption, item in pairs]).reshape(len(samples), -1)
         return table if self.aspect is None else table[:, [ASPECTS.index(self.aspect)]]
 
-    def _compat(self, caption: str, asked: Asked) -> list[float]:
-        found = {word: word in caption for word in asked.known}
-        return [_mean_share(phrases, found) if phrases else 0.0 for phrases in asked.phrases]
+    def _compat_shares(self, caption: str, image: ImagePhrases) -> list[float]:
+        found = {word: word in caption for word in image.words}
+        return [_mean_share(phrases, found) if phrases else 0.0 for phrases in image.phrases]
 
-    def _mended(self, caption: str, asked: Asked) -> list[float]:
-        said = set(self.known.stemmer.words(caption.lower(), function_words=self.function_words))
-        found = {word: word in said for word in asked.known}
-        shares = [_mean_share(phrases, found) if phrases else np.nan for phrases in asked.phrases]
-        return [*shares, len(said & asked.known) / len(said) if said else 0.0]
+    def _mended_shares(self, caption: str, image: ImagePhrases) -> list[float]:
+        said = set(self.annotations.stemmer.words(caption.lower(), function_words=self.function_words))
+        found = {word: word in said for word in image.words}
+        shares = [_mean_share(phrases, found) if phrases else np.nan for phrases in image.phrases]
+        return [*shares, len(said & image.words) / len(said) if said else 0.0]
 
-    def _images(self, samples: Samples) -> list[str | None]:
-        """The image of each item as the annotations name it; None where they do not describe it."""
+    def _annotated_images(self, samples: Samples) -> list[str | None]:
+        """Return the image of each item as the annotations name it; None where they do not describe it."""
 
         def find() -> list[str | None]:
             dotted = (
-                {} if self.mode == "mended" else {row.image: row.image.partition(".")[0] for row in self.known.rows}
+                {}
+                if self.mode == "mended"
+                else {row.image: row.image.partition(".")[0] for row in self.annotations.rows}
             )
-            index = IdIndex(self._rows, dotted, self.known.source)
+            index = IdIndex(self._annotations_by_image, dotted, self.annotations.source)
             hits = [index.find(key) for key in samples.key]
             return [None if hit is None else hit[0] for hit in hits]
 
         return samples.memo((ITEMS, self.name), find, given=self.data)
 
     @property
-    def _rows(self) -> dict[str, list[Annotation]]:
+    def _annotations_by_image(self) -> dict[str, list[Annotation]]:
         """The annotations of each image."""
-        return self.known.images if self.mode == "mended" else self.known.dotless
+        return self.annotations.images if self.mode == "mended" else self.annotations.dotless
 
-    def _of_image(self, image: str) -> Asked:
-        if image not in self._asked:
-            each = [[row.aspects[n] for row in self._rows[image]] for n in range(len(ASPECTS))]
+    def _phrases_of_image(self, image: str) -> ImagePhrases:
+        if image not in self._image_phrases:
+            each = [[row.aspects[n] for row in self._annotations_by_image[image]] for n in range(len(ASPECTS))]
             phrases = tuple(self._phrases(cells) for cells in each)
-            known = frozenset(word for listed in phrases for phrase in listed for word in phrase)
-            self._asked[image] = Asked(phrases, known)
-        return self._asked[image]
+            words = frozenset(word for of_aspect in phrases for phrase in of_aspect for word in phrase)
+            self._image_phrases[image] = ImagePhrases(phrases, words)
+        return self._image_phrases[image]
 
     def _phrases(self, cells: Sequence[str]) -> list[Words]:
         texts = [text for cell in cells for text in cell.lower().split(SEPARATOR) if len(text) > 1]
         compat = self.mode == "compat"
         how = {"function_words": self.function_words, "ascii_only": compat}
-        found = [self.known.stemmer.words(text, **how) for text in texts]
+        found = [self.annotations.stemmer.words(text, **how) for text in texts]
         return found if compat else [words for words in found if words]
 
 
 def _mean_share(phrases: Sequence[Words], found: dict[str, bool]) -> float:
-    """The mean over phrases of the share of a phrase's words that are found; a phrase without words counts 0."""
+    """Return the mean over phrases of the share of a phrase's words that are found; without words it is 0."""
     return sum(sum(found[w] for w in words) / len(words) for words in phrases if words) / len(phrases)

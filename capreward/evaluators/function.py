@@ -1,4 +1,4 @@
-"""The evaluator that a plain function becomes."""
+"""The evaluator that is made from a plain function."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from capreward.samples import Samples
 
 @dataclass(frozen=True)
 class Declaration:
-    """What ``@reward`` says of a function."""
+    """The properties of a function that ``@reward`` declares."""
 
     name: str
     needs: frozenset[str] = frozenset()
     higher_is_better: bool = True
 
 
-def declared(function: Callable[..., Any], name: str) -> Declaration:
-    """What ``@reward`` said of ``function``; for an undecorated function, ``name`` without needs."""
+def declaration_of(function: Callable[..., Any], name: str) -> Declaration:
+    """Return what ``@reward`` declared for ``function``; an undecorated function gets ``name`` and no needs."""
     found = getattr(function, "__capreward__", None)
     return found if isinstance(found, Declaration) else Declaration(name)
 
 
 class FunctionEvaluator(Evaluator):
-    """An evaluator made of a function; see :func:`capreward.custom_rewards.reward`.
+    """An evaluator made from a function; see :func:`capreward.custom_rewards.reward`.
 
     Args:
-        function: captions and keyword context to N numbers.
-        declaration: its name, needs and direction.
-        options: further keyword arguments for each call.
+        function: A function from captions and keyword context to N numbers.
+        declaration: The name, needs and direction of the function.
+        options: Further keyword arguments for each call.
     """
 
     is_share = False
@@ -54,7 +54,7 @@ class FunctionEvaluator(Evaluator):
         _check_call(function, self.name, self.options)
 
     def parameters(self) -> dict[str, object]:
-        """The options given."""
+        """Return the given options."""
         return dict(self.options)
 
     def values(self, samples: Samples, prepared: Any) -> npt.NDArray[np.float64]:
@@ -73,7 +73,7 @@ class FunctionEvaluator(Evaluator):
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"the reward {self.name!r} fails: {_told(error)}") from error
+            raise InputError(f"the reward {self.name!r} fails: {_error_text(error)}") from error
         try:
             numbers = [returned] if isinstance(returned, (int, float)) else list(returned)
         except TypeError as error:
@@ -89,8 +89,8 @@ class FunctionEvaluator(Evaluator):
             raise InputError(f"the reward {self.name!r} returned something that is no number: {error}") from error
 
 
-def _told(error: Exception) -> str:
-    """An exception with the place it came from, in one line."""
+def _error_text(error: Exception) -> str:
+    """Return an exception and the place that raised it in one line."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({place.name}, line {place.lineno} of {place.filename})"
 

@@ -1,4 +1,4 @@
-"""Grammar rewards of CLIP-Caption-Reward: a head on the text tower says how grammatical a caption is."""
+"""The grammar rewards of CLIP-Caption-Reward: a head on the text tower judges how grammatical a caption is."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-PAPER = (1.0, 2.0)  # CLIP-S + 2 * grammar, as the paper has it
-CODE = (2.0, 1.0)  # 2 * CLIP-S + grammar, as the released models were trained
+PAPER = (1.0, 2.0)  # CLIP-S + 2 * grammar, as in the paper
+CODE = (2.0, 1.0)  # 2 * CLIP-S + grammar, as in the training of the released models
 
 
 class Grammar(Evaluator):
     """The probability that a caption is grammatical; range [0, 1] (Cho et al. 2022, section 3.2).
 
-    ``softmax(head(h))[1]``, with h the text tower's state at the end token after its last norm, before the projection;
-    the head is ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias. Images and references play no part.
+    The value is ``softmax(head(h))[1]``, where h is the text tower's state at the end token after its last norm and
+    before the projection. The head is ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias. Images and
+    references play no part.
 
     Args:
-        checkpoint: weights with a grammar head: CLIP-Caption-Reward's file, a folder that ``capreward convert`` or
-            ``capreward tune`` wrote, or ``scenes-grammar``; by default CLIP-Caption-Reward's where they are found
+        checkpoint: Weights with a grammar head: CLIP-Caption-Reward's file, a folder that ``capreward convert`` or
+            ``capreward tune`` wrote, or ``scenes-grammar``. None takes CLIP-Caption-Reward's where they are found
             (``capreward weights``), and ``scenes-grammar`` for captions of pictures of ``scenes``.
-        prompt: put before captions, as the published rewards do; ``none`` for none.
-        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: by device. The head computes in fp32.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
-        quick_gelu: activation, where the weights do not say.
-        batch_size: texts per batch; found by trial by default.
-        download: fetch what ``hf-hub:`` names.
-        base: weights whose image tower, and activation, complete a checkpoint that has none.
+        prompt: The text before captions, as in the published rewards; ``none`` for no prompt.
+        precision: ``fp32`` (default), ``bf16``, ``fp16``, or ``auto`` (by device). The head computes in fp32.
+        device: The device: ``auto`` (default), ``cpu``, ``cuda`` or ``cuda:1``.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
+        batch_size: The number of texts per batch; None finds it by trial.
+        download: Whether to fetch the weights that ``hf-hub:`` names.
+        base: Weights whose image tower and activation complete a checkpoint that has none.
     """
 
     name = "grammar"
@@ -67,7 +68,7 @@ class Grammar(Evaluator):
         if precision not in PRECISIONS:
             raise InputError(f"{self.name}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
         self.prompt = prompt_of(prompt)
-        self.asked = EncoderSettings(
+        self.requested = EncoderSettings(
             checkpoint=str(checkpoint or ""),
             quick_gelu=quick_gelu,
             precision=precision,
@@ -89,19 +90,19 @@ class Grammar(Evaluator):
         self._progress = progress
 
     def parameters(self) -> dict[str, object]:
-        """Weights and prompt; the weights' hash once they have been loaded."""
+        """Return weights and prompt; the weights' hash once they are loaded."""
         return {**self._encoder_fields, "prompt": self.prompt or "none"}
 
     def check_needs(self, samples: Samples) -> None:
-        """The weights are there, and have a head."""
+        """Check that the weights are there and have a head."""
         super().check_needs(samples)
         self.prepare(samples)
 
     def prepare(self, samples: Samples) -> EncoderSettings:
-        """Which weights judge captions of these items.
+        """Return the settings of the weights that judge captions of these items.
 
         Raises:
-            InputError: weights that are not found, cannot be used or have no head, with what to type.
+            InputError: The weights are not found, cannot be used or have no head; the message says what to type.
         """
         settings = self._settings(samples)
         encoder = with_head(self.pool.encoder(settings), self.name)
@@ -109,46 +110,46 @@ class Grammar(Evaluator):
         return settings
 
     def probabilities(self, samples: Samples, prepared: EncoderSettings) -> Tensor:
-        """float32 [N] on the encoder's device."""
+        """Return the probabilities, float32 [N] on the encoder's device."""
         encoder = self.pool.encoder(prepared)
         return probability_of(self._texts(samples, encoder), encoder)
 
     def values(self, samples: Samples, prepared: EncoderSettings) -> Floats:
-        """[N] probabilities."""
+        """Return the probabilities [N]."""
         return np.asarray(self.probabilities(samples, prepared).double().cpu().numpy())
 
     def __call__(self, samples: Samples, prepared: EncoderSettings | None = None) -> Tensor:
         """Judge each caption, without a gradient.
 
         Returns:
-            float32 tensor [N] on the encoder's device.
+            A float32 tensor [N] on the encoder's device.
 
         Raises:
-            InputError: weights that are not found or have no head.
+            InputError: The weights are not found or have no head.
         """
         if prepared is None:
             prepared = self.prepare(samples)
         return self.probabilities(samples, prepared)
 
     def remarks(self, samples: Samples, prepared: EncoderSettings) -> list[str]:
-        """What was assumed of the weights, or cut at the context length."""
+        """Return notes on what was assumed of the weights, or cut at the context length."""
         encoder = self.pool.encoder(prepared)
         said = [note for note in encoder.spec.notes if "no image tower" not in note]  # texts need none
-        if not self.asked.checkpoint and encoder.spec.name.startswith("scenes-"):
+        if not self.requested.checkpoint and encoder.spec.name.startswith("scenes-"):
             said.insert(0, f"captions of scenes are judged by {encoder.spec.name}, which ships with capreward")
         return said + cut_note(self._texts(samples, encoder), "captions", encoder)
 
     def _settings(self, samples: Samples) -> EncoderSettings:
-        scenes = not self.asked.checkpoint and _of_scenes(samples)
+        scenes = not self.requested.checkpoint and _are_of_scenes(samples)
         if scenes not in self._chosen:
             self._chosen[scenes] = self._choose(scenes)
         return self._chosen[scenes]
 
     def _choose(self, scenes: bool) -> EncoderSettings:
         try:
-            return choose_settings(self.asked, self.family, None, scenes=scenes)
+            return choose_settings(self.requested, self.family, None, scenes=scenes)
         except InputError as error:
-            if self.asked.checkpoint:
+            if self.requested.checkpoint:
                 raise
             hint = f"captions of scenes are judged by {self.name}(checkpoint=scenes-grammar)"
             raise InputError(f"{error}; {hint}") from error
@@ -160,16 +161,17 @@ class Grammar(Evaluator):
 class ClipsGrammar(ClipScore):
     """CLIP-S with grammar-tuned weights plus the probability of being grammatical (Cho et al. 2022, section 3.2).
 
-    ``clip_weight * 2.5 * max(cos, 0) + grammar_weight * grammar``; range [0, 4.5] with the paper's weights, 1 and 2.
-    Both parts come from one pass of the text tower. The image tower is the one that the weights hold: CLIP's own.
+    The value is ``clip_weight * 2.5 * max(cos, 0) + grammar_weight * grammar``; its range is [0, 4.5] with the paper's
+    weights, 1 and 2.
+    Both parts come from one pass of the text tower. The image tower is the one in the weights, which is CLIP's own.
 
     Args:
-        checkpoint: as for ``Grammar``.
-        code_weights: 2 * CLIP-S + grammar, which the released models were trained with; the paper has it the other way
-            round.
-        clip_weight: of CLIP-S; 1 by default.
-        grammar_weight: of the grammar's probability; 2 by default.
-        options: of ``ClipScore``.
+        checkpoint: The weights, as for ``Grammar``.
+        code_weights: Whether to use 2 * CLIP-S + grammar, with which the released models were trained; the paper has
+            CLIP-S + 2 * grammar.
+        clip_weight: The weight of CLIP-S; None means 1.
+        grammar_weight: The weight of the grammar's probability; None means 2.
+        options: The other arguments of ``ClipScore``.
     """
 
     name = "clips-grammar"
@@ -197,26 +199,26 @@ class ClipsGrammar(ClipScore):
         self.grammar_weight = weights[1] if grammar_weight is None else grammar_weight
 
     def parameters(self) -> dict[str, object]:
-        """Those of CLIP-S, and the weights of both parts."""
+        """Return the parameters of CLIP-S, and the weights of both parts."""
         weights = {"clip_weight": f"{self.clip_weight:g}", "grammar_weight": f"{self.grammar_weight:g}"}
         return {**super().parameters(), **weights}
 
     def encoder(self, samples: Samples) -> Encoder:
-        """The encoder for these samples' images, which has a grammar head."""
+        """Return the encoder for these samples' images, which has a grammar head."""
         return with_head(super().encoder(samples), self.name)
 
     def finished(self, score: Tensor, captions: Tensor, samples: Samples, prepared: Prepared) -> Tensor:
-        """The weighted sum of CLIP-S and the grammar's probability."""
+        """Return the weighted sum of CLIP-S and the grammar's probability."""
         encoder = self.pool.encoder(prepared.settings)
         grammar = probability_of(self._texts(samples, encoder, "captions", lambda: samples.captions), encoder)
         return self.clip_weight * score.float() + self.grammar_weight * grammar
 
 
 def with_head(encoder: Encoder, name: str) -> Encoder:
-    """The encoder, if it has a grammar head.
+    """Return the encoder if it has a grammar head.
 
     Raises:
-        InputError: it has none: what the evaluator ``name`` needs instead.
+        InputError: The encoder has none; the message says what the evaluator ``name`` needs.
     """
     if encoder.clip.grammar_head is None:
         raise InputError(
@@ -227,14 +229,14 @@ def with_head(encoder: Encoder, name: str) -> Encoder:
 
 
 def probability_of(texts: TextFeatures, encoder: Encoder) -> Tensor:
-    """float32 [N]: how probably each text is grammatical, by the encoder's head."""
+    """Return how probably each text is grammatical by the encoder's head, float32 [N]."""
     if texts.states is None:
         raise InputError(f"{encoder.spec.name} has no grammar head")
     return encoder.grammar(texts.states)
 
 
-def _of_scenes(samples: Samples) -> bool:
-    """Whether the captions are of pictures of scenes: by their images, or where there are none by their names."""
+def _are_of_scenes(samples: Samples) -> bool:
+    """Return whether the captions are of pictures of scenes: by their images, or without images by their names."""
     if samples.images is not None:
         return shows_scenes(samples)
     from capreward.data.scenes import picture_of

@@ -15,17 +15,17 @@ from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_r
 
 Floats = npt.NDArray[np.float64]
 
-BATCH = 500  # candidates aligned between two reports of progress
+BATCH = 500  # the number of candidates aligned between two reports of progress
 
 
 class Meteor(Evaluator):
     """METEOR 1.5, task "rank", equal to ``meteor-1.5.jar`` as pycocoevalcap drives it; range [0, 1].
 
     The corpus value is METEOR of the summed statistics of each caption's best reference (Denkowski and Lavie 2014). The
-    first use builds an index of the paraphrase table, which stays in the cache folder.
+    first use builds an index of the paraphrase table and keeps it in the cache folder.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "meteor"
@@ -43,7 +43,7 @@ class Meteor(Evaluator):
         self.__init__(**state)  # type: ignore[misc]
 
     def parameters(self) -> dict[str, object]:
-        """The version of METEOR, its language and the tokenizer."""
+        """Return the version of METEOR, its language and the tokenizer."""
         return {"meteor": "1.5", "lang": "en", "tok": self.tokenizer.name}
 
     def watch(self, progress: Callable[[str, float, float], None] | None) -> None:
@@ -58,7 +58,7 @@ class Meteor(Evaluator):
         )
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
-        """[N, 23]: the counts of each caption against its best reference, ready to be summed."""
+        """Return the summable counts of each caption against its best reference, [N, 23]."""
         captions, items = tokenized_captions(samples, self.tokenizer), samples.item.tolist()
         rows = [summable(self._engine.statistics([], prepared, []))]
         for start in range(0, len(captions), BATCH):
@@ -68,7 +68,7 @@ class Meteor(Evaluator):
         return np.concatenate(rows)
 
     def finish(self, sums: Floats) -> Floats:
-        """METEOR of summed statistics [..., 23] as [..., 1]."""
+        """Return METEOR of summed statistics [..., 23] as [..., 1]."""
         return np.asarray(corpus_score(sums))[..., None]
 
     def _report_index(self, done: int, total: int) -> None:

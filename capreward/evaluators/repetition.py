@@ -1,4 +1,4 @@
-"""Guards against degenerate captions: repetition and length."""
+"""Evaluators that detect degenerate captions: repetition and length."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ORDER = 4
 
 
 class Repetition(Evaluator):
-    """The share of a caption's n-grams that it has used before, mean over n = 1 to 4; range [0, 1), lower is better.
+    """The share of a caption's n-grams that repeat an earlier one, mean over n = 1 to 4; range [0, 1), lower is better.
 
-    For one order it is 1 - distinct/all (seq-rep-n of Welleck et al. 2020); an order of which the caption has no
-    n-gram counts 0. Rewards that look at the image alone are gamed by repetition; subtract this.
+    For one order it is 1 - distinct/all (seq-rep-n of Welleck et al. 2020); an order without any n-gram in the caption
+    counts 0. A policy can exploit rewards that look at the image alone by repetition; subtract this.
 
     Args:
-        n: take this order alone (1 to 4).
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        n: The one order to compute (1 to 4); None takes the mean of all four.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "repetition"
@@ -39,11 +39,11 @@ class Repetition(Evaluator):
         self.tokenizer = tokenizer_of(tokenizer)
 
     def parameters(self) -> dict[str, object]:
-        """Order and tokenizer."""
+        """Return order and tokenizer."""
         return {"n": self.n or "1-4", "tok": self.tokenizer.name}
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """[N] shares."""
+        """Return the shares [N]."""
         words, counts = caption_counts(samples, self.tokenizer)
         shares = []
         for n, order in enumerate(counts, start=1):
@@ -54,10 +54,10 @@ class Repetition(Evaluator):
 
 
 class Length(Evaluator):
-    """Words per caption, after tokenization without punctuation.
+    """The number of words per caption, after tokenization without punctuation.
 
     Args:
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "length"
@@ -68,16 +68,16 @@ class Length(Evaluator):
         self.tokenizer = tokenizer_of(tokenizer)
 
     def parameters(self) -> dict[str, object]:
-        """The tokenizer."""
+        """Return the tokenizer."""
         return {"tok": self.tokenizer.name}
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """[N] word counts."""
+        """Return the numbers of words [N]."""
         return caption_counts(samples, self.tokenizer)[0].lengths.astype(np.float64)
 
 
 def caption_counts(samples: Samples, tokenizer: Tokenizer) -> tuple[Words, list[Counts]]:
-    """The captions as word numbers and their n-gram counts of orders 1 to 4, once per Samples."""
+    """Return the captions as word numbers and their n-gram counts of orders 1 to 4, made once per Samples."""
 
     def build() -> tuple[Words, list[Counts]]:
         _, words, counts = NgramTable.build(tokenized_captions(samples, tokenizer), ORDER, Counts.of)

@@ -29,41 +29,41 @@ WAYS = ("t2i", "i2t")
 
 
 class Retrieval(ClipScore):
-    """How well captions tell their images apart: recalls, ranks and reciprocal ranks, both ways.
+    """How well captions identify their images: recalls, ranks and reciprocal ranks in both directions.
 
-    Captions look for their image among all images of the set (``retrieval-t2i-r1``, ...), images for any of their
-    captions among all captions (``retrieval-i2t-r1``, ...), by the cosine of a CLIP's features:
+    Each caption is a query for its image among all images of the set (``retrieval-t2i-r1``, ...). Each image is a query
+    for any of its captions among all captions (``retrieval-i2t-r1``, ...). Both go by the cosine of a CLIP's features:
 
     - ``r1``, ``r5``, ``r10``, ``r50``: the share that is found at that rank or better; range [0, 1];
     - ``medr``, ``meanr``: median rank, rounded down to a whole number, and mean rank, from 1; lower is better;
     - ``mrr``: the mean of 1 / rank; range (0, 1].
 
-    Each number depends on the whole set: the larger it is, the lower the recall, and two sets are compared on the same
-    images alone. Intervals draw the queries, and leave what is to be found as it is. Published numbers
+    Each number depends on the whole set: recall falls as the set grows, so compare sets on the same images only.
+    Intervals resample the queries and leave the things to be found as they are. Published numbers
     (CLIP-Caption-Reward, DiCO) are those of one caption per image, ViT-B/32, and no prompt.
 
     Args:
-        checkpoint: as for ``ClipScore``.
-        family: whose published weights to use: ``clips``, ``pacs``, ``pacspp``, ``grammar``.
-        variant: which of them, ``B/32`` or ``L/14``.
-        prompt: put before captions; none by default, as published.
-        ties: where others of exactly the same score stand: before the own one (``pessimistic``), after it
-            (``optimistic``), or half of them each (``mean``). A caption that is said of several images is such a tie.
-        precision: as for ``ClipScore``, as are those below.
-        device: where the encoder runs.
-        quick_gelu: activation, where the weights do not say.
-        statistics: pixel statistics, where the weights do not say.
-        lora_mlp: fold PAC-S++'s MLP factors as well.
-        upright: turn images by their EXIF tag and bring 16-bit ones to 8 bits.
-        batch_size: images per batch.
-        workers: decoding processes.
-        skip_broken: leave broken images and their captions out.
-        download: fetch weights where they are not here.
-        base: weights whose image tower completes a checkpoint that has none.
+        checkpoint: The weights, as for ``ClipScore``.
+        family: The family whose published weights are used: ``clips``, ``pacs``, ``pacspp`` or ``grammar``.
+        variant: The variant of them, ``B/32`` or ``L/14``.
+        prompt: The text before captions; None by default, as published.
+        ties: The place of others with exactly the same score: before the own one (``pessimistic``), after it
+            (``optimistic``), or half of them each (``mean``). A caption that several images share is such a tie.
+        precision: The precision, as for ``ClipScore``.
+        device: The device of the encoder.
+        quick_gelu: Whether the activation is QuickGELU, for weights that do not state theirs.
+        statistics: The pixel statistics, for weights that do not state theirs.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too.
+        upright: Whether to turn images by their EXIF tag and bring 16-bit images to 8 bits.
+        batch_size: The number of images per batch.
+        workers: The number of processes that decode images.
+        skip_broken: Whether to leave out broken images and their captions.
+        download: Whether to fetch weights that are not here.
+        base: Weights whose image tower completes a checkpoint that has no image tower.
     """
 
     name = "retrieval"
-    gaps = True  # of images that could not be read
+    gaps = True  # images that could not be read
     columns = tuple(f"retrieval-{way}-{part}" for way in WAYS for part in PARTS)
 
     def __init__(
@@ -111,49 +111,49 @@ class Retrieval(ClipScore):
         self.ties = ties
 
     def parameters(self) -> dict[str, object]:
-        """Weights, prompt and how ties count."""
+        """Return weights, prompt and the treatment of ties."""
         return {**self._encoder_fields, "prompt": self.prompt or "none", "ties": self.ties}
 
     def data_signature(self, samples: Samples, prepared: Prepared) -> dict[str, object]:
-        """How many images and captions there are to be found."""
-        there = _there(prepared)
+        """Return how many images and captions there are to find."""
+        there = _readable(prepared)
         return {"gallery": f"{int(there.sum())}x{int(there[samples.item].sum())}"}
 
     def check_reward(self) -> None:
-        """Refuse: the value of a caption hangs on what else is in the batch."""
+        """Refuse use as a reward: the value of a caption depends on the rest of the batch."""
         raise InputError(f"{self.name} ranks captions among all others of the set, and is no reward; write clips")
 
     def __call__(self, samples: Samples, prepared: Prepared | None = None) -> Tensor:
         """Refuse, as ``check_reward`` does.
 
         Raises:
-            InputError: always.
+            InputError: The call always fails.
         """
         return Evaluator.__call__(self, samples, prepared)
 
     def values(self, samples: Samples, prepared: Prepared) -> Floats:
-        """[N, 14]: hits, ranks and reciprocal ranks of each caption, and of its image."""
+        """Return hits, ranks and reciprocal ranks of each caption, and of its image, [N, 14]."""
         return self.finish(self.statistics(samples, prepared))
 
     def statistics(self, samples: Samples, prepared: Prepared) -> Floats:
-        """[N, 28] sums and counts; an image's part is shared out among its captions."""
+        """Return sums and counts, [N, 28]; an image's part is divided among its captions."""
         by_text, by_image = self.ranks(samples, prepared)
         each = np.bincount(samples.item, minlength=samples.n_items)[samples.item]
-        parts = np.stack([_parts(by_text), _parts(by_image[samples.item])], axis=1)  # [N, 2, 7]
+        parts = np.stack([_rank_statistics(by_text), _rank_statistics(by_image[samples.item])], axis=1)  # [N, 2, 7]
         shares = np.stack([np.ones(len(each)), 1 / np.maximum(each, 1)], axis=1)[..., None]
         known = ~np.isnan(parts)
         found = np.concatenate([np.where(known, parts, 0.0) * shares, known * shares], axis=1)
         return found.reshape(len(each), -1)
 
     def ranks(self, samples: Samples, prepared: Prepared) -> tuple[Floats, Floats]:
-        """The rank of each caption's image [N] and of each image's best caption [M], from 1; NaN for broken images."""
+        """Return the rank of each caption's image [N] and of each image's best caption [M], from 1; NaN if broken."""
         import torch
 
         from capreward.retrieval_ranks import retrieval_ranks
 
         encoder = self.pool.encoder(prepared.settings)
         found = self._texts(samples, encoder, "captions", lambda: samples.captions)
-        there = _there(prepared)
+        there = _readable(prepared)
         rows = there[samples.item]
         place = np.cumsum(there) - 1
         kept = torch.as_tensor(there, device=prepared.images.device)
@@ -168,24 +168,24 @@ class Retrieval(ClipScore):
         return both[0], both[1]
 
     def gather(self, scores: list[Score]) -> Score:
-        """The family; medians are no function of sums, and have no interval."""
-        return super().gather([_directed(score, len(self.columns)) for score in scores])
+        """Return the score of the family; medians are no function of sums and have no interval."""
+        return super().gather([_with_direction(score, len(self.columns)) for score in scores])
 
 
-def _there(prepared: Prepared) -> npt.NDArray[np.bool_]:
-    """Whether each item's image could be read, bool [M]."""
+def _readable(prepared: Prepared) -> npt.NDArray[np.bool_]:
+    """Return for each item whether its image could be read, bool [M]."""
     there: npt.NDArray[np.bool_] = (~prepared.images.isnan().any(dim=1)).cpu().numpy()
     return there
 
 
-def _parts(ranks: Floats) -> Floats:
-    """[N, 7] of ranks [N]: hits at each cut, the rank twice (for its median and its mean), and 1 / rank."""
+def _rank_statistics(ranks: Floats) -> Floats:
+    """Return [N, 7] of ranks [N]: hits at each cut, the rank twice (for its median and its mean), and 1 / rank."""
     hits = np.where(np.isnan(ranks)[:, None], np.nan, ranks[:, None] <= np.array(CUTS))
     return np.concatenate([hits, np.stack([ranks, ranks, 1 / ranks], axis=1)], axis=1)
 
 
-def _directed(score: Score, columns: int) -> Score:
-    """A column with its direction; of a median the median itself, in place of the mean of ranks."""
+def _with_direction(score: Score, columns: int) -> Score:
+    """Return the score of a column with its direction; a median replaces the mean of ranks."""
     part = score.name.rpartition("-")[2]
     if part not in ("medr", "meanr"):
         return score

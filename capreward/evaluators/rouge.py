@@ -23,9 +23,9 @@ class RougeReferences:
     """The references as word numbers; words are split at single blanks, so that '' is one empty word.
 
     Attributes:
-        vocabulary: word to number.
-        words: the R references.
-        offsets: int64 [M + 1], where each item's references start.
+        vocabulary: A mapping from word to number.
+        words: The words of the R references.
+        offsets: The index where each item's references start, int64 [M + 1].
     """
 
     vocabulary: dict[str, int]
@@ -36,11 +36,11 @@ class RougeReferences:
 class Rouge(Evaluator):
     """ROUGE-L with beta 1.2 (Lin 2004), equal to pycocoevalcap's; range [0, 1].
 
-    Precision and recall are the best over the references, each on its own; two empty captions match.
+    Precision and recall are each the best over the references, independently; two empty captions match.
 
     Args:
-        beta: the weight of recall.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        beta: The weight of recall.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "rouge"
@@ -51,7 +51,7 @@ class Rouge(Evaluator):
         self.tokenizer = tokenizer_of(tokenizer)
 
     def parameters(self) -> dict[str, object]:
-        """Beta and tokenizer."""
+        """Return beta and tokenizer."""
         return {"beta": f"{self.beta:g}", "tok": self.tokenizer.name}
 
     def prepare(self, samples: Samples) -> RougeReferences:
@@ -62,7 +62,7 @@ class Rouge(Evaluator):
         return RougeReferences(vocabulary, words, reference_offsets(references))
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """F of the longest common subsequences, [N]."""
+        """Return the F measure of the longest common subsequences, [N]."""
         references: RougeReferences = prepared
         if not len(samples):
             return np.zeros(0)
@@ -76,7 +76,7 @@ class Rouge(Evaluator):
 
 
 def f_measure(precision: Floats, recall: Floats, beta: float = 1.2) -> Floats:
-    """(1 + beta^2) P R / (R + beta^2 P), 0 where P or R is 0; arrays of one shape."""
+    """Return (1 + beta^2) P R / (R + beta^2 P), or 0 where P or R is 0; all arrays have one shape."""
     both = (precision != 0) & (recall != 0)
     bottom = np.where(both, recall + beta**2 * precision, 1.0)
     return np.where(both, (1 + beta**2) * precision * recall / bottom, 0.0)

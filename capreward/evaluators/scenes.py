@@ -1,4 +1,4 @@
-"""The truth about captions of ``scenes``: what they state of the picture, and whether they are grammatical."""
+"""Evaluators for captions of ``scenes``: whether their facts are true, and whether they are grammatical."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ STATED, TRUE, KNOWN, TOLD = range(4)
 class SceneFacts(Evaluator):
     """Precision, recall and F1 of the facts that a caption states of a picture of ``scenes``; range [0, 1].
 
-    Facts are read from the words, grammatical or not (see ``capreward.data.scenes.stated_facts``), and
-    held against what the
-    picture shows. Counted are, in five categories (``capreward.data.scenes.facts.compared``):
+    Facts are read from the words, grammatical or not (see ``capreward.data.scenes.stated_facts``), and compared with
+    the picture. They are counted in five categories (``capreward.data.scenes.facts.count_facts``):
 
     - objects: each mention of a kind of object; a second "a ball" is a second object, "the ball" is not;
-    - attributes: colour, size and texture, bound to their object; plain objects have no texture to tell;
-    - relations: left, right, above, below, near, in front and behind, with their two objects, converses being one. All
-      that hold are true; to be told is, for each object after the first, one relation to another;
+    - attributes: colour, size and texture, bound to their object; plain objects have no texture to name;
+    - relations: left, right, above, below, near, in front and behind, with their two objects; converses are one
+      relation. All that hold are true; a full caption needs, for each object after the first, one relation to another;
     - counts: how many of each object there are ("a" is one);
     - setting: place and light.
 
-    Precision is true among stated facts, recall told among known facts, over all categories; a corpus adds up the
-    facts of its captions. A caption that states nothing has precision 0. A category's columns are NaN where nothing of
-    it is stated (precision) or known (recall: a picture of one object has no relations). The reward is F1.
+    Precision is the share of stated facts that are true, recall the share of known facts that are told, over all
+    categories; a corpus adds up the facts of its captions. A caption that states nothing has precision 0. The columns
+    of a category are NaN if none of its facts is stated (precision) or known (recall: a picture of one object has no
+    relations). The reward is F1.
 
     Args:
-        detailed: also give precision and recall of each category.
+        detailed: Whether to also give precision and recall of each category.
     """
 
     name = "scene-facts"
@@ -52,16 +52,16 @@ class SceneFacts(Evaluator):
             self.columns += tuple(f"{category}-{part}" for category in CATEGORIES for part in ("precision", "recall"))
 
     def parameters(self) -> dict[str, object]:
-        """The version of the world."""
+        """Return the version of the world."""
         from capreward.data.scenes import VERSION
 
         return {"world": VERSION}
 
     def prepare(self, samples: Samples) -> list[Truth]:
-        """What is true of each item.
+        """Return the true facts of each item.
 
         Raises:
-            InputError: an image that is no picture of the scenes world.
+            InputError: An image is no picture of the scenes world.
         """
         from capreward.data.scenes.facts import Truth
 
@@ -71,16 +71,16 @@ class SceneFacts(Evaluator):
         return [Truth.of(picture.scene) for picture in pictures if picture is not None]
 
     def statistics(self, samples: Samples, prepared: Any) -> Floats:
-        """[N, 20]: stated, true, known and told facts of each category."""
-        from capreward.data.scenes.facts import compared
+        """Return the numbers of stated, true, known and told facts of each category, [N, 20]."""
+        from capreward.data.scenes.facts import count_facts
         from capreward.data.scenes.stated_facts import read_facts
 
         pairs = zip(samples.captions, samples.item.tolist(), strict=True)
-        rows = [compared(read_facts(caption), prepared[item]) for caption, item in pairs]
+        rows = [count_facts(read_facts(caption), prepared[item]) for caption, item in pairs]
         return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
 
     def finish(self, sums: Floats) -> Floats:
-        """Columns [..., 3] or, detailed, [..., 13] of summed statistics [..., 20]."""
+        """Return columns [..., 3] or, detailed, [..., 13] of summed statistics [..., 20]."""
         table = sums.reshape(*sums.shape[:-1], len(CATEGORIES), 4)
         whole = table.sum(axis=-2)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -93,7 +93,7 @@ class SceneFacts(Evaluator):
 
 
 def _picture(image: Any) -> ScenePicture | None:
-    """The scene that an image is, or that stored features are of."""
+    """Return the scene that an image or a stored feature is made from, or None."""
     from capreward.data.images.cropped_picture import without_crops
     from capreward.data.scenes import ScenePicture, picture_of
     from capreward.encoders.store.feature_store import StoredFeature
@@ -105,23 +105,23 @@ def _picture(image: Any) -> ScenePicture | None:
 
 
 class SceneGrammar(Evaluator):
-    """Whether a caption belongs to the language of ``scenes``: 1 or 0, exactly; the mean is the share that does.
+    """Whether a caption belongs to the language of ``scenes``: exactly 1 or 0; the mean is the share that does.
 
-    Articles, agreement, plurals, the order of words and whether the sentence is complete are judged, by the very rules
-    that the world's captions are made from, whatever the picture shows. Case, commas and a final full stop are not. A
-    word that the language lacks makes a caption ungrammatical, so this is for captions of ``scenes`` alone.
+    The rules that make the world's captions judge articles, agreement, plurals, the order of words and whether the
+    sentence is complete, whatever the picture shows. Case, commas and a final full stop do not count. A word outside
+    the language makes a caption ungrammatical, so this is for captions of ``scenes`` alone.
     """
 
     name = "scene-grammar"
 
     def parameters(self) -> dict[str, object]:
-        """The version of the world."""
+        """Return the version of the world."""
         from capreward.data.scenes import VERSION
 
         return {"world": VERSION}
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """[N] ones and zeros."""
+        """Return ones and zeros [N]."""
         from capreward.data.scenes import is_grammatical
 
         return np.array([is_grammatical(caption) for caption in samples.captions], dtype=np.float64)

@@ -17,17 +17,17 @@ Floats = npt.NDArray[np.float64]
 class Spice(Evaluator):
     """SPICE: F1 of scene-graph tuples (Anderson et al. 2016), computed by ``spice-1.0.jar``; range [0, 1].
 
-    The corpus value is the mean over captions. Needs a Java runtime and the two CoreNLP 3.6.0 jars, which are not
-    downloaded: without them the error says which they are and where they go.
+    The corpus value is the mean over captions. SPICE needs a Java runtime and the two CoreNLP 3.6.0 jars, which are not
+    downloaded; without them the error says which jars they are and where they go.
 
     Args:
-        detailed: also give F1 of objects, attributes, relations, cardinality, colour and size.
-        corenlp: folder with the CoreNLP jars.
-        cache: folder that keeps parses between calls.
-        heap: the most memory for Java.
-        timeout: seconds for one call.
-        threads: parser threads; all cores by default.
-        tokenizer: ``ptb``, ``ptb-java``, ``none`` or a tokenizer.
+        detailed: Whether to also give F1 of objects, attributes, relations, cardinality, colour and size.
+        corenlp: The folder with the CoreNLP jars.
+        cache: The folder that keeps parses between calls.
+        heap: The most memory for Java.
+        timeout: The longest time of one call, in seconds.
+        threads: The number of parser threads; None takes all cores.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
     """
 
     name = "spice"
@@ -50,11 +50,11 @@ class Spice(Evaluator):
             self.columns = ("spice", *(f"spice-{c.lower()}" for c in self._categories()[1:]))
 
     def parameters(self) -> dict[str, object]:
-        """The program's version and the tokenizer."""
+        """Return the program's version and the tokenizer."""
         return {"jar": "1.0", "corenlp": "3.6.0", "tok": self.tokenizer.name}
 
     def values(self, samples: Samples, prepared: Any) -> Floats:
-        """[N] F1 of all tuples, or [N, 7] with the categories; NaN for a category of which there is no tuple."""
+        """Return F1 of all tuples, [N], or with the categories [N, 7]; NaN for a category without tuples."""
         from capreward.java.spice import SpiceJar
 
         jar = SpiceJar(**self.options)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""What a file is, how it is understood, and what it can be used for."""
+"""The inspection of files: what a file is, in which ways it can be read, and what it can be used for."""

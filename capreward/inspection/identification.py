@@ -1,4 +1,4 @@
-"""From what a user names to every way of understanding it: by its name, its first bytes, and what it holds."""
+"""The identification of what a user names: by its name, by its first bytes, and by its content."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ _YAML = (".yaml", ".yml")
 _TORCH = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
-def look_at(source: str, asked: LookOptions) -> Readings:
-    """Find out what a file or folder is.
+def identify_file(source: str, asked: LookOptions) -> Readings:
+    """Identify a file or a folder, and try all ways in which it could be read.
 
     Args:
-        source: whatever a command takes: a file, a folder, a brace pattern of shards, ``scenes:SPLIT``, a recipe.
-        asked: what the user says about it.
+        source: The source, as a command takes it: a file, a folder, a brace pattern of shards, ``scenes:SPLIT``, or a
+            recipe.
+        asked: The user's options.
 
     Returns:
-        The ways that work, and the sentences by which the others are refused.
+        The ways that work, and the messages of the ways that are refused.
 
     Raises:
-        InputError: there is no such thing.
+        InputError: If there is no such file, folder or recipe.
     """
     seen = Readings(source)
     if names_scenes(source):
@@ -38,43 +39,43 @@ def look_at(source: str, asked: LookOptions) -> Readings:
 
         seen.attempt("scenes", lambda: scenes_view(source, asked))
     elif names_shards(source):
-        _shards(source, asked, seen)
+        _identify_shards(source, asked, seen)
     elif os.path.isdir(source):
-        _folder(source, asked, seen)
+        _identify_folder(source, asked, seen)
     elif not os.path.exists(source):
-        _recipe(source, seen)
+        _identify_recipe(source, seen)
     else:
-        _file(source, asked, seen)
+        _identify_plain_file(source, asked, seen)
     return seen
 
 
-def _recipe(name: str, seen: Readings) -> None:
+def _identify_recipe(name: str, seen: Readings) -> None:
     from capreward.inspection.runs import configuration_view, recipe_text
 
     text = recipe_text(name)
     if text is not None:
         seen.attempt("recipe", lambda: configuration_view(name, text))
         return
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
 
-    load(name)  # says that there is no such file, and what is near
+    load_content(name)  # raises the error that there is no such file, which names similar files
     raise InputError(f"{name} is neither a file nor a recipe")
 
 
-def _shards(source: str, asked: LookOptions, seen: Readings) -> None:
+def _identify_shards(source: str, asked: LookOptions, seen: Readings) -> None:
     from capreward.inspection.pictures import shard_view
-    from capreward.inspection.views import View, typed
+    from capreward.inspection.views import View, command_text
 
     pictures = seen.attempt("pictures", lambda: shard_view(source, asked))
     before = len(seen.views)
     view_captions(source, asked, seen, own_images=pictures is not None)
     if pictures is not None and len(seen.views) > before:
         line = f"{source}: pictures with their captions, as capreward pack writes them"
-        uses = (("train", typed("train", "--data", source)), ("check", typed("pack", source, "--verify")))
+        uses = (("train", command_text("train", "--data", source)), ("check", command_text("pack", source, "--verify")))
         seen.views.append(View("training shards", line, (), uses))
 
 
-def _folder(source: str, asked: LookOptions, seen: Readings) -> None:
+def _identify_folder(source: str, asked: LookOptions, seen: Readings) -> None:
     from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG
     from capreward.encoders.store.header import NAME
     from capreward.inspection import pictures, runs, weights
@@ -94,13 +95,13 @@ def _folder(source: str, asked: LookOptions, seen: Readings) -> None:
         seen.attempt("pictures", lambda: pictures.folder_view(source, asked))
 
 
-def _file(source: str, asked: LookOptions, seen: Readings) -> None:
-    head = _head(source)
+def _identify_plain_file(source: str, asked: LookOptions, seen: Readings) -> None:
+    head = _first_bytes(source)
     name = os.path.basename(source).lower()
     if head.startswith(b"PK\x03\x04"):
-        _archive(source, seen)
+        _identify_archive(source, seen)
     elif head[:1] == b"\x80":
-        _pickle(source, seen)
+        _identify_pickle(source, seen)
     elif head[8:9] == b"{" or name.endswith(_TORCH):
         from capreward.inspection.weights import checkpoint_view
 
@@ -114,11 +115,11 @@ def _file(source: str, asked: LookOptions, seen: Readings) -> None:
 
         seen.attempt("configuration", lambda: configuration_view(source))
     else:
-        _text(source, head, asked, seen)
+        _identify_text(source, head, asked, seen)
 
 
-def _head(source: str) -> bytes:
-    """The first bytes, of what a gzip file holds; none of what is no plain file."""
+def _first_bytes(source: str) -> bytes:
+    """Return the first 64 bytes of a file, unpacked if it is gzipped; empty if the source is no plain file."""
     if not os.path.isfile(source):
         return b""
     try:
@@ -134,12 +135,12 @@ def _head(source: str) -> bytes:
     return head
 
 
-def _archive(source: str, seen: Readings) -> None:
-    """A zip file: NumPy's arrays, or torch's tensors."""
+def _identify_archive(source: str, seen: Readings) -> None:
+    """Identify a zip file, which holds NumPy's arrays or torch's tensors."""
     from capreward.inspection import tables
     from capreward.inspection.weights import checkpoint_view
 
-    members = tables.members_of(source)
+    members = tables.archive_members(source)
     if {"header", "words"} <= members:
         seen.attempt("document frequencies", lambda: tables.frequency_view(source))
     elif members >= tables.LABELS:
@@ -148,7 +149,7 @@ def _archive(source: str, seen: Readings) -> None:
         seen.attempt("weights", lambda: checkpoint_view(source))
 
 
-def _pickle(source: str, seen: Readings) -> None:
+def _identify_pickle(source: str, seen: Readings) -> None:
     from capreward.inspection.tables import pickle_view
     from capreward.inspection.weights import checkpoint_view
 
@@ -158,33 +159,33 @@ def _pickle(source: str, seen: Readings) -> None:
         del seen.refusals["document frequencies"]
 
 
-def _text(source: str, head: bytes, asked: LookOptions, seen: Readings) -> None:
-    """Text and tables: captions, pictures in columns, and what is kept as JSON."""
+def _identify_text(source: str, head: bytes, asked: LookOptions, seen: Readings) -> None:
+    """Identify text and tables: captions, pictures in columns, vocabularies and sets of shards in JSON."""
     from capreward.inspection import pictures, tables
 
-    value = _object(source) if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else {}
+    value = _json_object(source) if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else {}
     if isinstance(value.get("ix_to_word"), dict) or ("words" in value and isinstance(value["words"], list)):
         seen.attempt("vocabulary", lambda: tables.vocabulary_view(source, value, asked))
         if isinstance(value.get("images"), list):
             seen.attempt("pictures", lambda: pictures.list_view(source, asked))
         return
-    if tables.are_sets(value):
-        seen.attempt("sets of shards", lambda: tables.set_view(source, value, asked))
+    if tables.are_shard_sets(value):
+        seen.attempt("sets of shards", lambda: tables.shard_set_view(source, value, asked))
         return
     pictured = Readings(source)
     own = pictured.attempt("pictures", lambda: pictures.table_view(source, asked)) is not None
     view_captions(source, asked, seen, own_images=own)
     seen.views += pictured.views
-    if seen.views:  # a file that holds no captions either is told so once
+    if seen.views:  # otherwise the refusals of the readers of captions say enough
         seen.refusals |= pictured.refusals
 
 
-def _object(source: str) -> Mapping[str, Any]:
-    """The object of a JSON file; an empty one where it is none, which the reader of captions judges."""
-    from capreward.data.file_content import load
+def _json_object(source: str) -> Mapping[str, Any]:
+    """Return the object of a JSON file; it is empty for any other file, which the reader of captions will check."""
+    from capreward.data.file_content import load_content
 
     try:
-        content = load(source)
+        content = load_content(source)
         found = content.json() if content.kind == "text" else {}
     except InputError:
         return {}

@@ -1,4 +1,4 @@
-"""Folders of training and tuning runs, and configurations of them."""
+"""Views of the folders of training and tuning runs, and of their configurations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capreward.errors import InputError
-from capreward.inspection.views import View, counted, typed
+from capreward.inspection.views import View, command_text, count_text
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 RECIPES = {"train": "trainers.recipes", "tune": "trainers.tuning.recipes"}
@@ -17,83 +17,89 @@ _SHOWN = ("data.train", "data.val", "reward.expression", "base", "captioner.init
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is one of a run."""
+    """Return whether a folder is the folder of a run."""
     return (folder / CONFIG).is_file() and ((folder / METRICS).exists() or (folder / "checkpoints").is_dir())
 
 
 def run_view(path: str) -> View:
-    """The folder of a run: its configuration, how far it is, its last figures. Nothing that it names is opened.
+    """Return the view of the folder of a run: its configuration, its progress and its latest figures.
+
+    No file that the configuration names is opened.
 
     Raises:
-        InputError: a configuration that cannot be read.
+        InputError: If the configuration cannot be read.
     """
     folder = Path(path)
     config = read_mapping(folder / CONFIG)
     command = command_of(config, str(folder / CONFIG))
-    name = _name(config, command)
-    rows, torn = _metrics(folder / METRICS)
+    name = _method_name(config, command)
+    rows, torn = _read_metrics(folder / METRICS)
     steps = [row["step"] for row in rows if isinstance(row.get("step"), int)]
     kept = [part for part in ("best", "last") if (folder / part).is_dir()]
     checkpoints = sorted(p.name for p in folder.glob("checkpoints/step-*"))
-    wanted = _value(config, "training.steps")
+    wanted = _setting(config, "training.steps")
     done = f"{max(steps, default=0):,} of {wanted:,}" if isinstance(wanted, int) else f"{max(steps, default=0):,}"
     line = (
-        f"{path}: run of capreward {command} ({name}), {done} steps, {counted(len(checkpoints), 'checkpoint')}"
+        f"{path}: run of capreward {command} ({name}), {done} steps, {count_text(len(checkpoints), 'checkpoint')}"
         f"{', ' if kept else ''}{' and '.join(kept)}"
     )
-    table = tuple({"what": key, "value": value} for key, value in _settings(config, command).items())
-    figures = {key: value for row in _last(rows) for key, value in row.items()}
+    table = tuple({"what": key, "value": value} for key, value in _main_settings(config, command).items())
+    figures = {key: value for row in _latest_figures(rows) for key, value in row.items()}
     table += tuple({"what": key, "value": f"{value:.6g}"} for key, value in figures.items())
-    notes = (f"{counted(torn, 'line')} of {folder / METRICS} cannot be read",) if torn else ()
+    notes = (f"{count_text(torn, 'line')} of {folder / METRICS} cannot be read",) if torn else ()
     facts = {"command": command, "name": name, "step": max(steps, default=0), "config": config, "figures": figures}
     return View("run", line, table, _run_uses(path, config, command, kept), notes, facts)
 
 
 def configuration_view(path: str, text: str | None = None) -> View:
-    """A configuration in YAML; nothing that it names is opened.
+    """Return the view of a configuration in YAML; no file that it names is opened.
 
     Args:
-        path: the file, or the name of a recipe.
-        text: of the recipe; None to read the file.
+        path: The file, or the name of a recipe.
+        text: The text of the recipe; None reads the file.
 
     Raises:
-        InputError: it is no configuration of a run.
+        InputError: If the text is no configuration of a run.
     """
     config = read_mapping(Path(path)) if text is None else parse_mapping(text, path)
     command = command_of(config, path)
     what = "recipe" if text is not None else "configuration"
-    rows = tuple({"what": key, "value": value} for key, value in _settings(config, command).items())
+    rows = tuple({"what": key, "value": value} for key, value in _main_settings(config, command).items())
     notes = [" ".join(str(config["about"]).split())] if config.get("about") else []
     notes += [f"differs from what is published: {one}" for one in config.get("departures") or []]
     if config.get("plugins"):
         notes.append("it names plugins, which are Python files that would run; read them first")
     option = "--recipe" if text is not None else "--config"
-    uses = [(command, typed(command, option, path, "--run", "FOLDER"))]
+    uses = [(command, command_text(command, option, path, "--run", "FOLDER"))]
     if command == "train":
-        uses.append(("check it", typed(command, option, path, "--run", "FOLDER", "--dry-run")))
-    line = f"{path}: {what} of capreward {command} ({_name(config, command)})"
+        uses.append(("check it", command_text(command, option, path, "--run", "FOLDER", "--dry-run")))
+    line = f"{path}: {what} of capreward {command} ({_method_name(config, command)})"
     return View(what, line, rows, tuple(uses), tuple(notes), {"command": command, "config": config})
 
 
 def recipe_text(name: str) -> str | None:
-    """The text of a recipe that ships with capreward; None where there is none of that name."""
+    """Return the text of a recipe of capreward; None if there is no recipe of that name."""
     if not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
         return None
     for package in RECIPES.values():
         try:
             found = files(package).joinpath(f"{name}.yaml")
         except ModuleNotFoundError:
-            continue  # the part of capreward that trains is not installed
+            continue  # the package of the trainers is not installed
         if found.is_file():
             return found.read_text(encoding="utf-8")
     return None
 
 
 def command_of(config: Mapping[str, Any], where: str) -> str:
-    """``train`` or ``tune``, by what a configuration trains.
+    """Return the command of a configuration, ``train`` or ``tune``, by the keys that it has.
+
+    Args:
+        config: The configuration.
+        where: The file, for messages.
 
     Raises:
-        InputError: it is of neither.
+        InputError: If it is a configuration of neither.
     """
     if "objective" in config:
         return "tune"
@@ -103,10 +109,10 @@ def command_of(config: Mapping[str, Any], where: str) -> str:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
-        InputError: it cannot be read, or is none.
+        InputError: If the file cannot be read, or if it holds no mapping.
     """
     try:
         return parse_mapping(path.read_text(encoding="utf-8"), str(path))
@@ -117,10 +123,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
-    """The mapping in a text of YAML.
+    """Parse the mapping in a text of YAML.
+
+    Args:
+        text: The text.
+        where: The file, for messages.
 
     Raises:
-        InputError: it is malformed, or none.
+        InputError: If the text is no valid YAML, or if it holds no mapping.
     """
     import yaml
 
@@ -133,31 +143,31 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _name(config: Mapping[str, Any], command: str) -> str:
+def _method_name(config: Mapping[str, Any], command: str) -> str:
     chosen = config.get("objective" if command == "tune" else "optimizer")
     return str(chosen.get("name", "?")) if isinstance(chosen, dict) else str(chosen)
 
 
-def _value(config: Mapping[str, Any], name: str) -> Any:
+def _setting(config: Mapping[str, Any], name: str) -> Any:
     value: Any = config
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
-def _settings(config: Mapping[str, Any], command: str) -> dict[str, str]:
-    """The settings that say most, by their dotted names."""
-    named = {name: _value(config, name) for name in _SHOWN}
+def _main_settings(config: Mapping[str, Any], command: str) -> dict[str, str]:
+    """Return the most important settings, by their dotted names."""
+    named = {name: _setting(config, name) for name in _SHOWN}
     chosen = "objective" if command == "tune" else "optimizer"
-    return {chosen: _name(config, command), **{k: str(v) for k, v in named.items() if v is not None}}
+    return {chosen: _method_name(config, command), **{k: str(v) for k, v in named.items() if v is not None}}
 
 
-def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The rows of a run's log, and how many lines are none."""
+def _read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows of a run's log, and the number of lines that cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return [], 0  # a run that has not taken a step
+        return [], 0  # the run has not taken a step yet
     rows, torn = [], 0
     for line in lines:
         try:
@@ -171,8 +181,8 @@ def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
     return rows, torn
 
 
-def _last(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """The last figures of training and of evaluation, under the names of their kind."""
+def _latest_figures(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return the latest figures of each kind of row, such as training and evaluation, under names with that kind."""
     latest = {str(row.get("kind")): row for row in rows}
     return [
         {
@@ -187,21 +197,21 @@ def _last(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
 def _run_uses(path: str, config: Mapping[str, Any], command: str, kept: list[str]) -> tuple[tuple[str, str], ...]:
     if command == "tune":
         tuned = _tuned_uses(f"{path.rstrip('/')}/{kept[0]}", config) if kept else ()
-        return (*tuned, ("go on", typed("tune", "--run", path)))
-    captioning = ("caption", typed("caption", "IMAGES", "--captioner", path, "-o", "captions.json"))
+        return (*tuned, ("go on", command_text("tune", "--run", path)))
+    captioning = ("caption", command_text("caption", "IMAGES", "--captioner", path, "-o", "captions.json"))
     return (
-        *([captioning, ("evaluate", typed("evaluate", path))] if kept else []),
-        ("report", typed("report", path, "-o", "report.html")),
-        ("go on", typed("train", "--run", path)),
+        *([captioning, ("evaluate", command_text("evaluate", path))] if kept else []),
+        ("report", command_text("report", path, "-o", "report.html")),
+        ("go on", command_text("train", "--run", path)),
     )
 
 
 def _tuned_uses(weights: str, config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     from capreward.inspection.weights import grammar_uses
 
-    if _name(config, "tune") == "grammar":
+    if _method_name(config, "tune") == "grammar":
         return grammar_uses(weights)
-    lora = _value(config, "objective.adapt") == "lora"
+    lora = _setting(config, "objective.adapt") == "lora"
     metric = f"{'pacspp' if lora else 'pacs'}(checkpoint={weights})"
-    scored = typed("score", "CAPTIONS", "-i", "IMAGES", "-m", metric)
-    return (("metric", scored), ("reward", typed("train", "--reward", metric)))
+    scored = command_text("score", "CAPTIONS", "-i", "IMAGES", "-m", metric)
+    return (("metric", scored), ("reward", command_text("train", "--reward", metric)))

@@ -1,1 +1,1 @@
-"""Java programs of the reference implementations, run in managed processes."""
+"""The Java programs of the reference implementations, which run in managed processes."""

@@ -1,4 +1,4 @@
-"""The operating system's side of a Java program: its process, its pipes and the guard that ends it."""
+"""The process of a Java program, its pipes, and the guard process that ends it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from collections import deque
 from pathlib import Path
 from typing import IO
 
-# EVAL of METEOR cannot read "6,0", and SPICE reads its input in the platform's encoding (coco-caption's METEOR pipe
-# and locale issues), so both are fixed here whatever the machine is set to.
+# METEOR's EVAL cannot read "6,0", and SPICE reads its input in the encoding of the platform, so locale and encoding are
+# fixed here, whatever the settings of the machine (coco-caption's METEOR pipe and locale issues).
 PLATFORM_OPTIONS = ("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8", "-Dstderr.encoding=UTF-8")
-# Without these a thread pool that runs out of memory hangs for ever, and the reason is printed among the results.
+# Without these options, a thread pool that runs out of memory hangs, and the reason is printed among the results.
 VM_OPTIONS = ("-XX:+ExitOnOutOfMemoryError", "-XX:+DisplayVMOutputToStderr", "-XX:-UsePerfData")
-# Ends the program when this process is gone, however it went: only then does `read` meet the end of the pipe. The
-# kernel's own parent-death signal would fire as soon as the *thread* that started the program ends.
-# `-s KILL` because dash takes no `--` after `-KILL`.
+# The guard ends the program when this process has ended in any way, since only then `read` reaches the end of the pipe.
+# The kernel's own parent-death signal would come as soon as the *thread* that started the program ends.
+# It is `-s KILL`, since dash accepts no `--` after `-KILL`.
 _WATCHDOG = 'read -r said || { kill -s KILL -- "-$1"; rm -rf -- "$2"; }'
 _STDERR_LINES = 200
-_PIPE_ROOM = 4096  # bytes that any system's pipe takes at once
+_PIPE_ROOM = 4096  # bytes that the pipe of any system accepts at once
 
 
 class Child:
-    """The operating system's side of one run; knows nothing of JavaProcess, so that one can be collected."""
+    """The process of one run; it holds no reference to its JavaProcess, so that the latter can be collected.
+
+    Args:
+        command: The command line.
+        cwd: The working directory.
+        folder: The temporary folder, which the guard removes if this process is killed.
+    """
 
     def __init__(self, command: list[str], cwd: Path, folder: Path) -> None:
         self.owner = os.getpid()
@@ -51,10 +57,10 @@ class Child:
                 )
             self.stdin, stdout, stderr = _pipes(self.process)
             self.answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-            self._complaints: deque[bytes] = deque(maxlen=_STDERR_LINES)
+            self._stderr_lines: deque[bytes] = deque(maxlen=_STDERR_LINES)
             self._readers = [
                 threading.Thread(target=_read_answers, args=(stdout, self.answers), daemon=True),
-                threading.Thread(target=_read_complaints, args=(stderr, self._complaints), daemon=True),
+                threading.Thread(target=_read_stderr, args=(stderr, self._stderr_lines), daemon=True),
             ]
             for reader in self._readers:
                 reader.start()
@@ -63,29 +69,32 @@ class Child:
             raise
 
     def stderr(self) -> str:
-        """The last lines of stderr; all of them once the program has ended."""
+        """Return the last lines of stderr; they are complete once the program has ended."""
         if self.process.poll() is not None:
             self._join_readers()
-        return b"".join(self._complaints.copy()).decode("utf-8", "replace")
+        return b"".join(self._stderr_lines.copy()).decode("utf-8", "replace")
 
     def status(self, patience: float) -> int | None:
-        """The exit status, None if the program still runs after ``patience`` seconds."""
+        """Return the exit status, or None if the program still runs after ``patience`` seconds."""
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
             return None
 
     def write(self, data: bytes, timeout: float) -> bool:
-        """Write to the program; False if it did not read all of it within ``timeout`` seconds and was ended.
+        """Write to the program.
+
+        Returns:
+            True if the program read all data within ``timeout`` seconds; otherwise it was ended.
 
         Raises:
-            OSError: the program closed its input.
+            OSError: If the program closed its input.
         """
         if len(data) <= _PIPE_ROOM:
             self.stdin.write(data)
             self.stdin.flush()
             return True
-        # A write that fills the pipe blocks until the program reads, and only its end interrupts that.
+        # A write that fills the pipe blocks until the program reads or ends.
         late = threading.Event()
 
         def give_up() -> None:
@@ -105,12 +114,12 @@ class Child:
         return not late.is_set()
 
     def end(self) -> None:
-        """Kill what still runs, reap it, and close every pipe; harmless when called again."""
+        """Kill the program if it runs, wait for its end, and close every pipe; a second call does nothing."""
         if self.owner != os.getpid():
             return  # a forked copy of this object must not kill its parent's program
         _kill(self.process)
         self._join_readers()
-        with contextlib.suppress(OSError):  # unsent text in the buffer of a program that is gone
+        with contextlib.suppress(OSError):  # the buffer may hold text that the program never read
             self.stdin.close()
         if self.watchdog is not None:
             with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
@@ -118,7 +127,7 @@ class Child:
 
     def _join_readers(self) -> None:
         for reader in self._readers:
-            # Garbage collection, and with it end(), can happen in any thread.
+            # Garbage collection, and with it end(), can run in any thread.
             if reader is not threading.current_thread():
                 reader.join(5.0)
 
@@ -136,11 +145,11 @@ def _read_answers(pipe: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> 
     answers.put(None)
 
 
-def _read_complaints(pipe: IO[bytes], complaints: deque[bytes]) -> None:
+def _read_stderr(pipe: IO[bytes], lines: deque[bytes]) -> None:
     with pipe:
-        # A bounded read: one endless line must not fill the memory either.
+        # The reads are bounded, so that one endless line does not fill the memory.
         while line := pipe.readline(4096):
-            complaints.append(line)
+            lines.append(line)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -152,7 +161,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    # Java obeys _JAVA_OPTIONS after, not before, its command line.
+    # Java applies _JAVA_OPTIONS after its command line, so the options are added there too.
     if existing := environment.get("_JAVA_OPTIONS"):
         environment["_JAVA_OPTIONS"] = " ".join([existing, *PLATFORM_OPTIONS])
     return environment

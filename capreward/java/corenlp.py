@@ -1,4 +1,4 @@
-"""The files SPICE runs on: its own from pycocoevalcap, and the two of Stanford CoreNLP that the user brings."""
+"""The files that SPICE needs: its own from pycocoevalcap, and two of Stanford CoreNLP that the user provides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from capreward.errors import InputError
-from capreward.java.originals import original
+from capreward.java.originals import original_file
 
 CORENLP_FILES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _ARCHIVE = "stanford-corenlp-full-2015-12-09.zip"
@@ -15,24 +15,24 @@ _VARIABLE = "CAPREWARD_CORENLP"
 
 
 def spice_class_path(corenlp: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Every jar SPICE needs, in the order its manifest lists them.
+    """Return every jar that SPICE needs, in the order of its manifest.
 
     Args:
-        corenlp: folder that holds the two CoreNLP files; None takes the one named by the environment variable
+        corenlp: The folder that holds the two CoreNLP files; None takes the folder in the environment variable
             ``CAPREWARD_CORENLP``, or else ``spice/lib`` of pycocoevalcap. Nothing is downloaded or written.
 
     Returns:
-        Absolute paths. The first is this package's stand-in for the JavaScript engine that Java 15 dropped.
+        The absolute paths; the first is this package's replacement for the JavaScript engine that Java 15 dropped.
 
     Raises:
-        InputError: a file is missing; the message says which, where it was looked for and what to type.
+        InputError: If a file is missing; the message says which file, where it was looked for, and what to type.
     """
-    spice = original("spice", "spice-1.0.jar")
+    spice = original_file("spice", "spice-1.0.jar")
     models = _corenlp_folder(corenlp, spice.parent / "lib")
     jars = [Path(__file__).absolute().parent / "spice_json" / "spice_json.jar", spice]
     for entry in _manifest_class_path(spice):
         name = entry.rsplit("/", 1)[-1]
-        jars.append(models / name if name in CORENLP_FILES else original("spice", "lib", name))
+        jars.append(models / name if name in CORENLP_FILES else original_file("spice", "lib", name))
     return jars
 
 
@@ -59,7 +59,7 @@ def _corenlp_folder(argument: str | os.PathLike[str] | None, default: Path) -> P
 def _manifest_class_path(jar: Path) -> list[str]:
     with zipfile.ZipFile(jar) as archive:
         manifest = archive.read("META-INF/MANIFEST.MF").decode()
-    # A manifest breaks lines after 72 bytes and goes on after a space.
+    # A manifest breaks lines after 72 bytes; the next line begins with a space.
     lines = manifest.replace("\r\n", "\n").replace("\n ", "").split("\n")
     entries = [line.partition(":")[2].split() for line in lines if line.startswith("Class-Path:")]
     return entries[0] if entries else []

@@ -1,4 +1,4 @@
-"""What the Java programs are given: candidates, each with its references."""
+"""The check of the items for the Java programs: candidates, each with its references."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from capreward.errors import InputError
 
 
 def check_items(candidates: Sequence[str], references: Sequence[Sequence[str]], name: str) -> None:
-    """Refuse what cannot be scored; ``name`` is the program's.
+    """Refuse candidates and references that cannot be scored.
+
+    Args:
+        candidates: The N captions.
+        references: The references of each candidate.
+        name: The name of the program, for messages.
 
     Raises:
-        InputError: the lengths differ, or an item has no reference.
+        InputError: If the lengths differ, or if an item has no reference.
     """
     if len(candidates) != len(references):
         raise InputError(f"there are {len(candidates)} candidates and {len(references)} lists of references.")

@@ -1,4 +1,4 @@
-"""Where the original Java programs lie: inside the installed pycocoevalcap."""
+"""The places of the original Java programs inside the installed pycocoevalcap."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from capreward.errors import InputError
 
 
-def original(*parts: str) -> Path:
-    """The path of a file of the original programs inside the installed ``pycocoevalcap``.
+def original_file(*parts: str) -> Path:
+    """Return the path of a file of the original programs inside the installed ``pycocoevalcap``.
 
     Args:
-        parts: path below the package's folder, such as ``"meteor", "meteor-1.5.jar"``.
+        parts: The path below the package's folder, such as ``"meteor", "meteor-1.5.jar"``.
 
     Raises:
-        InputError: the package or the file is missing.
+        InputError: If the package or the file is missing.
     """
     spec = importlib.util.find_spec("pycocoevalcap")
     folders = list(spec.submodule_search_locations or []) if spec else []

@@ -1,4 +1,4 @@
-"""A Java program that cannot outlive its use: time limits, its stderr in the error, nothing left behind."""
+"""Java programs with a time limit, whose errors quote their stderr, and which always end and leave no files behind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class JavaError(ProgramError):
     """A Java program failed.
 
     Attributes:
-        stderr: the last lines the program wrote to stderr.
-        returncode: its exit status, or None if it had to be ended.
+        stderr: The last lines that the program wrote to stderr.
+        returncode: The exit status of the program, or None if it had to be ended.
     """
 
     def __init__(self, message: str, stderr: str = "", returncode: int | None = None) -> None:
@@ -38,26 +38,27 @@ class JavaTimeout(JavaError):
 
 
 class JavaProcess:
-    """One run of a Java program, used in a ``with`` block.
+    """One run of a Java program, which is used in a ``with`` block.
 
-    The program gets its own process group, a fixed locale and encoding, and a private temporary folder. It ends, and
-    the folder goes, when the block is left, on any error or time-out, when the object is collected, when Python
-    exits, and (on POSIX systems) when this process is killed.
+    The program gets its own process group, a fixed locale and encoding, and a private temporary folder. The program is
+    ended and the folder is removed when the block is left, on any error or time-out, when the object is collected, when
+    Python exits, and (on POSIX systems) when this process is killed.
 
     Args:
-        arguments: what follows ``java`` and its options: ``["-jar", "x.jar", ...]`` or ``["-cp", path, "Main", ...]``.
-        name: what people call the program; errors begin with it.
-        java: the runtime; None finds one (Java 8 or newer).
-        heap: the most memory for Java objects, such as ``"512M"`` or ``"2G"``.
-        options: more options for the Java virtual machine.
-        cwd: working directory; None is the temporary folder.
-        timeout: seconds until one answer (``ask``, ``receive``) or the whole run (``run``) is given up.
+        arguments: The arguments after ``java`` and its options: ``["-jar", "x.jar", ...]`` or ``["-cp", path, "Main",
+            ...]``.
+        name: The name of the program, with which error messages begin.
+        java: The Java runtime; None finds one (Java 8 or newer).
+        heap: The most memory for Java objects, such as ``"512M"`` or ``"2G"``.
+        options: Further options for the Java virtual machine.
+        cwd: The working directory; None takes the temporary folder.
+        timeout: The seconds after which one answer (``ask``, ``receive``) or the whole run (``run``) is given up.
 
     Attributes:
-        folder: the temporary folder, inside the ``with`` block.
+        folder: The temporary folder, inside the ``with`` block.
 
     Raises:
-        InputError: no Java, or a heap size that is none.
+        InputError: If there is no Java, or if ``heap`` or ``timeout`` is not valid.
     """
 
     folder: Path
@@ -98,20 +99,20 @@ class JavaProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the program, None before its start and after its end."""
+        """The process id of the program; None before its start and after its end."""
         return self._running.process.pid if self._running else None
 
     @property
     def stderr(self) -> str:
-        """The last lines the program wrote to stderr."""
+        """The last lines that the program wrote to stderr."""
         return self._running.stderr() if self._running else ""
 
     def start(self) -> None:
         """Start the program, for ``ask``, ``send`` and ``receive``.
 
         Raises:
-            RuntimeError: outside the ``with`` block, or it runs already.
-            JavaError: the operating system cannot start it.
+            RuntimeError: If it is called outside the ``with`` block, or if the program runs already.
+            JavaError: If the operating system cannot start the program.
         """
         if self._running is not None or not hasattr(self, "_remove") or not self._remove.alive:
             raise RuntimeError(f"{self.name}: start it once, inside its `with` block")
@@ -120,16 +121,16 @@ class JavaProcess:
             self._running = Child(command, self._cwd or self.folder, self.folder)
         except OSError as error:
             raise JavaError(f"{self.name} could not be started: {error}") from error
-        # Registered after the folder's finalizer and hence called before it, when Python exits.
+        # It is registered after the folder's finalizer, so that it is called before that one when Python exits.
         self._end = weakref.finalize(self, self._running.end)
 
     def send(self, line: str) -> None:
         """Write one line (UTF-8) to the program.
 
         Raises:
-            InputError: the text holds a line break, which would shift every later answer, or is not valid Unicode.
-            JavaError: the program no longer listens.
-            JavaTimeout: it listens but does not read on within the time limit.
+            InputError: If the text holds a line break, which would shift every later answer, or is not valid Unicode.
+            JavaError: If the program no longer reads its input.
+            JavaTimeout: If the program does not read the line within the time limit.
         """
         if "\n" in line or "\r" in line:
             raise InputError(f"{self.name} reads one line at a time; there is a line break in {line[:80]!r}.")
@@ -138,27 +139,27 @@ class JavaProcess:
         except UnicodeEncodeError as error:
             raise InputError(f"{line[max(0, error.start - 20) : error.end + 20]!r} is not valid Unicode.") from error
         try:
-            in_time = self._active().write(data, self.timeout)
+            in_time = self._running_child().write(data, self.timeout)
         except (OSError, ValueError) as error:
-            raise self._failure("stopped reading") from error
+            raise self._failure_error("stopped reading") from error
         if not in_time:
-            raise self._timeout()
+            raise self._timeout_error()
 
     def receive(self) -> str:
         """Wait for one line from the program.
 
         Raises:
-            JavaError: the program ended instead.
-            JavaTimeout: no line within the time limit; the program is ended.
+            JavaError: If the program ended without a line.
+            JavaTimeout: If no line comes within the time limit; the program is then ended.
         """
         deadline = time.monotonic() + self.timeout
         line = self._next_line(deadline)
         if line is None:
-            raise self._failure("ended without an answer")
+            raise self._failure_error("ended without an answer")
         return line.rstrip("\r\n")
 
     def ask(self, line: str) -> str:
-        """Write one line and wait for the one that answers it; errors as for ``send`` and ``receive``."""
+        """Write one line and wait for the line that answers it; it raises the errors of ``send`` and ``receive``."""
         self.send(line)
         return self.receive()
 
@@ -166,30 +167,30 @@ class JavaProcess:
         """Start the program, wait until it ends, and return its stdout.
 
         Raises:
-            JavaError: it ended with an exit status other than 0.
-            JavaTimeout: it did not end within the time limit; it is ended.
+            JavaError: If the exit status of the program is not 0.
+            JavaTimeout: If the program did not end within the time limit; it is then ended.
         """
         self.start()
-        running = self._active()
+        running = self._running_child()
         running.stdin.close()
         deadline = time.monotonic() + self.timeout
         output = []
         while (line := self._next_line(deadline)) is not None:
             output.append(line)
-        code = self._wait(deadline)
+        code = self._wait_for_end(deadline)
         if code != 0:
-            raise self._failure("failed")
+            raise self._failure_error("failed")
         return "".join(output)
 
     def close(self) -> None:
-        """End the program if it runs and remove the temporary folder; calling it again does nothing."""
+        """End the program if it runs, and remove the temporary folder; a second call does nothing."""
         if self._running is not None:
             self._end()
             self._running = None
         if hasattr(self, "_remove"):
             self._remove()
 
-    def _active(self) -> Child:
+    def _running_child(self) -> Child:
         if self._running is None:
             raise RuntimeError(f"{self.name} is not running; use it inside its `with` block, after start()")
         if self._running.owner != os.getpid():
@@ -198,19 +199,19 @@ class JavaProcess:
 
     def _next_line(self, deadline: float) -> str | None:
         try:
-            line = self._active().answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            line = self._running_child().answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            raise self._timeout() from None
+            raise self._timeout_error() from None
         return None if line is None else line.decode("utf-8", "replace")
 
-    def _wait(self, deadline: float) -> int:
+    def _wait_for_end(self, deadline: float) -> int:
         try:
-            return self._active().process.wait(max(0.0, deadline - time.monotonic()))
+            return self._running_child().process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            raise self._timeout() from None
+            raise self._timeout_error() from None
 
-    def _timeout(self) -> JavaTimeout:
-        running = self._active()
+    def _timeout_error(self) -> JavaTimeout:
+        running = self._running_child()
         running.end()
         stderr = running.stderr()
         self.close()
@@ -220,9 +221,9 @@ class JavaProcess:
             stderr,
         )
 
-    def _failure(self, what: str) -> JavaError:
-        running = self._active()
-        # The pipe closes a moment before the status is known; a program that only closed its pipes is ended.
+    def _failure_error(self, what: str) -> JavaError:
+        running = self._running_child()
+        # The pipe closes shortly before the status is known; a program that only closed its pipes is ended.
         code = running.status(5.0)
         running.end()
         stderr = running.stderr()
@@ -238,7 +239,7 @@ def _remove_folder(folder: Path, owner: int) -> None:
 
 
 def quote_stderr(stderr: str) -> str:
-    """The end of stderr for a message, without the lines of stack traces, which bury the reason."""
+    """Return the end of stderr for a message, without the lines of stack traces, which would hide the reason."""
     frame = re.compile(r"\s+at [\w$.]|\s*\.\.\. \d+ more|Picked up _?J")
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not frame.match(line)]
     return f" Its last words: {' | '.join(lines[-8:])[-1500:]}" if lines else " It wrote nothing to stderr."

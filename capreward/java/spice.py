@@ -1,4 +1,4 @@
-"""SPICE through its original program, ``spice-1.0.jar``."""
+"""SPICE by its original program, ``spice-1.0.jar``."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ from capreward.java.runtime import Java, find_java
 SPICE_CATEGORIES = ("All", "Object", "Attribute", "Relation", "Cardinality", "Color", "Size")
 _FIELDS = frozenset({"f", "pr", "re", "tp", "fp", "fn", "numImages"})
 
-# The cache's serialiser reaches into these; Java 16 and newer forbid it unless told (coco-caption issue 59).
+# The serialiser of the cache uses the internals of these packages, which Java 16 and newer allow only on request
+# (coco-caption issue 59).
 _OPENED = ("java.lang", "java.math", "java.net", "java.text", "java.util", "java.util.concurrent")
 
 
 class SpiceJar:
     """SPICE: F-score of the objects, attributes and relations that a caption shares with its references.
 
-    The program's scoring is untouched. The original stops at Java 14; here any Java from 8 on is accepted: the
-    JavaScript engine the program uses to indent its output is stood in for, and its cache, which needs more of Java's
-    internals than newer releases give, is off by default. By its source the cache holds each caption's parse and
-    nothing else, so scores do not depend on it. Tested with Java 11, 17 and 25 on captions already parsed; the parser
-    itself is not part of the tests.
+    The scoring of the program is unchanged. The original runs up to Java 14. Here, any Java from 8 on is accepted: the
+    JavaScript engine with which the program indents its output is replaced, and the program's cache, which needs
+    internals of Java that newer releases close, is off by default. By its source, the cache holds only the parse of
+    each caption, so scores do not depend on it. Java 11, 17 and 25 were tested on captions that are already parsed; the
+    parser itself is not part of the tests.
 
-    Merging of graph nodes follows Java's identity hashes, so a repeated run may differ in rare items, as it does in the
-    original.
+    The merging of graph nodes follows Java's identity hashes, so that a repeated run may differ in rare items, as in
+    the original.
 
     Source: Anderson et al., SPICE: Semantic Propositional Image Caption Evaluation (ECCV 2016). The program is AGPL-3.0
     and comes with pycocoevalcap; it is run, not linked.
 
     Args:
-        corenlp: folder with the two CoreNLP 3.6.0 jars; see ``spice_class_path``.
-        cache: folder that keeps parses between calls; it is made if need be. One call uses it at a time: others wait,
-            for ``timeout`` seconds at most. None keeps nothing.
-        heap: the most memory for Java objects. The original asks for 8G, which is more than many machines have.
-        timeout: seconds for one call, the loading of the parser included.
-        threads: parser threads; None is one per core.
-        java: the runtime; None finds one.
+        corenlp: The folder with the two CoreNLP 3.6.0 jars; see ``spice_class_path``.
+        cache: The folder that keeps parses between calls; it is created if it does not exist. One call uses it at a
+            time; other calls wait, for ``timeout`` seconds at most. None keeps no parses.
+        heap: The most memory for Java objects. The original uses 8G, which is more than many machines have.
+        timeout: The seconds for one call, including the loading of the parser.
+        threads: The number of threads of the parser; None means one per core.
+        java: The Java runtime; None finds one.
 
     Raises:
-        InputError: a file or a Java is missing, or threads is less than 1.
+        InputError: If a file or a Java is missing, or if ``threads`` is less than 1.
     """
 
     def __init__(
@@ -77,32 +78,33 @@ class SpiceJar:
         """Score candidates against their references.
 
         Args:
-            candidates: N captions, tokenized as for the other metrics or raw; the same caption may come again.
-            references: per candidate, one or more captions.
+            candidates: The N captions, raw or tokenized as for the other metrics; a caption may occur more than once.
+            references: The references of each candidate, one or more.
 
         Returns:
-            Per candidate, in the order given: ``{"All": {"f", "pr", "re", "tp", "fp", "fn", "numImages"}, "Object":
-            ..., ...}`` with the keys of ``SPICE_CATEGORIES``. SPICE is ``["All"]["f"]``, in [0, 1]; the corpus value is
-            its mean. A category none of whose tuples occur in the references has NaN for f, pr and re.
+            The scores of each candidate, in the order of the candidates: ``{"All": {"f", "pr", "re", "tp", "fp", "fn",
+            "numImages"}, "Object": ..., ...}`` with the keys of ``SPICE_CATEGORIES``. SPICE is ``["All"]["f"]``, in
+            [0, 1]; the corpus value is its mean. If no tuple of a category occurs in the references, its f, pr and re
+            are NaN.
 
         Raises:
-            InputError: the lengths differ, an item has no reference, or the cache folder cannot be used.
-            JavaError: the program failed; the message holds the end of its stderr.
-            JavaTimeout: it took longer than ``timeout``; it is ended.
+            InputError: If the lengths differ, if an item has no reference, or if the cache folder cannot be used.
+            JavaError: If the program fails; the message holds the end of its stderr.
+            JavaTimeout: If the program takes longer than ``timeout``; it is then ended.
         """
         check_items(candidates, references, "SPICE")
         if not candidates:
             return []
-        # Numbers for ids: the original's ids come back in another order than they went in.
+        # The ids are numbers, since the original returns the items in another order.
         items = [
             {"image_id": number, "test": candidate, "refs": list(texts)}
             for number, (candidate, texts) in enumerate(zip(candidates, references, strict=True))
         ]
-        with _locked(self.cache, self.timeout):
-            text = self._run(items)
+        with _locked_cache(self.cache, self.timeout):
+            text = self._run_program(items)
         return _read_scores(text, len(items))
 
-    def _run(self, items: list[dict[str, Any]]) -> str:
+    def _run_program(self, items: list[dict[str, Any]]) -> str:
         with JavaProcess(
             self._arguments(),
             name="SPICE",
@@ -111,7 +113,7 @@ class SpiceJar:
             options=self._options(),
             timeout=self.timeout,
         ) as process:
-            # Plain ASCII: whatever the encoding, Java reads it alike.
+            # Java reads ASCII in the same way in every encoding.
             (process.folder / "in.json").write_text(json.dumps(items), encoding="ascii")
             process.run()
             output = process.folder / "out.json"
@@ -136,7 +138,7 @@ class SpiceJar:
 def _read_scores(text: str, count: int) -> list[dict[str, dict[str, float]]]:
     try:
         found = {
-            item["image_id"]: {category: _fields(fields) for category, fields in item["scores"].items()}
+            item["image_id"]: {category: _checked_fields(fields) for category, fields in item["scores"].items()}
             for item in json.loads(text)
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -149,15 +151,15 @@ def _read_scores(text: str, count: int) -> list[dict[str, dict[str, float]]]:
     return [{category: found[number][category] for category in SPICE_CATEGORIES} for number in range(count)]
 
 
-def _fields(fields: dict[str, float | None]) -> dict[str, float]:
+def _checked_fields(fields: dict[str, float | None]) -> dict[str, float]:
     if set(fields) != _FIELDS:
         raise KeyError(f"fields {sorted(fields)}")
     return {name: math.nan if value is None else float(value) for name, value in fields.items()}
 
 
 @contextlib.contextmanager
-def _locked(folder: Path | None, timeout: float) -> Iterator[None]:
-    """Hold a cache folder for this call alone: two programs that share one hang or fail with MDB_CURSOR_FULL."""
+def _locked_cache(folder: Path | None, timeout: float) -> Iterator[None]:
+    """Lock a cache folder for this call, since two programs that share one hang or fail with MDB_CURSOR_FULL."""
     if folder is None:
         yield
         return
@@ -169,11 +171,11 @@ def _locked(folder: Path | None, timeout: float) -> Iterator[None]:
             f"the SPICE cache {folder} cannot be used ({error}); give cache= a writable folder."
         ) from error
     with lock:
-        _wait_for(lock, folder, timeout)
+        _wait_for_lock(lock, folder, timeout)
         yield
 
 
-def _wait_for(lock: IO[str], folder: Path, timeout: float) -> None:
+def _wait_for_lock(lock: IO[str], folder: Path, timeout: float) -> None:
     try:
         import fcntl
     except ImportError as error:
@@ -181,7 +183,7 @@ def _wait_for(lock: IO[str], folder: Path, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            # Released by the operating system when the file is closed, even by a killed process.
+            # The operating system releases the lock when the file is closed, even if the process is killed.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:

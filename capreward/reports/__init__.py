@@ -1,1 +1,1 @@
-"""Tables for people, files for machines."""
+"""Reports on results: tables and pages for people, files for programs."""

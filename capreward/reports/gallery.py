@@ -1,4 +1,4 @@
-"""A page to show a colleague: the best, worst and most-disputed captions with their pictures, in one file."""
+"""The gallery: one HTML file that shows the best, worst and most disputed captions with their pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".html", ".htm")
 
 
 def check_gallery_path(path: str | Path) -> None:
-    """Refuse a path for ``write_gallery``; see ``check_output_path``."""
+    """Refuse a path that ``write_gallery`` cannot use; see ``check_output_path``."""
     check_output_path(path, "--gallery", SUFFIXES)
 
 
@@ -35,31 +35,31 @@ def write_gallery(
     count: int = 12,
     pictured: Container[str] | None = None,
 ) -> int:
-    """Write the gallery of one or several systems: one HTML file that loads nothing.
+    """Write the gallery of one or several systems: one HTML file that loads no other file.
 
-    Best and worst are by the ranking metric, averaged over the systems (and over the captions of an image, if a system
-    has several). Most disputed is told in two ways, each where it can be:
+    Best and worst are chosen by the ranking metric, averaged over the systems (and over the captions of an image, if a
+    system has several). Most disputed has two meanings, each shown if it applies:
 
     - between metrics: the percentile rank of a caption is the share of all other captions that it beats by a metric
-      (ties counted half, metrics where less is better turned round); the dispute is the difference between its highest
-      and its lowest rank, over all metrics with a direction;
-    - between systems: the difference between the highest and the lowest system's value of the ranking metric on the
-      same image.
+      (ties count half; metrics where less is better are reversed). The dispute is the difference between its highest
+      and its lowest rank over all metrics with a direction;
+    - between systems: the dispute is the difference between the highest and the lowest system's value of the ranking
+      metric on the same image.
 
     Args:
-        path: ends in ``.html``; written beside the place, then renamed.
-        results: with values per caption.
-        picture_of: the picture of a key; None, or an InputError or OSError, shows a placeholder.
-        references: reference captions by key.
-        metric: that ranks; by default the first one asked for that has a value per caption and a direction.
-        count: images per section, at most.
-        pictured: the images that may be shown; all by default. The others count in the table and in every rank.
+        path: A path that ends in ``.html``; the file is written beside it and then renamed.
+        results: The results, with values per caption.
+        picture_of: A function from a key to its picture; None, an InputError or an OSError shows a placeholder.
+        references: The reference captions by key.
+        metric: The ranking metric; None takes the first requested one that has a value per caption and a direction.
+        count: The most images per section.
+        pictured: The images that may be shown; None allows all. The others still count in the table and in every rank.
 
     Returns:
-        How many different images the page shows.
+        The number of different images on the page.
 
     Raises:
-        InputError: no such metric, no metric with values per caption, or a file that cannot be written.
+        InputError: There is no such metric, no metric has values per caption, or the file cannot be written.
     """
     check_gallery_path(path)
     if count < 1:
@@ -84,7 +84,7 @@ def _sections(choice: Choice, count: int) -> list[Section]:
         told = f"The images on which the systems’ {name} differs most: highest minus lowest system."
         cards = choice.disputed_by_systems(count)
         sections.append(Section("disputed-systems", "Most disputed between systems", told, cards))
-    if len(choice.judging) > 1:
+    if len(choice.directed_metrics) > 1:
         told = (
             "The captions that one metric ranks high and another low: largest difference between two percentile ranks, "
             "each the share of the other captions that it beats."

@@ -1,4 +1,4 @@
-"""Which captions a gallery shows: the best, the worst, and those that metrics or systems disagree about."""
+"""The choice of captions for a gallery: the best, the worst, and those that metrics or systems disagree about."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.errors import InputError, shorten
-from capreward.metric_names import known_as
+from capreward.metric_names import matching_name
 from capreward.reports.results import Results, label
 from capreward.scores import Score
 
 Floats = npt.NDArray[np.float64]
 
-SHOWN = 4  # decimals of a value
+SHOWN = 4  # the decimals of a value on the page
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,11 @@ class Line:
     """One caption of one system.
 
     Attributes:
-        system: its name.
-        caption: the text.
-        values: per metric.
-        ranks: per metric, the share of all other captions that it beats, ties counted half; absent where unknown.
+        system: The name of the system.
+        caption: The text.
+        values: The value of each metric.
+        ranks: For each metric the share of all other captions that it beats, ties counted half; unknown ranks are
+            absent.
     """
 
     system: str
@@ -37,7 +38,7 @@ class Line:
 
     @property
     def dispute(self) -> float:
-        """Largest difference between the ranks that two metrics give the caption, in [0, 1]."""
+        """The largest difference between the ranks that two metrics give the caption, in [0, 1]."""
         return max(self.ranks.values()) - min(self.ranks.values()) if self.ranks else 0.0
 
 
@@ -46,10 +47,10 @@ class Card:
     """One image with all its captions.
 
     Attributes:
-        key: of the image.
-        lines: its captions.
-        note: why it is shown, where the ranking metric alone does not say it.
-        marked: the line the note is about.
+        key: The key of the image.
+        lines: The captions of the image.
+        note: The reason why it is shown, if the ranking metric alone does not give it.
+        marked: The line that the note is about.
     """
 
     key: str
@@ -61,16 +62,16 @@ class Card:
 class Choice:
     """Ranks the images of one or several systems.
 
-    The value of an image is the mean over systems of the mean over the system's captions of it (one, mostly) of the
-    ranking metric; captions the metric does not apply to are left out. Images without any value are never shown.
+    The value of an image is the mean over systems of the mean over each system's captions of it (mostly one) of the
+    ranking metric. Captions that the metric does not apply to are left out. Images without any value are never shown.
 
     Args:
-        results: of one or several systems on the same metrics.
-        metric: that ranks; by default the first one asked for that has a value per caption and a direction.
-        pictured: the images that may be shown; all by default. The others count in every rank all the same.
+        results: The results of one or several systems on the same metrics.
+        metric: The ranking metric; None takes the first requested one that has a value per caption and a direction.
+        pictured: The images that may be shown; None allows all. The others still count in every rank.
 
     Raises:
-        InputError: no such metric, or none with a value per caption.
+        InputError: There is no such metric, or no metric has a value per caption.
     """
 
     def __init__(self, results: Results, metric: str | None = None, *, pictured: Container[str] | None = None) -> None:
@@ -82,27 +83,27 @@ class Choice:
         self.several = len(results.systems) > 1
 
     @property
-    def judging(self) -> list[Score]:
-        """The metrics with a direction: those whose ranks can disagree."""
+    def directed_metrics(self) -> list[Score]:
+        """The metrics with a direction, whose ranks can disagree."""
         return [c for c in self.columns if c.higher_is_better is not None]
 
     @cached_property
     def ranked(self) -> list[Card]:
-        """Images with a value, best first; equal ones in the order of the captions."""
+        """The images with a value, best first; equal ones keep the order of the captions."""
         known = [(v, card) for card in self.shown if (v := _mean(list(self.per_system(card).values()))) == v]
         sign = 1 if self.metric.higher_is_better is False else -1
         return [card for _, card in sorted(known, key=lambda pair: sign * pair[0])]
 
     def best(self, count: int) -> list[Card]:
-        """The upper end, best first; at most the upper half, so that no image is both among the best and the worst."""
+        """Return the best images, best first; at most the upper half, so that no image is also among the worst."""
         return self.ranked[: min(count, (len(self.ranked) + 1) // 2)]
 
     def worst(self, count: int) -> list[Card]:
-        """The lower end, worst first; at most the lower half."""
+        """Return the worst images, worst first; at most the lower half."""
         return self.ranked[::-1][: min(count, len(self.ranked) // 2)]
 
     def disputed_by_metrics(self, count: int) -> list[Card]:
-        """Images with the captions whose ranks by two metrics differ most, largest difference first."""
+        """Return images with the captions whose ranks by two metrics differ most, largest difference first."""
         found = []
         for card in self.shown:
             line = max(card.lines, key=lambda line: line.dispute)
@@ -111,7 +112,7 @@ class Choice:
         return [card for _, card in sorted(found, key=lambda pair: -pair[0])[:count]]
 
     def disputed_by_systems(self, count: int) -> list[Card]:
-        """Images on which the systems' values of the ranking metric differ most, largest difference first."""
+        """Return images on which the systems' values of the ranking metric differ most, largest difference first."""
         found = []
         for card in self.shown:
             values = {name: v for name, v in self.per_system(card).items() if v == v}
@@ -122,23 +123,23 @@ class Choice:
         return [card for _, card in sorted(found, key=lambda pair: -pair[0])[:count]]
 
     def per_system(self, card: Card) -> dict[str, float]:
-        """Each system's value of the ranking metric on an image; NaN where the metric does not apply."""
+        """Return each system's value of the ranking metric on an image; NaN where the metric does not apply."""
         names = dict.fromkeys(line.system for line in card.lines)
         return {n: _mean([x.values[self.metric.name] for x in card.lines if x.system == n]) for n in names}
 
 
 def percentile_ranks(values: Floats, *, higher_is_better: bool = True) -> Floats:
-    """For each value the share of the other values that are worse, ties counted half; NaN stays NaN.
+    """Return for each value the share of the other values that are worse, ties counted half; NaN stays NaN.
 
-    Values equal as the page shows them, to four decimals, are ties: smoothing gives captions without any match values
-    of 1e-9 or so, whose order means nothing.
+    Values that are equal as the page shows them, to four decimals, are ties: smoothing gives captions without any match
+    values of about 1e-9, whose order means nothing.
 
     Args:
-        values: [N].
-        higher_is_better: the direction.
+        values: The values, [N].
+        higher_is_better: Whether a higher value is better.
 
     Returns:
-        [N] in [0, 1]; 1 for the best alone. NaN throughout where fewer than two values are known.
+        The ranks [N] in [0, 1]; the single best value has 1. All are NaN if fewer than two values are known.
     """
     ranks = np.full(len(values), np.nan)
     known = np.flatnonzero(~np.isnan(values))
@@ -152,14 +153,14 @@ def percentile_ranks(values: Floats, *, higher_is_better: bool = True) -> Floats
 
 
 def percent(share: float) -> str:
-    """Whole per cent, rounded down: only what beats all others is above 100%."""
+    """Return whole per cent, rounded down, so that only what beats all others has 100%."""
     return f"{int(100 * share + 1e-9)}%"
 
 
 def _ranking(results: Results, columns: Sequence[Score], metric: str | None) -> Score:
     if metric is not None:
         names = [c.name for c in columns]
-        name = known_as(metric, names)
+        name = matching_name(metric, names)
         if name is None:
             raise InputError(f"no metric {metric!r} with a value per caption; there are {shorten(names, 20) or 'none'}")
         return columns[names.index(name)]
@@ -175,12 +176,12 @@ def _ranking(results: Results, columns: Sequence[Score], metric: str | None) -> 
 
 
 def _cards(results: Results, columns: Sequence[Score]) -> list[Card]:
-    """Every image in order of appearance, with its captions by all systems."""
+    """Return every image in order of appearance, with its captions by all systems."""
     per_system = [[s.scores[c.name].per_caption for c in columns] for s in results.systems]
     counts = [len(s.scores.captions) for s in results.systems]
     ends = np.cumsum([0, *counts])
     pooled = {
-        c.name: np.concatenate([_filled(found[i], n) for found, n in zip(per_system, counts, strict=True)])
+        c.name: np.concatenate([_values_or_nan(found[i], n) for found, n in zip(per_system, counts, strict=True)])
         for i, c in enumerate(columns)
     }
     ranks = {
@@ -198,7 +199,7 @@ def _cards(results: Results, columns: Sequence[Score]) -> list[Card]:
     return [Card(key, tuple(found)) for key, found in lines.items()]
 
 
-def _filled(values: Floats | None, count: int) -> Floats:
+def _values_or_nan(values: Floats | None, count: int) -> Floats:
     return np.full(count, np.nan) if values is None else np.asarray(values, dtype=np.float64)
 
 

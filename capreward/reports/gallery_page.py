@@ -1,4 +1,4 @@
-"""What the templates of a gallery show: its sections, and what stands on a card beside its captions."""
+"""The values that a gallery's templates show: its sections, and the texts on a card beside its captions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Section(NamedTuple):
     """A part of a page with cards.
 
     Attributes:
-        name: for links.
-        heading: of the section.
-        why: what the cards have in common, in a sentence.
-        cards: in order.
+        name: The name in links.
+        heading: The heading of the section.
+        why: A sentence that says what the cards have in common.
+        cards: The cards in order.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Section(NamedTuple):
 
 
 class Link(NamedTuple):
-    """To a section of the page.
+    """A link to a section of the page.
 
     Attributes:
-        name: of the section.
-        heading: of the section.
+        name: The name of the section.
+        heading: The heading of the section.
     """
 
     name: str
@@ -42,15 +42,15 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Deck:
-    """What the cards of a page have in common.
+    """The settings that all cards of a page share.
 
     Attributes:
-        main: name of the ranking metric.
-        columns: the metrics on a card, the ranking one first.
-        several: name the system of each caption.
-        pictures: by key, None where a picture could not be opened.
-        references: by key.
-        classes: of the style sheet, by system; the gallery has none.
+        main: The name of the ranking metric.
+        columns: The metrics on a card, the ranking one first.
+        several: Whether each caption shows the name of its system.
+        pictures: The pictures by key; None for a picture that could not be opened.
+        references: The reference captions by key.
+        classes: The style classes by system; the gallery has none.
     """
 
     main: str
@@ -63,12 +63,12 @@ class Deck:
 
 @dataclass(frozen=True)
 class GalleryPage:
-    """The values of ``gallery.html``.
+    """The values that ``gallery.html`` shows.
 
     Attributes:
-        choice: what may be shown.
-        sections: those with cards.
-        deck: of the cards.
+        choice: The choice of captions.
+        sections: The sections that have cards.
+        deck: The settings of the cards.
     """
 
     choice: Choice
@@ -77,31 +77,31 @@ class GalleryPage:
 
     @property
     def title(self) -> str:
-        """Of the page."""
+        """The title of the page."""
         return f"Captions of {', '.join(s.name for s in self.results.systems)}"
 
     @property
     def results(self) -> Results:
-        """Of all systems."""
+        """The results of all systems."""
         return self.choice.results
 
     @property
     def links(self) -> list[Link]:
-        """To the sections."""
+        """The links to the sections."""
         return [Link(section.name, section.heading) for section in self.sections]
 
     @property
     def notes(self) -> list[str]:
-        """For the foot of the page."""
-        return self.results.said
+        """The notes at the foot of the page."""
+        return self.results.all_notes
 
     @property
     def captions(self) -> int:
-        """How many captions were judged."""
+        """The number of judged captions."""
         return sum(len(card.lines) for card in self.choice.cards)
 
 
 def main_first(choice: Choice) -> list[Score]:
-    """The metrics with values per caption, the ranking one first."""
+    """Return the metrics with values per caption, the ranking one first."""
     first = [c for c in choice.columns if c.name == choice.metric.name]
     return first + [c for c in choice.columns if c.name != choice.metric.name]

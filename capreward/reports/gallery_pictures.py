@@ -1,4 +1,4 @@
-"""Pictures as thumbnails inside a page: no file beside it, nothing to load."""
+"""Thumbnails that lie inside a page, so that it needs no other file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-LARGEST = 256  # pixels of a thumbnail's longer side
-DRAWN = 96  # up to this, a picture is taken for a drawing: kept exactly and enlarged without smoothing
-QUALITY = 82  # of JPEG
+LARGEST = 256  # the most pixels of a thumbnail's longer side
+DRAWN = 96  # a picture up to this side is treated as a drawing: kept exactly and enlarged without smoothing
+QUALITY = 82  # the quality of JPEG
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Thumbnail:
     """A picture ready for an ``<img>``.
 
     Attributes:
-        uri: ``data:`` with all of it.
-        width: in CSS pixels.
-        height: in CSS pixels.
-        drawn: enlarge it without smoothing.
+        uri: A ``data:`` address that holds the whole picture.
+        width: The width in CSS pixels.
+        height: The height in CSS pixels.
+        drawn: Whether the page enlarges it without smoothing.
     """
 
     uri: str
@@ -41,7 +41,7 @@ def thumbnail(image: Image.Image) -> Thumbnail:
     Pictures are turned upright and brought to 8 bits as for an encoder; transparent ones are put on white.
 
     Raises:
-        InputError: the picture cannot be decoded.
+        InputError: The picture cannot be decoded.
     """
     from capreward.data.images.decoding import decode
     from capreward.data.images.pictures import PilPicture
@@ -62,11 +62,11 @@ def thumbnail(image: Image.Image) -> Thumbnail:
 
 
 def thumbnails(keys: Iterable[str], picture_of: Callable[[str], Image.Image | None]) -> dict[str, Thumbnail | None]:
-    """The thumbnail of each key; None where there is no picture or it cannot be opened."""
-    return {key: _opened(picture_of, key) for key in dict.fromkeys(keys)}
+    """Return the thumbnail of each key; None if there is no picture or it cannot be opened."""
+    return {key: _thumbnail_or_none(picture_of, key) for key in dict.fromkeys(keys)}
 
 
-def _opened(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
+def _thumbnail_or_none(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbnail | None:
     try:
         image = picture_of(key)
         return None if image is None else thumbnail(image)
@@ -75,7 +75,7 @@ def _opened(picture_of: Callable[[str], Image.Image | None], key: str) -> Thumbn
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """An RGB copy: the caller's picture stays as it is."""
+    """Return an RGB copy on white; the caller's picture does not change."""
     from PIL import Image
 
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

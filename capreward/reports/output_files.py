@@ -1,4 +1,4 @@
-"""Results as files: per-caption values as JSONL, CSV or Parquet."""
+"""The writer of per-caption values as JSONL, CSV or Parquet files, and the check of output paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 def check_per_caption_path(path: str | Path) -> None:
-    """Refuse a path for ``write_per_caption``; see ``check_output_path``."""
+    """Refuse a path that ``write_per_caption`` cannot use; see ``check_output_path``."""
     check_output_path(path, "--per-caption", SUFFIXES)
 
 
@@ -23,7 +23,7 @@ def check_output_path(path: str | Path, option: str, suffixes: tuple[str, ...]) 
     """Refuse a path that cannot be written before any work is done.
 
     Raises:
-        InputError: an unknown suffix or a folder that does not exist.
+        InputError: The suffix is unknown or the folder does not exist.
     """
     path = Path(path)
     if path.suffix not in suffixes:
@@ -36,17 +36,17 @@ def check_output_path(path: str | Path, option: str, suffixes: tuple[str, ...]) 
 
 
 def write_per_caption(results: Results, path: str | Path) -> int:
-    """Write one row per caption and system; beside the place first, then renamed.
+    """Write one row per caption and system; the file is written beside its place and then renamed.
 
     Args:
-        results: what to write.
-        path: ends in ``.jsonl``, ``.csv`` or ``.parquet``.
+        results: The results to write.
+        path: A path that ends in ``.jsonl``, ``.csv`` or ``.parquet``.
 
     Returns:
         The number of rows.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     check_per_caption_path(path)
     path = Path(path)

@@ -1,4 +1,4 @@
-"""HTML pages from the templates beside the code: a designer edits the templates, and they escape every text."""
+"""HTML pages made from the templates beside the code; the templates escape every text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def render(template: str, values: Mapping[str, Any], *, package: str = SHARED) -
     """Fill a template; texts among the values are escaped and never read as a template.
 
     Args:
-        template: its name in the folder ``templates`` of the package, or in that of ``capreward.reports``.
-        values: by the names that the template uses; a name that is missing raises an error.
-        package: where templates and styles are looked for first.
+        template: The name of the template in the folder ``templates`` of the package or of ``capreward.reports``.
+        values: The values by the names that the template uses; a missing name raises an error.
+        package: The package that is searched first for templates and styles.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -45,12 +45,12 @@ def render(template: str, values: Mapping[str, Any], *, package: str = SHARED) -
 
 
 def write_page(path: str | Path, template: str, values: Mapping[str, Any], *, package: str = SHARED) -> None:
-    """Write a filled template beside the place, then rename it; see ``render``.
+    """Write a filled template beside its place, then rename it; see ``render``.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
-    # A lone surrogate, which JSON can smuggle in, has no UTF-8 form; it must not cost the page.
+    # A lone surrogate, which JSON can contain, has no UTF-8 form; the page is written all the same.
     data = render(template, values, package=package).encode("utf-8", "replace")
     write_beside(Path(path), lambda beside: _write(beside, data))
 

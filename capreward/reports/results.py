@@ -1,4 +1,4 @@
-"""The scores of several systems side by side, ready for any table or file."""
+"""The results: the scores of several systems side by side, ready for any table or file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from capreward._version import __version__
-from capreward.common_images import told_apart
+from capreward.common_images import shared_count_if_different
 from capreward.data.file_report import FileReport
 from capreward.samples import Samples
 from capreward.scores import Score, Scores
@@ -19,7 +19,7 @@ Interval = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals were drawn."""
+    """The settings of the bootstrap that drew the intervals."""
 
     resamples: int = 1000
     level: float = 0.95
@@ -31,15 +31,15 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class SystemResult:
-    """What one system scored.
+    """The results of one system.
 
     Attributes:
-        name: its label.
-        scores: its numbers.
-        intervals: by metric; empty where none were asked for.
-        matched: how its captions met the references, for people.
-        n_images: the images judged.
-        samples: what was judged, for reports that show it.
+        name: The label of the system.
+        scores: The scores of the system.
+        intervals: The interval of each metric; empty if none were requested.
+        matched: A sentence for people on how its captions met the references.
+        n_images: The number of judged images.
+        samples: The judged samples, for reports that show them.
     """
 
     name: str
@@ -52,12 +52,12 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Results:
-    """Several systems on the same metrics.
+    """The results of several systems on the same metrics.
 
     Attributes:
-        systems: in the order of the table.
-        bootstrap: how intervals were drawn, if they were.
-        notes: what a person should know of the numbers.
+        systems: The systems in the order of the table.
+        bootstrap: The settings of the intervals; None if none were drawn.
+        notes: Notes for people on the numbers.
     """
 
     systems: Sequence[SystemResult]
@@ -71,25 +71,25 @@ class Results:
 
     @cached_property
     def footnote(self) -> str | None:
-        """That the systems were scored on different images, which makes no value the best; None where they were not."""
+        """A note that the systems were scored on different images, which makes no value the best; else None."""
         keys = [system.scores.caption_keys for system in self.systems]
-        shared = told_apart(keys)
+        shared = shared_count_if_different(keys)
         if shared is None:
             return None
         counts = ", ".join(f"{s.name} {len(set(k)):,}" for s, k in zip(self.systems, keys, strict=True))
         return f"The systems are scored on different images ({counts}; {shared:,} shared): values do not compare."
 
     @property
-    def said(self) -> list[str]:
+    def all_notes(self) -> list[str]:
         """The footnote and the notes."""
         return [*([] if self.footnote is None else [self.footnote]), *self.notes]
 
     def signatures(self) -> list[str]:
-        """The distinct signatures, a family's members sharing one."""
+        """Return the distinct signatures; the members of a family share one."""
         return list(dict.fromkeys(str(c.signature) for s in self.systems for c in s.scores.columns()))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         systems = []
         for system in self.systems:
             known = system.intervals if self.bootstrap else None
@@ -98,10 +98,10 @@ class Results:
         drawn = None if self.bootstrap is None else asdict(self.bootstrap)
         files = [report.to_dict() for report in self.files()]
         head = {"capreward": __version__, "bootstrap": drawn, "files": files}
-        return {**head, "systems": systems, "notes": self.said}
+        return {**head, "systems": systems, "notes": self.all_notes}
 
     def files(self) -> list[FileReport]:
-        """What was read as what, each file and role once."""
+        """Return the reports on what was read from which file, each file and role once."""
         return list(dict.fromkeys(report for system in self.systems for report in system.scores.files))
 
 
@@ -136,12 +136,12 @@ LABELS = {
 
 
 def label(name: str) -> str:
-    """The name of a metric as papers print it; other names as they are, but for the folders of files in them."""
+    """Return the name of a metric as papers print it; other names stay, but lose the folders of files in them."""
     return LABELS.get(name) or re.sub(r"=[^=,()]*/", "=", name)
 
 
 def format_value(value: float, column: Score, *, percent: bool = False) -> str:
-    """Four decimals, or two of a share times 100; a count over the whole corpus as a whole number."""
+    """Return four decimals, or two of a share times 100; a count over the whole corpus as a whole number."""
     if value != value:
         return "-"
     if column.per_caption is None and not column.is_share:

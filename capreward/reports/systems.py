@@ -1,4 +1,4 @@
-"""Systems as reports show them: their scores, their notes, and what was looked at."""
+"""The systems in reports: their scores, their notes, their pictures and their references."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def score_system(
     drop: bool = False,
     progress: Callable[[str, float, float], None] | None = None,
 ) -> SystemResult:
-    """Score samples, with intervals where they are asked for.
+    """Score samples, with intervals if they are requested.
 
     Args:
-        name: of the system.
-        samples: what it said.
-        found: the metrics.
-        bootstrap: how intervals are drawn; None for none.
-        matched: how captions met their items, for people.
-        drop: leave out references that equal a candidate of their image.
-        progress: called as (what, done, total).
+        name: The name of the system.
+        samples: The captions of the system with their items.
+        found: The evaluators.
+        bootstrap: The settings of the intervals; None draws none.
+        matched: A sentence for people on how captions met their items.
+        drop: Whether to leave out references that equal a candidate of their image.
+        progress: A function that is called as (what, done, total); None reports nothing.
     """
     import numpy as np
 
@@ -47,7 +47,7 @@ def score_system(
 
 
 def merged_notes(notes: list[tuple[str, str]], n_systems: int) -> list[str]:
-    """Each remark once: under its system's name, or alone where all systems share it."""
+    """Return each note once: under its system's name, or alone if all systems share it."""
     owners: dict[str, list[str]] = {}
     for name, remark in notes:
         owners.setdefault(remark, []).append(name)
@@ -57,7 +57,7 @@ def merged_notes(notes: list[tuple[str, str]], n_systems: int) -> list[str]:
 
 
 def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:
-    """Opens the picture of a key; None where there is none to see (stored features, ready pixels)."""
+    """Return a function from a key to its picture; None if there is none to see (stored features, ready pixels)."""
     known: dict[str, Any] = {}
     for system in results.systems:
         if system.samples is not None and system.samples.images is not None:
@@ -77,7 +77,7 @@ def pictures_of(results: Results) -> Callable[[str], Image.Image | None]:
 
 
 def references_by_key(results: Results) -> dict[str, list[str]]:
-    """The references of every image that a system describes."""
+    """Return the references of every image that a system describes."""
     known: dict[str, list[str]] = {}
     for system in results.systems:
         if system.samples is not None and system.samples.references is not None:

@@ -1,4 +1,4 @@
-"""Results as tables: rich for people, Markdown and LaTeX for papers."""
+"""Tables of results: rich tables for people, Markdown and LaTeX for papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def rich_table(results: Results, *, percent: bool = False) -> Table:
-    """One row per metric and one column per system, the best value of a row in bold, intervals beside the values."""
+    """Return a table with one row per metric, one column per system, the best values in bold, and intervals."""
     from rich.table import Table
     from rich.text import Text
 
@@ -35,7 +35,7 @@ def rich_table(results: Results, *, percent: bool = False) -> Table:
 
 
 def markdown(results: Results, *, percent: bool = False) -> str:
-    """A Markdown table, one row per system, and the signatures."""
+    """Return a Markdown table, one row per system, and the signatures."""
     head = ["system", *(f"{label(c.name)} {_arrow(c)}".strip() for c in results.columns)]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(results.columns) + "|"]
     for system in results.systems:
@@ -51,7 +51,7 @@ def markdown(results: Results, *, percent: bool = False) -> str:
 
 
 def latex(results: Results, *, percent: bool = False) -> str:
-    """A booktabs table, one row per system, the best value of each column in bold, signatures as comments."""
+    """Return a booktabs table, one row per system, the best value of each column in bold, signatures as comments."""
     arrows = {"↓": r" $\downarrow$", "": ""}
     head = ["System", *(f"{_escape(label(c.name))}{arrows[_arrow(c)]}" for c in results.columns)]
     lines = [f"% {s}" for s in results.signatures()]
@@ -76,7 +76,10 @@ def latex(results: Results, *, percent: bool = False) -> str:
 
 
 def best_value(results: Results, column: Score) -> float | None:
-    """The best value of a column; None for one system, systems on different images, or where no direction is better."""
+    """Return the best value of a column.
+
+    It is None for one system, for systems on different images, and for a metric without a direction.
+    """
     if results.footnote is not None:
         return None
     values = [s.scores[column.name].value for s in results.systems]

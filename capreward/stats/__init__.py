@@ -1,1 +1,1 @@
-"""Bootstrap, paired tests and rank correlation."""
+"""The bootstrap over items, and the area under the ROC curve."""

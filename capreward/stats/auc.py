@@ -1,4 +1,4 @@
-"""The area under the ROC curve, and its interval over items."""
+"""The area under the ROC curve, and its bootstrap interval over items."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ Floats = npt.NDArray[np.float64]
 
 
 def area(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
-    """The chance that a positive has the higher score than a negative, ties counting half (Hanley and McNeil 1982).
+    """Return the area under the ROC curve (Hanley and McNeil 1982).
+
+    It is the probability that a positive has a higher score than a negative; a tie counts half.
 
     Args:
-        positive: [P] scores.
-        negative: [Q] scores.
+        positive: The scores of the positives, [P].
+        negative: The scores of the negatives, [Q].
 
     Returns:
-        In [0, 1], 0.5 for scores that tell nothing.
+        The area in [0, 1]; 0.5 means that the scores do not distinguish the two sides.
 
     Raises:
-        InputError: none on one side, or scores that are no numbers.
+        InputError: If one side has no scores, or if a score is NaN.
     """
-    one, other = _checked(positive), _checked(negative)
+    one, other = _checked_scores(positive), _checked_scores(negative)
     values, places = np.unique(np.concatenate([one, other]), return_inverse=True)
     even = np.ones(len(places))
-    ups = _at(places[: len(one)], even[: len(one)], len(values))
-    downs = _at(places[len(one) :], even[len(one) :], len(values))
-    return float(_areas(ups, downs))
+    ups = _weights_at_values(places[: len(one)], even[: len(one)], len(values))
+    downs = _weights_at_values(places[len(one) :], even[len(one) :], len(values))
+    return float(_weighted_area(ups, downs))
 
 
 def area_interval(
@@ -42,24 +44,26 @@ def area_interval(
     level: float = 0.95,
     seed: int = 12345,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of :func:`area`, whole items drawn with replacement.
+    """Return the percentile bootstrap interval of :func:`area`, for which whole items are drawn with replacement.
+
+    Items are drawn, since captions of one image are not independent.
 
     Args:
-        positive: [P] scores.
-        negative: [Q] scores.
-        positive_items: int [P], the item each belongs to: captions of one image are no independent draws.
-        negative_items: int [Q].
-        resamples: how many draws.
-        level: share of the values inside the interval.
-        seed: of the generator.
+        positive: The scores of the positives, [P].
+        negative: The scores of the negatives, [Q].
+        positive_items: The item of each positive, int [P].
+        negative_items: The item of each negative, int [Q].
+        resamples: The number of draws.
+        level: The share of the values that lie inside the interval.
+        seed: The seed of the random generator.
 
     Returns:
-        (low, high).
+        The interval as (low, high).
 
     Raises:
-        InputError: as :func:`area`.
+        InputError: If one side has no scores, or if a score is NaN.
     """
-    one, other = _checked(positive), _checked(negative)
+    one, other = _checked_scores(positive), _checked_scores(negative)
     values, places = np.unique(np.concatenate([one, other]), return_inverse=True)
     items = np.concatenate([np.asarray(positive_items), np.asarray(negative_items)])
     known, owners = np.unique(items, return_inverse=True)
@@ -68,27 +72,27 @@ def area_interval(
     while len(found) < resamples:
         drawn = np.bincount(generator.integers(0, len(known), len(known)), minlength=len(known))
         weights = drawn[owners].astype(np.float64)
-        ups = _at(places[: len(one)], weights[: len(one)], len(values))
-        downs = _at(places[len(one) :], weights[len(one) :], len(values))
-        if ups.any() and downs.any():  # few items may give draws without one side, which have no area
-            found.append(float(_areas(ups, downs)))
+        ups = _weights_at_values(places[: len(one)], weights[: len(one)], len(values))
+        downs = _weights_at_values(places[len(one) :], weights[len(one) :], len(values))
+        if ups.any() and downs.any():  # with few items, a draw may have one side only, and then has no area
+            found.append(float(_weighted_area(ups, downs)))
     return percentiles(np.array(found), level)
 
 
-def _checked(scores: npt.ArrayLike) -> Floats:
+def _checked_scores(scores: npt.ArrayLike) -> Floats:
     found = np.asarray(scores, dtype=np.float64)
     if found.ndim != 1 or not len(found) or np.isnan(found).any():
         raise InputError(f"the area under a curve wants numbers on both sides; found {found.size} of {found.ndim} axes")
     return found
 
 
-def _at(places: npt.NDArray[np.int64], weights: Floats, size: int) -> Floats:
-    """The weight at each value."""
+def _weights_at_values(places: npt.NDArray[np.int64], weights: Floats, size: int) -> Floats:
+    """Return the sum of the weights at each value."""
     return np.bincount(places, weights, minlength=size).astype(np.float64)
 
 
-def _areas(ups: Floats, downs: Floats) -> np.float64:
-    """Of the weight of positives and negatives at each value, values ascending."""
+def _weighted_area(ups: Floats, downs: Floats) -> np.float64:
+    """Return the area from the weights of positives and negatives at each value, in ascending order of values."""
     below = np.cumsum(downs) - downs / 2
     area: np.float64 = (ups @ below) / (ups.sum() * downs.sum())
     return area

@@ -1,4 +1,4 @@
-"""Bootstrap over items from summable statistics: no caption is scored twice."""
+"""The bootstrap over items from summable statistics, for which no caption is scored a second time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-BLOCK = 4_000_000  # drawn indices held at a time
+BLOCK = 4_000_000  # drawn indices that are held in memory at a time
 
 
 class Resampled(Protocol):
-    """A number that is made of sums over items, such as :class:`capreward.scores.Score`."""
+    """A number that is computed from sums over items, such as :class:`capreward.scores.Score`."""
 
     @property
     def name(self) -> str:
@@ -23,46 +23,46 @@ class Resampled(Protocol):
 
     @property
     def statistics(self) -> Floats | None:
-        """What is summed, [M, S], one row per item; None where the number is no function of sums."""
+        """The statistics that are summed, [M, S], one row per item; None if the number is no function of sums."""
         ...
 
     @property
     def finish(self) -> Callable[[Floats], Floats] | None:
-        """Turns sums [..., S] into values [..., C]."""
+        """The function from sums [..., S] to values [..., C]; None if the number is no function of sums."""
         ...
 
     @property
     def column(self) -> int:
-        """Which of the C values the number is."""
+        """The index of the number among the C values."""
         ...
 
 
 def resampled_sums(statistics: Floats, *, resamples: int = 1000, seed: int = 12345) -> Floats:
     """Sum the statistics of items drawn with replacement.
 
-    The draws depend on the number of items, ``resamples`` and ``seed`` alone, so that systems scored on the same items
-    are resampled alike (what paired tests need).
+    The draws depend only on the number of items, ``resamples`` and ``seed``, so that systems that are scored on the
+    same items are resampled in the same way, as paired tests need.
 
     Args:
-        statistics: [M, S], one row per item.
-        resamples: how many draws of M items.
-        seed: of the generator.
+        statistics: The statistics, [M, S], one row per item.
+        resamples: The number of draws of M items.
+        seed: The seed of the random generator.
 
     Returns:
-        [resamples, S] sums.
+        The sums, [resamples, S].
     """
-    blocks = [weights @ statistics for weights in _weights(len(statistics), resamples, seed)]
+    blocks = [weights @ statistics for weights in _draw_counts(len(statistics), resamples, seed)]
     return np.concatenate(blocks) if blocks else np.zeros((0, statistics.shape[1]))
 
 
 def percentiles(values: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The central ``level`` of ``values`` [R] as (low, high)."""
+    """Return the interval (low, high) that holds the central share ``level`` of ``values``, [R]."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _weights(items: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each item is drawn, in blocks of rows [block, M]."""
+def _draw_counts(items: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each item is drawn, in blocks of rows, [block, M]."""
     generator = np.random.default_rng(seed)
     rows = max(1, BLOCK // max(items, 1))
     for start in range(0, resamples, rows):
@@ -75,18 +75,18 @@ def _weights(items: int, resamples: int, seed: int) -> Iterator[Floats]:
 def intervals(
     scores: Sequence[Resampled], *, resamples: int = 1000, level: float = 0.95, seed: int = 12345
 ) -> dict[str, tuple[float, float] | None]:
-    """Percentile bootstrap interval (Efron and Tibshirani 1993, section 13.3) of each score.
+    """Return the percentile bootstrap interval of each score (Efron and Tibshirani 1993, section 13.3).
 
     Items are drawn once for all scores over the same number of items.
 
     Args:
-        scores: of one system.
-        resamples: how many draws.
-        level: share of the values inside an interval.
-        seed: of the generator.
+        scores: The scores of one system.
+        resamples: The number of draws.
+        level: The share of the values that lie inside an interval.
+        seed: The seed of the random generator.
 
     Returns:
-        By name (low, high); None for scores without summable statistics.
+        The interval (low, high) of each score by its name; None for a score without summable statistics.
     """
     sums: dict[int, Floats] = {}
     tables = {id(s.statistics): s.statistics for s in scores if s.statistics is not None}

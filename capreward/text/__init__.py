@@ -1,1 +1,1 @@
-"""Text: the tokenizer and n-gram arrays."""
+"""Tokenizers, n-gram arrays, document frequencies, and METEOR's engine."""

@@ -1,4 +1,4 @@
-"""Captions as single characters, for languages that put no blanks between words."""
+"""The tokenizer into single characters, for languages that put no blanks between words."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import lru_cache
 
 
 class CharacterTokenizer:
-    """Each character is a word: ``"a 犬。"`` is ``"a 犬"``.
+    """Tokenizes captions into characters: ``"a 犬。"`` becomes ``"a 犬"``.
 
-    Chinese, Japanese and Thai write no blanks between words: a tokenizer of words takes a whole sentence for one.
-    Letters are lower-cased; blanks and punctuation (Unicode's category P) are dropped, as COCO's evaluation drops them;
-    marks that combine with a letter stay with it.
+    Chinese, Japanese and Thai write no blanks between words, so that a tokenizer of words takes a sentence for one
+    word. Letters are lower-cased. Blanks and punctuation (Unicode's category P) are dropped, as COCO's evaluation drops
+    punctuation. Marks that combine with a letter stay with it.
     """
 
     name = "characters"
@@ -25,7 +25,7 @@ class CharacterTokenizer:
 def _characters(caption: str) -> list[str]:
     found: list[str] = []
     for character in caption.lower():
-        kind = _kind(character)
+        kind = _category(character)
         if kind == "M" and found:
             found[-1] += character
         elif kind not in "PZC":
@@ -34,6 +34,6 @@ def _characters(caption: str) -> list[str]:
 
 
 @lru_cache(maxsize=65_536)
-def _kind(character: str) -> str:
-    """The first letter of the Unicode category: L, M (marks), N, P, S, Z (blanks), C (control)."""
+def _category(character: str) -> str:
+    """Return the first letter of the Unicode category: L, M (marks), N, P, S, Z (blanks), C (control)."""
     return unicodedata.category(character)[0]

@@ -1,4 +1,4 @@
-"""References and candidates as n-gram arrays, shared by the evaluators that count n-grams."""
+"""References and candidates as n-gram arrays, which the evaluators that count n-grams share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.samples import Samples
-from capreward.text.ngrams import Counts, Grams, Ints, NgramTable, Numbers, Words, distinct, places
+from capreward.text.ngrams import Counts, Grams, Ints, NgramTable, Numbers, Words, distinct, places_in_captions
 from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references
 
 ORDER = 4
@@ -16,14 +16,14 @@ ORDER = 4
 
 @dataclass(frozen=True)
 class Postings:
-    """Where each n-gram of one order occurs in the references, sorted by item, then n-gram.
+    """The occurrences of the n-grams of one order in the references, sorted by item and then by n-gram.
 
     Attributes:
-        key: int64 [E], item times ``size`` plus n-gram.
-        reference: int32 [E], the reference.
-        count: int32 [E], how often it occurs there.
-        first: int32 [E], the place of the first of them.
-        size: all n-gram numbers are below it.
+        key: The key of each posting, int64 [E]: item times ``size`` plus n-gram.
+        reference: The reference of each posting, int32 [E].
+        count: The number of occurrences of the n-gram in the reference, int32 [E].
+        first: The place of its first occurrence in the reference, int32 [E].
+        size: The bound of the numbers of n-grams: all are below it.
     """
 
     key: Ints
@@ -44,12 +44,17 @@ class Postings:
 
     @classmethod
     def of(cls, grams: Grams, offsets: Ints) -> Postings:
-        """Count each n-gram in each reference, given where each item's references start."""
+        """Count each n-gram in each reference.
+
+        Args:
+            grams: The n-grams of the R references.
+            offsets: The start of each item's references among the R, int64 [M + 1].
+        """
         item = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         most = max(1, int(np.diff(offsets).max(initial=0)))
-        place = np.arange(len(item)) - offsets[:-1][item]  # of a reference among its item's
+        place = np.arange(len(item)) - offsets[:-1][item]  # the place of a reference among those of its item
         row_key = item * max(grams.size, 1) * most + place
-        pairs, first, count = distinct(row_key[grams.row] + grams.gram * np.int64(most), places(grams.row))
+        pairs, first, count = distinct(row_key[grams.row] + grams.gram * np.int64(most), places_in_captions(grams.row))
         key, place = np.divmod(pairs, most)
         reference = offsets[:-1][key // max(grams.size, 1)] + place
         return cls(key, reference.astype(np.int32), count.astype(np.int32), first.astype(np.int32), grams.size)
@@ -60,11 +65,11 @@ class ReferenceGrams:
     """All R references of M items as n-grams.
 
     Attributes:
-        table: the n-grams that occur.
-        words: the references as word numbers.
-        postings: per order, where each n-gram occurs.
-        offsets: int64 [M + 1], where each item's references start among the R.
-        tokenizer: what they went through.
+        table: The table of the n-grams that occur.
+        words: The references as word numbers.
+        postings: The occurrences of the n-grams, one entry per order.
+        offsets: The start of each item's references among the R, int64 [M + 1].
+        tokenizer: The tokenizer of the references.
     """
 
     table: NgramTable
@@ -76,11 +81,11 @@ class ReferenceGrams:
 
 @dataclass(frozen=True)
 class Matches:
-    """Pairs of a candidate's n-gram and a reference of its item that has it.
+    """The pairs of an n-gram of a candidate and a reference of the candidate's item that has the n-gram.
 
     Attributes:
-        entry: [H], the place in the candidates' counts, ascending.
-        posting: [H], the place in the references' postings.
+        entry: The place of the n-gram in the counts of the candidates, [H], ascending.
+        posting: The place of the occurrence in the postings of the references, [H].
     """
 
     entry: Ints
@@ -89,12 +94,12 @@ class Matches:
 
 @dataclass(frozen=True)
 class CandidateGrams:
-    """N candidates as n-grams in the numbering of their references' table.
+    """N candidates as n-grams, numbered by the table of their references.
 
     Attributes:
-        words: the candidates as word numbers.
-        counts: per order the counts of each n-gram in each candidate.
-        matches: per order where the references have them too.
+        words: The candidates as word numbers.
+        counts: The counts of each n-gram in each candidate, one entry per order.
+        matches: The references that have these n-grams too, one entry per order.
     """
 
     words: Words
@@ -103,7 +108,7 @@ class CandidateGrams:
 
 
 def reference_offsets(references: list[list[str]]) -> Ints:
-    """Where each item's references start, int64 [M + 1]."""
+    """Return the start of each item's references among all references, int64 [M + 1]."""
     return np.cumsum([0, *map(len, references)], dtype=np.int64)
 
 
@@ -126,7 +131,7 @@ def candidate_grams(samples: Samples, references: ReferenceGrams) -> CandidateGr
     def build() -> CandidateGrams:
         words = references.table.encode(tokenized_captions(samples, references.tokenizer))
         counts = references.table.counts(words)
-        matches = [_match(c, samples.item, p) for c, p in zip(counts, references.postings, strict=True)]
+        matches = [_match_grams(c, samples.item, p) for c, p in zip(counts, references.postings, strict=True)]
         return CandidateGrams(words, counts, matches)
 
     return samples.memo("candidate-grams", build, given=references)
@@ -134,13 +139,13 @@ def candidate_grams(samples: Samples, references: ReferenceGrams) -> CandidateGr
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every pair of a candidate and a reference of its item, candidate by candidate.
+    """All pairs of a candidate and a reference of its item, candidate by candidate.
 
     Attributes:
-        row: [P], the candidate.
-        reference: [P], the reference.
-        starts: [N], where each candidate's pairs start.
-        counts: [N], the references of each candidate.
+        row: The candidate of each pair, [P].
+        reference: The reference of each pair, [P].
+        starts: The place where the pairs of each candidate start, [N].
+        counts: The number of references of each candidate, [N].
     """
 
     row: Ints
@@ -150,14 +155,19 @@ class Pairs:
 
     @classmethod
     def of(cls, item: npt.NDArray[np.int64], offsets: Ints) -> Pairs:
-        """All pairs, given the item of each candidate and where each item's references start."""
+        """Return all pairs.
+
+        Args:
+            item: The item of each candidate, int64 [N].
+            offsets: The start of each item's references, int64 [M + 1].
+        """
         counts = np.diff(offsets)[item]
         starts = np.cumsum(counts) - counts
         row = np.repeat(np.arange(len(item)), counts)
         return cls(row, np.arange(len(row)) + np.repeat(offsets[:-1][item] - starts, counts), starts, counts)
 
 
-def _match(counts: Counts, item: Ints, postings: Postings) -> Matches:
+def _match_grams(counts: Counts, item: Ints, postings: Postings) -> Matches:
     known = np.flatnonzero(counts.gram < postings.size)
     key = item[counts.row[known]] * max(postings.size, 1) + counts.gram[known]
     low = np.searchsorted(postings.key, key, side="left")

@@ -1,4 +1,4 @@
-"""Document frequencies: in how many images' references each n-gram occurs; computed once, kept in a file."""
+"""Document frequencies: the number of images in whose references an n-gram occurs, computed once and kept in a file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from capreward.text.ngrams import Ints, NgramTable, Numbers
 
 Floats = npt.NDArray[np.float64]
 
-LAYOUT = 1  # of the file
+LAYOUT = 1  # the version of the file's layout
 PICKLES = (".p", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """How many images' references contain each n-gram.
+    """The number of images in whose references each n-gram occurs.
 
     Attributes:
-        table: the n-grams.
-        counts: per order int64 [G], the number of images (of documents, where these are captions).
-        n_images: the number of images (documents) counted over.
-        tokenizer: the name of the tokenizer the references went through.
-        source: a name for signatures.
+        table: The table of the n-grams.
+        counts: The number of images (or of captions, if each caption is a document), int64 [G], one entry per order.
+        n_images: The number of all images (documents).
+        tokenizer: The name of the tokenizer of the references.
+        source: The name of the frequencies in signatures.
     """
 
     table: NgramTable
@@ -44,18 +44,18 @@ class DocumentFrequencies:
     def of(
         cls, references: ReferenceGrams, source: str = "references", documents: Ints | None = None
     ) -> DocumentFrequencies:
-        """Count over items with at least one reference; several references of one image count once.
+        """Count over the items that have at least one reference; several references of one image count once.
 
         Args:
-            references: of M items.
-            source: the name that signatures give them.
-            documents: for how many documents each item stands, [M]; by default for one.
+            references: The references of M items.
+            source: The name of the frequencies in signatures.
+            documents: The number of documents that each item stands for, [M]; None means one each.
         """
         if documents is None:
             documents = np.ones(len(references.offsets) - 1, dtype=np.int64)
         counts = []
         for postings in references.postings:
-            first = np.diff(postings.key, prepend=-1) != 0  # sorted: an n-gram of an item starts a run
+            first = np.diff(postings.key, prepend=-1) != 0  # keys are sorted, so equal ones stand side by side
             weights = documents[postings.item[first]]
             counted = np.bincount(postings.gram[first], weights=weights, minlength=postings.size)
             counts.append(counted.astype(np.int64))
@@ -64,12 +64,12 @@ class DocumentFrequencies:
 
     @cached_property
     def idf(self) -> list[Floats]:
-        """Per order ln(images) - ln(max(1, df)), with one more entry at the end for n-grams that occur in none."""
+        """The weights ln(images) - ln(max(1, df)), one array per order; the last entry is for n-grams with df 0."""
         return [idf for idf, _ in self._weights]
 
     @cached_property
     def squares(self) -> list[Floats]:
-        """The squares of ``idf``, as Python's ``pow`` has them: it differs from a product in one of a thousand."""
+        """The squares of ``idf`` by Python's ``pow``, which differs from a product in one of a thousand cases."""
         return [squares for _, squares in self._weights]
 
     @cached_property
@@ -81,24 +81,29 @@ class DocumentFrequencies:
             values = np.flatnonzero(np.bincount(frequency))
             idf, squares = np.zeros((2, values[-1] + 1))
             idf[values] = log_images - np.log(values.astype(np.float64))
-            squares[values] = squared(idf[values])
+            squares[values] = squares_by_pow(idf[values])
             weights.append((idf[frequency], squares[frequency]))
         return weights
 
     def idf_of(self, order: int, gram: Numbers) -> Floats:
-        """The weights of n-grams numbered by ``table``; numbers beyond it are n-grams that occur in none."""
-        return self.idf[order][self._place(order, gram)]
+        """Return the weights of n-grams.
+
+        Args:
+            order: The index of the order: 0 for single words.
+            gram: The numbers of the n-grams in ``table``; larger numbers are n-grams that occur in no image.
+        """
+        return self.idf[order][self._weight_place(order, gram)]
 
     def squares_of(self, order: int, gram: Numbers) -> Floats:
-        """The squares of these weights."""
-        return self.squares[order][self._place(order, gram)]
+        """Return the squares of the weights of n-grams; the arguments are those of ``idf_of``."""
+        return self.squares[order][self._weight_place(order, gram)]
 
-    def _place(self, order: int, gram: Numbers) -> Numbers:
+    def _weight_place(self, order: int, gram: Numbers) -> Numbers:
         return np.minimum(gram, len(self.counts[order]))
 
     @cached_property
     def digest(self) -> str:
-        """First 8 hex digits of the SHA-256 of all that is counted."""
+        """The first 8 hexadecimal digits of the SHA-256 of n-grams, counts, number of images and tokenizer."""
         sha = hashlib.sha256("\n".join(self.table.vocabulary).encode())
         for array in (*self.table.keys, *self.counts):
             sha.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
@@ -106,7 +111,7 @@ class DocumentFrequencies:
         return sha.hexdigest()[:8]
 
     def save(self, path: str | Path) -> None:
-        """Write the file beside its place, then rename it, so that no half-written file is ever seen."""
+        """Write the file beside its place and then rename it, so that nobody reads a half-written file."""
         path = Path(path)
         words = "\n".join(self.table.vocabulary).encode()
         arrays: dict[str, npt.NDArray[np.generic]] = {f"keys{i + 2}": k for i, k in enumerate(self.table.keys)}
@@ -126,7 +131,7 @@ class DocumentFrequencies:
         """Read a file that ``save`` (or ``capreward df build``) wrote.
 
         Raises:
-            InputError: no such file, or not of that kind.
+            InputError: If there is no such file, or if it is a file of another kind or layout.
         """
         wrong = f"{path} is no document-frequency file; make one with `capreward df build REFERENCES -o {path}`"
         try:
@@ -152,16 +157,16 @@ class DocumentFrequencies:
         return cls(NgramTable(vocabulary, keys), counts, n_images, tokenizer, Path(path).name)
 
 
-def squared(values: Floats) -> Floats:
-    """The squares of a few numbers, [N], each by ``pow``."""
+def squares_by_pow(values: Floats) -> Floats:
+    """Return the squares of a few numbers, [N], each by ``pow``."""
     return np.array([pow(value, 2) for value in values.tolist()], dtype=np.float64)
 
 
 def refuse_pickle(path: str | Path) -> None:
-    """Refuse a pickle, by its name or the first byte of protocols 2 and up, with the command that converts it.
+    """Refuse a pickle, which is recognised by its name or by the first byte of protocols 2 and up.
 
     Raises:
-        InputError: it is one.
+        InputError: If the file is a pickle; the message gives the command that converts it.
     """
     path = Path(path)
     if not path.is_file():
@@ -175,7 +180,7 @@ def refuse_pickle(path: str | Path) -> None:
 
 
 def is_frequency_file(path: str | Path) -> bool:
-    """Whether ``path`` looks like a saved file (a zip archive with our header), judging by its content."""
+    """Return whether ``path`` is a file that ``save`` wrote, by its content: a zip archive with its header."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {"header.npy", "words.npy"} <= set(archive.namelist())

@@ -1,4 +1,4 @@
-"""Document frequencies over a vocabulary: counted as CLIP-Caption-Reward counts them, and read from its pickles."""
+"""Document frequencies in the form of CLIP-Caption-Reward: counted over a vocabulary, or read from its pickles."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def frequencies_of_vocabulary(
     source: str,
     **options: Any,
 ) -> DocumentFrequencies:
-    """Count in how many images' captions each n-gram of ids (or known words) occurs, as prepro_ngrams does.
+    """Count the images in whose captions each n-gram of ids (or known words) occurs, as prepro_ngrams does.
 
     Captions are not cut, and all of them end in the end token.
 
     Args:
-        paths: files of captions; an image in two of them has the captions of both.
-        tokenizer: whose vocabulary and kind count.
-        source: the name that signatures give them.
-        options: as for ``capreward.data.sentences.read_sentences``.
+        paths: The files of captions; an image in two of them has the captions of both.
+        tokenizer: The tokenizer, of which the vocabulary and the kind are used.
+        source: The name of the frequencies in signatures.
+        options: The options of ``capreward.data.sentences.read_sentences``.
     """
     from capreward.data.sentences import read_sentences
 
@@ -51,42 +51,42 @@ def frequencies_of_vocabulary(
 def read_frequency_pickle(
     path: str | Path, vocabulary: WordNumbers | None = None, *, images: int | None = None, tokenizer: str = "ptb"
 ) -> DocumentFrequencies:
-    """Read ``coco-train-idxs.p``, ``coco-train-words.p`` or ``coco-val-df.p``; nothing in the file is run.
+    """Read ``coco-train-idxs.p``, ``coco-train-words.p`` or ``coco-val-df.p``; no code in the file is run.
 
-    CLIP-Caption-Reward's (ruotianluo's) hold ``{document_frequency: {n-gram: images}, ref_len: images}``, vrama91's the
-    table alone: how many images it is of stands in that program (40,504 for ``coco-val-df.p``).
+    The files of CLIP-Caption-Reward (ruotianluo) hold ``{document_frequency: {n-gram: images}, ref_len: images}``. The
+    file of vrama91 holds the table alone; its number of images stands in the program (40,504 for ``coco-val-df.p``).
 
     Args:
-        path: the pickle.
-        vocabulary: that its ids are of, to be known by.
-        images: the number of images, where the file does not say it.
-        tokenizer: what the captions of a table alone went through.
+        path: The pickle.
+        vocabulary: The vocabulary of the ids or words, by which the frequencies are named; None leaves it unnamed.
+        images: The number of images, if the file does not give it.
+        tokenizer: The name of the tokenizer of the captions, if the file holds the table alone.
 
     Raises:
-        InputError: no such file, a pickle that names code or other classes, no such table, or a number of images that
-            is missing, given twice or too small.
+        InputError: If there is no such file, if the pickle names code or other classes, if it holds no such table, or
+            if the number of images is missing, given twice or too small.
     """
-    content = _unpickled(Path(path))
+    content = _load_pickle(Path(path))
     plain = "document_frequency" not in content
-    grams = _grams(content if plain else content["document_frequency"], str(path))
-    count = _images(images if plain else content["ref_len"], grams, str(path), plain=plain)
+    grams = _checked_grams(content if plain else content["document_frequency"], str(path))
+    count = _image_count(images if plain else content["ref_len"], grams, str(path), plain=plain)
     if not plain and images is not None:
         raise InputError(f"{path} says itself that it is of {count:,} images; leave --images out")
     words = [gram[0] for gram in grams if len(gram) == 1]
     if plain:
-        grams = _with_parts(grams)
+        grams = _add_parts(grams)
     kind = IDS if all(word.isdigit() for word in words) else WORDS
     if plain and kind == WORDS and vocabulary is None:
         name = f"{tokenizer}{ENDED}" if (END,) in grams else tokenizer
     else:
         _check_vocabulary(words, kind, vocabulary, str(path))
         name = kind if vocabulary is None else VocabularyTokenizer(vocabulary, kind).name
-    numbered, counts = _numbered(grams, str(path))
+    numbered, counts = _ngram_table(grams, str(path))
     return DocumentFrequencies(numbered, counts, count, name, Path(path).name)
 
 
-def _images(images: Any, grams: Grams, where: str, *, plain: bool) -> int:
-    """The number of images, checked."""
+def _image_count(images: Any, grams: Grams, where: str, *, plain: bool) -> int:
+    """Check the number of images and return it."""
     if plain and images is None:
         raise InputError(
             f"{where} is a table of n-grams that does not say how many images it is of; give --images N "
@@ -101,8 +101,8 @@ def _images(images: Any, grams: Grams, where: str, *, plain: bool) -> int:
     return int(images)
 
 
-def _with_parts(grams: Grams) -> Grams:
-    """Each n-gram's first n-1 words and its last word as well, which occur in no image where the table lacks them."""
+def _add_parts(grams: Grams) -> Grams:
+    """Add the first n-1 words and the last word of each n-gram, with a count of 0 if the table lacks them."""
     found = dict(grams)
     for gram in grams:
         for n in range(1, len(gram)):
@@ -111,7 +111,7 @@ def _with_parts(grams: Grams) -> Grams:
     return found
 
 
-def _unpickled(path: Path) -> dict[Any, Any]:
+def _load_pickle(path: Path) -> dict[Any, Any]:
     from capreward.encoders.checkpoints.unpickler import RestrictedUnpickler
 
     reason = ""
@@ -120,7 +120,7 @@ def _unpickled(path: Path) -> dict[Any, Any]:
             reader = RestrictedUnpickler(file, _no_storage, encoding="utf-8")
             try:
                 found = reader.load()
-            except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
+            except Exception as error:  # the bytes may be anything, so any error of the unpickler becomes one sentence
                 found, reason = None, f" ({type(error).__name__})"
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -138,8 +138,8 @@ def _no_storage(pid: Any) -> NoReturn:
     raise ValueError(f"a tensor {pid!r} among n-grams")
 
 
-def _grams(table: Any, where: str) -> Grams:
-    """The n-grams with their counts, checked."""
+def _checked_grams(table: Any, where: str) -> Grams:
+    """Check the n-grams and their counts, and return them."""
     if not isinstance(table, Mapping) or not table:
         raise InputError(f"{where}: document_frequency is no table of n-grams")
     found: Grams = {}
@@ -168,8 +168,8 @@ def _check_vocabulary(words: Sequence[str], kind: str, vocabulary: WordNumbers |
         )
 
 
-def _numbered(grams: Grams, where: str) -> tuple[NgramTable, list[Ints]]:
-    """The n-grams as a table, and their counts in its order."""
+def _ngram_table(grams: Grams, where: str) -> tuple[NgramTable, list[Ints]]:
+    """Return the n-grams as a table, and their counts in the order of the table."""
     numbers: dict[tuple[str, ...], int] = {}
     vocabulary: dict[str, int] = {}
     for gram in grams:

@@ -1,4 +1,4 @@
-"""Captions as rows of word ids: what CLIP-Caption-Reward keeps in cocotalk_label.h5, as arrays."""
+"""Captions as rows of word ids: the arrays that CLIP-Caption-Reward keeps in cocotalk_label.h5."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Numbers = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Labels:
-    """M captions of N images.
+    """The word ids of M captions of N images.
 
     Attributes:
-        labels: uint32 [M, L], word ids from 1, zeros after the last.
-        start: uint32 [N], the first caption of each image, counted from 1.
-        end: uint32 [N], its last, counted from 1, inclusive.
-        length: uint32 [M], words of each caption, L at most.
-        keys: the images' ids, [N].
+        labels: The word ids, uint32 [M, L]; ids count from 1, and zeros follow the last word.
+        start: The first caption of each image, uint32 [N], counted from 1.
+        end: The last caption of each image, uint32 [N], counted from 1.
+        length: The number of words of each caption, uint32 [M], at most L.
+        keys: The ids of the images, [N].
     """
 
     labels: Numbers
@@ -45,10 +45,13 @@ class Labels:
         """Number the words of each image's captions.
 
         Args:
-            keys: of the N images.
-            sentences: per image its captions, each as its words; at least one.
-            vocabulary: the words.
-            longest: L; what is longer is cut.
+            keys: The ids of the N images.
+            sentences: The captions of each image, at least one, each as a list of words.
+            vocabulary: The vocabulary.
+            longest: The length L of the rows, at which longer captions are cut.
+
+        Raises:
+            InputError: If an image has no captions, or if the vocabulary has neither a word nor ``UNK``.
         """
         counts = np.array([len(each) for each in sentences], dtype=np.uint32)
         if (counts == 0).any():
@@ -62,7 +65,7 @@ class Labels:
         return cls(labels, end - counts + np.uint32(1), end, length, list(keys))
 
     def save(self, path: Path) -> None:
-        """Write an ``.npz`` with the arrays under the names of the published file, and ``ids`` besides."""
+        """Write an ``.npz`` with the arrays under the names of the published file, and the keys as ``ids``."""
         arrays = {
             "labels": self.labels,
             "label_start_ix": self.start,

@@ -8,19 +8,19 @@ from capreward.text.corpus import Pairs
 from capreward.text.ngrams import Ints, Numbers, Words
 
 BITS = 64
-BLOCK = 1 << 20  # words of padded captions held at a time
+BLOCK = 1 << 20  # words of padded captions that are held in memory at a time
 
 
 def lcs_lengths(left: Words, right: Words, pairs: Pairs) -> Ints:
-    """Length of the longest common subsequence of each pair of captions.
+    """Return the length of the longest common subsequence of each pair of captions.
 
     Args:
-        left: captions as word numbers.
-        right: captions as word numbers, in the same numbering.
-        pairs: which left caption goes with which right one.
+        left: The left captions as word numbers.
+        right: The right captions as word numbers, in the same numbering.
+        pairs: The pairs: ``row`` is the left caption and ``reference`` the right one.
 
     Returns:
-        int64 [P].
+        The lengths, int64 [P].
     """
     lengths = np.zeros(len(pairs.row), dtype=np.int64)
     left_lengths, right_lengths = left.lengths[pairs.row], right.lengths[pairs.reference]
@@ -30,12 +30,14 @@ def lcs_lengths(left: Words, right: Words, pairs: Pairs) -> Ints:
     for some in _blocks(order, left_lengths):
         lengths[some] = _bit_parallel(left, right, pairs.row[some], pairs.reference[some])
     for one in np.flatnonzero(~short):
-        lengths[one] = _one_pair(_words(left, pairs.row[one]), _words(right, pairs.reference[one]))
+        lengths[one] = _lcs_of_one_pair(
+            _words_of_caption(left, pairs.row[one]), _words_of_caption(right, pairs.reference[one])
+        )
     return lengths
 
 
 def _blocks(order: Ints, lengths: Ints) -> list[Ints]:
-    """Cut pairs, sorted by length, into blocks of bounded size once padded."""
+    """Cut pairs, which are sorted by length, into blocks whose size after padding is bounded."""
     blocks, start = [], 0
     while start < len(order):
         stop = min(len(order), start + max(1, BLOCK // max(1, int(lengths[order[start]]))))
@@ -48,7 +50,7 @@ def _blocks(order: Ints, lengths: Ints) -> list[Ints]:
 def _bit_parallel(left: Words, right: Words, left_row: Ints, right_row: Ints) -> Ints:
     by_length = np.argsort(-right.lengths[right_row], kind="stable")
     left_row, right_row = left_row[by_length], right_row[by_length]
-    columns = _pad(left, left_row, -1)  # [longest left, P]: one contiguous row per step
+    columns = _pad_captions(left, left_row, -1)  # [longest left, P]: one contiguous row per step
     right_lengths = right.lengths[right_row]
     masks = np.zeros(columns.shape, dtype=np.uint64)
     for place in range(int(right_lengths[0]) if len(right_lengths) else 0):
@@ -65,7 +67,7 @@ def _bit_parallel(left: Words, right: Words, left_row: Ints, right_row: Ints) ->
     return lengths
 
 
-def _pad(words: Words, rows: Ints, fill: int) -> Numbers:
+def _pad_captions(words: Words, rows: Ints, fill: int) -> Numbers:
     lengths = words.lengths[rows]
     width = int(lengths.max(initial=0))
     place = np.arange(width)[:, None]
@@ -78,13 +80,13 @@ def _pad(words: Words, rows: Ints, fill: int) -> Numbers:
     )
 
 
-def _words(words: Words, row: int) -> list[int]:
+def _words_of_caption(words: Words, row: int) -> list[int]:
     found: list[int] = words.ids[words.offsets[row] : words.offsets[row + 1]].tolist()
     return found
 
 
-def _one_pair(left: list[int], right: list[int]) -> int:
-    """The same recurrence on one pair with a whole number as the bit vector, for captions of any length."""
+def _lcs_of_one_pair(left: list[int], right: list[int]) -> int:
+    """Apply the same recurrence to one pair, with a whole number as the bit vector, for captions of any length."""
     masks: dict[int, int] = {}
     for place, word in enumerate(right):
         masks[word] = masks.get(word, 0) | 1 << place

@@ -1,7 +1,7 @@
-"""N-grams as integers: every count of every caption without a Python loop per n-gram.
+"""N-grams as integers, so that all n-grams of all captions are counted without a Python loop per n-gram.
 
 A table gives each distinct n-gram of a corpus a number. An n-gram is the pair (number of its first n-1 words as an
-(n-1)-gram, number of its last word), so that order n is one look-up of 64-bit keys in a sorted array.
+(n-1)-gram, number of its last word), so that order n needs one look-up of 64-bit keys in a sorted array.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Ints = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int32]
 Counted = TypeVar("Counted")
 
-BASE = np.int64(1) << 31  # words and (n-1)-grams are numbered below it: their pair fits into 62 bits
-BLOCK = 50_000  # captions split into words at a time
+BASE = np.int64(1) << 31  # numbers of words and (n-1)-grams are below it, so that a pair fits into 62 bits
+BLOCK = 50_000  # captions that are split into words at a time
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Words:
     """Captions as word numbers.
 
     Attributes:
-        ids: int32 [T], all words of all captions.
-        offsets: int64 [N + 1], where each caption starts in ``ids``.
+        ids: The numbers of all words of all captions, int32 [T].
+        offsets: The start of each caption in ``ids``, int64 [N + 1].
     """
 
     ids: Numbers
@@ -39,7 +39,7 @@ class Words:
 
     @property
     def lengths(self) -> Ints:
-        """Words per caption, int64 [N]."""
+        """The number of words of each caption, int64 [N]."""
         return np.diff(self.offsets)
 
     @property
@@ -53,9 +53,9 @@ class Grams:
     """The n-grams of one order, one entry per position.
 
     Attributes:
-        row: int32 [P], the caption.
-        gram: int32 [P], the n-gram's number; numbers from the table's size on are unknown to it.
-        size: all numbers are below it.
+        row: The caption of each n-gram, int32 [P].
+        gram: The number of each n-gram, int32 [P]; n-grams that the table lacks have numbers from its size on.
+        size: The bound of the numbers: all are below it.
     """
 
     row: Numbers
@@ -65,15 +65,15 @@ class Grams:
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each n-gram occurs in each caption, sorted by caption, then the place where it first occurs.
+    """The counts of the n-grams in each caption, sorted by caption and then by the place of the first occurrence.
 
-    The original programs add up a caption's n-grams in this order, on which the last bit of a sum hangs.
+    The original programs add up the n-grams of a caption in this order, on which the last bit of a sum depends.
 
     Attributes:
-        row: int32 [E], the caption.
-        gram: int32 [E], the n-gram.
-        count: int32 [E], at least one.
-        size: all n-gram numbers are below it.
+        row: The caption of each entry, int32 [E].
+        gram: The number of the n-gram of each entry, int32 [E].
+        count: The number of occurrences of the n-gram in the caption, int32 [E], at least 1.
+        size: The bound of the numbers of n-grams: all are below it.
     """
 
     row: Numbers
@@ -85,42 +85,46 @@ class Counts:
     def of(cls, grams: Grams) -> Counts:
         """Count the n-grams of each caption."""
         size = max(grams.size, 1)
-        pairs, first, count = distinct(grams.row * np.int64(size) + grams.gram, places(grams.row))
+        pairs, first, count = distinct(grams.row * np.int64(size) + grams.gram, places_in_captions(grams.row))
         row, gram = np.divmod(pairs, size)
-        order = in_order(grams.row, row, first)
+        order = order_by_place(grams.row, row, first)
         return cls(row[order].astype(np.int32), gram[order].astype(np.int32), count[order].astype(np.int32), grams.size)
 
 
-def places(row: Numbers) -> Ints:
-    """The place of each n-gram within its caption, given the caption of each in ascending order: int64 [P]."""
-    return np.arange(len(row)) - _first_of(row)[row]
-
-
-def in_order(rows: Numbers, row: Ints | Numbers, first: Ints | Numbers) -> Ints:
-    """The permutation that sorts entries by caption, then place, without a comparison.
+def places_in_captions(row: Numbers) -> Ints:
+    """Return the place of each n-gram within its caption, int64 [P].
 
     Args:
-        rows: the caption of each n-gram of all captions, [P], ascending.
-        row: the caption of each entry, [E].
-        first: the place of each entry in its caption, [E], all different.
+        row: The caption of each n-gram, [P], ascending.
+    """
+    return np.arange(len(row)) - _caption_starts(row)[row]
+
+
+def order_by_place(rows: Numbers, row: Ints | Numbers, first: Ints | Numbers) -> Ints:
+    """Return the permutation that sorts entries by caption and then by place, found without a comparison.
+
+    Args:
+        rows: The caption of each n-gram of all captions, [P], ascending.
+        row: The caption of each entry, [E].
+        first: The place of each entry in its caption, [E]; no two entries of a caption have one place.
     """
     entry = np.full(len(rows), -1, dtype=np.int64)
-    entry[_first_of(rows)[row] + first] = np.arange(len(row))
+    entry[_caption_starts(rows)[row] + first] = np.arange(len(row))
     return entry[entry >= 0]
 
 
-def _first_of(row: Numbers) -> Ints:
-    """Where each caption's n-grams start in ``row``, int64 [last caption + 1]."""
+def _caption_starts(row: Numbers) -> Ints:
+    """Return the place where the n-grams of each caption start in ``row``, int64 [last caption + 1]."""
     each = np.bincount(row)
     return np.cumsum(each) - each
 
 
 def distinct(keys: Ints, place: Ints) -> tuple[Ints, Ints, Ints]:
-    """The distinct keys in ascending order, the lowest place of each and how often it occurs.
+    """Return the distinct keys in ascending order, the lowest place of each, and the count of each.
 
     Args:
-        keys: int64 [P], not negative.
-        place: int64 [P], not negative, ascending among equal keys.
+        keys: The keys, int64 [P], not negative.
+        place: The place of each key, int64 [P], not negative, ascending among equal keys.
     """
     if not len(keys):
         return keys, place, place
@@ -128,19 +132,22 @@ def distinct(keys: Ints, place: Ints) -> tuple[Ints, Ints, Ints]:
     if int(keys.max()) >> (63 - bits):
         found, index, count = np.unique(keys, return_index=True, return_counts=True)
         return found, place[index], count
-    # Key and place in one number: sorting it takes half the time of sorting keys and their order.
+    # Key and place are packed into one number, which takes half the time of sorting keys and their order.
     both = np.sort(keys << bits | place)
     key = both >> bits
     start = np.flatnonzero(np.diff(key, prepend=-1))
     return key[start], both[start] & ((1 << bits) - 1), np.diff(start, append=len(key))
 
 
-def split_words(texts: Sequence[str], separator: str | None = None) -> tuple[list[str], list[int]]:
-    """Split tokenized captions into one flat list of words and the number of words of each.
+def split_captions(texts: Sequence[str], separator: str | None = None) -> tuple[list[str], list[int]]:
+    """Split tokenized captions into one flat list of words.
 
     Args:
-        texts: tokenized captions.
-        separator: as in ``str.split``: None splits at any white space, " " at single blanks.
+        texts: The tokenized captions.
+        separator: The separator, as in ``str.split``: None splits at any white space, " " at single blanks.
+
+    Returns:
+        The words of all captions, and the number of words of each caption.
     """
     pieces = [text.split(separator) for text in texts]
     return list(chain.from_iterable(pieces)), list(map(len, pieces))
@@ -149,18 +156,19 @@ def split_words(texts: Sequence[str], separator: str | None = None) -> tuple[lis
 def number_words(
     texts: Sequence[str], vocabulary: dict[str, int], *, grow: bool, separator: str | None = None
 ) -> Words:
-    """Tokenized captions as word numbers.
+    """Return tokenized captions as word numbers.
 
     Args:
-        texts: N tokenized captions.
-        vocabulary: word to number.
-        grow: add unknown words to the vocabulary; otherwise they get numbers from its size on, for this call.
-        separator: as in ``str.split``.
+        texts: The N tokenized captions.
+        vocabulary: The number of each word.
+        grow: If True, unknown words are added to the vocabulary; otherwise they get numbers from its size on, for this
+            call alone.
+        separator: The separator of words, as in ``str.split``.
     """
-    numbers = vocabulary if grow else _Extended(vocabulary)
+    numbers = vocabulary if grow else _ExtendedVocabulary(vocabulary)
     ids, lengths = [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
     for start in range(0, len(texts), BLOCK):
-        flat, counts = split_words(texts[start : start + BLOCK], separator)
+        flat, counts = split_captions(texts[start : start + BLOCK], separator)
         if grow:
             for word in dict.fromkeys(flat):
                 numbers.setdefault(word, len(numbers))
@@ -169,18 +177,18 @@ def number_words(
     return Words(np.concatenate(ids), np.cumsum(np.concatenate(lengths)))
 
 
-class _Extended(dict[str, int]):
-    """A frozen vocabulary's view that numbers unknown words from its size on."""
+class _ExtendedVocabulary(dict[str, int]):
+    """A view of a vocabulary that numbers unknown words from its size on and leaves the vocabulary unchanged."""
 
     def __init__(self, vocabulary: dict[str, int]) -> None:
         super().__init__()
-        self._known = vocabulary
+        self._vocabulary = vocabulary
         self._unknown = 0
 
     def __missing__(self, word: str) -> int:
-        number = self._known.get(word)
+        number = self._vocabulary.get(word)
         if number is None:
-            number = len(self._known) + self._unknown
+            number = len(self._vocabulary) + self._unknown
             self._unknown += 1
         self[word] = number
         return number
@@ -191,8 +199,8 @@ class NgramTable:
     """The distinct n-grams of a corpus, numbered from 0 in each order.
 
     Attributes:
-        vocabulary: word to number.
-        keys: per order 2..n the sorted int64 keys of its n-grams; a key's place is the n-gram's number.
+        vocabulary: The number of each word.
+        keys: The sorted int64 keys of the n-grams of each order from 2 on; the place of a key is the n-gram's number.
     """
 
     vocabulary: dict[str, int]
@@ -200,7 +208,7 @@ class NgramTable:
 
     @property
     def order(self) -> int:
-        """The longest n-grams it knows."""
+        """The length of the longest n-grams in the table."""
         return len(self.keys) + 1
 
     @property
@@ -215,19 +223,19 @@ class NgramTable:
         """Number all n-grams of tokenized captions.
 
         Args:
-            texts: N tokenized captions.
-            order: the longest n-grams.
-            count: what to make of the n-grams of each order, whose positions are not kept.
+            texts: The N tokenized captions.
+            order: The length of the longest n-grams.
+            count: The function that is applied to the n-grams of each order, whose positions are not kept.
 
         Returns:
-            The table, the captions as word numbers, and what ``count`` made of each order.
+            The table, the captions as word numbers, and the results of ``count``, one per order.
         """
         vocabulary: dict[str, int] = {}
         words = number_words(texts, vocabulary, grow=True)
         grams = Grams(words.rows, words.ids, len(vocabulary))
         counted, keys = [count(grams)], []
         for n in range(2, order + 1):
-            row, key = _longer(words, n, grams)
+            row, key = _extend_grams(words, n, grams)
             known, gram = np.unique(key, return_inverse=True)
             grams = Grams(row, gram.astype(np.int32), len(known))
             keys.append(known)
@@ -235,42 +243,49 @@ class NgramTable:
         return cls(vocabulary, tuple(keys)), words, counted
 
     def encode(self, texts: Sequence[str]) -> Words:
-        """Tokenized captions as word numbers; unknown words get numbers from the vocabulary's size on."""
+        """Return tokenized captions as word numbers; unknown words get numbers from the vocabulary's size on."""
         return number_words(texts, self.vocabulary, grow=False)
 
     def grams(self, words: Words) -> Iterator[Grams]:
-        """The n-grams of each order; those unknown to the table get numbers from the order's size on."""
+        """Yield the n-grams of each order; n-grams that the table lacks get numbers from the order's size on."""
         size = max(len(self.vocabulary), int(words.ids.max(initial=-1)) + 1)
         grams = Grams(words.rows, words.ids, size)
         yield grams
         for n, known in enumerate(self.keys, start=2):
-            row, key = _longer(words, n, grams)
-            grams = Grams(row, *_look_up(known, key))
+            row, key = _extend_grams(words, n, grams)
+            grams = Grams(row, *_number_keys(known, key))
             yield grams
 
     def counts(self, words: Words) -> list[Counts]:
-        """Per order the counts of each n-gram in each caption."""
+        """Return the counts of each n-gram in each caption, one entry per order."""
         return [Counts.of(g) for g in self.grams(words)]
 
 
-def _longer(words: Words, n: int, shorter: Grams) -> tuple[Numbers, Ints]:
-    """The captions and keys of all n-grams, from the (n-1)-grams, which stand at every position but the last n-2."""
+def _extend_grams(words: Words, n: int, shorter: Grams) -> tuple[Numbers, Ints]:
+    """Return the captions and keys of all n-grams, from the (n-1)-grams.
+
+    A caption has an (n-1)-gram at each position but the last n-2, and an n-gram at each position but the last n-1.
+    """
     last = np.cumsum(np.maximum(words.lengths - n + 2, 0))[words.lengths >= n - 1] - 1
     keep = np.ones(len(shorter.row), dtype=bool)
     keep[last] = False
     row = shorter.row[keep]
-    place = np.arange(len(row)) - _starts(words, n)[row] + words.offsets[:-1][row]
+    place = np.arange(len(row)) - _ngram_starts(words, n)[row] + words.offsets[:-1][row]
     return row, shorter.gram[keep] * BASE + words.ids[place + n - 1]
 
 
-def _starts(words: Words, n: int) -> Ints:
-    """Where each caption's n-grams start among all n-grams, int64 [N]."""
+def _ngram_starts(words: Words, n: int) -> Ints:
+    """Return the place where the n-grams of each caption start among all n-grams, int64 [N]."""
     each = np.maximum(words.lengths - n + 1, 0)
     return np.cumsum(each) - each
 
 
-def _look_up(known: Ints, key: Ints) -> tuple[Numbers, int]:
-    """Numbers of keys in a sorted array; keys not in it are numbered from its size on. Returns them and the bound."""
+def _number_keys(known: Ints, key: Ints) -> tuple[Numbers, int]:
+    """Number keys by their place in a sorted array; keys that are not in it are numbered from its size on.
+
+    Returns:
+        The numbers, and the bound that all of them are below.
+    """
     place = np.searchsorted(known, key)
     found = np.zeros(len(key), dtype=bool) if not len(known) else known[np.minimum(place, len(known) - 1)] == key
     if found.all():

@@ -1,7 +1,7 @@
-"""Porter's stemmer as NLTK has it by default: the algorithm of 1980 with NLTK's own rules ("NLTK_EXTENSIONS").
+"""Porter's stemmer in NLTK's default form: the algorithm of 1980 with NLTK's own rules ("NLTK_EXTENSIONS").
 
-METEOR's stemmer (``capreward.text.meteor.stemmer``) is the later Snowball one, whose stems of "sky" and "generously"
-differ.
+METEOR's stemmer (``capreward.text.meteor.stemmer``) is the later Snowball stemmer; the two differ for words such as
+"sky" and "generously".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FIXED = {
     **{"cannings": "canning", "canning": "canning"},
     **{"proceed": "proceed", "exceed": "exceed", "succeed": "succeed"},
 }
-Rule = tuple[str, str]  # a suffix and what takes its place
+Rule = tuple[str, str]  # a suffix and its replacement
 
 _STEP_2: Sequence[Rule] = (
     *(("ational", "ate"), ("tional", "tion"), ("enci", "ence"), ("anci", "ance"), ("izer", "ize"), ("bli", "ble")),
@@ -34,7 +34,7 @@ _STEP_4 = (
 
 
 def porter_stem(word: str) -> str:
-    """The stem of a word, in lower case; equal to ``nltk.stem.PorterStemmer().stem(word)``."""
+    """Return the stem of a word, in lower case; it equals ``nltk.stem.PorterStemmer().stem(word)``."""
     stem = word.lower()
     if word in _FIXED:
         return _FIXED[word]
@@ -43,7 +43,7 @@ def porter_stem(word: str) -> str:
     stem = _step_1b(_step_1a(stem))
     if stem.endswith("y") and len(stem) > 2 and _is_consonant(stem, len(stem) - 2):
         stem = stem[:-1] + "i"
-    stem = _step_4(_first(_step_2(stem), _STEP_3))
+    stem = _step_4(_apply_first_rule(_step_2(stem), _STEP_3))
     return _step_5(stem)
 
 
@@ -54,7 +54,7 @@ def _is_consonant(word: str, place: int) -> bool:
 
 
 def _measure(stem: str) -> int:
-    """How often a vowel is followed by a consonant: m of the paper."""
+    """Count how often a consonant follows a vowel: m of the paper."""
     kinds = [_is_consonant(stem, place) for place in range(len(stem))]
     return sum(after and not before for before, after in pairwise(kinds))
 
@@ -68,7 +68,10 @@ def _ends_double(word: str) -> bool:
 
 
 def _ends_short(word: str) -> bool:
-    """Consonant, vowel, consonant (none of w, x, y) at the end; NLTK adds words of a vowel and a consonant."""
+    """Return whether a word ends in consonant, vowel, consonant, of which the last is none of w, x and y.
+
+    NLTK adds words of one vowel and one consonant.
+    """
     if len(word) == 2:
         return not _is_consonant(word, 0) and _is_consonant(word, 1)
     if len(word) < 3 or word[-1] in "wxy":
@@ -77,8 +80,10 @@ def _ends_short(word: str) -> bool:
     return _is_consonant(word, last) and not _is_consonant(word, last - 1) and _is_consonant(word, last - 2)
 
 
-def _first(word: str, rules: Sequence[Rule], allowed: Callable[[str], bool] = lambda stem: _measure(stem) > 0) -> str:
-    """Apply the first rule whose suffix the word has, if what stays is allowed; no rule after it is tried."""
+def _apply_first_rule(
+    word: str, rules: Sequence[Rule], allowed: Callable[[str], bool] = lambda stem: _measure(stem) > 0
+) -> str:
+    """Apply the first rule whose suffix the word has, if the stem is allowed; no later rule is tried."""
     for suffix, ending in rules:
         if word.endswith(suffix):
             stem = word[: -len(suffix)]
@@ -88,7 +93,7 @@ def _first(word: str, rules: Sequence[Rule], allowed: Callable[[str], bool] = la
 
 def _step_1a(word: str) -> str:
     if word.endswith("ies"):
-        return word[:-1] if len(word) == 4 else word[:-2]  # NLTK's: "dies" is "die", while "flies" is "fli"
+        return word[:-1] if len(word) == 4 else word[:-2]  # NLTK's rule: "dies" becomes "die", "flies" becomes "fli"
     if word.endswith("sses"):
         return word[:-2]
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
@@ -96,7 +101,7 @@ def _step_1a(word: str) -> str:
 
 def _step_1b(word: str) -> str:
     if word.endswith("ied"):
-        return word[:-1] if len(word) == 4 else word[:-2]  # NLTK's: "died" is "die", while "spied" is "spi"
+        return word[:-1] if len(word) == 4 else word[:-2]  # NLTK's rule: "died" becomes "die", "spied" becomes "spi"
     if word.endswith("eed"):
         return word[:-1] if _measure(word[:-3]) > 0 else word
     stem = next(
@@ -113,17 +118,17 @@ def _step_1b(word: str) -> str:
 
 def _step_2(word: str) -> str:
     if word.endswith("alli") and _measure(word[:-4]) > 0:
-        return _step_2(word[:-2])  # NLTK's: the rule comes first, and what it leaves goes through the step again
+        return _step_2(word[:-2])  # NLTK's rule: it comes first, and the step is applied again to its result
     if word.endswith("logi"):
-        return word[:-1] if _measure(word[:-3]) > 0 else word  # the l counts with the stem, so that "geolog" is reached
-    return _first(word, _STEP_2)
+        return word[:-1] if _measure(word[:-3]) > 0 else word  # the l belongs to the stem, which gives "geolog"
+    return _apply_first_rule(word, _STEP_2)
 
 
 def _step_4(word: str) -> str:
     def allowed(stem: str) -> bool:
         return _measure(stem) > 1 and (not word.endswith("ion") or stem.endswith(("s", "t")))
 
-    return _first(word, [(suffix, "") for suffix in _STEP_4], allowed)
+    return _apply_first_rule(word, [(suffix, "") for suffix in _STEP_4], allowed)
 
 
 def _step_5(word: str) -> str:

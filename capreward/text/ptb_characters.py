@@ -1,8 +1,8 @@
-"""What each character is to the PTB tokenizer: letter, mark, digit, symbol, or nothing at all.
+"""The kinds of characters for the PTB tokenizer: letter, mark, digit, symbol, or dropped.
 
 The tables were measured: every code point of the Basic Multilingual Plane (and a few blocks above it) was given to the
-original, alone and between letters, digits and punctuation, and filed by what came back. They describe an older Unicode
-than Python's own tables, which is why ``str.isalpha`` cannot replace them. Outside the BMP everything is dropped.
+original, alone and between letters, digits and punctuation, and classified by the output. The tables describe an older
+Unicode than Python's own, which is why ``str.isalpha`` cannot replace them. Outside the BMP, everything is dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_right
 from itertools import chain
 
-# The stand-ins that the rules see in place of a character of each kind; ASCII stands for itself.
+# The stand-in of each kind, which the rules see in place of the character; ASCII characters stand for themselves.
 LETTER, MARK, DIGIT, SYMBOL, SUPERSCRIPT, SUBSCRIPT, DROPPED = "é", "\u0300", "٠", "©", "²", "₂", "\x00"
 
 LETTERS_RANGES = """
@@ -69,7 +69,7 @@ DIGITS_RANGES = """
 SUPERSCRIPTS_RANGES = "B2-B3 B9 2070 2074-2079"
 SUBSCRIPTS_RANGES = "2080-2089"
 
-# Characters with a meaning of their own, and the one that the rules know them by.
+# Characters with a meaning of their own, and the stand-in by which the rules know them.
 ALIKE = {
     "\x80¤₠€": "€",
     "…": "…",
@@ -85,7 +85,7 @@ ALIKE = {
     "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u3000": "\u2003",
     "‹": "‹",
     "›": "›",
-    # These are each one of a kind.
+    # Each of these is the only character of its kind.
     "\xa0": "\xa0",
     "\xad": "\xad",
     "¢": "¢",
@@ -100,12 +100,12 @@ ALIKE = {
 }
 _OWN = {ord(c): stand_in for group, stand_in in ALIKE.items() for c in group}
 
-# All that ends a line for Java's reader: a space to us, see ptb.tokenize.
+# Characters that end a line for Java's reader; here they are spaces, see ptb.tokenize.
 LINE_ENDS = {ord(c): " " for c in "\n\x0b\x0c\r\u2028\u2029"}
 
 
 def _parse(ranges: str, kind: str) -> list[tuple[int, int, str]]:
-    """Turn ``"AA B5 C0-D6"`` into (first, last, stand-in) rows."""
+    """Turn a table such as ``"AA B5 C0-D6"`` into rows (first, last, stand-in)."""
     ends = [item.split("-") for item in ranges.split()]
     return [(int(pair[0], 16), int(pair[-1], 16), kind) for pair in ends]
 
@@ -127,7 +127,7 @@ _FIRSTS = tuple(row[0] for row in _ROWS)
 
 
 def regex_span(ranges: str) -> str:
-    """Write such a table for use inside ``[...]`` of a regular expression."""
+    """Write a table such as ``"AA B5 C0-D6"`` for use inside ``[...]`` of a regular expression."""
     return "".join("-".join(f"\\u{int(end, 16):04x}" for end in item.split("-")) for item in ranges.split())
 
 
@@ -142,7 +142,7 @@ def kind_of(code: int) -> str:
 
 
 def to_units(text: str) -> str:
-    """Write each character outside the BMP as two surrogates: the original counts UTF-16 units."""
+    """Write each character outside the BMP as two surrogates, since the original counts UTF-16 units."""
     return "".join(map(chr, array("H", text.encode(_UTF16, "surrogatepass"))))
 
 
@@ -152,7 +152,7 @@ def from_units(text: str) -> str:
 
 
 class StandIns(dict[int, str]):
-    """A table for ``str.translate`` that fills itself with the code points it meets."""
+    """A table for ``str.translate`` that adds a code point when it is first used."""
 
     def __missing__(self, code: int) -> str:
         self[code] = kind = kind_of(code)

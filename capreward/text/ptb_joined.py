@@ -1,4 +1,4 @@
-"""The PTB tokenizer with the one habit of the original that ties a caption to its neighbour."""
+"""The PTB tokenizer in which, as in the original, the tokens of a caption may depend on the next caption."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from capreward.text.ptb import PTBTokenizer
 
 
 class JoinedPTBTokenizer(PTBTokenizer):
-    """Tokenizes a list as the original does, which writes it into one file and looks past the end of a line.
+    """Tokenizes a list as the original does, which writes all captions into one file and looks past the end of a line.
 
-    A caption that ends in a single letter and a dot ("a letter K.") loses the dot when the caption after it starts with
-    a word such as "The". Use it to repeat a published number to the last digit; elsewhere ``ptb``, in which a caption's
-    tokens depend on the caption alone, is the better definition.
+    A caption that ends in a single letter and a dot ("a letter K.") loses the dot if the next caption starts with a
+    word such as "The". Use this tokenizer to repeat a published number to the last digit. In all other cases, ``ptb``
+    is the better definition, since the tokens of a caption then depend on this caption alone.
     """
 
     name = "ptb-joined"

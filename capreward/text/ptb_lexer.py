@@ -1,4 +1,4 @@
-"""The lexer of the PTB tokenizer: text to tokens, punctuation and all."""
+"""The lexer of the PTB tokenizer, which splits text into tokens, including punctuation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from capreward.text.ptb_characters import LINE_ENDS, StandIns, from_units, to_un
 from capreward.text.ptb_rules import RULES, Rule
 from capreward.text.ptb_words import FUSED
 
-_SKIPPED = frozenset("\x00‐٫")  # between tokens these leave no trace
+_SKIPPED = frozenset("\x00‐٫")  # these are dropped between tokens
 
 _BRACKETS = MappingProxyType({"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"})
 
-# How a character on its own is written, by its stand-in.
+# The written form of a character that is a token of its own, by its stand-in.
 _WRITTEN = MappingProxyType(
     {
         **{"–": "--", "…": "...", "\x85": "...", '"': "''", "\u00ad": "-", "£": "#", "€": "$", "¢": "cents"},
@@ -27,11 +27,11 @@ _ENTITIES = MappingProxyType({"amp": "&", "lt": "<", "gt": ">", "nbsp": "", "mda
 _ENTITY_LETTER = re.compile("&[aeiou](?:acute|grave|uml);", re.IGNORECASE)
 _CURLY = str.maketrans({"’": "'", "\x92": "'", "‘": "`", "‛": "`", "\x91": "`"})
 
-# Letters up to a blank, with or without a comma, are a word whatever follows; a blank that is alone is taken along.
+# Letters up to a blank, with or without a comma, are a word whatever follows; a single blank after them is consumed.
 _QUICK = re.compile("([A-Za-zé]+)(,?)(?: (?=[!-~é])|(?=[ \n]))")
 _FUSED = frozenset(first + rest for first, rest in FUSED)
 
-_LOOK_AHEAD = 200  # how much of the following line any rule can see; the longest word it looks for has twelve letters
+_LOOK_AHEAD = 200  # characters of the next line that rules can see; the longest word they look for has twelve letters
 
 
 def _rules_by_start() -> MappingProxyType[str, tuple[Rule, ...]]:
@@ -42,14 +42,14 @@ def _rules_by_start() -> MappingProxyType[str, tuple[Rule, ...]]:
 _RULES = _rules_by_start()
 
 
-def _write_entity(token: str) -> str:
-    """Decode ``&amp;`` however it is capitalised, ``&quot;`` and ``&apos;`` only in lower case, like the original."""
+def _written_entity(token: str) -> str:
+    """Decode ``&amp;`` in any case, but ``&quot;`` and ``&apos;`` only in lower case, like the original."""
     plain = {"&quot;": "''", "&apos;": "'"}.get(token)
     return _ENTITIES.get(token[1:-1].lower(), token.lower()) if plain is None else plain
 
 
-def _write(token: str, kind: str, shadow: str) -> str:
-    """Return the token as the tokenizer prints it; empty for one that it swallows."""
+def _written_form(token: str, kind: str, shadow: str) -> str:
+    """Return the token as the tokenizer prints it; empty for a token that it drops."""
     match kind:
         case "character":
             return _BRACKETS.get(token) or _WRITTEN.get(shadow) or token.lower()
@@ -60,7 +60,7 @@ def _write(token: str, kind: str, shadow: str) -> str:
         case "quotes":
             return "".join(_WRITTEN.get(s, t) for s, t in zip(shadow, token, strict=True))
         case "entity":
-            return _write_entity(token)
+            return _written_entity(token)
         case "clitic":
             token = token.translate(_CURLY).replace("&apos;", "'")
         case "ampersand":
@@ -73,7 +73,7 @@ def _write(token: str, kind: str, shadow: str) -> str:
 
 
 def _mask_entity(match: re.Match[str]) -> str:
-    r"""Stand in for &Eacute;, a letter: \x03 for the ampersand, \x02 or \x01 for letters, \x04 for the semicolon."""
+    r"""Replace &Eacute;, which is one letter: \x03 for the ampersand, \x02 or \x01 for letters, \x04 for the end."""
     return "\x03" + "".join("\x02" if c.isupper() else "\x01" for c in match[0][1:-1]) + "\x04"
 
 
@@ -84,8 +84,8 @@ def _stand_ins(text: str) -> str:
     return shadow
 
 
-class _Hopeless:
-    """Remembers, per rule, up to where in this text it cannot match; this keeps the lexer linear."""
+class _FailedPlaces:
+    """Remembers for each rule up to which place in this text it cannot match, which keeps the lexer linear."""
 
     def __init__(self, shadow: str) -> None:
         self._shadow = shadow
@@ -96,15 +96,15 @@ class _Hopeless:
         return self._until.get(id(rule), 0) > position
 
     def add(self, rule: Rule, position: int) -> None:
-        """Note that a rule failed here."""
+        """Note that a rule failed at a position."""
         if rule.until and self._shadow.find(rule.until, position) < 0:
             self._until[id(rule)] = len(self._shadow)
         elif rule.reach and (match := rule.reach.match(self._shadow, position)):
             self._until[id(rule)] = match.end()
 
 
-def _longest(shadow: str, position: int, hopeless: _Hopeless) -> tuple[int, str]:
-    """Return where the token that starts here ends, and its kind."""
+def _longest_token(shadow: str, position: int, hopeless: _FailedPlaces) -> tuple[int, str]:
+    """Return the end and the kind of the token that starts at a position."""
     best, stop, kind = position, position + 1, "character"
     for rule in _RULES.get(shadow[position], ()):
         if (rule, position) in hopeless:
@@ -123,13 +123,14 @@ def tokens(text: str, following: str = "") -> list[str]:
     """Split one line into the tokens of the PTB tokenizer, in lower case, punctuation included.
 
     Args:
-        text: the line; whatever ends a line within it counts as a space.
-        following: the next line of the same file. The original looks past the end of a line when that ends in a
-            single letter and a dot, or in "No.": whether the dot ends a sentence depends on the next word.
+        text: The line; a character within it that ends a line counts as a space.
+        following: The next line of the same file. The original looks past the end of a line that ends in a single
+            letter and a dot, or in "No.": whether the dot ends a sentence depends on the next word.
 
     Returns:
-        The tokens. Two things that never reach a caption differ from the original: straight quotes are all written as
-        closing ones, and the extra full stop after an abbreviation that ends a sentence is left out.
+        The tokens. They differ from the original's in two points, which the removal of punctuation hides: all straight
+        quotes are written as closing ones, and the extra full stop after an abbreviation that ends a sentence is left
+        out.
     """
     text = text.translate(LINE_ENDS)
     wide = not text.isascii() and max(text) > "\uffff"
@@ -137,7 +138,7 @@ def tokens(text: str, following: str = "") -> list[str]:
         text = to_units(text)
     end = len(text)
     shadow = _stand_ins(text) + "\n" + _stand_ins(following[:_LOOK_AHEAD].translate(LINE_ENDS))
-    hopeless = _Hopeless(shadow)
+    hopeless = _FailedPlaces(shadow)
     found = []
     position = 0
     while position < end:
@@ -149,10 +150,10 @@ def tokens(text: str, following: str = "") -> list[str]:
                     found.append(",")
                 position = quick.end()
                 continue
-        stop, kind = _longest(shadow, position, hopeless)
+        stop, kind = _longest_token(shadow, position, hopeless)
         if not (kind == "blank" or (kind == "character" and shadow[position] in _SKIPPED)):
             piece = text[position:stop]
-            token = _write(from_units(piece) if wide else piece, kind, shadow[position:stop])
+            token = _written_form(from_units(piece) if wide else piece, kind, shadow[position:stop])
             if token:
                 found.append(token)
         position = stop

@@ -1,8 +1,8 @@
 """The rules of the PTB tokenizer, as regular expressions over stand-ins (see ptb_characters).
 
-At every position all rules that may start with the character there are tried; the one that matches the longest text
-wins, the earlier of two equals. Where a rule has a group, only the group becomes the token and the rest of the match is
-look-ahead, which counts for the length.
+At each position, all rules that may start with the character there are tried. The rule that matches the longest text
+wins, and the earlier one of two equal rules. If a rule has a group, only the group becomes the token; the rest of the
+match is look-ahead, which counts for the length.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from capreward.text import ptb_words as words
 
-# Kinds of characters, for use inside [...]: see ptb_characters for the stand-ins.
+# The kinds of characters, for use inside [...]; ptb_characters describes the stand-ins.
 _PLAIN = "A-Za-zé"
 _LETTER = f"{_PLAIN}\u00ad"
-_INNER = f"{_LETTER}\u0300\x01-\x04"  # a mark belongs to the word, unless that starts with a digit
+_INNER = f"{_LETTER}\u0300\x01-\x04"  # a mark belongs to the word, unless the word starts with a digit
 _DIGIT = "0-9٠"
 _ANY = f"{_INNER}{_DIGIT}"
 _BLANK = " \t\u00a0"
@@ -24,14 +24,14 @@ _BLANK = " \t\u00a0"
 _APOS = "(?:['’]|(?i:&apos;))"
 _OTHER_APOS = "(?:’|(?i:&apos;))"
 _QUOTE = "(?:['’`‘]|(?i:&apos;))"
-_GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end
-_SPACE = f"{_BLANK}\n\x85\u2003"  # what may stand between sentences, of which \x85 is an ellipsis as well
+_GAP = f"(?:[{_BLANK}\n]|$)"  # a blank or the end of the text
+_SPACE = f"{_BLANK}\n\x85\u2003"  # characters that may stand between sentences; \x85 is also an ellipsis
 
 _LETTER_WORD = f"[{_INNER}][{_ANY}]*"
 _SHY_DIGITS = f"\u00ad?[{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*"  # a soft hyphen may stand between digits
 _WORD = f"(?:{_LETTER_WORD}|[{_DIGIT}][{_PLAIN}{_DIGIT}]*)"
 _SEVERAL = f"{_LETTER_WORD}(?:[.!?]{_LETTER_WORD})+"
-_PART = f"(?:[dDlLoO]{_QUOTE}[{_PLAIN}{_DIGIT}]{{2,}}|[{_PLAIN}{_DIGIT}]+)"  # of a hyphenated word
+_PART = f"(?:[dDlLoO]{_QUOTE}[{_PLAIN}{_DIGIT}]{{2,}}|[{_PLAIN}{_DIGIT}]+)"  # a part of a hyphenated word
 _CLITIC = "(?:[sSmMdD]|[lL][lL]|[rR][eE]|[vV][eE])"
 _DASHED = "(?:-[A-Za-z]+){0,2}"
 _SEP = "[- \u00a0]"
@@ -46,15 +46,15 @@ _WORDY = _LETTERS + _DIGITS + "é\u00ad\u0300\x03"
 
 
 class Rule(NamedTuple):
-    """One kind of token.
+    """A rule for one kind of token.
 
     Attributes:
-        name: what the kind is called; ptb_tokens writes some kinds in a way of their own.
-        pattern: what it looks like.
-        starts: the characters it may start with.
-        reach: where the pattern fails, it fails as well from any later place within what this matches there, which
-            need not be tried: without it some texts would take quadratic time.
-        until: the last character of any match, for the same reason.
+        name: The name of the kind; ptb_lexer writes some kinds in a special form.
+        pattern: The pattern of such tokens.
+        starts: The characters with which such a token may start.
+        reach: A pattern that saves attempts: if ``pattern`` fails at a place, it also fails at all later places within
+            the text that ``reach`` matches there. Without it, some texts would take quadratic time.
+        until: The last character of every match; if it does not occur again in the text, the rule is not tried again.
     """
 
     name: str
@@ -69,24 +69,24 @@ def _rule(name: str, pattern: str, starts: str, flags: int = 0, reach: str = "",
 
 
 def _one_of(choices: Iterable[str]) -> str:
-    """An alternation that tries longer words first, so that the longest one wins."""
+    """Return an alternation that tries longer words first, so that the longest word wins."""
     return "|".join(sorted(choices, key=len, reverse=True))
 
 
-def _split_words() -> list[Rule]:
-    """Words that come apart: cannot, don't, dog's, 'tis."""
+def _split_word_rules() -> list[Rule]:
+    """Return the rules for words that are split: cannot, don't, dog's, 'tis."""
     return [
         _rule("fused", "|".join(f"({a}){b}(?![{_ANY}])" for a, b in words.FUSED), "cgwlCGWL", re.I),
         _rule("stem", f"([A-Za-z\u00ad]*[A-MO-Za-mo-z]\u00ad*)[nN]{_QUOTE}[tT]", _LETTERS + "\u00ad"),
         _rule("clitic", f"[nN]{_QUOTE}[tT]", "nN"),
         _rule("stem", f"({_WORD}|{_SEVERAL}){_APOS}{_CLITIC}", _WORDY),
-        # After the typewriter's apostrophe a longer word is taken for the start of a quotation.
+        # After a straight apostrophe, a longer word is taken for the start of a quotation.
         _rule("clitic", f"'{_CLITIC}(?![A-Za-z])|{_OTHER_APOS}{_CLITIC}", "'’&"),
         _rule("clitic", "('t)(?:is|was)", "'", re.I),
     ]
 
 
-def _words() -> list[Rule]:
+def _word_rules() -> list[Rule]:
     capitals = "[A-Z]+(?:(?:\\+|&(?i:amp;)?|\x03)[A-Z\x02]+)+"
     hyphenated = "[A-Za-z0-9][A-Za-z0-9\u00ad.,]*(?:-(?:(?:[A-Za-z]\\.){2,}|[A-Za-z0-9\u00ad]+))+"
     return [
@@ -105,12 +105,12 @@ def _words() -> list[Rule]:
         _rule("word", f"((?:{_WORD}|{_PART}(?:[-_‐]{_PART})*|{_SEVERAL})\\.)[,;:、]", _WORDY),
         _rule("word", f"[A-Za-z0-9]+{_DASHED}(?:\\\\?/[A-Za-z0-9]+{_DASHED}){{1,2}}", _WORDY),
         _rule("ampersand", f"({capitals}\\.)[,;:、]|{capitals}", _LETTERS),
-        _rule("word", "[\x01\x02]+", "\x01\x02"),  # what capitals joined by & left of &Ouml;
+        _rule("word", "[\x01\x02]+", "\x01\x02"),  # the rest of &Ouml; after capitals that are joined by &
         _rule("word", r"[cC]\+\+|[cCfF]#|[A-Z]*\$", _LETTERS),
     ]
 
 
-def _apostrophe_words() -> list[Rule]:
+def _apostrophe_rules() -> list[Rule]:
     whole = _one_of(words.APOSTROPHE_WORDS).replace("'", _APOS)
     return [
         _rule("apostrophe", whole, "cdelnoswCDELNOSW", re.I),
@@ -125,7 +125,7 @@ def _apostrophe_words() -> list[Rule]:
     ]
 
 
-def _abbreviations() -> list[Rule]:
+def _abbreviation_rules() -> list[Rule]:
     known = (
         f"(?i:{_one_of([*words.ABBREVIATIONS, *words.TITLES])})",
         _one_of((*words.NEVER_SHOUTED, *words.NEVER_SHOUTED_TITLES)),
@@ -149,7 +149,7 @@ def _abbreviations() -> list[Rule]:
     ]
 
 
-def _numbers() -> list[Rule]:
+def _number_rules() -> list[Rule]:
     number = f"(?:(?:{_SHY_DIGITS})?(?:[.,:٫][{_DIGIT}]+(?:\u00ad[{_DIGIT}]+)*)+|{_SHY_DIGITS})"
     small = f"[{_DIGIT}]{{1,4}}"
     phone = rf"\+?(?:[0-9]{{2,4}}{_SEP})?[0-9]{{2,4}}{_SEP}[0-9]{{3,4}}{_SEP}?[0-9]{{3,5}}"
@@ -162,8 +162,8 @@ def _numbers() -> list[Rule]:
     ]
 
 
-def _mail() -> Rule:
-    """E-mail addresses, which come before any word of the same length: etc.@a."""
+def _mail_rule() -> Rule:
+    """Return the rule for e-mail addresses, which win over a word of the same length, as in etc.@a."""
     mail = r"[^ \t\n\u00a0\"<>|(){}]"
     opening = "(?:<|(?i:&lt;))?[A-Za-z0-9]"
     return _rule(
@@ -174,8 +174,8 @@ def _mail() -> Rule:
     )
 
 
-def _addresses() -> list[Rule]:
-    """Web addresses, names of users and tags of markup."""
+def _address_rules() -> list[Rule]:
+    """Return the rules for web addresses, names of users and tags of markup."""
     url = r"[^ \t\n\"<>|(){}]"
     end = r"[^ \t\n\"<>|(){}.!?,-]"
     path = f'/[^ \\t\\n"<>|()]+{end}'
@@ -198,7 +198,7 @@ def _addresses() -> list[Rule]:
     ]
 
 
-def _smileys_and_punctuation() -> list[Rule]:
+def _smiley_and_punctuation_rules() -> list[Rule]:
     eye = "[-^x=~<>']"
     return [
         _rule("smiley", r"[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]](?![A-Za-z0-9])", "<>:;="),
@@ -213,12 +213,12 @@ def _smileys_and_punctuation() -> list[Rule]:
 
 RULES: tuple[Rule, ...] = (
     _rule("blank", f"[{_BLANK}\u2003]+", f"{_BLANK}\u2003"),
-    _mail(),
-    *_split_words(),
-    *_words(),
-    *_apostrophe_words(),
-    *_abbreviations(),
-    *_numbers(),
-    *_addresses(),
-    *_smileys_and_punctuation(),
+    _mail_rule(),
+    *_split_word_rules(),
+    *_word_rules(),
+    *_apostrophe_rules(),
+    *_abbreviation_rules(),
+    *_number_rules(),
+    *_address_rules(),
+    *_smiley_and_punctuation_rules(),
 )

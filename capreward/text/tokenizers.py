@@ -1,4 +1,4 @@
-"""Tokenizers by name, and captions tokenized once for all evaluators that share one."""
+"""Tokenizers by name, and the tokenization of captions, once for all evaluators that share a tokenizer."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from capreward.text.vocabulary import END, IDS, WORDS
 
 
 class Tokenizer(Protocol):
-    """Captions to strings of words joined by single blanks.
+    """A function from captions to strings of words, joined by single blanks.
 
-    One whose output for a caption depends on the captions around it has a true ``in_order``: it then gets all
-    references in order, images after one another, instead of each distinct string once. One that tokenizes references
-    in another way than captions has a method ``references``.
+    If the output for a caption depends on the captions around it, the tokenizer has an attribute ``in_order`` that is
+    true; it then gets all references in order, image after image, instead of each distinct string once. If a tokenizer
+    treats references in another way than captions, it has a method ``references``.
     """
 
     @property
     def name(self) -> str:
-        """As in signatures."""
+        """The name of the tokenizer in signatures."""
 
     def __call__(self, captions: Sequence[str]) -> list[str]:
         """Tokenize N captions."""
 
 
 class NoTokenizer:
-    """Captions that are tokenized already: taken as they are."""
+    """Returns captions that are already tokenized as they are."""
 
     name = "none"
 
@@ -37,14 +37,14 @@ class NoTokenizer:
         return list(captions)
 
 
-ENDED = "+eos"  # in the name of a tokenizer whose captions end in the end token
+ENDED = "+eos"  # the end of the name of a tokenizer whose captions end in the end token
 
 
 class EndTokenizer:
-    """Another tokenizer's words and, after those of each caption, the end token ``<eos>`` as one more word.
+    """Tokenizes by another tokenizer and appends the end token ``<eos>`` to each caption as one more word.
 
     Args:
-        words: the other tokenizer.
+        words: The other tokenizer.
     """
 
     def __init__(self, words: Tokenizer) -> None:
@@ -53,11 +53,11 @@ class EndTokenizer:
 
     def __call__(self, captions: Sequence[str]) -> list[str]:
         """Tokenize N captions."""
-        return self.ended(self.words(captions))
+        return self.add_end_tokens(self.words(captions))
 
     @staticmethod
-    def ended(tokenized: Sequence[str]) -> list[str]:
-        """The end token after each of N tokenized captions; an empty one is the end token alone."""
+    def add_end_tokens(tokenized: Sequence[str]) -> list[str]:
+        """Append the end token to each of N tokenized captions; an empty caption becomes the end token alone."""
         return [f"{caption} {END}" if caption else END for caption in tokenized]
 
 
@@ -74,15 +74,15 @@ NAMES = tuple(SUMMARIES)
 
 
 def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
-    """The tokenizer of a name, or the one given.
+    """Return the tokenizer of a name.
 
     Args:
-        given: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same with the original's look at the caption after),
-            ``ptb-java`` (the original program), ``characters``, ``none`` (which an expression reads as None), or a
-            tokenizer.
+        given: The name: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same, but a caption sees the next one, as in
+            the original), ``ptb-java`` (the original program), ``characters``, or ``none`` (which an expression reads
+            as None). A tokenizer is returned as it is.
 
     Raises:
-        InputError: an unknown name, or no Java for ``ptb-java``.
+        InputError: If the name is unknown, or if ``ptb-java`` finds no Java.
     """
     if given is None:
         return NoTokenizer()
@@ -110,10 +110,10 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two tokenizers of these names make the same words of a caption on its own.
+    """Return whether two tokenizers of these names split a single caption into the same words.
 
-    ``ids-1a2b3c4d`` names a vocabulary by its digest, ``ids`` one that is not known; ``ptb+eos`` ends captions in the
-    end token.
+    ``ids-1a2b3c4d`` names a vocabulary by its digest, and ``ids`` stands for an unknown vocabulary; ``ptb+eos`` appends
+    the end token to captions.
     """
     if one.endswith(ENDED) != other.endswith(ENDED):
         return False
@@ -123,20 +123,23 @@ def same_words(one: str, other: str) -> bool:
 
 
 def tokenized_captions(samples: Samples, tokenizer: Tokenizer) -> list[str]:
-    """The N captions, tokenized once per Samples."""
+    """Return the N captions of samples, tokenized once per Samples."""
     if isinstance(tokenizer, EndTokenizer):
         return samples.memo(
-            ("captions", tokenizer.name), lambda: tokenizer.ended(tokenized_captions(samples, tokenizer.words))
+            ("captions", tokenizer.name), lambda: tokenizer.add_end_tokens(tokenized_captions(samples, tokenizer.words))
         )
     return samples.memo(("captions", tokenizer.name), lambda: tokenizer(samples.captions))
 
 
 def tokenized_references(samples: Samples, tokenizer: Tokenizer) -> list[list[str]]:
-    """The references of each of the M items, tokenized once per Samples (each distinct string once, if it may be)."""
+    """Return the references of each of the M items, tokenized once per Samples.
+
+    Each distinct string is tokenized once, unless the tokenizer is ``in_order``.
+    """
 
     def build() -> list[list[str]]:
         if isinstance(tokenizer, EndTokenizer):
-            return [tokenizer.ended(refs) for refs in tokenized_references(samples, tokenizer.words)]
+            return [tokenizer.add_end_tokens(refs) for refs in tokenized_references(samples, tokenizer.words)]
         references = samples.references or []
         tokenize = getattr(tokenizer, "references", tokenizer)
         if getattr(tokenizer, "in_order", False):

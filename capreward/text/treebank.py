@@ -1,8 +1,8 @@
-"""NLTK's ``word_tokenize`` without its data: Treebank rules on each sentence.
+"""NLTK's ``word_tokenize`` without its data: the Treebank rules, applied to each sentence.
 
-NLTK splits sentences by a trained model (punkt), which is a download. Here a sentence ends at ``.``, ``?`` or ``!``
-before white space, but not after a usual abbreviation, an initial or a number; this only decides whether a full stop
-inside a text is a token of its own.
+NLTK splits sentences by a trained model (punkt), which has to be downloaded. Here a sentence ends at ``.``, ``?`` or
+``!`` before white space, but not after a usual abbreviation, an initial or a number. This only decides whether a full
+stop inside a text is a token of its own.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ _JOINED = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna|--")
 
 
 def word_tokenize(text: str) -> list[str]:
-    """Words and punctuation of a text, as ``nltk.word_tokenize`` gives them but for its model of sentences."""
+    """Return the words and punctuation of a text, as ``nltk.word_tokenize`` does but without its sentence model."""
     if _PLAIN.fullmatch(text) and not _JOINED.search(text):
-        return text.split()  # most phrases: no rule has anything to act on
+        return text.split()  # no rule applies to such a text, as most phrases are
     return [token for sentence in split_sentences(text) for token in treebank_tokenize(sentence)]
 
 
 def treebank_tokenize(text: str) -> list[str]:
-    """Tokens of one sentence; equal to ``nltk.tokenize.NLTKWordTokenizer().tokenize``."""
+    """Return the tokens of one sentence; they equal those of ``nltk.tokenize.NLTKWordTokenizer().tokenize``."""
     for pattern, replacement in (*_STARTING_QUOTES, *_PUNCTUATION):
         text = pattern.sub(replacement, text)
     text = f" {text} "
@@ -74,7 +74,7 @@ def treebank_tokenize(text: str) -> list[str]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, without the white space between them; none of a blank text."""
+    """Return the sentences of a text, without the white space between them; a blank text has none."""
     found, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         before = match[1].lstrip("\"'([{«“‘").lower()

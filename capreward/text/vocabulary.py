@@ -1,4 +1,4 @@
-"""Vocabularies of whole words, numbered from 1 as CLIP-Caption-Reward's files have them; 0 ends a caption."""
+"""Vocabularies of whole words, which are numbered from 1 as in CLIP-Caption-Reward's files; 0 ends a caption."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ UNKNOWN = "UNK"
 END = "<eos>"
 IDS = "ids"
 WORDS = "words"
-HYPOTHESIS = 20  # words of a decoded caption at most (clipreward.md 3.1); one as long has no end token
-LABEL = 16  # words of a caption's label, and of a reference
+HYPOTHESIS = 20  # the most words of a decoded caption (clipreward.md 3.1); a caption of this length has no end token
+LABEL = 16  # the most words of a caption's label, and of a reference
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def split_words(caption: str) -> list[str]:
-    """The words of a caption as Karpathy's tokens have them: lower case, punctuation deleted."""
+    """Split a caption into words as Karpathy's tokens are: in lower case, with punctuation deleted."""
     return caption.lower().translate(_PUNCTUATION).split()
 
 
 def frequent_words(sentences: Iterable[Sequence[str]], threshold: int = 5) -> list[str]:
-    """The words that occur more than ``threshold`` times, in order of first appearance; ``UNK`` last if any is dropped.
+    """Return the words that occur more than ``threshold`` times, in the order of their first occurrence.
+
+    ``UNK`` is the last word if any word is dropped.
 
     Args:
-        sentences: each as its words.
-        threshold: occurrences that are not enough.
+        sentences: The sentences, each as a list of words.
+        threshold: The largest number of occurrences of a word that is dropped.
     """
     counts = Counter(word for sentence in sentences for word in sentence)
     kept = [word for word, count in counts.items() if count > threshold]
@@ -39,10 +41,14 @@ def frequent_words(sentences: Iterable[Sequence[str]], threshold: int = 5) -> li
 
 
 def words_of_index(table: Mapping[Any, Any], where: str) -> list[str]:
-    """The words of ``ix_to_word``, a table of words by their numbers ``"1"``, ``"2"``, ...
+    """Return the words of ``ix_to_word``, a table of words by their numbers ``"1"``, ``"2"``, ...
+
+    Args:
+        table: The table.
+        where: The file, for messages.
 
     Raises:
-        InputError: numbers that do not run from 1 without a gap.
+        InputError: If the numbers do not run from 1 without a gap.
     """
     numbered = {str(number): word for number, word in table.items()}
     wanted = [str(number) for number in range(1, len(numbered) + 1)]
@@ -52,10 +58,12 @@ def words_of_index(table: Mapping[Any, Any], where: str) -> list[str]:
 
 
 def words_of_file(path: str | Path) -> list[str]:
-    """The words of a JSON file with ``ix_to_word`` (``cocotalk.json``, ``capreward vocabulary build``) or ``words``.
+    """Read the words of a JSON file with ``ix_to_word`` or ``words``.
+
+    ``cocotalk.json`` and the files of ``capreward vocabulary build`` have ``ix_to_word``.
 
     Raises:
-        InputError: no such file, or one with neither.
+        InputError: If the file cannot be read as JSON, or if it has neither of the two.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -69,14 +77,14 @@ def words_of_file(path: str | Path) -> list[str]:
 
 
 class WordNumbers:
-    """Words to numbers; a word that is not there is ``UNK``.
+    """Maps words to numbers; a word that is not in the vocabulary is ``UNK``.
 
     Args:
-        words: all different, in the order of their numbers.
+        words: The words, all different, in the order of their numbers.
 
     Attributes:
-        words: as given.
-        digest: first 8 hex digits of the SHA-256 of the words in order.
+        words: The words, in the order of their numbers.
+        digest: The first 8 hexadecimal digits of the SHA-256 of the words in order.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -85,14 +93,14 @@ class WordNumbers:
         self._numbers = {word: number for number, word in enumerate(self.words, 1)}
 
     def known(self, words: Iterable[str]) -> list[str]:
-        """The words, ``UNK`` in place of those that are not there."""
+        """Return the words, with ``UNK`` in place of those that are not in the vocabulary."""
         return [word if word in self._numbers else UNKNOWN for word in words]
 
     def ids(self, words: Iterable[str]) -> list[int]:
-        """The numbers of words.
+        """Return the numbers of words.
 
         Raises:
-            InputError: a word that is not there, in a vocabulary without ``UNK``.
+            InputError: If the vocabulary has neither a word nor ``UNK``.
         """
         unknown = self._numbers.get(UNKNOWN, 0)
         found = []
@@ -104,12 +112,12 @@ class WordNumbers:
         return found
 
     def text(self, words: Sequence[str], kind: str, *, end: bool) -> str:
-        """Words as one string of ids, or of known words, joined by blanks, as CLIP-Caption-Reward's CIDEr-D reads them.
+        """Return words as one string of ids or known words, as CLIP-Caption-Reward's CIDEr-D reads it.
 
         Args:
-            words: of a caption.
-            kind: ``ids`` or ``words``.
-            end: whether the end token follows, 0 or ``<eos>``.
+            words: The words of a caption.
+            kind: The kind of string: ``ids`` or ``words``.
+            end: If True, the end token follows: 0 or ``<eos>``.
         """
         if kind == IDS:
             return " ".join(map(str, [*self.ids(words), *([0] if end else [])]))
@@ -117,14 +125,14 @@ class WordNumbers:
 
 
 class VocabularyTokenizer:
-    """Captions as the index strings that CLIP-Caption-Reward rewards (clipreward.md 5.1), or as words with ``<eos>``.
+    """Tokenizes captions into the index strings that CLIP-Caption-Reward rewards, or into words with ``<eos>``.
 
-    A hypothesis is cut at 20 words and a reference at 16, like the rows of tokens and of labels; one that is shorter
-    ends in the end token, which counts as a word.
+    A hypothesis is cut at 20 words and a reference at 16, like the rows of tokens and of labels. A shorter caption ends
+    in the end token, which counts as a word (clipreward.md 5.1).
 
     Args:
-        vocabulary: the words.
-        kind: ``ids`` or ``words``; both give the same CIDEr-D.
+        vocabulary: The vocabulary.
+        kind: The kind of strings: ``ids`` or ``words``; both give the same CIDEr-D.
     """
 
     def __init__(self, vocabulary: WordNumbers, kind: str = IDS) -> None:
@@ -133,17 +141,17 @@ class VocabularyTokenizer:
 
     @property
     def name(self) -> str:
-        """The kind, and the vocabulary's digest."""
+        """The name of the tokenizer in signatures: the kind and the digest of the vocabulary."""
         return f"{self.kind}-{self.vocabulary.digest}"
 
     def __call__(self, captions: Sequence[str]) -> list[str]:
         """Tokenize N hypotheses."""
-        return self._all(captions, HYPOTHESIS)
+        return self._tokenize_cut(captions, HYPOTHESIS)
 
     def references(self, captions: Sequence[str]) -> list[str]:
         """Tokenize N references."""
-        return self._all(captions, LABEL)
+        return self._tokenize_cut(captions, LABEL)
 
-    def _all(self, captions: Sequence[str], most: int) -> list[str]:
+    def _tokenize_cut(self, captions: Sequence[str], most: int) -> list[str]:
         pieces = map(split_words, captions)
         return [self.vocabulary.text(words[:most], self.kind, end=len(words) < most) for words in pieces]

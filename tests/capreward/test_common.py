@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import capreward
 from capreward import InputError, Samples
 from capreward.commands import main
-from capreward.common_images import common_images, restricted, told_apart
+from capreward.common_images import common_images, restrict_to_common, shared_count_if_different
 
 REFERENCES = {str(n): [f"a dog number {n} runs", f"dog {n} is running"] for n in range(6)}
 XE = {str(n): f"a dog {n} runs" for n in range(6)}
@@ -48,10 +48,12 @@ def test_the_same_images_in_another_order_or_spelling_compare(files):
     done = run(files, "--latex", "--resamples", 0, names=("xe", "same"), metrics="rouge")
     assert "different images" not in done.stdout + done.stderr
     assert r"\textbf" in done.stdout
-    assert told_apart([["1", "2"], ["002.jpg", "COCO_val2014_000000000001.jpg"]]) is None
-    assert told_apart([["1", "2"], ["2", "3"], ["2", "4", "5"]]) == 1
-    assert told_apart([["7", "007"], ["7", "8"]]) == 1, "ids that mean one image count as they are written"
-    assert told_apart([["1"]]) is None
+    assert shared_count_if_different([["1", "2"], ["002.jpg", "COCO_val2014_000000000001.jpg"]]) is None
+    assert shared_count_if_different([["1", "2"], ["2", "3"], ["2", "4", "5"]]) == 1
+    assert shared_count_if_different([["7", "007"], ["7", "8"]]) == 1, (
+        "ids that mean one image count as they are written"
+    )
+    assert shared_count_if_different([["1"]]) is None
 
 
 def test_common_scores_the_shared_images_as_if_there_were_no_others(files):
@@ -84,7 +86,7 @@ def test_restricted_samples_keep_what_belongs_to_each_image():
         key=["a", "b", "c"],
     )  # fmt: skip
     two = Samples(["t", "u"], references=[["x2"], ["x0"]], key=["c", "a"])
-    (first, second), notes = restricted([one, two])
+    (first, second), notes = restrict_to_common([one, two])
     assert first.captions == ["p", "q", "s"]
     assert first.caption_keys == ("c", "a", "c")
     assert (first.key, first.images, first.references) == (["a", "c"], ["i0", "i2"], [["x0"], ["x2"]])

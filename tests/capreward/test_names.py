@@ -6,13 +6,13 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT
+from places import ROOT
 
 from capreward import InputError, Samples, load, reward, score
 from capreward.commands import main
 from capreward.evaluators import evaluators
 from capreward.expression import Metric, Number, Operation, canonical, parse, parse_list
-from capreward.metric_names import known_as
+from capreward.metric_names import matching_name
 from capreward.registry import Entry, Registry
 from capreward.reports.results import LABELS
 
@@ -141,7 +141,7 @@ def test_what_is_no_spelling_of_anything_gets_suggestions(name, near):
 
 
 def test_a_spelling_stands_for_a_known_name_alone():
-    assert known_as("Rouge-L", ["rouge", "cider"]) == "rouge"
-    assert known_as("Rouge-L", ["cider"]) is None
+    assert matching_name("Rouge-L", ["rouge", "cider"]) == "rouge"
+    assert matching_name("Rouge-L", ["cider"]) is None
     for text in ("-rouge", "rouge-", " rouge", "rouge+", "rouge++l", ""):
-        assert known_as(text, ["rouge"]) is None
+        assert matching_name(text, ["rouge"]) is None

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from places import ROOT
 from strategies import corpora
 
 from capreward import InputError, Samples, Signature, load, score

@@ -1,1 +1,1 @@
-"""The captioners that are trained: from images to a memory, from a memory to words."""
+"""This package holds the captioners that are trained: they encode images to a memory and decode the memory to words."""

@@ -1,4 +1,4 @@
-"""Attention over words and image, and the decoder layer that all captioners here share."""
+"""Attention over words and over the image, and the decoder layer that all captioners of this package share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trainers.captioners.cache import Cache
 
 
 class LiveTokens:
-    """The positions of padded rows that are needed; linear layers and norms see these M alone.
+    """The positions of padded rows that are needed; linear layers and norms compute only these M positions.
 
     Args:
-        counted: bool [N, T]: positions whose outcome counts. Needed are all up to a row's last such position: padding
-            may stand between.
+        counted: A bool tensor [N, T] that is True at positions whose outcome counts. The needed positions of a row are
+            all positions up to its last counted one, because padding may stand between counted positions.
     """
 
     def __init__(self, counted: Tensor) -> None:
@@ -30,17 +30,17 @@ class LiveTokens:
         return self.index % self.shape[1]
 
     def pack(self, padded: Tensor) -> Tensor:
-        """[N, T, ...] to [M, ...]."""
+        """Pack [N, T, ...] to [M, ...]."""
         return padded.flatten(0, 1).index_select(0, self.index)
 
     def spread(self, packed: Tensor) -> Tensor:
-        """[M, d] to [N, T, d], zeros elsewhere."""
+        """Spread [M, d] to [N, T, d], with zeros at all other positions."""
         rows, length = self.shape
         padded = packed.new_zeros(rows * length, packed.shape[-1]).index_copy(0, self.index, packed)
         return padded.view(rows, length, -1)
 
     def counted_values(self, values: Tensor) -> Tensor:
-        """[M] to [N, T], zeros where nothing counts."""
+        """Spread [M] to [N, T], with zeros at positions that do not count."""
         return self.spread(values.unsqueeze(-1)).squeeze(-1) * self.counted
 
 
@@ -48,9 +48,9 @@ class Attention(nn.Module):
     """Multi-head attention with biases.
 
     Args:
-        width: d.
-        heads: of width d / heads.
-        dropout: of the attention weights.
+        width: The width d of the states.
+        heads: The number of heads, each of width d / heads.
+        dropout: The dropout probability of the attention weights.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -62,68 +62,72 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def split(self, states: Tensor) -> Tensor:
-        """[N, T, d] to [N, heads, T, d / heads]."""
+        """Split the heads of [N, T, d] and return [N, heads, T, d / heads]."""
         return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
 
     def keys_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of [N, T, d], each [N, heads, T, d / heads]."""
-        return self.halves(self.key_value(states))
+        """Return the keys and the values of [N, T, d], each [N, heads, T, d / heads]."""
+        return self.split_key_value(self.key_value(states))
 
-    def halves(self, both: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values, each [N, heads, T, d / heads], of their projections side by side, [N, T, 2 d]."""
+    def split_key_value(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Split ``both`` [N, T, 2 d], projected keys and values side by side, into two of [N, heads, T, d / heads]."""
         key, value = both.chunk(2, dim=-1)
         return self.split(key), self.split(value)
 
     def attend(self, states: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Let [N, T, d] attend to all keys; see ``mix``."""
+        """Let states [N, T, d] attend to all keys; see ``mix``."""
         attended: Tensor = self.out(self.mix(self.query(states), key, value, bias))
         return attended
 
     def over_words(self, states: Tensor, live: LiveTokens) -> Tensor:
-        """Causal self-attention of the words of padded rows, [M, d] to [M, d]."""
-        known = self.halves(live.spread(self.key_value(states)))
-        attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *known, causal=True)))
+        """Apply causal self-attention to the words of padded rows, [M, d] to [M, d]."""
+        keys_values = self.split_key_value(live.spread(self.key_value(states)))
+        attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *keys_values, causal=True)))
         return attended
 
     def over_image(self, states: Tensor, live: LiveTokens, cross: tuple[Tensor, Tensor]) -> Tensor:
-        """Attention of the words of padded rows to their images' keys and values, [M, d] to [M, d]."""
+        """Let the words of padded rows attend to the keys and values of their images, [M, d] to [M, d]."""
         attended: Tensor = self.out(live.pack(self.mix(live.spread(self.query(states)), *cross)))
         return attended
 
     def mix(
         self, queries: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, causal: bool = False
     ) -> Tensor:
-        """The values that queries attend to; where there are B images for N = B * K rows, K rows share an image's keys.
+        """Return the mixture of values that each query attends to.
+
+        Where there are B images for N = B * K rows, the K rows of an image share its keys.
 
         Args:
-            queries: [N, T, d], projected.
-            key: [B, heads, S, d / heads].
-            value: like ``key``.
-            bias: added to the logits, [N, 1, T, S], where there are as many images as rows.
-            causal: position t sees keys 0..t.
+            queries: The projected queries [N, T, d].
+            key: The keys [B, heads, S, d / heads].
+            value: The values, in the shape of ``key``.
+            bias: A tensor [N, 1, T, S] that is added to the logits, where there are as many images as rows.
+            causal: Whether position t sees only the keys 0..t.
 
         Returns:
-            [N, T, d], before the output projection.
+            The attended values [N, T, d], before the output projection.
         """
         rows, length, width = queries.shape
         query = self.split(queries)
         if len(key) != rows:  # [N, heads, T, w] to [B, heads, K * T, w]: an image's keys are read once for its K rows
             query = query.reshape(len(key), -1, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
         dropout = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
+        attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
         if len(key) != rows:
-            found = found.reshape(*found.shape[:2], -1, length, found.shape[-1]).transpose(1, 2).flatten(0, 1)
-        return found.transpose(1, 2).reshape(rows, length, width)
+            attended = (
+                attended.reshape(*attended.shape[:2], -1, length, attended.shape[-1]).transpose(1, 2).flatten(0, 1)
+            )
+        return attended.transpose(1, 2).reshape(rows, length, width)
 
 
 class CrossLayer(nn.Module):
-    """Norm and causal attention, norm and attention to the image, norm and feed-forward, each added to its input.
+    """Self-attention, attention to the image and a feed-forward part; each follows a norm and is added to its input.
 
     Args:
-        width: d.
-        heads: of both attentions.
-        dropout: of attention weights and outputs.
-        norm: makes a norm of a width.
+        width: The width d of the states.
+        heads: The number of heads of both attentions.
+        dropout: The dropout probability of attention weights and outputs.
+        norm: A function that makes a norm for a width.
     """
 
     def __init__(self, width: int, heads: int, dropout: float, norm: Callable[[int], nn.Module]) -> None:
@@ -136,22 +140,24 @@ class CrossLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, cross: tuple[Tensor, Tensor], live: LiveTokens) -> Tensor:
-        """All positions that hold words at once: [M, d] to [M, d]; padding is there for the attention alone."""
+        """Compute all positions that hold words at once, [M, d] to [M, d]; only the attention sees padding."""
         states = states + self.dropout(self.self_attention.over_words(self.self_norm(states), live))
-        return self._fed(states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross)))
+        return self._add_feed_forward(
+            states + self.dropout(self.cross_attention.over_image(self.cross_norm(states), live, cross))
+        )
 
     def step(self, states: Tensor, cache: Cache, layer: int) -> Tensor:
-        """The newest position alone, of R rows of each image: [B, R, d] to [B, R, d]."""
+        """Compute the newest position alone, of R rows of each image, [B, R, d] to [B, R, d]."""
         attention, normed = self.self_attention, self.self_norm(states)
-        known = cache.extend(layer, *attention.keys_values(normed))
-        states = states + self.dropout(attention.attend(normed, *known))
+        keys_values = cache.extend(layer, *attention.keys_values(normed))
+        states = states + self.dropout(attention.attend(normed, *keys_values))
         attended = self.cross_attention.attend(self.cross_norm(states), *cache.cross[layer])
-        return self._fed(states + self.dropout(attended))
+        return self._add_feed_forward(states + self.dropout(attended))
 
     @abstractmethod
     def feed_forward(self, states: Tensor) -> Tensor:
-        """Of normed states, [..., d] to [..., d]."""
+        """Apply the feed-forward part to normed states, [..., d] to [..., d]."""
 
-    def _fed(self, states: Tensor) -> Tensor:
+    def _add_feed_forward(self, states: Tensor) -> Tensor:
         total: Tensor = states + self.dropout(self.feed_forward(self.feed_norm(states)))
         return total

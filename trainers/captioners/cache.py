@@ -1,4 +1,4 @@
-"""The decoder's state while captions grow."""
+"""The cache that holds the decoder's state while captions grow."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from torch import Tensor
 
 
 class Cache:
-    """The decoder's state while captions grow: N = B * R rows, R rows of each image side by side.
+    """The state of the decoder while captions grow: N = B * R rows, where the R rows of an image stand side by side.
 
-    Keys and values of the image are held once per image. Those of the words lie in a pool of their image, in a buffer
-    made in advance; they never move when beams are chosen anew, for each row knows the places of its own words.
+    The keys and values of an image are held once per image. Those of the words lie in one pool per image, in a buffer
+    that is allocated in advance. They never move when beams are selected again, because each row knows the places of
+    its own words.
 
     Args:
-        cross: per layer the keys and values of the memory, each [B, heads, S, width].
-        rows: N.
-        longest: L, tokens that a caption may have, the begin token included.
-        own: ``cross`` may be overwritten, for nobody else needs it; it is copied when images are dropped otherwise.
+        cross: For each layer the keys and values of the memory, each [B, heads, S, width].
+        rows: The number of rows N.
+        longest: The greatest number L of tokens of a caption, the begin token included.
+        own: Whether the cache may overwrite ``cross``, because nothing else needs it. Otherwise it is copied when
+            images are dropped.
     """
 
     def __init__(self, cross: list[tuple[Tensor, Tensor]], rows: int, longest: int, *, own: bool = False) -> None:
@@ -37,25 +39,25 @@ class Cache:
 
     @property
     def images(self) -> int:
-        """B."""
+        """The number of images B."""
         return len(self.words)
 
     @property
     def per_image(self) -> int:
-        """R."""
+        """The number of rows R of each image."""
         return len(self.places) // max(self.images, 1)
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Add the newest token's keys and values, layer by layer, the first one first.
+        """Add the keys and values of the newest token; call it for each layer, the first layer first.
 
         Args:
-            layer: which.
-            key: [B, heads, R, width].
-            value: like ``key``.
+            layer: The number of the layer.
+            key: The keys [B, heads, R, width].
+            value: The values, in the shape of ``key``.
 
         Returns:
-            Keys and values of all words of an image, [B, heads, P, width], and what is added to the attention's
-            logits, [B, 1, R, P]: -inf where a word is none of the row's; None where all are.
+            The keys and the values of all words of an image, each [B, heads, P, width], and a bias [B, 1, R, P] for the
+            attention's logits. The bias is -inf at words that do not belong to the row; it is None if all words do.
         """
         if layer == 0:
             self._begin(key.dtype)
@@ -77,18 +79,18 @@ class Cache:
             self._bias = bias.view(-1, 1, rows, self._used)
 
     def reorder(self, rows: Tensor) -> None:
-        """Let row n continue what was row ``rows[n]`` of the same image, int64 [N']; N' may differ from N."""
+        """Let row n continue the former row ``rows[n]`` of the same image, int64 [N']; N' may differ from N."""
         self.places = self.places.index_select(0, rows)
-        wanted = self._used + (self.longest - self.length) * self.per_image
-        if wanted > self.words.shape[2]:
-            found = self.words.new_empty((*self.words.shape[:2], wanted, *self.words.shape[3:]))
-            found[:, :, : self._used] = self.words[:, :, : self._used]
-            self.words = found
+        needed = self._used + (self.longest - self.length) * self.per_image
+        if needed > self.words.shape[2]:
+            larger = self.words.new_empty((*self.words.shape[:2], needed, *self.words.shape[3:]))
+            larger[:, :, : self._used] = self.words[:, :, : self._used]
+            self.words = larger
 
     def keep(self, images: Tensor, rows: Tensor) -> None:
-        """Drop all but the images ``images`` [B'] and the rows ``rows`` [N'] (those of the images kept).
+        """Keep only the images ``images`` [B'] and their rows ``rows`` [N'].
 
-        Where most images keep their number, ``images[i] == i``, little is copied.
+        Little is copied if most images keep their number, ``images[i] == i``.
         """
         moved = (images != torch.arange(len(images), device=images.device)).nonzero().squeeze(1)
         _move(self.words[:, :, : self._used], images, moved)
@@ -102,7 +104,7 @@ class Cache:
 
 
 def _move(table: Tensor, images: Tensor, moved: Tensor) -> Tensor:
-    """``table[images]``, made in place where nothing but the rows ``moved`` change."""
+    """Return ``table[images]``, made in place where only the rows ``moved`` change."""
     if len(moved):
         table[moved] = table[images[moved]]
     return table[: len(images)]

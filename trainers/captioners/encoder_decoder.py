@@ -1,4 +1,4 @@
-"""What captioners with an encoder over the image and a decoder that attends to it have in common."""
+"""The common part of captioners that have an encoder over the image and a decoder that attends to it."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ if TYPE_CHECKING:
 
 
 class Sizes(Protocol):
-    """What the sizes of every such captioner say; a frozen dataclass."""
+    """The sizes of such a captioner, as a frozen dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def width(self) -> int:
-        """d, of encoder and decoder."""
+        """The width d of encoder and decoder."""
 
     @property
     def longest(self) -> int:
-        """Tokens of a caption at most, the begin token included."""
+        """The greatest number of tokens of a caption, the begin token included."""
 
     def check(self) -> None:
         """Refuse sizes that no model can have."""
 
 
 class EncoderDecoder(Captioner):
-    """Frozen tower tokens, an encoder over them, a decoder over the words; all but the details of each.
+    """A captioner of a frozen tower, an encoder over its tokens and a decoder over the words.
+
+    Subclasses define the details of the encoder and the decoder.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are.
-        vocabulary: of the decoder.
-        sizes: of the kind; its defaults where None.
+        tower: The image tower, which also tells the number of its tokens and their width.
+        vocabulary: The vocabulary of the decoder.
+        sizes: The sizes of this kind of captioner; None means its defaults.
 
     Raises:
-        InputError: sizes that do not fit together.
+        InputError: The sizes do not fit together.
     """
 
     sizes_type: ClassVar[type[Any]]
@@ -62,27 +64,27 @@ class EncoderDecoder(Captioner):
 
     @abstractmethod
     def embedded(self, tokens: Tensor, places: Tensor | int) -> Tensor:
-        """Words with their positions: tokens [...] at places [...], or all at one place, to [..., d]."""
+        """Embed tokens [...] with their positions, given as places [...] or one place for all; return [..., d]."""
 
     @abstractmethod
     def output(self) -> tuple[Tensor, Tensor | None]:
-        """Weight [V, d] and bias [V] of the layer that gives logits."""
+        """Return the weight [V, d] and the bias [V] of the layer that computes logits."""
 
     @property
     def layers(self) -> list[CrossLayer]:
-        """Of the decoder."""
+        """The layers of the decoder."""
         return cast("list[CrossLayer]", list(self.decoder))
 
     def look(self, images: Tensor) -> Tensor:
-        """The tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
+        """Return the tower's tokens [B, S, D] of crops uint8 [B, side, side, 3]; stored features pass through."""
         return self.tower.look(images)
 
     def frozen_parts(self) -> list[object]:
-        """The tower's CLIP."""
+        """Return the CLIP of the tower."""
         return self.tower.frozen_parts()
 
     def logprobs(self, memory: Memory, tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Of every token after the first, float32 [N, L - 1]; see the base class."""
+        """Compute the log-probability of every token after the first, float32 [N, L - 1]; see the base class."""
         live = LiveTokens(target_mask(self.vocabulary, tokens))
         states = self.embedded(live.pack(tokens[:, :-1]), live.places)
         for layer in self.layers:
@@ -92,12 +94,12 @@ class EncoderDecoder(Captioner):
         return live.counted_values(token_logprobs(hidden, weight, targets, bias, smoothing=smoothing))
 
     def start(self, memory: Memory, longest: int) -> Cache:
-        """A cache of one row per image."""
+        """Make a cache with one row per image."""
         cross = [layer.cross_attention.keys_values(memory.states) for layer in self.layers]
         return Cache(cross, len(memory), min(longest, self.longest), own=True)
 
     def step(self, cache: Cache, tokens: Tensor) -> Tensor:
-        """Logits [N, V] after the newest tokens [N]."""
+        """Return the logits [N, V] after the newest tokens [N]."""
         states = self.embedded(tokens.view(cache.images, -1), cache.length)
         for number, layer in enumerate(self.layers):
             states = layer.step(states, cache, number)
@@ -105,12 +107,12 @@ class EncoderDecoder(Captioner):
         return nn.functional.linear(self.final_norm(states).flatten(0, 1), *self.output())
 
     def configuration(self) -> dict[str, Any]:
-        """Sizes and tower."""
+        """Return the sizes and the configuration of the tower."""
         return {"sizes": asdict(self.sizes), "tower": self.tower.configuration()}
 
     @classmethod
     def rebuild(cls, configuration: dict[str, Any], vocabulary: Vocabulary, **options: Any) -> Self:
-        """From what ``configuration`` gave; ``options`` go to :func:`trainers.captioners.towers.tower_of`."""
+        """Build it from a configuration; ``options`` go to :func:`trainers.captioners.towers.tower_of`."""
         from trainers.captioners.folder import sizes_of
         from trainers.captioners.towers import tower_of
 

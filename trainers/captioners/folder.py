@@ -31,13 +31,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SavedCaptioner:
-    """What a captioner's folder says of it.
+    """The content of a captioner's folder, without its weights.
 
     Attributes:
-        path: of the folder itself, where a run's was named.
-        kind: the name of its class, see ``class_of``.
-        configuration: what the class builds itself from.
-        decoding: how its authors decode it; None where nobody says.
+        path: The captioner's own folder, also if a run's folder was named.
+        kind: The name of its class, see ``class_of``.
+        configuration: The configuration that the class builds a captioner from.
+        decoding: The decoding settings of the captioner's authors; None if they are not known.
     """
 
     path: Path
@@ -49,16 +49,16 @@ class SavedCaptioner:
 def write_folder(
     folder: Path, configuration: Mapping[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write a captioner; the configuration comes last, so that a folder with one is whole.
+    """Write a captioner; the configuration is written last, so that a folder that has one is complete.
 
     Args:
-        folder: made where it is missing.
-        configuration: ``captioner``, the kind, and what its class builds itself from.
-        vocabulary: writes its own files.
-        tensors: by name.
+        folder: The folder; it is made if it is missing.
+        configuration: The kind under the key ``captioner``, and everything that its class builds a captioner from.
+        vocabulary: The vocabulary, which writes its own files.
+        tensors: The weights by name.
 
     Raises:
-        InputError: a folder that cannot be written.
+        InputError: The folder cannot be written.
     """
     from safetensors.torch import save_file
 
@@ -69,20 +69,25 @@ def write_folder(
         raise InputError(f"cannot write {folder}: {error.strerror}") from error
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_beside(folder / WEIGHTS, lambda path: save_file(plain, path, metadata={"format": "pt"}))
-    known = {"captioner": configuration["captioner"], "capreward": __version__, "vocabulary": words, **configuration}
-    write_text_beside(folder / CONFIG, json.dumps(known, indent=2) + "\n")
+    described = {
+        "captioner": configuration["captioner"],
+        "capreward": __version__,
+        "vocabulary": words,
+        **configuration,
+    }
+    write_text_beside(folder / CONFIG, json.dumps(described, indent=2) + "\n")
 
 
 def read_folder(folder: Path) -> SavedCaptioner:
-    """Read what a captioner's folder says of it.
+    """Read the configuration of a captioner's folder.
 
     Args:
-        folder: of the captioner, or a run's folder (its best captioner, else its last).
+        folder: The folder of the captioner, or of a run (then its best captioner is read, else its last one).
 
     Raises:
-        InputError: no captioner, an unknown one, or a damaged configuration.
+        InputError: The folder holds no captioner or an unknown kind, or the configuration is damaged.
     """
-    folder = found_in(folder)
+    folder = captioner_folder(folder)
     try:
         configuration: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         kind = str(configuration["captioner"])
@@ -97,15 +102,15 @@ def read_folder(folder: Path) -> SavedCaptioner:
 
 
 def holds_captioner(folder: Path) -> bool:
-    """Whether a folder is a captioner's, or a run's with one."""
+    """Return whether a folder is the folder of a captioner, or of a run that has one."""
     return any((candidate / CONFIG).is_file() for candidate in (folder, folder / "best", folder / "last"))
 
 
-def found_in(folder: Path) -> Path:
-    """The captioner's folder that a path means: itself, or a run's best or last one.
+def captioner_folder(folder: Path) -> Path:
+    """Return the captioner's folder that a path names: the path itself, or the best or last captioner of a run.
 
     Raises:
-        InputError: none of them.
+        InputError: None of these folders holds a captioner.
     """
     for candidate in (folder, folder / "best", folder / "last"):
         if (candidate / CONFIG).is_file():
@@ -116,10 +121,10 @@ def found_in(folder: Path) -> Path:
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+    """Read the tensors of a safetensors file.
 
     Raises:
-        InputError: missing or damaged.
+        InputError: The file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -130,49 +135,49 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
 
 
-def sizes_of(default: Sizes, told: Any) -> Sizes:
-    """The sizes that a configuration tells.
+def sizes_of(default: Sizes, given: Any) -> Sizes:
+    """Return the sizes of a configuration.
 
     Args:
-        default: of the kind of captioner.
-        told: by the configuration: a number for each name.
+        default: The default sizes of this kind of captioner.
+        given: The sizes of the configuration: a number for each name.
 
     Raises:
-        InputError: no table of numbers, or an unknown size.
+        InputError: ``given`` is no table of numbers, or names an unknown size.
     """
     known = {field.name for field in fields(default)}
     if (
-        not isinstance(told, dict)
-        or not set(told) <= known
-        or not all(isinstance(v, (int, float)) for v in told.values())
+        not isinstance(given, dict)
+        or not set(given) <= known
+        or not all(isinstance(v, (int, float)) for v in given.values())
     ):
-        raise InputError(f"a captioner's sizes are {told!r}; they must be numbers for {', '.join(sorted(known))}")
-    return replace(default, **told)
+        raise InputError(f"a captioner's sizes are {given!r}; they must be numbers for {', '.join(sorted(known))}")
+    return replace(default, **given)
 
 
 def fill(captioner: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load weights, every one of them and no other.
+    """Load weights into a captioner; there must be exactly one tensor for each parameter.
 
     Raises:
-        InputError: what is missing, unknown, of another shape, or no number.
+        InputError: A tensor is missing, unknown, of another shape, or holds a value that is not finite.
     """
-    from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+    from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
 
     wanted = captioner.state_dict()
     missing = [n for n in wanted if n not in tensors]
     unknown = [n for n in tensors if n not in wanted]
     if missing or unknown:
-        told = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which this captioner has not"
-        raise InputError(f"{where} {told} ({len(missing)} missing, {len(unknown)} unknown)")
+        difference = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which this captioner has not"
+        raise InputError(f"{where} {difference} ({len(missing)} missing, {len(unknown)} unknown)")
     wrong = [n for n, tensor in tensors.items() if tensor.shape != wanted[n].shape]
     if wrong:
-        found, need = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
-        raise InputError(f"{where}: {wrong[0]} is {found}, and the configuration says {need}")
-    refuse_unfinite(tensors, where)
+        shape, wanted_shape = list(tensors[wrong[0]].shape), list(wanted[wrong[0]].shape)
+        raise InputError(f"{where}: {wrong[0]} is {shape}, and the configuration says {wanted_shape}")
+    refuse_nonfinite(tensors, where)
     captioner.load_state_dict(tensors)
 
 
 def class_of(kind: str) -> Any:
-    """The class of a kind of captioner, imported when it is asked for."""
+    """Import and return the class of a kind of captioner."""
     module, _, name = KINDS[kind].partition(":")
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""``grid``, DiCO's captioner: every token of a frozen CLIP tower, a small encoder, a decoder with cross-attention."""
+"""The ``grid`` captioner of DiCO: all tokens of a frozen CLIP tower, an encoder, and a decoder with cross-attention."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridSizes:
-    """Sizes of the grid captioner; DiCO's by default.
+    """The sizes of the grid captioner; the defaults are DiCO's.
 
     Attributes:
-        width: d, of encoder and decoder.
-        heads: of every attention.
-        inner: of every feed-forward part.
-        encoder_layers: over the image's tokens.
-        decoder_layers: over the words.
-        longest: tokens of a caption at most, the begin token included.
-        dropout: of embeddings, attention weights and outputs.
+        width: The width d of encoder and decoder.
+        heads: The number of heads of every attention.
+        inner: The inner width of every feed-forward part.
+        encoder_layers: The number of layers over the image's tokens.
+        decoder_layers: The number of layers over the words.
+        longest: The greatest number of tokens of a caption, the begin token included.
+        dropout: The dropout probability of embeddings, attention weights and outputs.
     """
 
     width: int = 512
@@ -44,7 +44,7 @@ class GridSizes:
         """Refuse sizes that no model can have.
 
         Raises:
-            InputError: which one.
+            InputError: A size is wrong; the message names it.
         """
         if self.width < 1 or self.heads < 1 or self.width % self.heads:
             raise InputError(f"width {self.width} must be a multiple of heads {self.heads}")
@@ -57,16 +57,16 @@ class GridSizes:
 class GridCaptioner(EncoderDecoder):
     """Frozen tower tokens -> linear -> encoder -> decoder with cross-attention -> head tied to the embedding.
 
-    The architecture of DiCO (Moratelli et al., BMVC 2024) without the weights that its checkpoints carry unused: word
-    embeddings and pooler of its encoder, positions that no token reaches.
+    This is the architecture of DiCO (Moratelli et al., BMVC 2024) without the weights that its checkpoints carry but do
+    not use: the word embeddings and the pooler of its encoder, and positions that no token reaches.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are.
-        vocabulary: of the decoder.
-        sizes: by default DiCO's.
+        tower: The image tower, which also tells the number of its tokens and their width.
+        vocabulary: The vocabulary of the decoder.
+        sizes: The sizes; the defaults are DiCO's.
 
     Raises:
-        InputError: sizes that do not fit together.
+        InputError: The sizes do not fit together.
     """
 
     kind = "grid"
@@ -97,7 +97,7 @@ class GridCaptioner(EncoderDecoder):
             nn.init.normal_(table.weight, std=0.02)
 
     def encode(self, inputs: Tensor) -> Memory:
-        """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
+        """Encode tower tokens [B, S, D] to the states that words attend to, [B, S, d]."""
         states = self.bridge(self.tower.learn(inputs)) + self.image_positions
         states = self.dropout(self.image_norm(states))
         for layer in self.encoder:
@@ -105,11 +105,11 @@ class GridCaptioner(EncoderDecoder):
         return Memory(states)
 
     def embedded(self, tokens: Tensor, places: Tensor | int) -> Tensor:
-        """Sum of both tables."""
+        """Return the sum of word and position embeddings."""
         placed = self.positions.weight[places] if isinstance(places, int) else self.positions(places)
-        found: Tensor = self.dropout(self.words(tokens) + placed)
-        return found
+        embedded: Tensor = self.dropout(self.words(tokens) + placed)
+        return embedded
 
     def output(self) -> tuple[Tensor, None]:
-        """The words' embedding."""
+        """Return the word embedding as the output weight, because the two are tied, and no bias."""
         return self.words.weight, None

@@ -1,4 +1,4 @@
-"""Layers of the grid captioner: BERT's for images, GPT-2's with cross-attention for words."""
+"""The layers of the grid captioner: BERT's layer for images, GPT-2's layer with cross-attention for words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class EncoderLayer(nn.Module):
     """BERT's layer: attention and feed-forward, each followed by its LayerNorm.
 
     Args:
-        width: d.
-        heads: of the attention.
-        inner: of the feed-forward part.
-        dropout: of attention weights and outputs.
+        width: The width d of the states.
+        heads: The number of heads of the attention.
+        inner: The inner width of the feed-forward part.
+        dropout: The dropout probability of attention weights and outputs.
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
@@ -28,7 +28,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
-        """[B, S, d] to [B, S, d]."""
+        """Compute the layer, [B, S, d] to [B, S, d]."""
         attended = self.attention.attend(states, *self.attention.keys_values(states))
         states = self.attention_norm(states + self.dropout(attended))
         fed = self.narrow(functional.gelu(self.widen(states)))
@@ -40,10 +40,10 @@ class DecoderLayer(CrossLayer):
     """GPT-2's layer with cross-attention.
 
     Args:
-        width: d.
-        heads: of both attentions.
-        inner: of the feed-forward part.
-        dropout: of attention weights and outputs.
+        width: The width d of the states.
+        heads: The number of heads of both attentions.
+        inner: The inner width of the feed-forward part.
+        dropout: The dropout probability of attention weights and outputs.
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
@@ -52,17 +52,20 @@ class DecoderLayer(CrossLayer):
         self.narrow = nn.Linear(inner, width)
 
     def feed_forward(self, states: Tensor) -> Tensor:
-        """Linear, GELU by tanh, linear."""
+        """Apply a linear layer, GELU in its tanh approximation, and a linear layer."""
         fed: Tensor = self.narrow(functional.gelu(self.widen(states), approximate="tanh"))
         return fed
 
 
 def initialise(module: nn.Module, residuals: int) -> None:
-    """GPT-2's initialisation: N(0, 0.02), biases 0, projections into the residual stream divided by its root.
+    """Apply GPT-2's initialisation.
+
+    Weights are drawn from N(0, 0.02) and biases are 0. Projections into the residual stream are divided by the root of
+    ``residuals``.
 
     Args:
-        module: whose Linear and Embedding layers are set, in place.
-        residuals: number of additions to the residual stream that the projections share; 0 for none.
+        module: The module whose Linear and Embedding layers are set, in place.
+        residuals: The number of additions to the residual stream that the projections share; 0 for none.
     """
     for name, part in module.named_modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):

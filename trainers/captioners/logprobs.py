@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, without ever holding a table of all log-probabilities."""
+"""The log-probabilities of given tokens, computed without a table of all log-probabilities."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 1 << 24  # logits at a time: 64 MB
-KEPT = 1 << 26  # logits that are kept for the way back rather than computed again: 256 MB
+MOST_KEPT_LOGITS = 1 << 26  # logits that are kept for the way back rather than computed again: 256 MB
 
 
 def token_logprobs(
     hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None = None, *, smoothing: float = 0.0
 ) -> Tensor:
-    """``log_softmax(hidden @ weight.T + bias)[target]`` in float32, with gradients for all three.
+    """Compute ``log_softmax(hidden @ weight.T + bias)[target]`` in float32, with gradients for all three.
 
-    Logits exist for a chunk of rows at a time. With smoothing s it is ``(1 - s) * log p[target] + s * mean_V log p``,
-    the negative of label-smoothed cross-entropy (Szegedy et al. 2016, section 7).
+    Logits exist only for one chunk of rows at a time. With smoothing s the result is ``(1 - s) * log p[target] + s *
+    mean_V log p``, the negative of label-smoothed cross-entropy (Szegedy et al. 2016, section 7).
 
     Args:
-        hidden: [M, d].
-        weight: [V, d].
-        targets: int64 [M].
-        bias: [V] or None.
-        smoothing: share of the uniform distribution, in [0, 1).
+        hidden: The hidden states [M, d].
+        weight: The output weight [V, d].
+        targets: The target tokens int64 [M].
+        bias: The output bias [V], or None.
+        smoothing: The share of the uniform distribution, in [0, 1).
 
     Returns:
-        float32 [M].
+        The log-probabilities, float32 [M].
     """
-    found: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, smoothing)
-    return found
+    logprobs: Tensor = _TokenLogprobs.apply(hidden, weight, targets, bias, smoothing)
+    return logprobs
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -42,35 +42,35 @@ class _TokenLogprobs(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None, smoothing: float
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        keep = wanted and len(hidden) * len(weight) <= KEPT
+        keep = wanted and len(hidden) * len(weight) <= MOST_KEPT_LOGITS
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         normaliser = torch.empty_like(logprobs)
-        kept = []
+        kept_logits = []
         for rows in _chunks(len(hidden), len(weight)):
             logits = _logits(hidden[rows], weight, bias)
             normaliser[rows] = torch.logsumexp(logits, dim=-1)
-            found = logits.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
+            selected = logits.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
             if smoothing:
-                found = (1 - smoothing) * found + smoothing * logits.mean(dim=-1)
-            logprobs[rows] = found - normaliser[rows]
+                selected = (1 - smoothing) * selected + smoothing * logits.mean(dim=-1)
+            logprobs[rows] = selected - normaliser[rows]
             if keep:
-                kept.append(logits)
+                kept_logits.append(logits)
         if wanted:
-            ctx.save_for_backward(hidden, weight, targets, bias, normaliser, *kept)
+            ctx.save_for_backward(hidden, weight, targets, bias, normaliser, *kept_logits)
         ctx.smoothing = smoothing
         return logprobs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, targets, bias, normaliser, *kept = ctx.saved_tensors
+        hidden, weight, targets, bias, normaliser, *kept_logits = ctx.saved_tensors
         wants_hidden, wants_weight, _, wants_bias, _ = ctx.needs_input_grad
         to_hidden = torch.empty_like(hidden) if wants_hidden else None
         to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants_weight else None
         to_bias = torch.zeros(len(weight), dtype=torch.float32, device=weight.device) if wants_bias else None
         for number, rows in enumerate(_chunks(len(hidden), len(weight))):
             # d logp / d logits = onehot - softmax; the logits are overwritten, they are not needed again.
-            table = kept[number] if kept else _logits(hidden[rows], weight, bias)
+            table = kept_logits[number] if kept_logits else _logits(hidden[rows], weight, bias)
             own = grad[rows].unsqueeze(1)
             table = table.sub_(normaliser[rows].unsqueeze(1)).exp_().neg_().mul_(own)
             table.scatter_add_(1, targets[rows].unsqueeze(1), own * (1 - ctx.smoothing))

@@ -1,4 +1,4 @@
-"""The image side of a captioner: a frozen CLIP tower, stored features, or a small tower that learns from scratch."""
+"""The image towers of captioners: a frozen CLIP tower, stored features, or a small tower trained from scratch."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ if TYPE_CHECKING:
 
 
 class Tower(nn.Module):
-    """From images to tokens, in two parts: ``look`` is frozen and done once, ``learn`` is trained.
+    """A module that turns images into tokens in two parts: ``look`` is frozen and done once, ``learn`` is trained.
 
     Attributes:
-        shape: (S, D), tokens of an image and their width.
-        preprocessing: of the crops; None where stored features alone are taken.
+        shape: The number S of tokens of an image and their width D, as (S, D).
+        preprocessing: The preprocessing of the crops; None if the tower takes only stored features.
     """
 
     shape: tuple[int, int]
     preprocessing: Preprocessing | None = None
 
     def look(self, images: Tensor) -> Tensor:
-        """Crops uint8 [B, side, side, 3] or stored features [B, S, D] to what ``learn`` takes; no gradient."""
+        """Turn crops uint8 [B, side, side, 3] or stored features [B, S, D] into the input of ``learn``; no gradient."""
         raise NotImplementedError
 
     def learn(self, inputs: Tensor) -> Tensor:
-        """To tokens [B, S, D]; nothing, where nothing is trained."""
+        """Return tokens [B, S, D]; a tower without trained parts returns its inputs."""
         return inputs
 
     def frozen_parts(self) -> list[object]:
-        """What is neither trained nor saved."""
+        """Return the parts that are neither trained nor saved."""
         return []
 
     def check_store(self, store: FeatureStore) -> None:
-        """Refuse stored features that this tower would not have given.
+        """Refuse stored features that this tower would not have computed.
 
         Raises:
-            InputError: what differs.
+            InputError: The features differ; the message names the difference.
         """
         raise InputError(f"{store.path} holds features, and this captioner's tower takes pictures")
 
     def configuration(self) -> dict[str, Any]:
-        """Its name and hash, or its sizes."""
+        """Return the name and hash of the weights, or the sizes of the tower."""
         raise NotImplementedError
 
 
 class StoredTower(Tower):
-    """Stored features alone: of ``capreward embed``, or from elsewhere.
+    """A tower that takes only stored features, of ``capreward embed`` or from elsewhere.
 
     Args:
-        shape: (S, D); a feature without tokens is one token.
-        encoder: what made them, as a feature store tells; nothing is known of features from elsewhere.
+        shape: The shape (S, D) of a feature; a feature without tokens counts as one token.
+        encoder: The encoder that computed them, as a feature store describes it; it is empty for features from
+            elsewhere.
     """
 
     def __init__(self, shape: tuple[int, int], encoder: dict[str, str] | None = None) -> None:
@@ -68,10 +69,10 @@ class StoredTower(Tower):
         self.encoder = dict(encoder or {})
 
     def look(self, images: Tensor) -> Tensor:
-        """The features, as [B, S, D].
+        """Return the features as [B, S, D].
 
         Raises:
-            InputError: pixels, or features of another shape.
+            InputError: The input is pixels, or features of another shape.
         """
         if images.dtype == torch.uint8:
             raise InputError(
@@ -82,10 +83,10 @@ class StoredTower(Tower):
         return images.reshape(len(images), *self.shape)
 
     def check_store(self, store: FeatureStore) -> None:
-        """Refuse features of another shape, other weights or other image steps; precision may differ.
+        """Refuse features of another shape, other weights or other image steps; the precision may differ.
 
         Raises:
-            InputError: what differs.
+            InputError: The features differ; the message names the difference.
         """
         if store.kind != "image" or store.shape not in (self.shape, self.shape[1:] * (self.shape[0] == 1)):
             what = f"{store.kind} features {list(store.shape)}"
@@ -108,40 +109,40 @@ class StoredTower(Tower):
                 )
 
     def configuration(self) -> dict[str, Any]:
-        """Shape and origin."""
+        """Return the shape and the origin of the features."""
         return {"kind": "stored", "shape": list(self.shape), "encoder": self.encoder}
 
 
-class _Frozen:
-    """Keeps a CLIP out of a module's parts, and one for all copies of it."""
+class _SharedClip:
+    """A holder that keeps a CLIP out of a module's parts; all copies of the module share the CLIP."""
 
     def __init__(self, clip: Clip) -> None:
         self.model = clip.model
         self.tokenizer = clip.tokenizer
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Frozen:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SharedClip:
         return self
 
 
 class ClipTower(StoredTower):
-    """The tokens of a CLIP's image tower, before its last norm and projection (dico.md 2.1); frozen.
+    """A frozen tower that returns the tokens of CLIP's image tower before its last norm and projection (dico.md 2.1).
 
-    The CLIP is no part of the module: it is neither trained nor saved, copies of a captioner share it, and it moves to
-    the device of its first picture.
+    The CLIP does not belong to the module: it is neither trained nor saved, copies of a captioner share it, and it
+    moves to the device of its first picture.
 
     Args:
-        clip: loaded.
-        source: what it was loaded from, to find it again.
-        side: of the pixels, where it is not the CLIP's own; for ResNets alone.
-        resize: ``shortest`` or ``squash``, where it is not the CLIP's own.
-        cropping: ``torchvision`` or ``transformers``, where it is not the CLIP's own; see
+        clip: The loaded CLIP.
+        source: The source that it was loaded from, so that it can be found again.
+        side: The side of the pixels if it is not the CLIP's own; only ResNets take another one.
+        resize: ``shortest`` or ``squash``, if it is not the CLIP's own.
+        cropping: ``torchvision`` or ``transformers``, if it is not the CLIP's own; see
             :class:`~capreward.encoders.spec.Preprocessing`.
 
     Attributes:
-        digest: of all that its tokens depend on, the same in every layout of one tower.
+        digest: The digest of everything that its tokens depend on; it is the same in every layout of one tower.
 
     Raises:
-        InputError: a tower that has no tokens, or a side that it cannot take.
+        InputError: The tower has no tokens, or cannot take this side.
     """
 
     def __init__(
@@ -163,11 +164,11 @@ class ClipTower(StoredTower):
         self.preprocessing = spec.preprocessing
         steps = {"side": side, "resize": resize, "cropping": cropping}
         self._steps = {name: value for name, value in steps.items() if value is not None}
-        self._frozen = _Frozen(clip)
+        self._frozen = _SharedClip(clip)
         self._tokens = image_tokens
 
     def look(self, images: Tensor) -> Tensor:
-        """Tokens [B, S, D] of crops, in float32; stored features of this very tower pass through."""
+        """Return float32 tokens [B, S, D] of crops; stored features of this very tower pass through."""
         from capreward.data.images.preprocessing import normalise
 
         if images.dtype != torch.uint8:
@@ -180,32 +181,32 @@ class ClipTower(StoredTower):
             return self._tokens(model, normalise(images, self.preprocessing)).float()
 
     def frozen_parts(self) -> list[object]:
-        """The CLIP's model."""
+        """Return the CLIP's model."""
         return [self._frozen.model]
 
     def vocabulary(self) -> ClipVocabulary:
-        """The byte-pair encoding of the CLIP's own text tower.
+        """Return the byte-pair encoding of the CLIP's own text tower.
 
         Raises:
-            InputError: a text tower with a tokenizer of another kind.
+            InputError: The text tower has a tokenizer of another kind.
         """
         if not hasattr(self._frozen.tokenizer, "bpe_ranks"):
             raise InputError(f"{self.source} has a tokenizer of another kind; give captioner.vocabulary=clip")
         return ClipVocabulary(tokenizer=self._frozen.tokenizer)
 
     def configuration(self) -> dict[str, Any]:
-        """Source and hash of the weights, and the digest by which they are known in another file."""
-        known = {"source": self.source, "sha256": self.sha256, "tokens": self.digest, "shape": list(self.shape)}
-        return {"kind": "clip", **known, **self._steps, "act": self.encoder["act"], "prep": self.encoder["prep"]}
+        """Return source and hash of the weights, and the digest that identifies them in another file."""
+        identity = {"source": self.source, "sha256": self.sha256, "tokens": self.digest, "shape": list(self.shape)}
+        return {"kind": "clip", **identity, **self._steps, "act": self.encoder["act"], "prep": self.encoder["prep"]}
 
 
 class PatchTower(Tower):
-    """A small convolutional tower that is trained with the captioner, where there is no pretrained one.
+    """A small convolutional tower that is trained with the captioner if there is no pretrained one.
 
     Args:
-        side: of the crops, a multiple of 16.
-        width: D of the tokens.
-        dropout: of whole channels after the last layer.
+        side: The side of the crops, a multiple of 16.
+        width: The width D of the tokens.
+        dropout: The dropout probability of whole channels after the last layer.
     """
 
     def __init__(self, side: int = 112, width: int = 256, dropout: float = 0.1) -> None:
@@ -232,10 +233,10 @@ class PatchTower(Tower):
         self.layers = nn.Sequential(*layers)
 
     def look(self, images: Tensor) -> Tensor:
-        """Normalised pixels [B, 3, side, side].
+        """Return normalised pixels [B, 3, side, side].
 
         Raises:
-            InputError: stored features.
+            InputError: The input is stored features.
         """
         from capreward.data.images.preprocessing import normalise
 
@@ -245,47 +246,47 @@ class PatchTower(Tower):
         return normalise(images, self.preprocessing)
 
     def learn(self, inputs: Tensor) -> Tensor:
-        """Tokens [B, S, D]."""
-        found = nn.functional.dropout2d(self.layers(inputs), self.dropout, self.training)
-        return found.flatten(2).transpose(1, 2)
+        """Compute tokens [B, S, D]."""
+        maps = nn.functional.dropout2d(self.layers(inputs), self.dropout, self.training)
+        return maps.flatten(2).transpose(1, 2)
 
     def configuration(self) -> dict[str, Any]:
-        """Sizes."""
+        """Return the sizes of the tower."""
         return {"kind": "patch", "side": self.side, "width": self.width, "dropout": self.dropout}
 
 
 def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
-    """The tower that a configuration names.
+    """Build the tower that a configuration names.
 
     Args:
         configuration: ``{"kind": "clip", "source": ...}``, ``{"kind": "patch", ...}`` or ``{"kind": "stored", ...}``.
-        options: of :func:`capreward.encoders.loading.load_clip`; ``source`` in place of the one named, where the
-            weights lie elsewhere now, and to look at pictures with a captioner of stored tokens.
+        options: Options of :func:`capreward.encoders.loading.load_clip`. ``source`` replaces the source of the
+            configuration, if the weights lie elsewhere now, or if a captioner of stored tokens shall take pictures.
 
-    A configuration without ``cropping`` means ``torchvision``, which was the only one when it was written.
+    A configuration without ``cropping`` means ``torchvision``, which was the only value when such files were written.
 
     Raises:
-        InputError: an unknown kind, weights that are not found, or others than those the captioner was trained with.
+        InputError: The kind is unknown, the weights are not found, or they are not those of the captioner's training.
     """
     given = dict(configuration)
     kind = given.pop("kind", None)
-    named = options.pop("source", None)
+    source_override = options.pop("source", None)
     if kind == "patch":
-        if named is not None:
+        if source_override is not None:
             raise InputError("this captioner trained its own tower, which lies in its weights; leave --tower out")
         return PatchTower(**given)
     if kind == "stored":
-        if named is None:
+        if source_override is None:
             return StoredTower(tuple(given["shape"]), given.get("encoder"))
-        given = _made_features(given)
+        given = _tower_of_features(given)
     elif kind != "clip":
         raise InputError(f"the tower is {kind!r}; known are clip, patch and stored")
-    source = str(named or given["source"])
-    options = {**_loaded_with(given), **options}
+    source = str(source_override or given["source"])
+    options = {**_loading_options(given), **options}
     steps = {name: given.get(name) for name in ("side", "resize", "cropping")}
     tower = ClipTower(clip_of_source(source, **options), source, **steps)
-    known = [(given[n], full) for n, full in (("tokens", tower.digest), ("sha256", tower.sha256)) if given.get(n)]
-    same = not known or any(full.startswith(start) for start, full in known)
+    digests = [(given[n], full) for n, full in (("tokens", tower.digest), ("sha256", tower.sha256)) if given.get(n)]
+    same = not digests or any(full.startswith(start) for start, full in digests)
     if not same or tuple(given.get("shape", tower.shape)) != tower.shape:
         own = f"{given['source']} ({str(given.get('sha256', 'unknown'))[:12]})"
         raise InputError(
@@ -301,8 +302,8 @@ def tower_of(configuration: dict[str, Any], **options: Any) -> Tower:
     return tower
 
 
-def _made_features(given: dict[str, Any]) -> dict[str, Any]:
-    """The tower that made the tokens which a captioner was trained on, so that it can look at pictures itself."""
+def _tower_of_features(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the tower that computed a captioner's stored tokens, so that it can take pictures."""
     encoder = given.get("encoder") or {}
     if not {"model", "sha", "prep", "tokens"} <= set(encoder):
         what = "pooled features" if encoder else "stored features of unknown origin"
@@ -310,30 +311,30 @@ def _made_features(given: dict[str, Any]) -> dict[str, Any]:
     side, resize, *others = str(encoder["prep"]).split("-")
     steps = {"side": int(side), "resize": resize, "cropping": others[3] if len(others) > 3 else None}
     steps |= {"act": encoder.get("act"), "prep": encoder["prep"]}
-    found = {"source": encoder["model"], "sha256": encoder["sha"], "tokens": encoder["tokens"], **steps}
-    return {"shape": given["shape"], **{name: value for name, value in found.items() if value is not None}}
+    tower = {"source": encoder["model"], "sha256": encoder["sha"], "tokens": encoder["tokens"], **steps}
+    return {"shape": given["shape"], **{name: value for name, value in tower.items() if value is not None}}
 
 
-def _loaded_with(given: dict[str, Any]) -> dict[str, Any]:
-    """Options of ``load_clip`` that a tower was loaded with, where its file may not say them."""
-    found: dict[str, Any] = {}
+def _loading_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of ``load_clip`` that a tower was loaded with, where its file may not tell them."""
+    options: dict[str, Any] = {}
     if "act" in given:
-        found["quick_gelu"] = given["act"] == "quickgelu"
+        options["quick_gelu"] = given["act"] == "quickgelu"
     steps = str(given.get("prep", "")).split("-")
     if len(steps) >= 5 and steps[3] in STATISTICS:
-        found["statistics"], found["decode"] = steps[3], steps[4]
-    return found
+        options["statistics"], options["decode"] = steps[3], steps[4]
+    return options
 
 
 def clip_of_source(source: str, **options: Any) -> Clip:
     """Load a tower from CLIP weights of any known layout, or from inside a captioner's checkpoint.
 
     Args:
-        source: what :func:`capreward.encoders.loading.load_clip` takes, or a DiCO checkpoint.
-        options: of ``load_clip``.
+        source: A source that :func:`capreward.encoders.loading.load_clip` takes, or a DiCO checkpoint.
+        options: Options of ``load_clip``.
 
     Raises:
-        InputError: weights that are missing, damaged or of another model.
+        InputError: The weights are missing, damaged or of another model.
     """
     from capreward.encoders.loading import load_clip
     from trainers.captioners.layouts.dico_checkpoint import dico_tower, is_dico, read_dico

@@ -1,4 +1,4 @@
-"""``clip-reward``, CLIP-Caption-Reward's captioner: a transformer over a grid of features that writes whole words."""
+"""The ``clip-reward`` captioner of CLIP-Caption-Reward: a transformer over a grid of features, with whole words."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TransformerSizes:
-    """Sizes of the transformer; CLIP-Caption-Reward's by default.
+    """The sizes of the transformer; the defaults are CLIP-Caption-Reward's.
 
     Attributes:
-        width: d, of encoder and decoder.
-        heads: of every attention.
-        inner: of every feed-forward part.
-        encoder_layers: over the image's tokens.
-        decoder_layers: over the words.
-        longest: tokens of a caption at most, the begin token included; the original generates 20 after it.
-        dropout: of embeddings, attention weights, inner values and outputs.
-        image_dropout: of the embedded image tokens.
+        width: The width d of encoder and decoder.
+        heads: The number of heads of every attention.
+        inner: The inner width of every feed-forward part.
+        encoder_layers: The number of layers over the image's tokens.
+        decoder_layers: The number of layers over the words.
+        longest: The greatest number of tokens of a caption, the begin token included; the original generates 20 after
+            it.
+        dropout: The dropout probability of embeddings, attention weights, inner values and outputs.
+        image_dropout: The dropout probability of the embedded image tokens.
     """
 
     width: int = 512
@@ -46,7 +47,7 @@ class TransformerSizes:
         """Refuse sizes that no model can have.
 
         Raises:
-            InputError: which one.
+            InputError: A size is wrong; the message names it.
         """
         if self.width < 2 or self.width % 2 or self.heads < 1 or self.width % self.heads:
             raise InputError(f"width {self.width} must be even and a multiple of heads {self.heads}")
@@ -59,17 +60,17 @@ class TransformerSizes:
 class TransformerCaptioner(EncoderDecoder):
     """Tower tokens -> linear, ReLU -> pre-norm encoder -> pre-norm decoder -> untied output with bias.
 
-    The architecture of CLIP-Caption-Reward (Cho et al., NAACL Findings 2022). Image tokens have no positions. Words
-    attend to all before them: the original's further mask of padding changes no position that is scored, because
-    padding only follows the end.
+    This is the architecture of CLIP-Caption-Reward (Cho et al., NAACL Findings 2022). Image tokens have no positions.
+    Words attend to all words before them. The original also masks padding; this changes no position that is scored,
+    because padding only follows the end.
 
     Args:
-        tower: the image side, which also says how many tokens of what width there are.
-        vocabulary: of the decoder.
-        sizes: by default CLIP-Caption-Reward's.
+        tower: The image tower, which also tells the number of its tokens and their width.
+        vocabulary: The vocabulary of the decoder.
+        sizes: The sizes; the defaults are CLIP-Caption-Reward's.
 
     Raises:
-        InputError: sizes that do not fit together.
+        InputError: The sizes do not fit together.
     """
 
     kind = "clip-reward"
@@ -95,17 +96,17 @@ class TransformerCaptioner(EncoderDecoder):
             xavier(part)
 
     def encode(self, inputs: Tensor) -> Memory:
-        """[B, S, D] tower tokens to the states that words attend to, [B, S, d]."""
+        """Encode tower tokens [B, S, D] to the states that words attend to, [B, S, d]."""
         states = self.image_dropout(torch.relu(self.bridge(self.tower.learn(inputs))))
         for layer in self.encoder:
             states = layer(states)
         return Memory(self.encoder_norm(states))
 
     def embedded(self, tokens: Tensor, places: Tensor | int) -> Tensor:
-        """Words times the root of d, and sinusoids."""
-        found: Tensor = self.dropout(self.words(tokens) * self.sizes.width**0.5 + self.places[places])
-        return found
+        """Return the word embeddings times the root of d, plus sinusoids."""
+        embedded: Tensor = self.dropout(self.words(tokens) * self.sizes.width**0.5 + self.places[places])
+        return embedded
 
     def output(self) -> tuple[Tensor, Tensor]:
-        """A layer of its own."""
+        """Return the weight and bias of an output layer of its own."""
         return self.head.weight, self.head.bias

@@ -1,4 +1,4 @@
-"""Layers of CLIP-Caption-Reward's transformer: pre-norm on both sides, with a layer norm of its own."""
+"""The layers of CLIP-Caption-Reward's transformer: both sides are pre-norm, with a layer norm of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from trainers.captioners.attention import Attention, CrossLayer
 
 
 class StdNorm(nn.Module):
-    """``gain * (x - mean) / (std + eps) + bias``: the unbiased standard deviation, eps outside the root.
+    """The norm ``gain * (x - mean) / (std + eps) + bias``.
+
+    The standard deviation is unbiased, and eps is added outside the root.
 
     Args:
-        width: d.
-        eps: added to the standard deviation.
+        width: The width d of the states.
+        eps: The number that is added to the standard deviation.
     """
 
     def __init__(self, width: int, eps: float = 1e-6) -> None:
@@ -26,18 +28,18 @@ class StdNorm(nn.Module):
         self.eps = eps
 
     def forward(self, states: Tensor) -> Tensor:
-        """[..., d] to [..., d]."""
+        """Normalise [..., d] to [..., d]."""
         spread, mean = torch.std_mean(states, dim=-1, keepdim=True)
         return self.weight * (states - mean) / (spread + self.eps) + self.bias
 
 
 class FeedForward(nn.Module):
-    """Linear, ReLU, dropout, Linear.
+    """A linear layer, ReLU, dropout and a linear layer.
 
     Args:
-        width: d.
-        inner: between the two.
-        dropout: of the inner values.
+        width: The width d of input and output.
+        inner: The width between the two layers.
+        dropout: The dropout probability of the inner values.
     """
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
@@ -47,19 +49,19 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
-        """[N, T, d] to [N, T, d]."""
-        found: Tensor = self.narrow(self.dropout(functional.relu(self.widen(states))))
-        return found
+        """Compute the layer, [N, T, d] to [N, T, d]."""
+        outputs: Tensor = self.narrow(self.dropout(functional.relu(self.widen(states))))
+        return outputs
 
 
 class ImageLayer(nn.Module):
-    """Norm and attention, norm and feed-forward, each added to its input.
+    """A pre-norm encoder layer: attention and feed-forward, each after a norm and added to its input.
 
     Args:
-        width: d.
-        heads: of the attention.
-        inner: of the feed-forward part.
-        dropout: of attention weights, inner values and outputs.
+        width: The width d of the states.
+        heads: The number of heads of the attention.
+        inner: The inner width of the feed-forward part.
+        dropout: The dropout probability of attention weights, inner values and outputs.
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
@@ -71,7 +73,7 @@ class ImageLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
-        """[B, S, d] to [B, S, d]."""
+        """Compute the layer, [B, S, d] to [B, S, d]."""
         normed = self.self_norm(states)
         states = states + self.dropout(self.self_attention.attend(normed, *self.self_attention.keys_values(normed)))
         total: Tensor = states + self.dropout(self.feed(self.feed_norm(states)))
@@ -79,13 +81,13 @@ class ImageLayer(nn.Module):
 
 
 class WordLayer(CrossLayer):
-    """Pre-norm decoder layer with :class:`StdNorm`.
+    """A pre-norm decoder layer with :class:`StdNorm`.
 
     Args:
-        width: d.
-        heads: of both attentions.
-        inner: of the feed-forward part.
-        dropout: of attention weights, inner values and outputs.
+        width: The width d of the states.
+        heads: The number of heads of both attentions.
+        inner: The inner width of the feed-forward part.
+        dropout: The dropout probability of attention weights, inner values and outputs.
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
@@ -93,13 +95,13 @@ class WordLayer(CrossLayer):
         self.feed = FeedForward(width, inner, dropout)
 
     def feed_forward(self, states: Tensor) -> Tensor:
-        """See :class:`FeedForward`."""
+        """Apply :class:`FeedForward`."""
         fed: Tensor = self.feed(states)
         return fed
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """Positions as sines (even columns) and cosines (odd ones) of base 10,000: [length, width]."""
+    """Return positions [length, width] as sines (even columns) and cosines (odd columns) of base 10,000."""
     places = torch.arange(length, dtype=torch.float32).unsqueeze(1)
     rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * -(math.log(10000.0) / width))
     table = torch.zeros(length, width)
@@ -109,7 +111,7 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 def xavier(module: nn.Module) -> None:
-    """Xavier-uniform for every matrix, keys and values each for themselves; biases are left as they are."""
+    """Initialise every matrix by Xavier-uniform, keys and values each for themselves; biases are left as they are."""
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
             parts = 2 if name.endswith("key_value.weight") else 1

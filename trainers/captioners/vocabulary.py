@@ -1,4 +1,4 @@
-"""Captions to token ids and back."""
+"""The vocabularies of captioners: they turn captions into token ids and back."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BEFORE_MARKS = re.compile(r" (?=[.,?!]|n't|'(?:m|s|ve|re)\b)")
 
 
 class Vocabulary(Protocol):
-    """What a captioner writes with.
+    """The tokens that a captioner writes with.
 
     Attributes:
-        kind: the name that its configuration gives it.
-        size: V, the number of tokens.
-        bos: begins every caption.
-        eos: ends it.
-        pad: fills the rest of a row; may be ``eos``, and in word vocabularies all three are 0.
+        kind: The name of this kind of vocabulary in configurations.
+        size: The number V of tokens.
+        bos: The token that begins every caption.
+        eos: The token that ends a caption.
+        pad: The token that fills the rest of a row. It may be ``eos``; in word vocabularies all three are 0.
     """
 
     kind: str
@@ -36,27 +36,27 @@ class Vocabulary(Protocol):
     pad: int
 
     def encode(self, caption: str) -> list[int]:
-        """The ids of a caption, without begin and end."""
+        """Return the ids of a caption, without begin and end."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The caption of ids that are neither begin, end nor padding."""
+        """Return the caption of ids that are neither begin, end nor padding."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write what it is made of and return its part of the configuration."""
+        """Write the files of the vocabulary and return its part of the configuration."""
         ...
 
 
 class ClipVocabulary:
-    """CLIP's byte-pair encoding with one padding token after its last (DiCO: 49,408 + 1).
+    """CLIP's byte-pair encoding with one padding token after its last token (DiCO: 49,408 + 1).
 
     Args:
-        merges: gzipped merges; OpenAI's by default.
-        tokenizer: open_clip's ``SimpleTokenizer`` in place of them.
+        merges: A file of gzipped merges; OpenAI's by default.
+        tokenizer: open_clip's ``SimpleTokenizer`` in place of the merges.
 
     Raises:
-        InputError: merges that cannot be read.
+        InputError: The merges cannot be read.
     """
 
     kind = "clip"
@@ -69,16 +69,16 @@ class ClipVocabulary:
         self.size = self.pad + 1
 
     def encode(self, caption: str) -> list[int]:
-        """The ids of a caption in lower case, without begin and end."""
+        """Return the ids of a caption in lower case, without begin and end."""
         return [int(i) for i in self._bpe.encode(caption)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The caption, with no blank before ``. , ? !`` and English clitics, as CLIP's own tokenizer writes it."""
-        known = [int(i) for i in ids if i not in (self.bos, self.eos, self.pad)]
-        return _BEFORE_MARKS.sub("", str(self._bpe.decode(known)).strip())
+        """Return the caption without blanks before ``. , ? !`` and English clitics, as CLIP's own tokenizer does."""
+        words = [int(i) for i in ids if i not in (self.bos, self.eos, self.pad)]
+        return _BEFORE_MARKS.sub("", str(self._bpe.decode(words)).strip())
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write merges other than OpenAI's."""
+        """Write the merges, unless they are OpenAI's."""
         if self._bpe.vocab_size == OPENAI_SIZE:
             return {"kind": self.kind}
         write_merges(folder / BPE_FILE, list(self._bpe.bpe_ranks))
@@ -96,10 +96,10 @@ def _tokenizer(merges: str | Path | None) -> Any:
 
 
 def vocabulary_of(config: dict[str, Any], folder: Path) -> Vocabulary:
-    """The vocabulary that a saved captioner names.
+    """Build the vocabulary that a saved captioner names.
 
     Raises:
-        InputError: an unknown kind or a file that is missing.
+        InputError: The kind is unknown, or a file is missing.
     """
     if config.get("kind") == "clip":
         merges = config.get("merges")
@@ -112,15 +112,15 @@ def vocabulary_of(config: dict[str, Any], folder: Path) -> Vocabulary:
 
 
 def token_rows(vocabulary: Vocabulary, captions: Sequence[str], longest: int) -> Tensor:
-    """Captions as rows: begin, words, end, padding.
+    """Return captions as rows of begin token, words, end token and padding.
 
     Args:
-        vocabulary: of the captioner.
-        captions: N strings.
-        longest: L at most; a longer caption loses its last words and its end.
+        vocabulary: The vocabulary of the captioner.
+        captions: The N captions.
+        longest: The greatest row length; a longer caption loses its last words and its end token.
 
     Returns:
-        int64 [N, L], L that of the longest caption.
+        The rows, int64 [N, L], where L is the length of the longest row.
     """
     import torch
 
@@ -133,14 +133,17 @@ def token_rows(vocabulary: Vocabulary, captions: Sequence[str], longest: int) ->
 
 
 def target_mask(vocabulary: Vocabulary, tokens: Tensor) -> Tensor:
-    """Which targets count: all up to the first end token, that one included, except padding among them.
+    """Return which targets count.
+
+    These are all targets up to the first end token, which counts too, except padding among them.
 
     Args:
-        vocabulary: of the captioner.
-        tokens: int64 [..., L], begin token first.
+        vocabulary: The vocabulary of the captioner.
+        tokens: Token rows int64 [..., L], begin token first.
 
     Returns:
-        bool [..., L - 1]: True where ``tokens[..., 1:]`` is scored (dico.md 1.2 step 6; clipreward.md 5 step 4).
+        A bool tensor [..., L - 1] that is True where ``tokens[..., 1:]`` is scored (dico.md 1.2 step 6; clipreward.md 5
+        step 4).
     """
     targets = tokens[..., 1:]
     ends = targets == vocabulary.eos

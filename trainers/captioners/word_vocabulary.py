@@ -1,4 +1,4 @@
-"""A vocabulary of whole words, as CLIP-Caption-Reward's files keep it."""
+"""A vocabulary of whole words, in the form of CLIP-Caption-Reward's files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ WORDS_FILE = "vocabulary.json"
 
 
 class WordVocabulary:
-    """Words numbered from 1; 0 begins, ends and pads (clipreward.md 2.2).
+    """A vocabulary of words that are numbered from 1; the token 0 begins, ends and pads (clipreward.md 2.2).
 
     Args:
-        words: all different, in the order of their numbers; ``UNK`` among them stands for every word that is not there.
+        words: The words, all different, in the order of their numbers. ``UNK`` among them stands for every unknown
+            word.
 
     Raises:
-        InputError: no words, an empty one, or one twice.
+        InputError: There are no words, a word is empty, or a word occurs twice.
     """
 
     kind = "words"
@@ -38,41 +39,41 @@ class WordVocabulary:
 
     @classmethod
     def of_index(cls, table: Mapping[Any, Any], where: str) -> WordVocabulary:
-        """From ``ix_to_word``, a table of words by their numbers ``"1"``, ``"2"``, ...
+        """Build it from ``ix_to_word``, a table of words by their numbers ``"1"``, ``"2"``, ...
 
         Raises:
-            InputError: numbers that do not run from 1 without a gap.
+            InputError: The numbers do not run from 1 without a gap.
         """
         return cls(words_of_index(table, where))
 
     @classmethod
     def of_captions(cls, captions: Iterable[str], threshold: int = 5) -> WordVocabulary:
-        """The words of captions that occur more than ``threshold`` times, in order of first appearance.
+        """Collect the words of captions that occur more than ``threshold`` times, in order of first appearance.
 
-        ``UNK`` comes last if any word was dropped.
+        ``UNK`` comes last if a word was dropped.
 
         Raises:
-            InputError: no word is frequent enough.
+            InputError: No word is frequent enough.
         """
         return cls(frequent_words(map(split_words, captions), threshold))
 
     def encode(self, caption: str) -> list[int]:
-        """The ids of a caption's words in lower case, punctuation deleted.
+        """Return the ids of a caption's words in lower case, without punctuation.
 
         Raises:
-            InputError: a word that is not there, in a vocabulary without ``UNK``.
+            InputError: A word is unknown, and the vocabulary has no ``UNK``.
         """
         unknown = self._ids.get(UNKNOWN, 0)
-        found = [self._ids.get(word, unknown) for word in split_words(caption)]
-        if 0 in found:
-            word = split_words(caption)[found.index(0)]
+        ids = [self._ids.get(word, unknown) for word in split_words(caption)]
+        if 0 in ids:
+            word = split_words(caption)[ids.index(0)]
             raise InputError(
                 f"the vocabulary has neither {word!r} of {caption!r} nor {UNKNOWN}; build it with more words"
             )
-        return found
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The words, joined by blanks; pieces that end in ``@@`` run into the next."""
+        """Return the words, joined by blanks; pieces that end in ``@@`` are joined to the next piece."""
         return " ".join(self.words[int(i) - 1] for i in ids if i != self.pad).replace("@@ ", "")
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -86,6 +87,6 @@ def read_words(path: Path) -> WordVocabulary:
     """Read a ``vocabulary.json`` of a captioner, or a JSON file with ``ix_to_word`` (``cocotalk.json``).
 
     Raises:
-        InputError: neither.
+        InputError: The file is neither of the two.
     """
     return WordVocabulary(words_of_file(path))

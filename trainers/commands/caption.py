@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,13 @@ import click
 
 from capreward.commands.command import Command
 from capreward.errors import InputError, shorten
-from trainers.commands.decoding_options import decoding_of, decoding_options, running_options
+from trainers.commands.decoding_options import (
+    DecodingOptions,
+    RunningOptions,
+    decoding_of,
+    decoding_options,
+    running_options,
+)
 from trainers.runs.devices import autocast, workers_for
 
 if TYPE_CHECKING:
@@ -21,6 +28,31 @@ if TYPE_CHECKING:
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.data import Dataset
     from trainers.decoding import Decoding
+
+
+@dataclass(frozen=True)
+class CaptionOptions(DecodingOptions, RunningOptions):
+    """These are the options of ``capreward caption``.
+
+    Attributes:
+        captioner: This run, folder or released checkpoint captions; None means the captioner that ships, for scenes.
+        count: So many pictures are captioned, from the first on; None captions all of them.
+        candidates: So many captions of each image are written with their scores; None writes one without its score.
+        seed: The generator that draws words starts from this seed.
+        as_json: True writes a JSON list, and False writes a line for each caption unless ``output`` ends in ``.json``.
+        output: The captions are written to this file; None writes them to standard output.
+        skip_broken: True leaves out pictures that cannot be read, and False refuses them.
+        quiet: True writes nothing but errors to standard error.
+    """
+
+    captioner: str | None
+    count: int | None
+    candidates: int | None
+    seed: int
+    as_json: bool
+    output: Path | None
+    skip_broken: bool
+    quiet: bool
 
 
 @click.command(cls=Command)
@@ -53,24 +85,26 @@ def caption(images: tuple[str, ...], **options: Any) -> None:
     from trainers.commands.caption_inputs import pictures_of
     from trainers.comparison.named_captioners import by_authors
 
-    _check_output(options["output"])
-    dataset = pictures_of(images, options["count"])
-    source = _source(options["captioner"], dataset)
-    device = device_of(options["device"])
-    with autocast(device, options["precision"]):
-        captioner = source.open(device=device, download=options["download"])
+    given = CaptionOptions.of(options)
+    _check_output(given.output)
+    dataset = pictures_of(images, given.count)
+    source = _source(given.captioner, dataset)
+    device = device_of(given.device)
+    with autocast(device, given.precision):
+        captioner = source.open(device=device, download=given.download)
         _check_kind(captioner, source, dataset)
-        settings = decoding_of(options, source, captioner)
-        rows, broken = _captioned(captioner, dataset, settings, options)
-    as_json = options["as_json"] or (options["output"] is not None and options["output"].suffix == ".json")
-    _write(rows, options["output"], as_json=as_json)
-    if not options["quiet"]:
+        settings = decoding_of(given, source, captioner, candidates=given.candidates)
+        rows, broken = _caption_all(captioner, dataset, settings, given)
+    as_json = given.as_json or (given.output is not None and given.output.suffix == ".json")
+    _write(rows, given.output, as_json=as_json)
+    if not given.quiet:
         own = by_authors([source], captioner)
-        for line in _summary(rows, broken, source, settings, options["output"], own=own):
+        for line in _summary(rows, broken, source, settings, given.output, own=own):
             click.echo(line, err=True)
 
 
 def _check_output(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before any work is done."""
     if path is None:
         return
     if path.is_dir():
@@ -80,6 +114,7 @@ def _check_output(path: Path | None) -> None:
 
 
 def _source(named: str | None, dataset: Dataset) -> NamedCaptioner:
+    """Return the captioner of that name, or the one that ships where none is named and all pictures are of scenes."""
     from trainers.commands.caption_inputs import shows_scenes
     from trainers.comparison.named_captioners import SCENES, source_of
 
@@ -105,35 +140,35 @@ def _check_kind(captioner: Captioner, source: NamedCaptioner, dataset: Dataset) 
             tower.check_store(store)
 
 
-def _captioned(
-    captioner: Captioner, dataset: Dataset, settings: Decoding, options: dict[str, Any]
+def _caption_all(
+    captioner: Captioner, dataset: Dataset, settings: Decoding, options: CaptionOptions
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of all pictures and a sentence for each broken one."""
+    """Return the rows of all pictures and a sentence for each broken one."""
     from capreward.commands.progress import Bar
     from trainers.commands.caption_inputs import shows_scenes
     from trainers.evaluation.decoded_batches import each_decoded
 
-    workers = workers_for(options["workers"], len(dataset), drawn=shows_scenes(dataset))
-    generator = _generator(captioner, options["seed"])
+    workers = workers_for(options.workers, len(dataset), drawn=shows_scenes(dataset))
+    generator = _generator(captioner, options.seed)
     rows: list[dict[str, Any]] = []
     broken: list[str] = []
     images = 0
-    with Bar(1, hidden=options["quiet"]) as bar:
+    with Bar(1, hidden=options.quiet) as bar:
         bar.start("")
         batches = each_decoded(
             captioner,
             dataset,
             settings,
-            batch_size=options["batch_size"],
+            batch_size=options.batch_size,
             workers=workers,
             generator=generator,
         )
         for batch, decoded in batches:
             broken += batch.broken
-            if broken and not options["skip_broken"]:
+            if broken and not options.skip_broken:
                 raise InputError(_refusal(broken))
             texts = captioner.decode_text(decoded.tokens.flatten(0, 1))
-            scores = decoded.scores.flatten().tolist() if options["candidates"] else None
+            scores = decoded.scores.flatten().tolist() if options.candidates else None
             rows += _rows(batch.keys, texts, scores)
             images += len(batch)
             bar.step("captioning", images, len(dataset))
@@ -141,6 +176,7 @@ def _captioned(
 
 
 def _generator(captioner: Captioner, seed: int) -> torch.Generator:
+    """Return the generator that draws words on the captioner's device."""
     import torch
 
     device = next(captioner.parameters()).device
@@ -148,7 +184,7 @@ def _generator(captioner: Captioner, seed: int) -> torch.Generator:
 
 
 def _rows(keys: list[str], texts: list[str], scores: list[float] | None) -> Iterator[dict[str, Any]]:
-    """One row per caption, the K of an image side by side."""
+    """Yield one row per caption; the rows of an image stand side by side."""
     each = len(texts) // len(keys)
     for number, text in enumerate(texts):
         row: dict[str, Any] = {"image_id": keys[number // each], "caption": text}
@@ -156,11 +192,13 @@ def _rows(keys: list[str], texts: list[str], scores: list[float] | None) -> Iter
 
 
 def _refusal(broken: list[str]) -> str:
+    """Return the sentence that refuses broken pictures."""
     are = "pictures are" if len(broken) > 1 else "picture is"
     return f"{len(broken):,} {are} broken: {shorten(broken)}; mend what is broken, or leave it out with --skip-broken"
 
 
 def _write(rows: list[dict[str, Any]], path: Path | None, *, as_json: bool) -> None:
+    """Write the rows to a file, or to standard output where no file is named."""
     from capreward.atomic_files import write_beside
 
     text = _as_json(rows) if as_json else "".join(_line(row) for row in rows)
@@ -171,12 +209,13 @@ def _write(rows: list[dict[str, Any]], path: Path | None, *, as_json: bool) -> N
 
 
 def _as_json(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a JSON list with one row on a line."""
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     return f"[\n{lines}\n]\n"
 
 
 def _line(row: dict[str, Any]) -> str:
-    """Blanks of any kind become one, so that a line stays a line and a tab a boundary."""
+    """Return a row as one line with tabs between its fields; blanks of any kind within a field become one space."""
     fields = [row["image_id"], *([f"{row['score']:.4f}"] if "score" in row else []), row["caption"]]
     return "\t".join(" ".join(str(field).split()) for field in fields) + "\n"
 
@@ -190,7 +229,16 @@ def _summary(
     *,
     own: bool,
 ) -> list[str]:
+    """Return lines for people on what was captioned and how.
 
+    Args:
+        rows: The captions.
+        broken: Each sentence is on a picture that was left out.
+        source: The captioner has its name from here.
+        settings: The captions were decoded like this.
+        path: The captions were written to this file; None means standard output.
+        own: True if the captioner is decoded as its authors do.
+    """
     from trainers.evaluation.search_settings import describe_search
 
     images = len({row["image_id"] for row in rows})
@@ -208,4 +256,5 @@ def _summary(
 
 
 def _fill(path: Path, text: str) -> None:
+    """Write a text into a file."""
     path.write_text(text, encoding="utf-8")

@@ -12,17 +12,17 @@ from trainers.data.dataset import Dataset
 
 
 def pictures_of(sources: Sequence[str], count: int | None = None) -> Dataset:
-    """All pictures of files, folders, shards, feature stores and the scenes world, as items without captions.
+    """Return all pictures of files, folders, shards, feature stores and the scenes world, as items without captions.
 
-    Keys are file names without ending (whole paths where two files would share one), and those of folders, shards and
-    stores.
+    The key of a picture file is its name without ending, or its whole path where two files would share a key. Folders,
+    shards and stores have keys of their own.
 
     Args:
-        sources: as the user named them.
-        count: the first so many pictures.
+        sources: The user names these places of pictures.
+        count: So many pictures are taken, from the first on; None takes all of them.
 
     Raises:
-        InputError: a source that cannot be read or has no pictures, or a key that two sources share.
+        InputError: A source cannot be read or has no pictures, or two sources share a key.
     """
     files = [source for source in sources if _is_file(source)]
     names = _file_keys(files)
@@ -32,7 +32,7 @@ def pictures_of(sources: Sequence[str], count: int | None = None) -> Dataset:
         left = None if count is None else count - len(keys)
         if left == 0:
             break
-        more = _file(source, names) if source in names else _listed(source, left)
+        more = _picture_of_file(source, names) if source in names else _pictures_of_source(source, left)
         keys += more[0]
         pictures += more[1]
     twice = [key for key, often in Counter(keys).items() if often > 1]
@@ -45,36 +45,42 @@ def pictures_of(sources: Sequence[str], count: int | None = None) -> Dataset:
 
 
 def shows_scenes(dataset: Dataset) -> bool:
-    """Whether all pictures are of the scenes world, by their keys."""
+    """Tell by the keys whether all pictures are of the scenes world."""
     from capreward.data.scenes import picture_of
 
     return all(picture_of(key) is not None for key in dataset.keys)
 
 
 class _NoCaptions:
+    """The captions of items that have none."""
+
     def __getitem__(self, i: int) -> tuple[str, ...]:
         return ()
 
 
 def _is_file(source: str) -> bool:
+    """Tell whether a source is one picture file."""
     from capreward.data.images.folder import is_picture_name
 
     return os.path.isfile(source) and is_picture_name(os.path.basename(source))
 
 
 def _file_keys(files: Sequence[str]) -> dict[str, str]:
+    """Return the key of each picture file."""
     bare = {file: os.path.basename(file).rpartition(".")[0] for file in files}
     often = Counter(bare.values())
     return {file: key if often[key] == 1 else file for file, key in bare.items()}
 
 
-def _file(source: str, names: dict[str, str]) -> tuple[list[str], list[Any]]:
+def _picture_of_file(source: str, names: dict[str, str]) -> tuple[list[str], list[Any]]:
+    """Return the key and the picture of one file."""
     from capreward.data.images.pictures import FilePicture
 
     return [names[source]], [FilePicture(source)]
 
 
-def _listed(source: str, count: int | None) -> tuple[list[str], list[Any]]:
+def _pictures_of_source(source: str, count: int | None) -> tuple[list[str], list[Any]]:
+    """Return the keys and the pictures of a folder, shards, a table, a feature store or the scenes world."""
     from capreward.data.images.folder import is_picture_name
     from capreward.data.images.inventory import list_pictures
     from capreward.encoders.store.feature_store import FeatureStore, is_store

@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from capreward.commands.command import Command
+from capreward.commands.options import CommandOptions
 from capreward.errors import InputError
 
-_CLIP_ALONE = ("quick_gelu", "statistics", "lora_mlp", "base", "fp16")
-_CAPTIONER_ALONE = ("tower", "vocabulary", "longest")
+
+@dataclass(frozen=True)
+class ClipOptions(CommandOptions):
+    """These are the options of ``capreward convert`` that a CLIP alone has.
+
+    Attributes:
+        quick_gelu: True means the activation QuickGELU, and False means GELU; None leaves it to the file.
+        statistics: The mean and the deviation of the pixels have this name; None leaves them to the file.
+        lora_mlp: True folds the MLP factors of PAC-S++ into the weights as well.
+        base: The image tower of this CLIP completes a file that has none; None means that the file is complete.
+        fp16: True stores 16-bit numbers.
+    """
+
+    quick_gelu: bool | None
+    statistics: str | None
+    lora_mlp: bool
+    base: str | None
+    fp16: bool
+
+
+@dataclass(frozen=True)
+class CaptionerOptions(CommandOptions):
+    """These are the options of ``capreward convert`` that a captioner alone has.
+
+    Attributes:
+        tower: The captioner looks through this CLIP; None means the one in the captioner's file, or none at all.
+        vocabulary: The words of the captioner lie in this file; None means the words in the captioner's own file.
+        longest: The captions of the captioner have at most so many tokens; None leaves it to the captioner's file.
+    """
+
+    tower: str | None
+    vocabulary: str | None
+    longest: int | None
 
 
 @click.command(cls=Command)
@@ -34,7 +67,7 @@ _CAPTIONER_ALONE = ("tower", "vocabulary", "longest")
 @click.option("--vocabulary", metavar="JSON", help="A captioner's ix_to_word, in place of the one in its file.")
 @click.option("--longest", type=click.IntRange(2), help="Tokens of a captioner's captions, the begin token included.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def convert(source: str, out_dir: Path, as_json: bool, **options: Any) -> None:
+def convert(source: str, out_dir: Path, drop_unknown: bool, as_json: bool, **options: Any) -> None:
     """Write CLIP weights as a folder that open_clip loads as local-dir:OUT_DIR, and captioners as one of capreward's.
 
     IN is a weights file of a CLIP (OpenAI, open_clip, transformers, PAC-S, PAC-S++, CLIP-Caption-Reward's grammar) or
@@ -49,51 +82,67 @@ def convert(source: str, out_dir: Path, as_json: bool, **options: Any) -> None:
     """
     from trainers.captioners.layouts.loading import holds_captioner
 
+    of_clip, of_captioner = ClipOptions.of(options), CaptionerOptions.of(options)
     if holds_captioner(source):
-        _refuse(source, "captioner", options, _CLIP_ALONE)
-        told = _captioner(source, out_dir, {name: options[name] for name in _CAPTIONER_ALONE})
+        _refuse_options(of_clip, source, "captioner")
+        conversion = _convert_captioner(source, out_dir, of_captioner)
     else:
-        _refuse(source, "CLIP", options, _CAPTIONER_ALONE)
-        told = _clip(source, out_dir, {name: options[name] for name in (*_CLIP_ALONE, "drop_unknown")})
+        _refuse_options(of_captioner, source, "CLIP")
+        conversion = _convert_clip(source, out_dir, of_clip, drop_unknown=drop_unknown)
     if as_json:
-        click.echo(json.dumps(told.fields, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(conversion.fields, indent=2, ensure_ascii=False))
         return
-    for line in told.lines:
+    for line in conversion.lines:
         click.echo(line, err=True)
 
 
-class _Told:
-    """What was written, for machines and for people."""
+@dataclass(frozen=True)
+class _Conversion:
+    """What was written, for machines and for people.
 
-    def __init__(self, fields: dict[str, Any], lines: list[str]) -> None:
-        self.fields = fields
-        self.lines = lines
+    Attributes:
+        fields: Machines read these names and values.
+        lines: People read these lines.
+    """
+
+    fields: dict[str, Any]
+    lines: list[str]
 
 
-def _clip(source: str, out: Path, options: dict[str, Any]) -> _Told:
+def _convert_clip(source: str, out: Path, options: ClipOptions, *, drop_unknown: bool) -> _Conversion:
+    """Write a CLIP as a folder that open_clip loads."""
     from capreward.encoders.weights.conversion import convert as write
     from capreward.encoders.weights.types import WeightsRequest
 
-    fp16 = options.pop("fp16")
-    done = write(source, out, WeightsRequest(download=True, **options), fp16=fp16)
+    request = WeightsRequest(
+        quick_gelu=options.quick_gelu,
+        statistics=options.statistics,
+        lora_mlp=options.lora_mlp,
+        drop_unknown=drop_unknown,
+        download=True,
+        base=options.base,
+    )
+    done = write(source, out, request, fp16=options.fp16)
     activation = "QuickGELU" if done.spec.quick_gelu else "GELU"
     line = (
         f"{out}: {done.spec.layout} layout, {done.parameters:,} parameters, {activation}, images "
         f"{done.spec.preprocessing}, sha256 {done.sha256}"
     )
-    return _Told(done.to_dict(), [line, *(f"note: {note}" for note in done.spec.notes)])
+    return _Conversion(done.to_dict(), [line, *(f"note: {note}" for note in done.spec.notes)])
 
 
-def _captioner(source: str, out: Path, options: dict[str, Any]) -> _Told:
+def _convert_captioner(source: str, out: Path, options: CaptionerOptions) -> _Conversion:
+    """Write a captioner as one of capreward's folders."""
     from capreward.encoders.checkpoints.checkpoint import sha256_of
     from trainers.captioners.folder import WEIGHTS
     from trainers.captioners.layouts.loading import convert_captioner
 
-    given = {name: value for name, value in options.items() if value is not None}
+    settings = {"tower": options.tower, "vocabulary": options.vocabulary, "longest": options.longest}
+    given = {name: value for name, value in settings.items() if value is not None}
     captioner = convert_captioner(source, out, **given, **({"download": True} if "tower" in given else {}))
     parameters = sum(p.numel() for p in captioner.parameters())
     kind = type(captioner).__name__
-    fields = {
+    about = {
         "folder": str(out),
         "captioner": kind,
         "parameters": parameters,
@@ -104,12 +153,17 @@ def _captioner(source: str, out: Path, options: dict[str, Any]) -> _Told:
     }
     looks = "stored features, for its CLIP is not named by --tower" if captioner.preprocessing is None else "pictures"
     line = f"{out}: {kind}, {parameters:,} parameters, {captioner.vocabulary.size:,} tokens, takes {looks}"
-    return _Told(fields, [line, f"caption with it by capreward caption photos/ --captioner {out}"])
+    return _Conversion(about, [line, f"caption with it by capreward caption photos/ --captioner {out}"])
 
 
-def _refuse(source: str, kind: str, options: dict[str, Any], others: tuple[str, ...]) -> None:
-    """Refuse an option that would silently be ignored."""
-    given = next((name for name in others if options[name] not in (None, False)), None)
+def _refuse_options(options: CommandOptions, source: str, kind: str) -> None:
+    """Refuse the first option that has a value, for the weights in the source would ignore it.
+
+    Args:
+        options: These options belong to the other kind of weights.
+        source: The user names the weights like this.
+        kind: The message says by this word what the source is.
+    """
+    given = next((f.name for f in fields(options) if getattr(options, f.name) not in (None, False)), None)
     if given is not None:
-        flag = "quick-gelu" if given == "quick_gelu" else given.replace("_", "-")
-        raise InputError(f"{source} is a {kind}, which knows no --{flag}; leave it out")
+        raise InputError(f"{source} is a {kind}, which knows no --{given.replace('_', '-')}; leave it out")

@@ -2,26 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.options import F
+from capreward.commands.options import CommandOptions, F
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trainers.captioners.base import Captioner
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.decoding import Decoding
 
 RULES = ("dico", "transformers", "clip-reward")
 BATCH = 64  # images decoded at a time
-OF_SAMPLING = ("temperature", "top_k", "top_p")
-OF_BEAMS = ("beams", "groups", "length_penalty", "rules")
+
+
+@dataclass(frozen=True)
+class ConstraintOptions(CommandOptions):
+    """The options of ``constraint_options`` say what captions do not say, and how their length counts.
+
+    Attributes:
+        length_penalty: The score of a beam is divided by its length to this power, or by the formula of this name;
+            None leaves it to the run or the authors.
+        rules: The beam search follows the rules of this program; None leaves it to the run or the authors.
+        block_trigrams: True makes trigrams costly that a caption has said before.
+        block_repeats: True forbids a token right after itself.
+        bad_endings: No caption ends with one of these comma-separated words; None allows every ending.
+        write_unknown: True lets captions say the token of unknown words.
+    """
+
+    length_penalty: str | None
+    rules: str | None
+    block_trigrams: bool
+    block_repeats: bool
+    bad_endings: str | None
+    write_unknown: bool
+
+
+@dataclass(frozen=True)
+class DecodingOptions(ConstraintOptions):
+    """The options of ``decoding_options`` say how captions are searched or drawn.
+
+    Attributes:
+        beams: The beam search keeps so many beams; None leaves it to the run or the authors.
+        greedy: True takes the likeliest word at every step.
+        sample: True draws words from the captioner's distribution.
+        temperature: Words are drawn at this temperature; None means the usual one.
+        top_k: Words are drawn among so many of the likeliest ones; None allows all words.
+        top_p: Words are drawn among the likeliest ones that have this probability together; None allows all words.
+        groups: The beams of a diverse beam search stand in so many groups; None means a search without groups.
+        diversity: A token loses so much when another group has said it at the same step; None means the usual loss.
+        max_length: A caption has at most so many tokens; None leaves it to the run or the authors.
+        min_length: A caption has at least so many tokens; None sets no such bound.
+    """
+
+    beams: int | None
+    greedy: bool
+    sample: bool
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    groups: int | None
+    diversity: float | None
+    max_length: int | None
+    min_length: int | None
+
+
+@dataclass(frozen=True)
+class RunningOptions(CommandOptions):
+    """The options of ``running_options`` say where and how a captioner runs.
+
+    Attributes:
+        device: The captioner runs on this device, which torch knows by this name; ``auto`` takes a GPU if there is one.
+        precision: The captioner computes with this precision: ``fp32``, ``bf16``, ``fp16`` or ``auto``.
+        batch_size: The captioner takes so many images at a time.
+        workers: So many processes decode pictures; None takes as many as help.
+        download: True allows capreward to fetch named weights that are not on this computer.
+    """
+
+    device: str
+    precision: str
+    batch_size: int
+    workers: int | None
+    download: bool
 
 
 def decoding_options(command: F) -> F:
-    """Add the options that say how captions are searched or drawn."""
+    """Add the options that say how captions are searched or drawn, which are those of ``DecodingOptions``."""
     for option in reversed(
         [
             click.option(
@@ -48,7 +119,7 @@ def decoding_options(command: F) -> F:
 
 
 def constraint_options(command: F) -> F:
-    """Add the options that say what captions do not say, and how their length counts."""
+    """Add the options that say what captions do not say, and how their length counts; see ``ConstraintOptions``."""
     for option in reversed(
         [
             click.option("--length-penalty", help="Power of the length that a beam's score is divided by; or wu_0.9."),
@@ -67,28 +138,30 @@ def constraint_options(command: F) -> F:
     return command
 
 
-def constraints_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The settings of :class:`trainers.decoding.Decoding` that the flags of ``constraint_options`` stand for.
+def constraints_of(options: ConstraintOptions) -> dict[str, Any]:
+    """Return the settings of :class:`trainers.decoding.Decoding` that the options stand for.
 
     Raises:
-        InputError: bad endings without a word.
+        InputError: The option of bad endings names no word.
     """
-    found: dict[str, Any] = {name: True for name in ("block_trigrams", "block_repeats") if options[name]}
-    if options["write_unknown"]:
-        found["suppress_unknown"] = False
-    if options["bad_endings"] is not None:
-        words = tuple(word.strip() for word in options["bad_endings"].split(",") if word.strip())
+    flags = {"block_trigrams": options.block_trigrams, "block_repeats": options.block_repeats}
+    settings: dict[str, Any] = {name: True for name, given in flags.items() if given}
+    if options.write_unknown:
+        settings["suppress_unknown"] = False
+    if options.bad_endings is not None:
+        words = tuple(word.strip() for word in options.bad_endings.split(",") if word.strip())
         if not words:
             raise InputError("--bad-endings names no word; write them as in --bad-endings a,the,of,with")
-        found["bad_endings"] = words
-    if options["length_penalty"] is not None:
-        found["length_penalty"] = _number(options["length_penalty"])
-    if options["rules"] is not None:
-        found["rules"] = options["rules"]
-    return found
+        settings["bad_endings"] = words
+    if options.length_penalty is not None:
+        settings["length_penalty"] = _number(options.length_penalty)
+    if options.rules is not None:
+        settings["rules"] = options.rules
+    return settings
 
 
 def _number(text: str) -> float | str:
+    """Return the number that a text spells, or the text where it spells none."""
     try:
         return float(text)
     except ValueError:
@@ -96,7 +169,7 @@ def _number(text: str) -> float | str:
 
 
 def running_options(command: F) -> F:
-    """Add the options that say where and how a captioner runs."""
+    """Add the options that say where and how a captioner runs, which are those of ``RunningOptions``."""
     for option in reversed(
         [
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."),
@@ -118,16 +191,19 @@ def running_options(command: F) -> F:
     return command
 
 
-def decoding_of(options: dict[str, Any], source: NamedCaptioner, captioner: Captioner) -> Decoding:
-    """The decoding that the flags ask for, the rest as the captioner's run or its authors evaluated.
+def decoding_of(
+    options: DecodingOptions, source: NamedCaptioner, captioner: Captioner, *, candidates: int | None = None
+) -> Decoding:
+    """Return the decoding that the options ask for; the rest is as the captioner's run or its authors evaluated.
 
     Args:
-        options: of the command: those of ``decoding_options``, and ``candidates``.
-        source: where the captioner comes from.
-        captioner: that will be decoded.
+        options: The options of the command.
+        source: The captioner comes from here.
+        captioner: This captioner will be decoded.
+        candidates: So many captions of each image are wanted; None means one.
 
     Raises:
-        InputError: flags that do not go together, or values that cannot be.
+        InputError: Options do not go together, or a value cannot be.
     """
     from dataclasses import replace
 
@@ -135,27 +211,50 @@ def decoding_of(options: dict[str, Any], source: NamedCaptioner, captioner: Capt
     from trainers.decoding import Decoding
 
     method = _method(options)
-    usual = decoding_for([source], captioner, beams=options["beams"], max_length=options["max_length"])
-    names = ("temperature", "top_k", "top_p", "groups", "diversity", "min_length", "candidates")
-    given = {name: options[name] for name in names if options[name] is not None} | constraints_of(options)
-    beams = usual.beams if options["beams"] else max(usual.beams, options["candidates"] or 1)
-    if method == "diverse" and not options["beams"]:
-        beams = -(-beams // options["groups"]) * options["groups"]
+    usual = decoding_for([source], captioner, beams=options.beams, max_length=options.max_length)
+    settings = {
+        "temperature": options.temperature,
+        "top_k": options.top_k,
+        "top_p": options.top_p,
+        "groups": options.groups,
+        "diversity": options.diversity,
+        "min_length": options.min_length,
+        "candidates": candidates,
+    }
+    given = {name: value for name, value in settings.items() if value is not None} | constraints_of(options)
+    beams = usual.beams if options.beams else max(usual.beams, candidates or 1)
+    if options.groups and not options.beams:
+        beams = -(-beams // options.groups) * options.groups
     if method == "diverse" and "rules" not in given and usual.rules == "clip-reward":
         given["rules"] = Decoding.rules  # theirs are of the method beam alone
     return replace(usual, method=method, beams=beams, **given)
 
 
-def _method(options: dict[str, Any]) -> str:
-    if options["greedy"] and options["sample"]:
+def _method(options: DecodingOptions) -> str:
+    """Return the name of the way in which captions are searched or drawn.
+
+    Raises:
+        InputError: Options belong to different ways.
+    """
+    if options.greedy and options.sample:
         raise InputError("--greedy and --sample exclude each other; give one of them")
-    method = "greedy" if options["greedy"] else "sample" if options["sample"] else "beam"
-    stray = [n for n in OF_SAMPLING if options[n] is not None and method != "sample"]
-    stray += [n for n in OF_BEAMS if options[n] is not None and method != "beam"]
-    if stray:
-        flag = f"--{stray[0].replace('_', '-')}"
-        what = "sampling; add --sample" if stray[0] in OF_SAMPLING else f"beam search; leave it or --{method} out"
-        raise InputError(f"{flag} belongs to {what}")
-    if options["diversity"] is not None and options["groups"] is None:
+    method = "greedy" if options.greedy else "sample" if options.sample else "beam"
+    of_sampling = {"temperature": options.temperature, "top-k": options.top_k, "top-p": options.top_p}
+    of_beams = {
+        "beams": options.beams,
+        "groups": options.groups,
+        "length-penalty": options.length_penalty,
+        "rules": options.rules,
+    }
+    _refuse_others(of_sampling, "sampling; add --sample", allowed=method == "sample")
+    _refuse_others(of_beams, f"beam search; leave it or --{method} out", allowed=method == "beam")
+    if options.diversity is not None and options.groups is None:
         raise InputError("--diversity belongs to diverse beam search; add --groups")
-    return "diverse" if options["groups"] else method
+    return "diverse" if options.groups else method
+
+
+def _refuse_others(values: Mapping[str, float | str | None], owner: str, *, allowed: bool) -> None:
+    """Refuse the first option that has a value, unless options of its kind are allowed."""
+    stray = next((flag for flag, value in values.items() if value is not None), None)
+    if stray is not None and not allowed:
+        raise InputError(f"--{stray} belongs to {owner}")

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capreward.commands.command import Command
+from capreward.commands.options import CommandOptions
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from capreward.reports.results import Results
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.config import RunConfig
+    from trainers.runs.folder import RunFolder
 
 REWARD = "pacs"
 WAYS = ("dico", "scst")
@@ -30,6 +32,29 @@ PRESENT = 500  # test pictures
 HELD_OUT = 100  # pictures of the curves
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DemoOptions(CommandOptions):
+    """These are the options of ``capreward demo``.
+
+    Attributes:
+        run_folder: The runs and the report are kept in this folder.
+        captioner: Training starts from this captioner; None means the captioner that ships.
+        steps: Each way of training updates the captioner so many times.
+        seed: Everything drawn by lot starts from this seed.
+        count: So many test pictures are captioned and judged.
+        device: The captioners run on this device, which torch knows by this name; ``auto`` takes a GPU if there is one.
+        quiet: True writes nothing but errors to standard error.
+    """
+
+    run_folder: Path
+    captioner: str | None
+    steps: int
+    seed: int
+    count: int
+    device: str
+    quiet: bool
 
 
 @click.command(cls=Command)
@@ -48,7 +73,7 @@ Say = Callable[[str], None]
 @click.option("--count", type=click.IntRange(2), default=PRESENT, show_default=True, help="Test pictures.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda.")
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error but errors.")
-def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: int, device: str, quiet: bool) -> None:
+def demo(**options: Any) -> None:
     """Train and compare captioners on the embedded scenes world, in minutes, without data or a GPU.
 
     A captioner that imitates captions (xe) is trained further in two ways, DiCO and SCST, each against the reward pacs
@@ -59,49 +84,49 @@ def demo(run_folder: Path, captioner: str | None, steps: int, seed: int, count: 
     capreward demo
     capreward demo --run-folder runs/longer --steps 600
     """
+    given = DemoOptions.of(options)
     began = time.perf_counter()
-    say = partial(_spoken, quiet=quiet)
+    say = partial(_tell, quiet=given.quiet)
     say(
         "Captioners on drawn pictures: one that imitates captions (xe), and two trained from it against a reward, pacs "
         "(how well caption and picture fit), by DiCO and by SCST."
     )
-    start = _starting_point(run_folder, captioner, seed, device, say, quiet=quiet)
+    start = _starting_point(given, say)
     for number, way in enumerate(WAYS, 2):
-        config = _config(way, start.path, steps, seed, device, min(HELD_OUT, count))
-        say(_announced(number, way, steps))
-        _train(config, run_folder / way, say, quiet=quiet)
-    sources = [start, *(_trained(run_folder / way, way) for way in WAYS)]
-    results = _evaluated(sources, count, device, say, quiet=quiet)
-    _finish(run_folder, sources, results, steps, say, quiet=quiet)
+        config = _config(way, start.path, given)
+        say(_announcement(number, way, given.steps))
+        _train(config, given.run_folder / way, say, quiet=given.quiet)
+    sources = [start, *(_last_captioner(given.run_folder / way, way) for way in WAYS)]
+    results = _evaluate(sources, given, say)
+    _finish(sources, results, given, say)
     say(f"Done in {time.perf_counter() - began:,.0f} s; open the report in a browser:")
-    click.echo(run_folder / "report.html")
+    click.echo(given.run_folder / "report.html")
 
 
-def _starting_point(
-    folder: Path, captioner: str | None, seed: int, device: str, say: Say, *, quiet: bool
-) -> NamedCaptioner:
-    """The captioner that was named, or that ships, or one trained in its place."""
+def _starting_point(options: DemoOptions, say: Say) -> NamedCaptioner:
+    """Return the captioner that is named, or that ships, or one trained in its place."""
     from trainers.comparison.named_captioners import SCENES, NamedCaptioner, shipped_captioner, source_of
 
-    own = folder / "xe"
-    if captioner is not None:
-        say(f"1/4 xe: the captioner {captioner}; nothing to train.")
-        named = source_of(captioner)
+    folder = options.run_folder
+    if options.captioner is not None:
+        say(f"1/4 xe: the captioner {options.captioner}; nothing to train.")
+        named = source_of(options.captioner)
         return NamedCaptioner("xe", named.path, None, None, folder / "xe-evaluation.json")
     if shipped_captioner() is not None:
         say("1/4 xe: the captioner that ships with capreward; nothing to train.")
         return NamedCaptioner("xe", SCENES, None, None, folder / "xe-evaluation.json")
-    say(f"1/4 xe: no captioner ships with this capreward; training a small one, {_lasting('xe', XE_STEPS)}.")
-    _train(_xe_config(seed, device), own, say, quiet=quiet)
-    return _trained(own, "xe")
+    say(f"1/4 xe: no captioner ships with this capreward; training a small one, {_duration('xe', XE_STEPS)}.")
+    _train(_xe_config(options), folder / "xe", say, quiet=options.quiet)
+    return _last_captioner(folder / "xe", "xe")
 
 
-def _xe_config(seed: int, device: str) -> RunConfig:
+def _xe_config(options: DemoOptions) -> RunConfig:
+    """Return the configuration of a small captioner that imitates captions."""
     from trainers.runs.config_files import build, merged, read_recipe
 
     changes = {
-        "seed": seed,
-        "device": device,
+        "seed": options.seed,
+        "device": options.device,
         "captioner": {"sizes": {"width": 96, "heads": 3, "inner": 384}},
         "data": {"count": 20_000, "val_count": HELD_OUT},
         "training": {"steps": XE_STEPS, "batch_size": 32, "lr": 3e-3, "warmup": 40},
@@ -111,52 +136,61 @@ def _xe_config(seed: int, device: str) -> RunConfig:
     return build(merged(read_recipe("scenes-xe"), changes))
 
 
-def _config(way: str, start: str, steps: int, seed: int, device: str, held_out: int) -> RunConfig:
-    """The recipe of a way, against the reward, from the same captioner and on as many pictures as the other."""
+def _config(way: str, start: str, options: DemoOptions) -> RunConfig:
+    """Return the recipe of a way, against the reward, from the same captioner and on as many pictures as the other.
+
+    Args:
+        way: The recipe has this name, ``dico`` or ``scst``.
+        start: Training starts from this captioner.
+        options: The options say how long to train, and on which device.
+    """
     from trainers.runs.config_files import build, merged, read_recipe
 
+    every = max(1, options.steps // 4)
     changes = {
-        "seed": seed,
-        "device": device,
+        "seed": options.seed,
+        "device": options.device,
         "captioner": {"init": start},
         "reward": {"expression": REWARD},
-        "data": {"val_count": held_out},
-        "training": {"steps": steps, "batch_size": BATCH},
-        "evaluation": {"every": max(1, steps // 4)},
-        "checkpoint": {"every": max(1, steps // 4)},
-        "logging": {"every": max(1, min(10, steps // 10))},
+        "data": {"val_count": min(HELD_OUT, options.count)},
+        "training": {"steps": options.steps, "batch_size": BATCH},
+        "evaluation": {"every": every},
+        "checkpoint": {"every": every},
+        "logging": {"every": max(1, min(10, options.steps // 10))},
     }
     return build(merged(read_recipe(f"scenes-{way}"), changes))
 
 
-def _announced(number: int, way: str, steps: int) -> str:
+def _announcement(number: int, way: str, steps: int) -> str:
+    """Return the sentence on a way that is about to be trained."""
     names = {
         "dico": "DiCO learns from which of its captions have the better reward",
         "scst": "SCST makes captions likelier that beat its own best guess",
     }
-    return f"{number}/4 {way}: {names[way]}; {steps * BATCH:,} pictures, {_lasting(way, steps)}."
+    return f"{number}/4 {way}: {names[way]}; {steps * BATCH:,} pictures, {_duration(way, steps)}."
 
 
-def _lasting(way: str, steps: int) -> str:
+def _duration(way: str, steps: int) -> str:
+    """Return in words how long so many steps take."""
     seconds = SECONDS[way] * steps
     return "about a minute" if 40 <= seconds <= 80 else f"about {max(5, 5 * round(seconds / 5)):,} s"
 
 
 def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
-    """Train to the end; nothing, where that was done before.
+    """Train to the end, unless that was done before.
 
     Raises:
-        InputError: the folder holds a run with other settings.
+        InputError: The folder holds a run with other settings.
     """
     from trainers.runs.folder import RunFolder
-    from trainers.runs.training import as_begun, captioner_work, check_same, run_training
+    from trainers.runs.training import captioner_run_kind, check_same, keep_begun_settings, run_training
 
     run = RunFolder(folder)
     try:
-        check_same(as_begun(config, run)[0], run, captioner_work())
+        check_same(keep_begun_settings(config, run)[0], run, captioner_run_kind())
     except InputError as error:
         raise InputError(f"{error.args[0].partition(';')[0]}; give another --run-folder, or remove that one") from error
-    if _finished(run, config.training.steps or 0):
+    if _is_finished(run, config.training.steps or 0):
         say(f"    finished before, taken as it is ({folder})")
         return
     began = time.perf_counter()
@@ -164,24 +198,29 @@ def _train(config: RunConfig, folder: Path, say: Say, *, quiet: bool) -> None:
     say(f"    done in {time.perf_counter() - began:,.0f} s ({folder})")
 
 
-def _finished(run: Any, steps: int) -> bool:
+def _is_finished(run: RunFolder, steps: int) -> bool:
+    """Tell whether a run has finished so many steps."""
     from trainers.runs.folder import PROGRESS
 
     checkpoints = run.checkpoints()
     if not checkpoints or not run.last.is_dir():
         return False
-    told = json.loads((checkpoints[-1] / PROGRESS).read_text(encoding="utf-8"))
-    return bool(told["finished"]) and int(told["step"]) >= steps
+    progress = json.loads((checkpoints[-1] / PROGRESS).read_text(encoding="utf-8"))
+    return bool(progress["finished"]) and int(progress["step"]) >= steps
 
 
-def _trained(folder: Path, name: str) -> NamedCaptioner:
-    """The captioner after the last step: all have seen as many pictures, and none was chosen by a metric."""
+def _last_captioner(folder: Path, name: str) -> NamedCaptioner:
+    """Return the captioner after the last step of a run.
+
+    All captioners have then seen as many pictures, and none was chosen by a metric.
+    """
     from trainers.comparison.named_captioners import source_of
 
     return replace(source_of(str(folder), last=True), name=name)
 
 
-def _evaluated(sources: list[NamedCaptioner], count: int, device: str, say: Say, *, quiet: bool) -> Results:
+def _evaluate(sources: list[NamedCaptioner], options: DemoOptions, say: Say) -> Results:
+    """Let the captioners caption new pictures, and judge them."""
     from capreward.commands.progress import Bar
     from capreward.encoders.pool import device_of
     from trainers.commands.evaluate import stepping
@@ -189,38 +228,41 @@ def _evaluated(sources: list[NamedCaptioner], count: int, device: str, say: Say,
     from trainers.comparison.evaluation_files import evaluate_all
     from trainers.runs.devices import DeviceOptions
 
-    say(f"4/4 All three caption {count:,} new pictures and are judged, which takes about half a minute.")
-    asked = Evaluation(HeldOut(SCENES_TEST, count=count), SCENES_METRICS, labelled=True)
-    with Bar(len(sources), hidden=quiet) as bar:
-        return evaluate_all(sources, asked, DeviceOptions(device=device_of(device)), reuse=True, step=stepping(bar))
+    say(f"4/4 All three caption {options.count:,} new pictures and are judged, which takes about half a minute.")
+    evaluation = Evaluation(HeldOut(SCENES_TEST, count=options.count), SCENES_METRICS, labelled=True)
+    devices = DeviceOptions(device=device_of(options.device))
+    with Bar(len(sources), hidden=options.quiet) as bar:
+        return evaluate_all(sources, evaluation, devices, reuse=True, step=stepping(bar))
 
 
-def _finish(
-    folder: Path, sources: list[NamedCaptioner], results: Results, steps: int, say: Say, *, quiet: bool
-) -> None:
+def _finish(sources: list[NamedCaptioner], results: Results, options: DemoOptions, say: Say) -> None:
+    """Show the results, say what follows from them, and write the report."""
     from capreward.commands.score_output import show_results
     from trainers.reports.conclusions import conclusions
     from trainers.reports.page import commands_of
     from trainers.reports.report_file import write_report
 
-    said = conclusions(results, REWARD)
-    what = f"xe imitates captions; dico and scst began there and learned from {steps * BATCH:,} pictures and pacs."
-    if not quiet:
+    sentences = conclusions(results, REWARD)
+    pictures = options.steps * BATCH
+    what = f"xe imitates captions; dico and scst began there and learned from {pictures:,} pictures and pacs."
+    if not options.quiet:
         click.echo(err=True)
         show_results(results, percent=False)
         click.echo(err=True)
-    for sentence in said:
+    for sentence in sentences:
         say(sentence)
+    command = f"capreward demo --run-folder {options.run_folder} --steps {options.steps}"
     write_report(
-        folder / "report.html",
+        options.run_folder / "report.html",
         sources,
         results,
         title="Three captioners on the scenes world",
-        said=[what, *said],
-        commands=[f"capreward demo --run-folder {folder} --steps {steps}", *commands_of(sources)],
+        conclusions=[what, *sentences],
+        commands=[command, *commands_of(sources)],
     )
 
 
-def _spoken(sentence: str, *, quiet: bool) -> None:
+def _tell(sentence: str, *, quiet: bool) -> None:
+    """Write a sentence to standard error, unless the user wants none."""
     if not quiet:
         click.echo(sentence, err=True)

@@ -2,28 +2,89 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from capreward.commands.command import Command, joined_option
 from capreward.commands.options import F, plugin_option
-from capreward.commands.score_output import check_outputs, output_options, write_results
+from capreward.commands.score_output import (
+    IntervalOptions,
+    OutputOptions,
+    check_outputs,
+    output_options,
+    write_results,
+)
 from capreward.errors import InputError
 from capreward.plugins import load_plugins
-from trainers.commands.decoding_options import constraint_options, constraints_of, running_options
+from trainers.commands.decoding_options import (
+    ConstraintOptions,
+    RunningOptions,
+    constraint_options,
+    constraints_of,
+    running_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from trainers.comparison.evaluation import Evaluation
+    from capreward.commands.progress import Bar
+    from trainers.comparison.evaluation import Evaluation, HeldOut
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.devices import DeviceOptions
 
 
+@dataclass(frozen=True)
+class HeldOutOptions(ConstraintOptions, RunningOptions):
+    """The options of ``held_out_options`` say what is captioned, how, and by which metrics it is judged.
+
+    Attributes:
+        metrics: These comma-separated metrics judge the captions; None means the usual metrics.
+        data: The held-out captions and pictures lie here; None means the items that the runs held out.
+        images: The pictures of ``data`` lie here; None leaves it to the data to name or hold them.
+        split: The items of this split of a Karpathy file are taken; None reads a file that has no splits.
+        count: So many items are taken, from the first on; None takes all of them.
+        id_column: The column of this name holds the ids in a table; None means one of the usual names.
+        caption_column: The columns of these names hold the captions in a table; an empty tuple means the usual names.
+        image_column: The column of this name holds the pictures in a table; None means one of the usual names.
+        last: True evaluates the last captioner of each run, and False the best one.
+        beams: The beam search keeps so many beams; None leaves it to the first run or its authors.
+        max_length: A caption has at most so many tokens; None leaves it to the first run or its authors.
+        tokenizer: Captions and references go through the tokenizer of this name before they are judged.
+        skip_broken: True leaves out items whose picture cannot be read, and False refuses them.
+        plugin: These Python files of reward functions are loaded first.
+    """
+
+    metrics: str | None
+    data: str | None
+    images: str | None
+    split: str | None
+    count: int | None
+    id_column: str | None
+    caption_column: tuple[str, ...]
+    image_column: str | None
+    last: bool
+    beams: int | None
+    max_length: int | None
+    tokenizer: str
+    skip_broken: bool
+    plugin: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(HeldOutOptions, IntervalOptions):
+    """An evaluation of captioners has these options, whatever a command then makes of its results."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(EvaluationOptions, OutputOptions):
+    """These are the options of ``capreward evaluate``."""
+
+
 def held_out_options(command: F) -> F:
-    """Add the options that say what is captioned, how, and by which metrics it is judged."""
+    """Add the options of ``HeldOutOptions``, which say what is captioned, how, and by which metrics it is judged."""
     for option in reversed(
         [
             joined_option("-m", "--metrics", help="Metrics in place of the usual ones, comma-separated; repeatable."),
@@ -73,64 +134,98 @@ def evaluate(runs: tuple[str, ...], **options: Any) -> None:
     from trainers.comparison.evaluation_files import evaluate_all
     from trainers.comparison.named_captioners import sources_of
 
-    check_outputs(options)
-    sources = sources_of(runs, last=options["last"])
-    asked, running = asked_of(sources, options), running_of(options)
-    with Bar(len(sources), hidden=options["quiet"]) as bar:
-        results = evaluate_all(sources, asked, running, step=stepping(bar))
-    write_results(results, options)
-    if not options["quiet"]:
+    given = EvaluateOptions.of(options)
+    check_outputs(given)
+    sources = sources_of(runs, last=given.last)
+    evaluation, devices = evaluation_of(sources, given), device_options_of(given)
+    with Bar(len(sources), hidden=given.quiet) as bar:
+        results = evaluate_all(sources, evaluation, devices, step=stepping(bar))
+    write_results(results, given)
+    if not given.quiet:
         for source in sources:
-            if source.kept_at is not None:
-                click.echo(f"{source.name}: kept in {source.kept_at}", err=True)
+            if source.evaluation_file is not None:
+                click.echo(f"{source.name}: kept in {source.evaluation_file}", err=True)
 
 
-def asked_of(sources: Sequence[NamedCaptioner], options: dict[str, Any]) -> Evaluation:
-    """What the flags ask of every captioner, the rest as the runs have it.
+def evaluation_of(sources: Sequence[NamedCaptioner], options: EvaluationOptions) -> Evaluation:
+    """Return what the options ask of every captioner; the rest is as the runs have it.
 
     Raises:
-        InputError: items or metrics that cannot be told.
+        InputError: The options and the runs do not say which items or metrics are meant.
     """
-    from trainers.comparison.evaluation import Evaluation, HeldOut, held_out_of, load_plugins_of, metrics_for
+    from trainers.comparison.evaluation import Evaluation, load_plugins_of, metrics_for
 
-    load_plugins(options["plugin"])
+    load_plugins(options.plugin)
     load_plugins_of(sources)
-    of_data = ("images", "split", "id_column", "caption_column", "image_column")
-    if options["data"] is not None:
-        held_out = HeldOut(options["data"], count=options["count"], **{name: options[name] or None for name in of_data})
-    else:
-        given = {name: options[name] for name in of_data if options[name]}
-        held_out = replace(held_out_of(sources, count=options["count"]), **given)
-        if given and held_out.scenes:
-            raise InputError(f"--{next(iter(given)).replace('_', '-')} belongs to --data; name the captions with it")
+    held_out = _held_out(sources, options)
     return Evaluation(
         held_out,
-        options["metrics"] or metrics_for(sources, held_out),
-        labelled=options["metrics"] is None and held_out.scenes,
-        tokenizer=options["tokenizer"],
-        beams=options["beams"],
-        max_length=options["max_length"],
+        options.metrics or metrics_for(sources, held_out),
+        labelled=options.metrics is None and held_out.scenes,
+        tokenizer=options.tokenizer,
+        beams=options.beams,
+        max_length=options.max_length,
         constraints=constraints_of(options),
-        resamples=options["resamples"],
-        seed=options["seed"],
+        resamples=options.resamples,
+        seed=options.seed,
     )
 
 
-def running_of(options: dict[str, Any]) -> DeviceOptions:
-    """Where and how captioners run.
+def _held_out(sources: Sequence[NamedCaptioner], options: HeldOutOptions) -> HeldOut:
+    """Return the items that the options name, or else those that the runs held out."""
+    from trainers.comparison.evaluation import HeldOut, held_out_of
+
+    if options.data is not None:
+        base = HeldOut(options.data, count=options.count)
+    else:
+        base = held_out_of(sources, count=options.count)
+        if base.scenes:
+            _refuse_places(options)
+    return replace(
+        base,
+        images=options.images or base.images,
+        split=options.split or base.split,
+        id_column=options.id_column or base.id_column,
+        caption_column=options.caption_column or base.caption_column,
+        image_column=options.image_column or base.image_column,
+    )
+
+
+def _refuse_places(options: HeldOutOptions) -> None:
+    """Refuse options that say where the captions and pictures of data are, where no data are named."""
+    places = {
+        "images": options.images,
+        "split": options.split,
+        "id-column": options.id_column,
+        "caption-column": options.caption_column,
+        "image-column": options.image_column,
+    }
+    given = next((flag for flag, value in places.items() if value), None)
+    if given is not None:
+        raise InputError(f"--{given} belongs to --data; name the captions with it")
+
+
+def device_options_of(options: HeldOutOptions) -> DeviceOptions:
+    """Return where and how captioners run.
 
     Raises:
-        InputError: a device that is not here.
+        InputError: The device is not here.
     """
     from capreward.encoders.pool import device_of
     from trainers.runs.devices import DeviceOptions
 
-    names = ("precision", "batch_size", "workers", "download", "skip_broken")
-    return DeviceOptions(device=device_of(options["device"]), **{name: options[name] for name in names})
+    return DeviceOptions(
+        device=device_of(options.device),
+        precision=options.precision,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        download=options.download,
+        skip_broken=options.skip_broken,
+    )
 
 
-def stepping(bar: Any) -> Any:
-    """Tell a progress bar how far which system is."""
+def stepping(bar: Bar) -> Callable[[str, str, float, float], None]:
+    """Return a function that tells a progress bar how far which system is."""
 
     def step(name: str, what: str, done: float, total: float) -> None:
         if bar.name != name:

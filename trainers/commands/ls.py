@@ -9,17 +9,17 @@ from trainers.tuning.objective import RECIPES as TUNING
 
 
 def optimizers() -> list[dict[str, str]]:
-    """Optimizers and what they are."""
+    """Return the names of the optimizers and what they are."""
     return [{"name": name, "summary": summary} for name, (_, summary) in OPTIMIZERS.items()]
 
 
 def objectives() -> list[dict[str, str]]:
-    """Objectives of ``capreward tune`` and what they are."""
+    """Return the names of the objectives of ``capreward tune`` and what they are."""
     return [{"name": name, "summary": summary} for name, (_, summary) in OBJECTIVES.items()]
 
 
 def recipes() -> list[dict[str, str]]:
-    """Recipes and what they are, those of ``capreward train`` first."""
+    """Return the names of the recipes and what they are; those of ``capreward train`` come first."""
     return [
         {"name": name, "summary": " ".join(str(read_recipe(name, package)["about"]).split()), "for": command}
         for command, package in (("train", RECIPES), ("tune", TUNING))

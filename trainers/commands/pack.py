@@ -4,18 +4,65 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from capreward.commands.command import Command
+from capreward.commands.options import CommandOptions
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
     from capreward.commands.progress import Bar
     from trainers.data.packing import PackResult
     from trainers.data.verification import Verification
+
+
+@dataclass(frozen=True)
+class PackOptions(CommandOptions):
+    """These are the options of ``capreward pack``.
+
+    Attributes:
+        out: The shards are written into this folder; None writes no shards.
+        images: The pictures of the captions lie here; None leaves it to the captions to name or hold them.
+        split: The items of this split are taken; None reads a file that has no splits.
+        count: So many pictures are taken, from the first on; None takes all of them.
+        layout: ``xe`` writes a sample for each caption, and ``dico`` writes a sample for each picture.
+        shard_size: A shard holds so many samples.
+        resize: The shorter side of a larger picture becomes so many pixels long; None leaves pictures as they are.
+        quality: JPEGs that are written anew have this quality, of 1 to 100.
+        name: The set has this name in the file names and in datasets.json.
+        id_column: The column of this name holds the ids in a table; None means one of the usual names.
+        caption_column: The columns of these names hold the captions in a table; an empty tuple means the usual names.
+        image_column: The column of this name holds the picture files in a table; None means one of the usual names.
+        allow_missing: True leaves out captions whose picture is not found, and False refuses them.
+        skip_broken: True leaves out pictures that cannot be decoded, and False refuses them.
+        check: True looks through the shards, the new ones or those that the user names.
+        workers: So many processes decode pictures.
+        as_json: True writes to standard output as JSON what was done.
+        quiet: True writes nothing but errors to standard error.
+    """
+
+    out: Path | None
+    images: str | None
+    split: str | None
+    count: int | None
+    layout: str
+    shard_size: int
+    resize: int | None
+    quality: int
+    name: str
+    id_column: str | None
+    caption_column: tuple[str, ...]
+    image_column: str | None
+    allow_missing: bool
+    skip_broken: bool
+    check: bool
+    workers: int
+    as_json: bool
+    quiet: bool
 
 
 @click.command(cls=Command)
@@ -59,59 +106,69 @@ def pack(source: str, **options: Any) -> None:
     """
     from capreward.commands.progress import Bar
 
-    told: dict[str, Any] = {}
+    given = PackOptions.of(options)
+    fields: dict[str, Any] = {}
     lines: list[str] = []
-    with Bar(1 + bool(options["check"] and options["out"]), hidden=options["quiet"]) as bar:
+    with Bar(1 + bool(given.check and given.out), hidden=given.quiet) as bar:
         checked = source
-        if options["out"] is not None:
-            packed, notes = _pack(source, options, bar)
-            checked = str(options["out"] / packed.pattern)
-            told |= _told(packed, options)
-            lines += [*notes, *_lines(packed, options)]
-        elif not options["check"]:
+        if given.out is not None:
+            packed, notes = _pack(source, given.out, given, bar)
+            checked = str(given.out / packed.pattern)
+            fields |= _fields_of_shards(packed, given.out, given)
+            lines += [*notes, *_lines_of_shards(packed, given.out, given.name)]
+        elif not given.check:
             raise InputError("name the folder of the shards with --out, or look through SOURCE with --verify")
-        verified = _verify(checked, bar) if options["check"] else None
+        verified = _verify(checked, bar) if given.check else None
     if verified is not None:
-        told["verified"] = {**vars(verified)}
-        lines.append(_verified(checked, verified))
-    if not options["quiet"]:
+        fields["verified"] = {**vars(verified)}
+        lines.append(_line_of_verification(checked, verified))
+    if not given.quiet:
         for line in lines:
             click.echo(line, err=True)
-    if options["as_json"]:
-        click.echo(json.dumps(told, ensure_ascii=False))
+    if given.as_json:
+        click.echo(json.dumps(fields, ensure_ascii=False))
     if verified is not None and verified.damaged:
         raise InputError(f"{len(verified.damaged):,} damaged: {shorten(verified.damaged, 10)}")
 
 
-def _pack(source: str, options: dict[str, Any], bar: Bar) -> tuple[PackResult, list[str]]:
+def _pack(source: str, out: Path, options: PackOptions, bar: Bar) -> tuple[PackResult, list[str]]:
+    """Write the shards, and return what was written and notes on the source."""
     from trainers.data.datasets_file import is_remote
     from trainers.data.loading import open_dataset
     from trainers.data.packing import Plan
     from trainers.data.packing import pack as write
 
-    if not re.fullmatch(r"[^\W_][\w+-]*", options["name"]):
-        raise InputError(f"--name {options['name']}: use letters, digits, - and _")
+    if not re.fullmatch(r"[^\W_][\w+-]*", options.name):
+        raise InputError(f"--name {options.name}: use letters, digits, - and _")
     if is_remote(source):
         raise InputError(f"{source} is remote; copy its shards here first")
     bar.start("")
-    names = ("images", "split", "count", "id_column", "caption_column", "image_column", "allow_missing")
-    given = {name: options[name] for name in names}
-    dataset = open_dataset(source, **{**given, "caption_column": options["caption_column"] or None})
-    _refuse_features(dataset.picture(0), options["images"])
+    dataset = open_dataset(
+        source,
+        images=options.images,
+        split=options.split,
+        count=options.count,
+        id_column=options.id_column,
+        caption_column=options.caption_column or None,
+        image_column=options.image_column,
+        allow_missing=options.allow_missing,
+    )
+    _refuse_features(dataset.picture(0), options.images)
     plan = Plan(
-        options["out"],
-        options["name"],
-        options["layout"],
-        options["shard_size"],
-        options["resize"],
-        options["quality"],
-        options["skip_broken"],
-        options["workers"],
+        out,
+        options.name,
+        options.layout,
+        options.shard_size,
+        options.resize,
+        options.quality,
+        options.skip_broken,
+        options.workers,
     )
     return write(dataset, plan, bar.step), [f"note: {note}" for note in dataset.notes]
 
 
 def _refuse_features(first: Any, images: str | None) -> None:
+    """Refuse a first picture that is a stored feature."""
     from capreward.encoders.store.feature_store import StoredFeature
 
     if isinstance(first, StoredFeature):
@@ -119,6 +176,7 @@ def _refuse_features(first: Any, images: str | None) -> None:
 
 
 def _verify(source: str, bar: Bar) -> Verification:
+    """Look through shards that are there."""
     from trainers.data.loading import shards_of
     from trainers.data.verification import verify
 
@@ -131,11 +189,12 @@ def _verify(source: str, bar: Bar) -> Verification:
     return verify(paths, bar.step)
 
 
-def _told(packed: PackResult, options: dict[str, Any]) -> dict[str, Any]:
+def _fields_of_shards(packed: PackResult, out: Path, options: PackOptions) -> dict[str, Any]:
+    """Return what was written, for machines."""
     return {
-        "out": str(options["out"]),
-        "name": options["name"],
-        "layout": options["layout"],
+        "out": str(out),
+        "name": options.name,
+        "layout": options.layout,
         "pattern": packed.pattern,
         "shards": len(packed.shards),
         "written": packed.written,
@@ -147,14 +206,14 @@ def _told(packed: PackResult, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lines(packed: PackResult, options: dict[str, Any]) -> list[str]:
-    """What was done, for people."""
+def _lines_of_shards(packed: PackResult, out: Path, name: str) -> list[str]:
+    """Return lines for people on what was written."""
     count = len(packed.shards)
     first = (
-        f"{options['out'] / packed.pattern}: {count:,} shard{'s' * (count != 1)} ({packed.written:,} written, "
+        f"{out / packed.pattern}: {count:,} shard{'s' * (count != 1)} ({packed.written:,} written, "
         f"{packed.kept:,} there already), {packed.samples:,} samples, {packed.captions:,} captions"
     )
-    lines = [first, f"train on them with --data {options['out'] / 'datasets.json'}:{options['name']}"]
+    lines = [first, f"train on them with --data {out / 'datasets.json'}:{name}"]
     if packed.left_out:
         named = shorten(packed.left_out)
         lines.append(
@@ -163,7 +222,8 @@ def _lines(packed: PackResult, options: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _verified(source: str, found: Verification) -> str:
+def _line_of_verification(source: str, found: Verification) -> str:
+    """Return a line for people on the shards that were looked through."""
     return (
         f"{source}: {found.shards:,} shard{'s' * (found.shards != 1)}, {found.samples:,} samples, {found.pictures:,} "
         f"pictures and {found.captions:,} captions are sound, {len(found.damaged):,} things damaged"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,34 @@ import click
 
 from capreward.commands.command import Command
 from capreward.commands.options import F
-from trainers.commands.evaluate import asked_of, held_out_options, running_of, stepping
+from trainers.commands.evaluate import (
+    EvaluationOptions,
+    device_options_of,
+    evaluation_of,
+    held_out_options,
+    stepping,
+)
 
 
-def _intervals(command: F) -> F:
+@dataclass(frozen=True)
+class ReportOptions(EvaluationOptions):
+    """These are the options of ``capreward report``.
+
+    Attributes:
+        output: The page is written to this .html file.
+        title: The page has this title; None means the usual title.
+        curves_only: True evaluates nothing and shows curves and settings alone.
+        quiet: True writes nothing to standard error.
+    """
+
+    output: Path
+    title: str | None
+    curves_only: bool
+    quiet: bool
+
+
+def _interval_options(command: F) -> F:
+    """Add the options that say how intervals are estimated, which are those of ``IntervalOptions``."""
     for option in (
         click.option("--seed", default=12345, show_default=True, type=click.IntRange(0), help="Of the intervals."),
         click.option(
@@ -36,7 +61,7 @@ def _intervals(command: F) -> F:
 @click.option("--title", help="Of the page.")
 @click.option("--curves-only", is_flag=True, help="Evaluate nothing: curves and settings alone.")
 @held_out_options
-@_intervals
+@_interval_options
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on standard error.")
 def report(runs: tuple[str, ...], **options: Any) -> None:
     """Write an HTML page about RUNS: their evaluation, curves, captioned pictures and settings.
@@ -54,13 +79,14 @@ def report(runs: tuple[str, ...], **options: Any) -> None:
     from trainers.comparison.named_captioners import sources_of
     from trainers.reports.report_file import check_report_path, write_report
 
-    check_report_path(options["output"])
-    sources = sources_of(runs, last=options["last"])
+    given = ReportOptions.of(options)
+    check_report_path(given.output)
+    sources = sources_of(runs, last=given.last)
     results = None
-    if not options["curves_only"]:
-        asked, running = asked_of(sources, options), running_of(options)
-        with Bar(len(sources), hidden=options["quiet"]) as bar:
-            results = evaluate_all(sources, asked, running, reuse=True, step=stepping(bar))
-    shown = write_report(options["output"], sources, results, title=options["title"])
-    if not options["quiet"]:
-        click.echo(f"{shown:,} pictures shown in {options['output']}", err=True)
+    if not given.curves_only:
+        evaluation, devices = evaluation_of(sources, given), device_options_of(given)
+        with Bar(len(sources), hidden=given.quiet) as bar:
+            results = evaluate_all(sources, evaluation, devices, reuse=True, step=stepping(bar))
+    shown = write_report(given.output, sources, results, title=given.title)
+    if not given.quiet:
+        click.echo(f"{shown:,} pictures shown in {given.output}", err=True)

@@ -1,4 +1,4 @@
-"""Captioners side by side on the same held-out items: what they say of them, judged by the same metrics."""
+"""The evaluation of several captioners on the same held-out items, by the same metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ProgressCallback = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The items that are captioned, as :func:`trainers.data.open_dataset` takes them."""
+    """The held-out items to caption, in the terms of :func:`trainers.data.open_dataset`."""
 
     source: str
     images: str | None = None
@@ -42,10 +42,10 @@ class HeldOut:
     image_column: str | None = None
 
     def open(self) -> Dataset:
-        """The items.
+        """Open the items.
 
         Raises:
-            InputError: they are not found.
+            InputError: The items are not found.
         """
         from trainers.data import open_dataset
 
@@ -54,7 +54,7 @@ class HeldOut:
 
     @property
     def scenes(self) -> bool:
-        """Whether they are of the scenes world, whose truth is known."""
+        """Whether the items belong to the scenes world, whose true content is known."""
         from capreward.data.images.scene_keys import names_scenes
 
         return names_scenes(self.source)
@@ -62,18 +62,18 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is asked of every captioner alike.
+    """The settings of an evaluation, which are the same for all captioners.
 
     Attributes:
-        held_out: the items.
-        metrics: comma-separated expressions.
-        labelled: call the judge of scenes by that name.
-        tokenizer: of text metrics that name none.
-        beams: of the search; as the first run had it by default.
-        max_length: tokens of a caption; likewise.
-        constraints: further settings of the decoding: what captions do not say, and how their length counts.
-        resamples: of the intervals; 0 for none.
-        seed: of the intervals.
+        held_out: The items to caption.
+        metrics: The metrics, as comma-separated expressions.
+        labelled: Whether the judge of scenes gets the label ``judge``.
+        tokenizer: The tokenizer of text metrics that name none.
+        beams: The number of beams of the search; by default that of the first run.
+        max_length: The greatest number of tokens of a caption; by default that of the first run.
+        constraints: Further settings of the decoding: its constraints and its length penalty.
+        resamples: The number of bootstrap resamples for the intervals; 0 for no intervals.
+        seed: The seed of the intervals.
     """
 
     held_out: HeldOut
@@ -88,58 +88,58 @@ class Evaluation:
 
     @property
     def bootstrap(self) -> Bootstrap | None:
-        """How intervals are drawn."""
+        """The settings of the bootstrap; None for no intervals."""
         from capreward.reports.results import Bootstrap
 
         return Bootstrap(self.resamples, seed=self.seed) if self.resamples else None
 
     def evaluators(self, **shared: Any) -> list[Evaluator]:
-        """The metrics, loaded.
+        """Load the metrics.
 
         Args:
-            shared: options of every evaluator that has them: device, workers, download, ...
+            shared: Options for every evaluator that has them: device, workers, download, ...
 
         Raises:
-            InputError: an unknown one, or missing weights.
+            InputError: A metric is unknown, or its weights are missing.
         """
         from capreward.expression import canonical, parse_list
         from capreward.scoring import load_list
 
-        found = load_list(self.metrics, tokenizer=self.tokenizer, **shared)
+        evaluators = load_list(self.metrics, tokenizer=self.tokenizer, **shared)
         if self.labelled:
-            spelt = [canonical(node) for node in parse_list(self.metrics)]
-            found[spelt.index(JUDGE)].label = "judge"
-        return found
+            expressions = [canonical(node) for node in parse_list(self.metrics)]
+            evaluators[expressions.index(JUDGE)].label = "judge"
+        return evaluators
 
 
 def held_out_of(sources: Sequence[NamedCaptioner], *, count: int | None = None) -> HeldOut:
-    """The items that runs held out of their training; of scenes the test set, which no training looked at.
+    """Return the items that runs held out of their training; for scenes the test set, which no training used.
 
     Args:
-        sources: of the captioners.
-        count: the first so many items.
+        sources: The captioners.
+        count: The number of items to take from the beginning.
 
     Raises:
-        InputError: they held out different items, or none.
+        InputError: The runs held out different items, or none.
     """
-    found: dict[HeldOut, str] = {}
+    items_of: dict[HeldOut, str] = {}
     for source in sources:
-        items = _own_items(source)
+        items = _items_of_run(source)
         if items is not None:
-            found.setdefault(items, source.name)
-    if not found:
+            items_of.setdefault(items, source.name)
+    if not items_of:
         raise InputError(f"{sources[0].name} names no held-out items; give --data with captions and pictures")
-    if len(found) > 1:
-        told = [f"{name} {items.source}" for items, name in found.items()]
-        raise InputError(f"these runs held out different items ({shorten(told)}); give --data for all of them")
-    items = next(iter(found))
+    if len(items_of) > 1:
+        conflicts = [f"{name} {items.source}" for items, name in items_of.items()]
+        raise InputError(f"these runs held out different items ({shorten(conflicts)}); give --data for all of them")
+    items = next(iter(items_of))
     return items if count is None else replace(items, count=count)
 
 
-def _own_items(source: NamedCaptioner) -> HeldOut | None:
-    """What a captioner's run held out; for one without a run the test set of scenes, if that is what it looks at."""
+def _items_of_run(source: NamedCaptioner) -> HeldOut | None:
+    """Return the items that a captioner's run held out; without a run, scenes' test set if its tower is scenes'."""
     if source.config is None:
-        return HeldOut(SCENES_TEST) if _looks_at_scenes(source) else None
+        return HeldOut(SCENES_TEST) if _has_scenes_tower(source) else None
     data = source.config.data
     if data.val is None:
         return None
@@ -148,24 +148,24 @@ def _own_items(source: NamedCaptioner) -> HeldOut | None:
     return HeldOut(SCENES_TEST) if items.scenes else items
 
 
-def _looks_at_scenes(source: NamedCaptioner) -> bool:
+def _has_scenes_tower(source: NamedCaptioner) -> bool:
     from trainers.captioners.folder import CONFIG
     from trainers.comparison.named_captioners import SCENES
 
     if source.path == SCENES:
         return True
     try:
-        told = json.loads((Path(source.path) / CONFIG).read_text(encoding="utf-8"))
+        configuration = json.loads((Path(source.path) / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    tower = told.get("tower") if isinstance(told, dict) else None
+    tower = configuration.get("tower") if isinstance(configuration, dict) else None
     return isinstance(tower, dict) and tower.get("source") == "scenes-clip"
 
 
 def metrics_for(sources: Sequence[NamedCaptioner], held_out: HeldOut) -> str:
-    """The metrics where none are asked for: all that scenes has, else CIDEr and what the runs were evaluated by.
+    """Return the metrics if none are asked for: all that scenes has, else CIDEr and the metrics of the runs.
 
-    What runs on scenes were evaluated by (pacs by its small CLIP, scene-facts) says nothing of other pictures.
+    The metrics of runs on scenes (pacs by its small CLIP, scene-facts) do not suit other pictures.
     """
     from capreward.data.images.scene_keys import names_scenes
     from capreward.expression import canonical, parse_list
@@ -174,20 +174,20 @@ def metrics_for(sources: Sequence[NamedCaptioner], held_out: HeldOut) -> str:
 
     if held_out.scenes:
         return SCENES_METRICS
-    spelt = ["cider"]
+    expressions = ["cider"]
     for config in _configs(sources):
         if config.data.val is not None and names_scenes(config.data.val):
             continue
         options = {k: v for k, v in config.optimizer.items() if k != "name"}
-        spelt.append(metrics_of(config, make_optimizer(str(config.optimizer["name"]), options)))
-    return ", ".join(dict.fromkeys(canonical(node) for text in spelt for node in parse_list(text)))
+        expressions.append(metrics_of(config, make_optimizer(str(config.optimizer["name"]), options)))
+    return ", ".join(dict.fromkeys(canonical(node) for text in expressions for node in parse_list(text)))
 
 
 def load_plugins_of(sources: Sequence[NamedCaptioner]) -> None:
-    """Import the rewards of one's own that runs were trained with, so that they can be metrics.
+    """Import the custom rewards that runs were trained with, so that they can be metrics.
 
     Raises:
-        InputError: a file that is not there or fails.
+        InputError: A file is missing or fails.
     """
     from capreward.plugins import load_plugins
 
@@ -201,28 +201,28 @@ def _configs(sources: Sequence[NamedCaptioner]) -> list[RunConfig]:
 def evaluate_source(
     source: NamedCaptioner,
     sources: Sequence[NamedCaptioner],
-    asked: Evaluation,
+    evaluation: Evaluation,
     dataset: Dataset,
     metrics: Sequence[Evaluator],
-    running: DeviceOptions,
+    devices: DeviceOptions,
     *,
     before: Samples | None = None,
     progress: ProgressCallback | None = None,
 ) -> SystemResult:
-    """Caption the items by one captioner, and judge what it says.
+    """Caption the items by one captioner, and score its captions.
 
     Args:
-        source: of the captioner.
-        sources: of all that are compared.
-        asked: of each of them.
-        dataset: the items, opened.
-        metrics: loaded.
-        running: where and how.
-        before: what another captioner said of the same items, whose pictures need no second encoding.
-        progress: called as (what, done, total).
+        source: The captioner.
+        sources: All captioners that are compared.
+        evaluation: The settings of the evaluation.
+        dataset: The opened items.
+        metrics: The loaded metrics.
+        devices: The device, the precision and the workers.
+        before: The captions of another captioner for the same items, whose pictures are not encoded again.
+        progress: A function that is called as (what, done, total).
 
     Raises:
-        InputError: no captioner, items that cannot be read, or a metric that lacks something.
+        InputError: There is no captioner, items cannot be read, or a metric lacks something.
     """
     from capreward.reports.systems import score_system
     from trainers.comparison.named_captioners import by_authors, decoding_for
@@ -230,39 +230,43 @@ def evaluate_source(
     from trainers.evaluation.search_settings import describe_search
     from trainers.runs.devices import autocast, workers_for
 
-    workers = workers_for(running.workers, _size(dataset), drawn=asked.held_out.scenes)
-    with autocast(running.device, running.precision):
-        captioner = source.open(device=running.device, download=running.download)
-        settings = decoding_for(sources, captioner, beams=asked.beams, max_length=asked.max_length, **asked.constraints)
-        done = None if progress is None else _share(progress, _size(dataset))
-        found = caption_items(
-            captioner, dataset, settings, batch_size=running.batch_size, workers=workers, progress=done
+    workers = workers_for(devices.workers, _size(dataset), drawn=evaluation.held_out.scenes)
+    with autocast(devices.device, devices.precision):
+        captioner = source.open(device=devices.device, download=devices.download)
+        settings = decoding_for(
+            sources, captioner, beams=evaluation.beams, max_length=evaluation.max_length, **evaluation.constraints
         )
-    _check(found, running)
-    own = "; as its authors do, but for what is asked" if by_authors(sources, captioner) else ""
-    samples = found.samples()
+        items_done = None if progress is None else _captioning_progress(progress, _size(dataset))
+        captioned = caption_items(
+            captioner, dataset, settings, batch_size=devices.batch_size, workers=workers, progress=items_done
+        )
+    _refuse_broken(captioned, devices)
+    authors_note = "; as its authors do, but for what is asked" if by_authors(sources, captioner) else ""
+    samples = captioned.samples()
     if before is not None:
         samples.share_items(before)
-    how = f"{describe_search(settings)}{own}"
-    matched = f"{len(found.keys):,} pictures of {dataset.source}, captioned by {source.path} ({how})"
+    search = f"{describe_search(settings)}{authors_note}"
+    description = f"{len(captioned.keys):,} pictures of {dataset.source}, captioned by {source.path} ({search})"
     halved = None if progress is None else lambda what, n, total: progress(what, 1 + n / max(total, 1), 2)
-    return score_system(source.name, samples, metrics, asked.bootstrap, matched, progress=halved)
+    return score_system(source.name, samples, metrics, evaluation.bootstrap, description, progress=halved)
 
 
-def _share(progress: ProgressCallback, total: int) -> Callable[[int], None]:
-    """Captioning is the first half of the work."""
+def _captioning_progress(progress: ProgressCallback, total: int) -> Callable[[int], None]:
+    """Return a function that reports captioning as the first half of the work."""
     return lambda n: progress("captioning", min(1.0, n / total), 2)
 
 
 def _size(dataset: Dataset) -> int:
-    """The number of items; of a stream, which does not know it, many."""
+    """Return the number of items; for a stream, which does not know it, a large number."""
     try:
         return len(dataset)
     except TypeError:
         return MANY
 
 
-def _check(found: CaptionedItems, running: DeviceOptions) -> None:
-    if found.broken and not running.skip_broken:
-        many = f"{len(found.broken):,} held-out item{'s' * (len(found.broken) != 1)} cannot be read"
-        raise InputError(f"{many}: {shorten(found.broken)}; mend what is broken, or leave it out with --skip-broken")
+def _refuse_broken(captioned: CaptionedItems, devices: DeviceOptions) -> None:
+    if captioned.broken and not devices.skip_broken:
+        many = f"{len(captioned.broken):,} held-out item{'s' * (len(captioned.broken) != 1)} cannot be read"
+        raise InputError(
+            f"{many}: {shorten(captioned.broken)}; mend what is broken, or leave it out with --skip-broken"
+        )

@@ -1,4 +1,4 @@
-"""Evaluations as files: ``evaluation.json`` in a run's folder, all that tables and reports need."""
+"""The file ``evaluation.json`` in a run's folder, which holds all that tables and reports need of an evaluation."""
 
 from __future__ import annotations
 
@@ -23,70 +23,72 @@ if TYPE_CHECKING:
     from trainers.comparison.named_captioners import NamedCaptioner
     from trainers.runs.devices import DeviceOptions
 
-JUDGED = "the held-out judge is scenes-judge, a CLIP of another architecture that no reward is made of"
+JUDGE_NOTE = "the held-out judge is scenes-judge, a CLIP of another architecture that no reward is made of"
 
 
 def evaluate_all(
     sources: Sequence[NamedCaptioner],
-    asked: Evaluation,
-    running: DeviceOptions,
+    evaluation: Evaluation,
+    devices: DeviceOptions,
     *,
     reuse: bool = False,
     keep: bool = True,
     step: Callable[[str, str, float, float], None] | None = None,
 ) -> Results:
-    """Evaluate captioners side by side, and keep each evaluation in its run's folder.
+    """Evaluate several captioners, and store each evaluation in its run's folder.
 
     Args:
-        sources: of the captioners.
-        asked: of each of them.
-        running: where and how.
-        reuse: take kept evaluations that asked the same of the same weights.
-        keep: write ``evaluation.json``.
-        step: called as (system, what, done, total).
+        sources: The captioners.
+        evaluation: The settings of the evaluation.
+        devices: The device, the precision and the workers.
+        reuse: Whether to take stored evaluations of the same weights with the same settings.
+        keep: Whether to write ``evaluation.json``.
+        step: A function that is called as (system, what, done, total).
 
     Raises:
-        InputError: captioners, items or metrics that cannot be used, or a file that cannot be written.
+        InputError: Captioners, items or metrics cannot be used, or a file cannot be written.
     """
-    marks = {source.name: fingerprint(source, sources, asked) for source in sources}
-    kept = {source.name: read_kept(source, marks[source.name]) if reuse else None for source in sources}
-    there = [found for found in kept.values() if found is not None]
-    if len(there) == len(sources):
-        return _results(_with_pictures(there, asked), asked)
+    fingerprints = {source.name: fingerprint(source, sources, evaluation) for source in sources}
+    stored = {source.name: read_evaluation(source, fingerprints[source.name]) if reuse else None for source in sources}
+    complete = [result for result in stored.values() if result is not None]
+    if len(complete) == len(sources):
+        return _make_results(_with_pictures(complete, evaluation), evaluation)
     shared = {
-        "device": running.device,
-        "download": running.download or None,
-        "skip_broken": running.skip_broken or None,
+        "device": devices.device,
+        "download": devices.download or None,
+        "skip_broken": devices.skip_broken or None,
     }
-    dataset = asked.held_out.open()
-    workers = 0 if asked.held_out.scenes else running.workers
-    metrics = asked.evaluators(**shared, workers=workers)
+    dataset = evaluation.held_out.open()
+    workers = 0 if evaluation.held_out.scenes else devices.workers
+    metrics = evaluation.evaluators(**shared, workers=workers)
     systems: list[SystemResult] = []
     before: Samples | None = None
     for source in sources:
-        found = kept[source.name]
-        if found is None:
-            watch = None if step is None else _named(step, source.name)
-            found = evaluate_source(source, sources, asked, dataset, metrics, running, before=before, progress=watch)
-            before = found.samples
-            if keep and source.kept_at is not None:
-                write_kept(source.kept_at, found, marks[source.name])
-        systems.append(found)
-    return _results(systems, asked)
+        result = stored[source.name]
+        if result is None:
+            progress = None if step is None else _step_of_system(step, source.name)
+            result = evaluate_source(
+                source, sources, evaluation, dataset, metrics, devices, before=before, progress=progress
+            )
+            before = result.samples
+            if keep and source.evaluation_file is not None:
+                write_evaluation(source.evaluation_file, result, fingerprints[source.name])
+        systems.append(result)
+    return _make_results(systems, evaluation)
 
 
-def fingerprint(source: NamedCaptioner, sources: Sequence[NamedCaptioner], asked: Evaluation) -> dict[str, Any]:
-    """All that an evaluation depends on, ready for JSON."""
-    own = next((s.config.evaluation for s in sources if s.config is not None), None)
-    usual = None if own is None else {"beams": own.beams, "max_length": own.max_length, **own.decoding}
-    return {"capreward": __version__, "captioner": _digest(source.path), "usual": usual, **asdict(asked)}
+def fingerprint(source: NamedCaptioner, sources: Sequence[NamedCaptioner], evaluation: Evaluation) -> dict[str, Any]:
+    """Return everything that an evaluation depends on, ready for JSON."""
+    section = next((s.config.evaluation for s in sources if s.config is not None), None)
+    usual = None if section is None else {"beams": section.beams, "max_length": section.max_length, **section.decoding}
+    return {"capreward": __version__, "captioner": _digest(source.path), "usual": usual, **asdict(evaluation)}
 
 
-def write_kept(path: Path, system: SystemResult, mark: dict[str, Any]) -> None:
+def write_evaluation(path: Path, system: SystemResult, settings: dict[str, Any]) -> None:
     """Write an evaluation beside its place, then rename it.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: The file cannot be written.
     """
     scores = {}
     for score in system.scores.columns():
@@ -98,9 +100,9 @@ def write_kept(path: Path, system: SystemResult, mark: dict[str, Any]) -> None:
             "is_share": score.is_share,
             "per_caption": None if score.per_caption is None else [_plain(v) for v in score.per_caption.tolist()],
         }
-    told = {
+    content = {
         "name": system.name,
-        "asked": mark,
+        "asked": settings,
         "matched": system.matched,
         "images": system.n_images,
         "notes": list(system.scores.notes),
@@ -109,23 +111,23 @@ def write_kept(path: Path, system: SystemResult, mark: dict[str, Any]) -> None:
         "captions": system.scores.captions,
         "references": None if system.samples is None else system.samples.references,
     }
-    text = json.dumps(told, ensure_ascii=False, indent=1)
-    write_beside(path, lambda beside: _fill(beside, text))
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    write_beside(path, lambda beside: _write_text(beside, text))
 
 
-def read_kept(source: NamedCaptioner, mark: dict[str, Any]) -> SystemResult | None:
-    """The kept evaluation of a captioner; None where there is none that asked the same of the same weights."""
-    if source.kept_at is None or not source.kept_at.is_file():
+def read_evaluation(source: NamedCaptioner, settings: dict[str, Any]) -> SystemResult | None:
+    """Read the stored evaluation of a captioner; None if there is none of these weights and settings."""
+    if source.evaluation_file is None or not source.evaluation_file.is_file():
         return None
     try:
-        told = json.loads(source.kept_at.read_text(encoding="utf-8"))
-        return _system(source.name, told) if told["asked"] == json.loads(json.dumps(mark)) else None
+        content = json.loads(source.evaluation_file.read_text(encoding="utf-8"))
+        return _system(source.name, content) if content["asked"] == json.loads(json.dumps(settings)) else None
     except (OSError, ValueError, KeyError, TypeError, InputError):
         return None  # cut short or of another version: it is made anew
 
 
-def _system(name: str, told: dict[str, Any]) -> SystemResult:
-    notes = tuple(told["notes"])
+def _system(name: str, content: dict[str, Any]) -> SystemResult:
+    notes = tuple(content["notes"])
     scores = [
         Score(
             name=column,
@@ -136,26 +138,26 @@ def _system(name: str, told: dict[str, Any]) -> SystemResult:
             is_share=row["is_share"],
             notes=notes,
         )
-        for column, row in told["scores"].items()
+        for column, row in content["scores"].items()
     ]
-    intervals = {n: None if row["interval"] is None else tuple(row["interval"]) for n, row in told["scores"].items()}
-    samples = Samples(told["captions"], references=told["references"], key=told["keys"])
-    found = Scores(scores, keys=told["keys"], captions=told["captions"])
-    return SystemResult(name, found, intervals, told["images"], told["matched"], samples)
+    intervals = {n: None if row["interval"] is None else tuple(row["interval"]) for n, row in content["scores"].items()}
+    samples = Samples(content["captions"], references=content["references"], key=content["keys"])
+    all_scores = Scores(scores, keys=content["keys"], captions=content["captions"])
+    return SystemResult(name, all_scores, intervals, content["images"], content["matched"], samples)
 
 
-def _results(systems: Sequence[SystemResult], asked: Evaluation) -> Results:
+def _make_results(systems: Sequence[SystemResult], evaluation: Evaluation) -> Results:
     from capreward.reports.systems import merged_notes
 
     notes = merged_notes([(s.name, note) for s in systems for note in s.scores.notes], len(systems))
-    judge = [JUDGED] if asked.labelled else []
-    return Results(systems, asked.bootstrap, [*judge, *notes])
+    judge = [JUDGE_NOTE] if evaluation.labelled else []
+    return Results(systems, evaluation.bootstrap, [*judge, *notes])
 
 
-def _with_pictures(systems: Sequence[SystemResult], asked: Evaluation) -> Sequence[SystemResult]:
-    """Show the pictures of kept evaluations again, where they are still there."""
+def _with_pictures(systems: Sequence[SystemResult], evaluation: Evaluation) -> Sequence[SystemResult]:
+    """Add the pictures to stored evaluations, if the pictures still exist."""
     try:
-        dataset = asked.held_out.open()
+        dataset = evaluation.held_out.open()
     except InputError:
         return systems
     places = {key: place for place, key in enumerate(dataset.keys)}
@@ -165,21 +167,21 @@ def _with_pictures(systems: Sequence[SystemResult], asked: Evaluation) -> Sequen
     return systems
 
 
-def _named(step: Callable[[str, str, float, float], None], name: str) -> Callable[[str, float, float], None]:
+def _step_of_system(step: Callable[[str, str, float, float], None], name: str) -> Callable[[str, float, float], None]:
     return lambda what, done, total: step(name, what, done, total)
 
 
-def _digest(named: str) -> str:
-    """Of a captioner's weights; of a checkpoint that is no file its name."""
+def _digest(source: str) -> str:
+    """Return the digest of a captioner's weights; for a checkpoint that is no file, its name."""
     from trainers.captioners.folder import WEIGHTS
     from trainers.comparison.named_captioners import SCENES, shipped_captioner
 
-    path = (shipped_captioner() if named == SCENES else None) or Path(named)
+    path = (shipped_captioner() if source == SCENES else None) or Path(source)
     try:
         with (path / WEIGHTS if path.is_dir() else path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
-        return named
+        return source
 
 
 def _plain(value: float) -> float | None:
@@ -190,5 +192,5 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _fill(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="utf-8")

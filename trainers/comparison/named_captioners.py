@@ -1,4 +1,4 @@
-"""Captioners as a user names them: where each one lies, what it is called, and the run that it comes from."""
+"""Captioners by the name that a user gives: their place, their name in tables, and the run that they come from."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class NamedCaptioner(NamedRun):
     """A captioner as it was named, ready to be opened.
 
     Attributes:
-        kept_at: where its evaluation is kept, if anywhere.
+        evaluation_file: The file of its stored evaluation; None if there is no place for one.
     """
 
-    kept_at: Path | None = None
+    evaluation_file: Path | None = None
 
     def open(self, *, device: str = "cpu", download: bool = False) -> Captioner:
-        """The captioner on its device, in evaluation mode.
+        """Open the captioner on its device, in evaluation mode.
 
         Raises:
-            InputError: there is none, or it is damaged.
+            InputError: There is no captioner, or it is damaged.
         """
         from trainers.captioners.layouts.loading import open_captioner
 
@@ -43,14 +43,14 @@ class NamedCaptioner(NamedRun):
 
 
 def source_of(named: str, *, last: bool = False) -> NamedCaptioner:
-    """What a user's name means: a run's folder, a captioner's folder or checkpoint, or ``scenes``.
+    """Resolve a name: that of a run's folder, of a captioner's folder or checkpoint, or ``scenes``.
 
     Args:
-        named: as it was typed.
-        last: of a run, take the last captioner instead of the best.
+        named: The name as it was typed.
+        last: Whether to take the last captioner of a run instead of the best one.
 
     Raises:
-        InputError: a run whose configuration cannot be read, or that has no such captioner.
+        InputError: A run's configuration cannot be read, or the run has no such captioner.
     """
     folder = RunFolder(named)
     name = named.rstrip("/") or named
@@ -59,32 +59,32 @@ def source_of(named: str, *, last: bool = False) -> NamedCaptioner:
     if named == SCENES or not folder.path.is_dir():
         return NamedCaptioner(name, named)
     if folder.config.is_file() or folder.metrics.is_file():
-        found, config = _captioner_of(folder, last), config_of(folder)
-        return NamedCaptioner(name, str(found), folder, config, folder.path / "evaluation.json")
+        captioner, config = _best_or_last(folder, last), config_of(folder)
+        return NamedCaptioner(name, str(captioner), folder, config, folder.path / "evaluation.json")
     home = RunFolder(folder.path.absolute().parent)  # RUN/best and RUN/last
-    known = config_of(home) if home.config.is_file() and home.metrics.is_file() else None
-    return NamedCaptioner(name, named, None, known)
+    home_config = config_of(home) if home.config.is_file() and home.metrics.is_file() else None
+    return NamedCaptioner(name, named, None, home_config)
 
 
 def sources_of(named: Sequence[str], *, last: bool = False) -> list[NamedCaptioner]:
-    """Several of them, under the shortest names that tell them apart.
+    """Resolve several names, and give the captioners the shortest names that distinguish them.
 
     Raises:
-        InputError: one is named twice, or is none.
+        InputError: A captioner is named twice, or a name is that of no captioner.
     """
-    found = [source_of(each, last=last) for each in named]
-    names = [source.name for source in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{twice} is named twice; name each run once")
-    short = [Path(name).name for name in names]
-    if len(set(short)) < len(short):
-        return found
-    return [replace(source, name=name) for source, name in zip(found, short, strict=True)]
+    sources = [source_of(each, last=last) for each in named]
+    names = [source.name for source in sources]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"{repeated} is named twice; name each run once")
+    short_names = [Path(name).name for name in names]
+    if len(set(short_names)) < len(short_names):
+        return sources
+    return [replace(source, name=name) for source, name in zip(sources, short_names, strict=True)]
 
 
 def shipped_captioner() -> Path | None:
-    """The folder of the captioner of scenes that ships with capreward; None where it does not."""
+    """Return the folder of the scenes captioner that ships with capreward; None if it does not ship."""
     from importlib.resources import files
 
     from trainers.captioners.folder import CONFIG
@@ -94,10 +94,10 @@ def shipped_captioner() -> Path | None:
 
 
 def config_of(folder: RunFolder) -> RunConfig | None:
-    """The configuration of a run; None where the folder holds none.
+    """Read the configuration of a run; None if the folder holds none.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: The configuration cannot be read.
     """
     from trainers.runs.config_files import build, read_yaml
 
@@ -112,49 +112,55 @@ def decoding_for(
     max_length: int | None = None,
     **constraints: Any,
 ) -> Decoding:
-    """The beam search of an evaluation: as asked for, else as the first run had it, else as the captioner's authors do.
+    """Return the beam search of an evaluation.
 
-    Where nobody says, 5 beams.
+    It is as asked for, else as the first run has it, else as the captioner's authors have it.
+
+    If none of them names a number of beams, it is 5.
 
     Args:
-        sources: of all captioners that are compared, so that all are searched as the first run is, if there is one.
-        captioner: one of them, which may have fewer places.
-        beams: as asked for.
-        max_length: as asked for, tokens of a caption with the begin token.
-        constraints: further settings.
+        sources: All captioners that are compared; all are searched as the first run is, if there is one.
+        captioner: One of them; it may have fewer places than the search takes.
+        beams: The number of beams that is asked for.
+        max_length: The greatest number of tokens that is asked for, the begin token included.
+        constraints: Further settings of the decoding.
 
     Raises:
-        InputError: settings that cannot be.
+        InputError: A setting is wrong.
     """
     from trainers.decoding import Decoding
     from trainers.evaluation.search_settings import BEAMS, authors_search, search_of
 
     asked = {name: value for name, value in (("beams", beams), ("max_length", max_length)) if value is not None}
     asked |= constraints
-    known = next((source.config.evaluation for source in sources if source.config is not None), None)
-    if known is None:
-        found = Decoding.from_dict(
+    section = next((source.config.evaluation for source in sources if source.config is not None), None)
+    if section is None:
+        settings = Decoding.from_dict(
             {"method": "beam", "beams": BEAMS, "max_length": LONGEST, **authors_search(captioner), **asked}
         )
     else:
-        found = search_of(known, **asked)
-    return found if max_length is not None else replace(found, max_length=min(found.max_length, captioner.longest))
+        settings = search_of(section, **asked)
+    return (
+        settings
+        if max_length is not None
+        else replace(settings, max_length=min(settings.max_length, captioner.longest))
+    )
 
 
 def by_authors(sources: Sequence[NamedCaptioner], captioner: Captioner) -> bool:
-    """Whether a captioner is searched as its authors do, where nothing else is asked for."""
+    """Return whether a captioner is searched as its authors do, for settings that are not asked for."""
     return bool(captioner.decoding) and all(source.config is None for source in sources)
 
 
-def _captioner_of(folder: RunFolder, last: bool) -> Path:
-    wanted = [folder.last] if last else [folder.best, folder.last]
-    found = next((path for path in wanted if path.is_dir()), None)
-    if found is None:
-        names = " nor ".join(path.name + "/" for path in wanted)
+def _best_or_last(folder: RunFolder, last: bool) -> Path:
+    folders = [folder.last] if last else [folder.best, folder.last]
+    captioner = next((path for path in folders if path.is_dir()), None)
+    if captioner is None:
+        names = " nor ".join(path.name + "/" for path in folders)
         raise InputError(
             f"{folder.path} has no captioner yet, neither {names}; let the run go on until it has, or give another"
             if not last
             else f"{folder.path} has no last captioner, for the run is not finished; run its command again, or leave "
             "--last out"
         )
-    return found
+    return captioner

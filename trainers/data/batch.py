@@ -1,4 +1,4 @@
-"""One batch, and how it is made of what was read."""
+"""One batch, and the class that makes batches of samples that were read."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Batch:
-    """B samples.
+    """A batch of B samples.
 
     Attributes:
-        keys: of the samples.
-        pictures: what ``Samples.images`` takes: pictures, with the crops that rewards asked for, or stored features.
-        captions: of each sample, one or more.
-        pixels: uint8 [B, S, S, 3], crops for the captioner, not normalised; None for stored features.
-        features: float32 [B, *shape], where the pictures are stored features; else None.
-        broken: one sentence per sample that could not be read, and which another one replaces.
-        epoch: of the first sample, counted from 0.
-        position: of the first sample in the epoch, counted from 0.
+        keys: The keys of the samples.
+        pictures: The value for ``Samples.images``: pictures, with the crops that rewards need, or stored features.
+        captions: The captions of each sample, one or more.
+        pixels: Crops for the captioner, uint8 [B, S, S, 3], not normalised; None for stored features.
+        features: Stored features, float32 [B, *shape]; None for pictures.
+        broken: One sentence for each sample that could not be read; another sample replaces it.
+        epoch: The epoch of the first sample, counted from 0.
+        position: The position of the first sample in the epoch, counted from 0.
     """
 
     keys: list[str]
@@ -46,12 +46,12 @@ class Batch:
 
 
 class BatchMaker:
-    """Makes batches of what was read.
+    """A maker of batches from samples that were read.
 
     Args:
-        dataset: what was read.
-        preprocessing: of the captioner's pixels, if it wants any.
-        also: of the rewards.
+        dataset: The dataset of the samples.
+        preprocessing: The preprocessing of the captioner's pixels, or None if it takes none.
+        also: The preprocessings of the rewards.
     """
 
     def __init__(self, dataset: Dataset, preprocessing: Preprocessing | None, also: Sequence[Preprocessing]) -> None:
@@ -61,7 +61,7 @@ class BatchMaker:
         self.crops = Crops([*([] if preprocessing is None else [preprocessing]), *also])
 
     def batch(self, chunk: Chunk, epoch: int, position: int) -> Batch:
-        """The batch of a chunk."""
+        """Make the batch of a chunk."""
         import torch
 
         keys = chunk.keys or [self.dataset.keys[i] for i in chunk.indices]
@@ -70,8 +70,8 @@ class BatchMaker:
             features = torch.from_numpy(chunk.blocks[0])
             return Batch(keys, pictures, chunk.captions, None, features, chunk.broken, epoch, position)
         if self.also and chunk.blocks:
-            made = {p: chunk.blocks[self.crops.place(p)] for p in self.also}
-            pictures = [DecodedPicture(p, {q: made[q][n] for q in made}) for n, p in enumerate(pictures)]
+            crops = {p: chunk.blocks[self.crops.place(p)] for p in self.also}
+            pictures = [DecodedPicture(p, {q: crops[q][n] for q in crops}) for n, p in enumerate(pictures)]
         pixels = None
         if self.preprocessing is not None and chunk.blocks:
             pixels = torch.from_numpy(chunk.blocks[self.crops.place(self.preprocessing)])
@@ -79,10 +79,10 @@ class BatchMaker:
 
 
 def check_sizes(batch_size: int, rank: int, world: int, workers: int) -> None:
-    """Refuse sizes that cannot be.
+    """Refuse sizes that are impossible.
 
     Raises:
-        InputError: what was found.
+        InputError: A size is wrong; the message names the sizes.
     """
     if batch_size < 1 or workers < 0 or not 0 <= rank < world:
         raise InputError(
@@ -92,7 +92,7 @@ def check_sizes(batch_size: int, rank: int, world: int, workers: int) -> None:
 
 
 def images_of(batch: Batch) -> Tensor:
-    """What ``Captioner.look`` takes of a batch: crops, or stored features."""
+    """Return the input of ``Captioner.look`` for a batch: crops, or stored features."""
     images = batch.features if batch.pixels is None else batch.pixels
     if images is None:
         raise InputError(f"the items {', '.join(batch.keys[:3])} have neither pictures nor features")

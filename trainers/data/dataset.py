@@ -1,4 +1,4 @@
-"""A training set: items by number, each a picture with its captions."""
+"""A training set: numbered items, each a picture with its captions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trainers.data.packed_texts import PackedCaptions, Texts
 
 @dataclass(frozen=True)
 class Item:
-    """One picture and what people say of it.
+    """One picture and its captions.
 
     Attributes:
-        key: its name, which no other item of the set has.
-        picture: a ``Picture``, or a stored feature.
-        captions: one or more.
+        key: The name of the item, which no other item of the set has.
+        picture: A ``Picture``, or a stored feature.
+        captions: The captions, one or more.
     """
 
     key: str
@@ -27,26 +27,28 @@ class Item:
 
 
 class Numbered(Protocol):
-    """Values by number, made when they are asked for."""
+    """Values by number, which are made when they are read."""
 
     def __getitem__(self, i: int, /) -> Any: ...
 
 
 class Dataset:
-    """N items by number; little is kept in memory, and nothing that workers would have to copy.
+    """A set of N numbered items.
+
+    It keeps little in memory, and nothing that workers would have to copy.
 
     Args:
-        source: as the user named it.
-        keys: of the N items.
-        pictures: of each item, by number.
-        captions: of each item, by number.
-        notes: what a person should know, one sentence each.
-        identity: what stands for keys and captions in the fingerprint, where they follow from it.
+        source: The source as the user named it.
+        keys: The keys of the N items.
+        pictures: The picture of each item, by number.
+        captions: The captions of each item, by number.
+        notes: Notes for the user, one sentence each.
+        identity: A text that replaces keys and captions in the fingerprint, if they follow from it.
 
     Attributes:
-        source: as the user named it.
-        keys: of the N items, all different.
-        notes: what a person should know: samples left out, and why.
+        source: The source as the user named it.
+        keys: The keys of the N items, all different.
+        notes: Notes for the user: which samples were left out, and why.
     """
 
     def __init__(
@@ -76,22 +78,22 @@ class Dataset:
         return f"Dataset({self.source!r}, {len(self.keys):,} items)"
 
     def first(self) -> Item | None:
-        """The first item; None of a stream, whose items come as they are read."""
+        """Return the first item; None for a stream, whose items come as they are read."""
         return self[0]
 
     def picture(self, i: int) -> Any:
-        """The picture of item ``i``, not opened, or its stored feature."""
+        """Return the picture of item ``i``, not opened, or its stored feature."""
         return self._pictures[i]
 
     def captions(self, i: int) -> tuple[str, ...]:
-        """The captions of item ``i``."""
+        """Return the captions of item ``i``."""
         captions: tuple[str, ...] = self._captions[i]
         return captions
 
     def fingerprint(self) -> str:
-        """16 hex digits that change if the keys, their order or the captions do, and only then.
+        """Return 16 hex digits that change if and only if the keys, their order or the captions change.
 
-        Where the files lie, and in which format, does not count.
+        The place and the format of the files do not count.
         """
         if not self._fingerprint:
             digest = hashlib.sha256()
@@ -111,7 +113,7 @@ class Dataset:
 
 
 def len_of(dataset: Any) -> int | None:
-    """The number of items; None of a stream."""
+    """Return the number of items; None for a stream."""
     try:
         return len(dataset)
     except InputError:
@@ -122,27 +124,27 @@ def without_blanks(captions: Mapping[str, Sequence[str]], source: str) -> tuple[
     """Drop empty captions, and items that have no other.
 
     Returns:
-        The items that are left with their captions, and notes that count what was dropped.
+        The remaining items with their captions, and notes that count what was dropped.
 
     Raises:
-        InputError: nothing is left.
+        InputError: No item is left.
     """
-    kept: dict[str, list[str]] = {}
+    items: dict[str, list[str]] = {}
     blank, bare = 0, []
-    for key, each in captions.items():
-        said = [caption for caption in each if caption.strip()]
-        blank += len(each) - len(said)
-        if said:
-            kept[key] = said
+    for key, of_item in captions.items():
+        nonempty = [caption for caption in of_item if caption.strip()]
+        blank += len(of_item) - len(nonempty)
+        if nonempty:
+            items[key] = nonempty
         else:
             bare.append(key)
-    if not kept:
+    if not items:
         raise InputError(f"{source} has no captions to learn from: those of all {len(bare):,} items are empty")
-    return kept, blank_notes(blank, bare)
+    return items, blank_notes(blank, bare)
 
 
 def blank_notes(blank: int, bare: Sequence[str]) -> list[str]:
-    """Say how many captions were empty, and which items had no other."""
+    """Return notes that tell how many captions were empty, and which items had no other."""
     notes = [f"{counted(blank, 'empty caption')} dropped"] if blank else []
     if bare:
         notes.append(f"{counted(len(bare), 'item')} without a caption left out: {shorten(list(bare))}")
@@ -150,5 +152,5 @@ def blank_notes(blank: int, bare: Sequence[str]) -> list[str]:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 item``, ``2,000 items``."""
+    """Return the number with its noun: ``1 item``, ``2,000 items``."""
     return f"{number:,} {what}{'s' * (number != 1)}"

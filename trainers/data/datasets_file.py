@@ -1,4 +1,4 @@
-"""Sets of shards by name: ``datasets.json``, a JSON object from names to brace patterns."""
+"""The file ``datasets.json``: sets of shards by name, as a JSON object from names to brace patterns."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _NAMED = re.compile(r"(.+\.json):([^/\\:]+)", re.IGNORECASE | re.DOTALL)
 
 
 def is_remote(source: str) -> bool:
-    """Whether a source is an address or a command rather than a file."""
+    """Return whether a source is an address or a command rather than a file."""
     return source.startswith(REMOTE)
 
 
 def names_set(source: str) -> bool:
-    """Whether a source is ``FILE.json:NAME``."""
+    """Return whether a source is ``FILE.json:NAME``."""
     return not is_remote(source) and not os.path.exists(source) and _NAMED.fullmatch(source) is not None
 
 
 def places_of(source: str) -> list[str]:
-    """The patterns of ``FILE.json:NAME``, those of files relative to the folder of FILE.
+    """Return the patterns of ``FILE.json:NAME``; patterns of files are relative to the folder of FILE.
 
     Raises:
-        InputError: no such file or name, a value that is no pattern of shards, or a command: a file of data may not
-            name programs to run.
+        InputError: There is no such file or name, the value is no pattern of shards, or it is a command: a file of data
+            may not name programs to run.
     """
     match = _NAMED.fullmatch(source)
     if match is None:
@@ -60,28 +60,28 @@ def places_of(source: str) -> list[str]:
 
 
 def read_sets(path: Path) -> dict[str, Any]:
-    """All sets of a file.
+    """Read all sets of a file.
 
     Raises:
-        InputError: no such file, or no JSON object.
+        InputError: There is no such file, or it is no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        sets = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise InputError(f"{path} cannot be read: {reason}") from error
     except ValueError as error:
         raise InputError(f"{path} is no JSON ({error}); it should be an object of names and brace patterns") from error
-    if not isinstance(found, dict):
+    if not isinstance(sets, dict):
         raise InputError(f"{path} should be a JSON object of names and brace patterns")
-    return found
+    return sets
 
 
 def add_set(path: Path, name: str, pattern: str) -> None:
-    """Name a pattern in a file, which keeps its other names.
+    """Add a named pattern to a file, which keeps its other names.
 
     Raises:
-        InputError: the file holds something else, or cannot be written.
+        InputError: The file holds something else, or cannot be written.
     """
     sets = read_sets(path) if path.exists() else {}
     if sets.get(name) == pattern:

@@ -1,4 +1,4 @@
-"""Batches to evaluate on: one pass in order."""
+"""Batches for evaluation: one pass over a dataset in order."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ def ordered(
     limit: int | None = None,
     also: Sequence[Preprocessing] = (),
 ) -> Iterator[Batch]:
-    """One pass in order, for evaluation: the last batch may be smaller, broken samples are left out and named.
+    """Yield the batches of one pass in order, for evaluation.
+
+    The last batch may be smaller. Broken samples are left out and named.
 
     Args:
-        dataset: what to go through.
-        preprocessing: of the captioner's pixels; None decodes nothing for it.
-        batch_size: samples per batch of a rank.
-        rank: this process; of every ``world * batch_size`` consecutive items it has the slice of its number.
-        world: the number of processes.
-        workers: processes that decode.
-        limit: the first so many items; all by default.
-        also: further preprocessings, as of :class:`Batches`.
+        dataset: The dataset.
+        preprocessing: The preprocessing of the captioner's pixels; None decodes no pixels for it.
+        batch_size: The number of samples in a batch of one rank.
+        rank: The rank of this process; it takes the slice of its rank from every ``world * batch_size`` consecutive
+            items.
+        world: The number of processes.
+        workers: The number of worker processes that decode.
+        limit: The number of items to take from the beginning; all by default.
+        also: Further preprocessings, as for :class:`Batches`.
 
     Raises:
-        InputError: a size that cannot be; when iterating: no sample of this rank's share can be read.
-        ProgramError: when iterating: a worker was killed.
+        InputError: A size is wrong. When iterating: no sample of this rank's share can be read.
+        ProgramError: When iterating: a worker was killed.
     """
     check_sizes(batch_size, rank, world, workers)
     if limit is not None and limit < 1:
@@ -48,8 +51,8 @@ def ordered(
 
     maker = BatchMaker(dataset, preprocessing, also)
     if isinstance(dataset, Stream):
-        return _whole(stream_ordered(dataset, maker, batch_size, rank, world, workers, limit), dataset)
-    return _whole(_ordered(maker, batch_size, rank, world, workers, limit), dataset)
+        return _without_empty(stream_ordered(dataset, maker, batch_size, rank, world, workers, limit), dataset)
+    return _without_empty(_ordered(maker, batch_size, rank, world, workers, limit), dataset)
 
 
 def _ordered(
@@ -57,12 +60,12 @@ def _ordered(
 ) -> Iterator[Batch]:
     total = min(len(maker.dataset), limit or len(maker.dataset))
     starts = range(rank * batch_size, total, world * batch_size)
-    tasks = Tasks(Reader(maker.dataset, maker.crops, replace=False), _Runs(batch_size, total))
+    tasks = Tasks(Reader(maker.dataset, maker.crops, replace=False), _ConsecutiveItems(batch_size, total))
     for start, chunk in zip(starts, read_all(tasks, starts, workers), strict=True):
         yield maker.batch(chunk, 0, start)
 
 
-class _Runs:
+class _ConsecutiveItems:
     """Consecutive items from a start on."""
 
     def __init__(self, size: int, total: int) -> None:
@@ -73,19 +76,19 @@ class _Runs:
         return range(start, min(start + self.size, self.total))
 
 
-def _whole(batches: Iterator[Batch], dataset: Dataset) -> Iterator[Batch]:
-    """The batches that have samples; what is broken in others is told by a neighbour."""
-    held: Batch | None = None
-    lost: list[str] = []
+def _without_empty(batches: Iterator[Batch], dataset: Dataset) -> Iterator[Batch]:
+    """Yield the batches that have samples; the broken samples of the others are named in a neighbouring batch."""
+    pending: Batch | None = None
+    broken: list[str] = []
     for batch in batches:
         if not len(batch):
-            (lost if held is None else held.broken).extend(batch.broken)
+            (broken if pending is None else pending.broken).extend(batch.broken)
             continue
-        if held is not None:
-            yield held
-        batch.broken[:0] = lost
-        held, lost = batch, []
-    if held is not None:
-        yield held
-    elif lost:
-        raise InputError(f"no sample of {dataset.source} can be read; the first: {lost[0]}")
+        if pending is not None:
+            yield pending
+        batch.broken[:0] = broken
+        pending, broken = batch, []
+    if pending is not None:
+        yield pending
+    elif broken:
+        raise InputError(f"no sample of {dataset.source} can be read; the first: {broken[0]}")

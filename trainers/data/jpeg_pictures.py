@@ -1,4 +1,4 @@
-"""Pictures as the JPEG bytes that go into shards, under names that every reader of shards understands."""
+"""Pictures as JPEG bytes for shards, under keys that every reader of shards understands."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ _UNSAFE = re.compile(r"[^\w+=@~,-]")  # a dot would end the key, a slash would m
 
 @dataclass(frozen=True)
 class Encoding:
-    """How pictures are written.
+    """The encoding of pictures.
 
     Attributes:
-        resize: longest length of the shorter side; None for any.
-        quality: of JPEGs that are written anew.
+        resize: The greatest length of the shorter side; None allows any.
+        quality: The quality of JPEGs that are encoded again.
     """
 
     resize: int | None
     quality: int
 
     def encoded(self, picture: Any) -> bytes:
-        """A picture as JPEG: the very bytes of one that is small enough, else upright, in RGB, resized (bicubic).
+        """Return a picture as JPEG.
+
+        A JPEG that is small enough keeps its very bytes. Others are turned upright, converted to RGB and resized
+        (bicubic).
 
         Raises:
-            BrokenImage: it cannot be decoded.
+            BrokenImage: The picture cannot be decoded.
         """
         from PIL import Image
 
@@ -66,9 +69,9 @@ class Encoding:
 
 
 def _bytes_of(picture: Any) -> bytes | None:
-    """The encoded picture as it lies there; None for one that is drawn or in an array."""
+    """Return the encoded picture as it is stored; None for a picture that is drawn or in an array."""
     if isinstance(picture, (TextPicture, ArrowPicture)):
-        picture = picture.held()
+        picture = picture.encoded()
     if isinstance(picture, BytesPicture):
         return picture.data
     try:
@@ -87,10 +90,10 @@ def _bytes_of(picture: Any) -> bytes | None:
 def read_encoded(
     dataset: Dataset, items: Sequence[int], encoding: Encoding, workers: int
 ) -> Iterator[tuple[bytes, str]]:
-    """Yield the JPEG of each item, or nothing and a sentence that says why, in order.
+    """Yield the JPEG of each item and an empty text, or no bytes and a sentence that tells the reason, in order.
 
     Raises:
-        ProgramError: a worker was killed.
+        ProgramError: A worker was killed.
     """
     tasks = _Tasks(dataset, encoding)
     if not workers:
@@ -103,7 +106,7 @@ def read_encoded(
         tasks,  # type: ignore[arg-type]  # any object with __getitem__ will do
         batch_size=None,
         sampler=items,
-        collate_fn=_same,
+        collate_fn=_identity,
         num_workers=workers,
         generator=torch.Generator(),
     )
@@ -129,26 +132,28 @@ class _Tasks:
             return b"", str(error)
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
 def safe_keys(keys: Sequence[str], *, unique: bool) -> list[str]:
-    """Keys that a tar member may have: no ending of a picture, no dot, slash or blank, which become ``_``.
+    """Return keys that a tar member may have.
+
+    They have no picture ending; each dot, slash and blank becomes ``_``.
 
     Args:
-        keys: as the set has them.
-        unique: a key that another one has become already gets ``__2``, ``__3``, ... at its end.
+        keys: The keys of the set.
+        unique: Whether a key that is already taken gets ``__2``, ``__3``, ... at its end.
     """
     safe: list[str] = []
-    seen: set[str] = set()
-    often: dict[str, int] = {}
+    taken: set[str] = set()
+    counts: dict[str, int] = {}
     for key in keys:
         base = _UNSAFE.sub("_", IMAGE_ENDINGS.sub("", key.strip())) or "_"
         name = base
-        while unique and name in seen:
-            often[base] = often.get(base, 1) + 1
-            name = f"{base}__{often[base]}"
-        seen.add(name)
+        while unique and name in taken:
+            counts[base] = counts.get(base, 1) + 1
+            name = f"{base}__{counts[base]}"
+        taken.add(name)
         safe.append(name)
     return safe

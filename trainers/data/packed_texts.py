@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """N strings, each made anew when it is asked for.
+    """N strings, each decoded when it is read.
 
     Attributes:
-        block: the UTF-8 of all of them, one after the other.
-        ends: int64 [N], where each ends.
+        block: The UTF-8 bytes of all strings, one after the other.
+        ends: The end of each string, int64 [N].
     """
 
     block: bytes
@@ -39,23 +39,23 @@ class Texts:
 
     @staticmethod
     def joined(parts: Sequence[Texts]) -> Texts:
-        """One after the other."""
+        """Join packed strings, one after the other."""
         starts = np.cumsum([0, *(len(part.block) for part in parts)])
         ends = [part.ends + start for part, start in zip(parts, starts[:-1], strict=True)]
         return Texts(b"".join(part.block for part in parts), np.concatenate([np.empty(0, np.int64), *ends]))
 
     def first(self, count: int) -> Texts:
-        """The first so many."""
+        """Return the first ``count`` strings."""
         end = int(self.ends[count - 1]) if count else 0
         return Texts(self.block[:end], self.ends[:count])
 
 
 @dataclass(frozen=True, eq=False)
 class PackedCaptions(Sequence[tuple[str, ...]]):
-    """The captions of N items, packed.
+    """The packed captions of N items.
 
     Attributes:
-        texts: per item the JSON list of its captions.
+        texts: For each item the JSON list of its captions.
     """
 
     texts: Texts
@@ -73,12 +73,12 @@ class PackedCaptions(Sequence[tuple[str, ...]]):
     @overload
     def __getitem__(self, i: slice) -> Sequence[tuple[str, ...]]: ...
     def __getitem__(self, i: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
-        """The captions of an item."""
+        """Return the captions of an item."""
         if isinstance(i, slice):
             return [self[n] for n in range(*i.indices(len(self)))]
         return tuple(json.loads(self.texts[i]))
 
 
 def as_json(captions: Sequence[str]) -> str:
-    """The one way in which the captions of an item are spelt, so that equal captions have equal bytes."""
+    """Return the one JSON form of an item's captions, so that equal captions have equal bytes."""
     return json.dumps(list(captions), ensure_ascii=False)

@@ -1,4 +1,7 @@
-"""Writing training shards in DiCO's two layouts: the same input gives the same bytes, and a stopped run goes on."""
+"""The writing of training shards in DiCO's two layouts.
+
+The same input gives the same bytes, and a stopped run goes on.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +29,18 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written, and how.
+    """The settings of a set of shards.
 
     Attributes:
-        folder: of the shards.
-        name: of the set: shards are ``NAME-000.tar`` and so on.
-        layout: ``xe``: a sample per caption, ``.jpg`` and ``.txt``; ``dico``: one per picture, ``.jpg`` and ``.json``.
-        shard_size: samples of a shard.
-        resize: longest length of a picture's shorter side; None leaves pictures as they are.
-        quality: of JPEGs that are written anew.
-        skip_broken: leave out pictures that cannot be read, instead of refusing them.
-        workers: processes that decode.
+        folder: The folder of the shards.
+        name: The name of the set: its shards are ``NAME-000.tar`` and so on.
+        layout: ``xe`` writes one sample per caption, ``.jpg`` and ``.txt``; ``dico`` one per picture, ``.jpg`` and
+            ``.json``.
+        shard_size: The number of samples in a shard.
+        resize: The greatest length of a picture's shorter side; None leaves pictures as they are.
+        quality: The quality of JPEGs that are encoded again.
+        skip_broken: Whether pictures that cannot be read are left out instead of refused.
+        workers: The number of worker processes that decode.
     """
 
     folder: Path
@@ -51,16 +55,16 @@ class Plan:
 
 @dataclass
 class PackResult:
-    """What a run did.
+    """The result of a run that packs shards.
 
     Attributes:
-        shards: file names, all of the set.
-        samples: in the set.
-        pictures: in the set, each counted once.
-        captions: in the set.
-        kept: shards that were there already.
-        left_out: one sentence per broken picture that was left out.
-        pattern: brace pattern of the set.
+        shards: The file names of all shards of the set.
+        samples: The number of samples in the set.
+        pictures: The number of pictures in the set, each counted once.
+        captions: The number of captions in the set.
+        kept: The number of shards that were complete already.
+        left_out: One sentence for each broken picture that was left out.
+        pattern: The brace pattern of the set.
     """
 
     shards: list[str]
@@ -73,7 +77,7 @@ class PackResult:
 
     @property
     def written(self) -> int:
-        """Shards that this run wrote."""
+        """The number of shards that this run wrote."""
         return len(self.shards) - self.kept
 
 
@@ -82,10 +86,10 @@ class Sample:
     """One sample of a shard.
 
     Attributes:
-        item: of the set, that it comes from.
-        key: in the shard.
-        captions: all of the item's, or one.
-        first: whether it is the first of the item's samples.
+        item: The number of its item in the set.
+        key: The key in the shard.
+        captions: All captions of the item, or one of them.
+        first: Whether it is the first of the item's samples.
     """
 
     item: int
@@ -95,18 +99,18 @@ class Sample:
 
 
 def pack(dataset: Dataset, plan: Plan, progress: Progress | None = None) -> PackResult:
-    """Write a set of shards, or what is missing of it, and name it in ``datasets.json`` beside them.
+    """Write a set of shards, or its missing shards, and name the set in ``datasets.json`` beside them.
 
-    A shard is written beside its place and renamed, then recorded with its hash in ``NAME.pack.json``: whatever stops
-    the run costs one shard at most. A run that finds a recorded shard whole keeps it.
+    A shard is written beside its place and renamed, then recorded with its hash in ``NAME.pack.json``: an interrupted
+    run loses one shard at most. A run keeps every recorded shard that is complete.
 
     Args:
-        dataset: what to write.
-        plan: where and how.
-        progress: called as (what, done, total).
+        dataset: The items to write.
+        plan: The settings of the set.
+        progress: A function that is called as (what, done, total).
 
     Raises:
-        InputError: shards of another set under that name, broken pictures, or a disk that does not take them.
+        InputError: There are shards of another set under that name, pictures are broken, or the disk refuses the files.
     """
     samples = Samples(dataset, plan.layout)
     ranges = [
@@ -118,17 +122,19 @@ def pack(dataset: Dataset, plan: Plan, progress: Progress | None = None) -> Pack
         read_sets(plan.folder / "datasets.json")  # refuse a file that is none before the work rather than after it
     record = PackRecord.begin(plan.folder, plan.name, settings_of(dataset, plan), shards)
     packed = PackResult(shards, pattern_of(plan.name, len(ranges), digits))
-    for shard, chosen in zip(shards, ranges, strict=True):
+    for shard, numbers in zip(shards, ranges, strict=True):
         if record.is_whole(shard) and (plan.skip_broken or not record.shards[shard]["left_out"]):
             packed.kept += 1
         else:
-            told = _write_shard(plan, shard, [samples[n] for n in chosen], dataset, _shifted(progress, chosen, samples))
-            record.add(shard, told)
-        done = record.shards[shard]
-        packed.samples += done["samples"]
-        packed.pictures += done["pictures"]
-        packed.captions += done["captions"]
-        packed.left_out = list(dict.fromkeys([*packed.left_out, *done["left_out"]]))
+            entry = _write_shard(
+                plan, shard, [samples[n] for n in numbers], dataset, _progress_of_whole(progress, numbers, samples)
+            )
+            record.add(shard, entry)
+        counts = record.shards[shard]
+        packed.samples += counts["samples"]
+        packed.pictures += counts["pictures"]
+        packed.captions += counts["captions"]
+        packed.left_out = list(dict.fromkeys([*packed.left_out, *counts["left_out"]]))
     if not packed.samples:
         raise InputError(f"every picture of {dataset.source} is broken: {shorten(packed.left_out)}")
     add_set(plan.folder / "datasets.json", plan.name, packed.pattern)
@@ -139,7 +145,7 @@ class Samples:
     """The samples of a set by number.
 
     Args:
-        dataset: its items.
+        dataset: The dataset of the items.
         layout: ``xe`` or ``dico``.
     """
 
@@ -147,7 +153,7 @@ class Samples:
         self.dataset = dataset
         self.split = layout == "xe"
         self.keys = safe_keys(dataset.keys, unique=not self.split)
-        # In xe: of each sample, the item it comes from.
+        # In the layout xe: the item that each sample comes from.
         self.owner = [i for i in range(len(dataset)) for _ in dataset.captions(i)] if self.split else []
 
     def __len__(self) -> int:
@@ -165,7 +171,7 @@ class Samples:
 
 
 def settings_of(dataset: Dataset, plan: Plan) -> dict[str, Any]:
-    """What the bytes of the shards depend on."""
+    """Return the settings that the bytes of the shards depend on."""
     return {
         "data": dataset.fingerprint(),
         "layout": plan.layout,
@@ -176,7 +182,7 @@ def settings_of(dataset: Dataset, plan: Plan) -> dict[str, Any]:
 
 
 def pattern_of(name: str, shards: int, digits: int) -> str:
-    """The brace pattern of a set; the plain name of a single shard."""
+    """Return the brace pattern of a set; for a single shard its plain name."""
     if shards == 1:
         return f"{name}-{0:0{digits}d}.tar"
     return f"{name}-{{{0:0{digits}d}..{shards - 1:0{digits}d}}}.tar"
@@ -189,34 +195,34 @@ def _write_shard(
     dataset: Dataset,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Write a shard, and tell its hash, size and counts."""
+    """Write a shard, and return its hash, size and counts."""
     broken: dict[int, str] = {}
-    told = {"size": 0, "samples": 0, "pictures": 0, "captions": 0}
+    counts = {"size": 0, "samples": 0, "pictures": 0, "captions": 0}
     digest = hashlib.sha256()
 
     def write(beside: Path) -> None:
         with beside.open("wb") as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for number, (data, sample) in enumerate(_with_pictures(plan, dataset, samples, broken), 1):
-                for ending, content in (("jpg", data), _said(plan.layout, sample.captions)):
+                for ending, content in (("jpg", data), _captions_member(plan.layout, sample.captions)):
                     archive.addfile(_member(f"{sample.key}.{ending}", content), io.BytesIO(content))
-                told["samples"] += 1
-                told["pictures"] += sample.first
-                told["captions"] += len(sample.captions)
+                counts["samples"] += 1
+                counts["pictures"] += sample.first
+                counts["captions"] += len(sample.captions)
                 if progress is not None:
                     progress(shard, number, len(samples))
         with beside.open("rb") as written:
             while block := written.read(BLOCK):
                 digest.update(block)
-                told["size"] += len(block)
+                counts["size"] += len(block)
 
     write_beside(plan.folder / shard, write)
-    return {"sha256": digest.hexdigest(), **told, "left_out": list(broken.values())}
+    return {"sha256": digest.hexdigest(), **counts, "left_out": list(broken.values())}
 
 
 def _with_pictures(
     plan: Plan, dataset: Dataset, samples: Sequence[Sample], broken: dict[int, str]
 ) -> Iterator[tuple[bytes, Sample]]:
-    """Yield each sample with its JPEG; note the broken ones or refuse them."""
+    """Yield each sample with its JPEG; note broken pictures or refuse them."""
     items = list(dict.fromkeys(sample.item for sample in samples))
     encoding = Encoding(plan.resize, plan.quality)
     waiting = iter(samples)
@@ -232,22 +238,22 @@ def _with_pictures(
             sample = next(waiting, None)
 
 
-def _said(layout: str, captions: Sequence[str]) -> tuple[str, bytes]:
+def _captions_member(layout: str, captions: Sequence[str]) -> tuple[str, bytes]:
     if layout == "xe":
         return "txt", captions[0].encode()
     return "json", json.dumps(list(captions), ensure_ascii=False).encode()
 
 
 def _member(name: str, content: bytes) -> tarfile.TarInfo:
-    """A header that depends on nothing but name and size."""
+    """Return a tar header that depends only on name and size."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     info.mode = 0o644
     return info
 
 
-def _shifted(progress: Progress | None, chosen: range, samples: Samples) -> Progress | None:
-    """The progress of a shard as that of the whole."""
+def _progress_of_whole(progress: Progress | None, numbers: range, samples: Samples) -> Progress | None:
+    """Return a function that reports the progress of a shard as part of the whole."""
     if progress is None:
         return None
-    return lambda what, done, _: progress(what, chosen.start + done, len(samples))
+    return lambda what, done, _: progress(what, numbers.start + done, len(samples))

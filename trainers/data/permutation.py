@@ -1,4 +1,4 @@
-"""The order in which items are seen: a permutation for each epoch, from the seed and the epoch alone."""
+"""The order in which items are read: a permutation for each epoch, which depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """A permutation of 0..n-1, [n], the same with every version of numpy and on every machine.
+    """Return a permutation of 0..n-1, int64 [n], the same with every version of numpy and on every machine.
 
     It sorts raw numbers of PCG64, whose stream is fixed; numpy's own ``permutation`` may change.
     """
@@ -19,8 +19,8 @@ class Order:
     """The endless sequence of epochs, each a permutation of 0..n-1.
 
     Args:
-        n: number of items, at least 1.
-        seed: of the permutations.
+        n: The number of items, at least 1.
+        seed: The seed of the permutations.
     """
 
     def __init__(self, n: int, seed: int) -> None:
@@ -29,7 +29,7 @@ class Order:
         self._epochs: dict[int, npt.NDArray[np.int64]] = {}
 
     def take(self, start: int, count: int) -> list[int]:
-        """The items at ``start .. start + count - 1`` of the sequence."""
+        """Return the items at ``start .. start + count - 1`` of the sequence."""
         taken: list[int] = []
         while len(taken) < count:
             epoch, place = divmod(start + len(taken), self.n)

@@ -1,4 +1,4 @@
-"""Reading the samples of a batch, here or in worker processes, with the same result."""
+"""The reading of a batch's samples, in this process or in worker processes, with the same result."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class Chunk:
     """The n samples of a batch, as a worker sends them.
 
     Attributes:
-        indices: of the samples taken, [n].
-        captions: of each.
-        blocks: per way of cropping the crops of all, uint8 [n, S, S, 3]; or one block of features, float32 [n, ...].
-        broken: one sentence per sample that could not be read.
-        failure: why the reading cannot go on.
-        pictures: of each, where they cannot be found by their index.
-        keys: likewise.
-        epoch: of the first sample, where a stream counts its own.
-        position: likewise.
+        indices: The indices of the samples, [n].
+        captions: The captions of each sample.
+        blocks: For each distinct preprocessing the crops of all samples, uint8 [n, S, S, 3]; or one block of features,
+            float32 [n, ...].
+        broken: One sentence for each sample that could not be read.
+        failure: The reason why the reading cannot go on; empty if it can.
+        pictures: The picture of each sample, if an index does not identify it.
+        keys: The key of each sample, if an index does not identify it.
+        epoch: The epoch of the first sample, if a stream counts its own epochs.
+        position: The position of the first sample in the epoch, if a stream counts its own epochs.
     """
 
     indices: list[int]
@@ -54,31 +55,31 @@ class Chunk:
 
 
 class Crops:
-    """All the crops that are wanted of a picture, from one decoding of it.
+    """All wanted crops of a picture, from one decoding of it.
 
     Args:
-        wanted: preprocessings; those whose crops are equal share one.
+        wanted: The preprocessings; those whose crops are equal share one crop.
     """
 
     def __init__(self, wanted: Sequence[Preprocessing]) -> None:
         self.wanted = list(wanted)
-        distinct = {crop_fields(p): p for p in reversed(self.wanted)}
-        self.made = list(distinct.values())[::-1]
+        by_fields = {crop_fields(p): p for p in reversed(self.wanted)}
+        self.distinct = list(by_fields.values())[::-1]
 
     def place(self, preprocessing: Preprocessing) -> int:
-        """Which of the crops made is that of a preprocessing."""
-        return [crop_fields(p) for p in self.made].index(crop_fields(preprocessing))
+        """Return the place of a preprocessing's crop among the distinct crops."""
+        return [crop_fields(p) for p in self.distinct].index(crop_fields(preprocessing))
 
     def of(self, picture: Picture) -> list[npt.NDArray[np.uint8]]:
-        """The distinct crops of a picture, uint8 [S, S, 3] each.
+        """Return the distinct crops of a picture, uint8 [S, S, 3] each.
 
         Raises:
-            BrokenImage: it cannot be decoded.
+            BrokenImage: The picture cannot be decoded.
         """
-        if len(self.made) < 2:
-            return [prepare(picture, p) for p in self.made]
+        if len(self.distinct) < 2:
+            return [prepare(picture, p) for p in self.distinct]
         opened = _Opened(picture)
-        return [prepare(opened, p) for p in self.made]
+        return [prepare(opened, p) for p in self.distinct]
 
 
 class _Opened:
@@ -102,12 +103,12 @@ class _Opened:
 
 
 class Reader:
-    """Reads samples by their indices.
+    """A reader of samples by their indices.
 
     Args:
-        dataset: what they are samples of.
-        crops: what is wanted of each picture.
-        replace: a broken sample gives its place to the next good one of the set; else it is left out.
+        dataset: The dataset of the samples.
+        crops: The crops of each picture.
+        replace: Whether the next good sample of the set replaces a broken one; otherwise the broken one is left out.
     """
 
     def __init__(self, dataset: Dataset, crops: Crops, *, replace: bool) -> None:
@@ -116,26 +117,26 @@ class Reader:
         self.replace = replace
 
     def read(self, indices: Sequence[int]) -> Chunk:
-        """Read samples; errors come as sentences, since an exception from a worker would arrive with its traceback."""
+        """Read samples and return errors as sentences, because an exception of a worker would bring its traceback."""
         chunk = Chunk([], [], [])
         rows: list[list[Pixels]] = []
         for index in indices:
             try:
-                found = self._good(index, chunk.broken)
+                sample = self._read_or_replace(index, chunk.broken)
             except InputError as error:
                 chunk.failure = str(error)
                 break
-            if found is None:
+            if sample is None:
                 continue
-            taken, captions, arrays = found
+            taken, captions, arrays = sample
             rows.append(arrays)
             chunk.indices.append(taken)
             chunk.captions.append(captions)
         chunk.blocks = stacked(rows)
         return chunk
 
-    def _good(self, index: int, broken: list[str]) -> tuple[int, tuple[str, ...], list[Pixels]] | None:
-        """The sample, or in its place the next good one; None if it is broken and has no stand-in."""
+    def _read_or_replace(self, index: int, broken: list[str]) -> tuple[int, tuple[str, ...], list[Pixels]] | None:
+        """Return the sample, or the next good one in its place; None if it is broken and is not replaced."""
         first = ""
         tries = min(len(self.dataset), IN_A_ROW) if self.replace else 1
         for step in range(tries):
@@ -163,16 +164,16 @@ class Reader:
 
 
 def stacked(rows: Sequence[Sequence[Pixels]]) -> list[Pixels]:
-    """From the arrays of each sample to one array of all samples, for each kind."""
+    """Stack the arrays of the samples: one array of all samples for each kind of array."""
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
 class Tasks:
-    """Lists of samples by number: what a worker is given.
+    """The numbered tasks of workers; each task is a list of samples.
 
     Args:
-        reader: reads them.
-        indices: the samples of a number.
+        reader: The reader of the samples.
+        indices: A function from a task's number to the indices of its samples.
     """
 
     def __init__(self, reader: Reader, indices: Callable[[int], Sequence[int]]) -> None:
@@ -187,8 +188,8 @@ def read_all(tasks: Tasks, numbers: Iterable[int], workers: int) -> Iterator[Chu
     """Yield the chunks of the numbers, in order.
 
     Raises:
-        InputError: the reading cannot go on.
-        ProgramError: a worker was killed.
+        InputError: The reading cannot go on.
+        ProgramError: A worker was killed.
     """
     chunks = from_workers(tasks, numbers, workers) if workers else (tasks[number] for number in numbers)
     for chunk in chunks:
@@ -198,10 +199,10 @@ def read_all(tasks: Tasks, numbers: Iterable[int], workers: int) -> Iterator[Chu
 
 
 def from_workers(tasks: Any, numbers: Iterable[int] | None, workers: int) -> Iterator[Chunk]:
-    """Yield what worker processes read, in order.
+    """Yield the chunks that worker processes read, in order.
 
     Raises:
-        ProgramError: a worker was killed.
+        ProgramError: A worker was killed.
     """
     import torch
     from torch.utils.data import DataLoader
@@ -210,7 +211,7 @@ def from_workers(tasks: Any, numbers: Iterable[int] | None, workers: int) -> Ite
         tasks,
         batch_size=None,
         sampler=numbers,
-        collate_fn=_packed,
+        collate_fn=_with_bytearrays,
         num_workers=workers,
         generator=torch.Generator(),  # of its own: the default one belongs to whoever seeded it
     )
@@ -229,7 +230,7 @@ def from_workers(tasks: Any, numbers: Iterable[int] | None, workers: int) -> Ite
         ) from error
 
 
-def _packed(chunk: Any) -> Any:
-    """What a worker sends: bytes are pickled in a tenth of the time that an array takes; bytearrays may be written."""
+def _with_bytearrays(chunk: Any) -> Any:
+    """Return a chunk with bytearrays, and its shapes: bytes are pickled in a tenth of the time that an array takes."""
     shapes = [(block.dtype.str, block.shape) for block in chunk.blocks]
     return dataclasses.replace(chunk, blocks=[bytearray(np.ascontiguousarray(b)) for b in chunk.blocks]), shapes

@@ -1,4 +1,4 @@
-"""The index of a shard, and the copy of it that is kept so that the shard's headers are read once."""
+"""The index of a shard, and its stored copy, so that the headers of the shard are read once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FORMAT = 1  # of the kept files: another one wherever what is indexed changes
 
 @dataclass(frozen=True, eq=False)
 class ShardRecord:
-    """The N whole samples of a shard, in its order, and what was wrong with others.
+    """The N complete samples of a shard, in its order, and the problems of other samples.
 
     Attributes:
-        keys: of the samples.
-        names: of the pictures' members.
-        captions: per sample the JSON list of its captions.
-        places: int64 [N, 2], first byte and size of each picture.
-        problems: by kind, the keys or sentences of what was left out.
+        keys: The keys of the samples.
+        names: The member names of the pictures.
+        captions: For each sample the JSON list of its captions.
+        places: The first byte and the size of each picture, int64 [N, 2].
+        problems: For each kind of problem, the keys or sentences of what was left out.
     """
 
     keys: Texts
@@ -43,13 +43,13 @@ class ShardRecord:
         return len(self.places)
 
 
-def recall(path: str, caption_columns: tuple[str, ...]) -> ShardRecord | None:
-    """The kept index of a shard; None where there is none, or the shard is another by size or time of change."""
-    kept = _kept(path, caption_columns)
-    if kept is None:
+def read_index(path: str, caption_columns: tuple[str, ...]) -> ShardRecord | None:
+    """Read the stored index of a shard; None if there is none, or if the shard has another size or time of change."""
+    index_path = _index_path(path, caption_columns)
+    if index_path is None:
         return None
     try:
-        with np.load(kept, allow_pickle=False) as file:
+        with np.load(index_path, allow_pickle=False) as file:
             keys, names, captions = (
                 Texts(file[f"{n}.block"].tobytes(), file[f"{n}.ends"]) for n in ("keys", "names", "captions")
             )
@@ -59,10 +59,13 @@ def recall(path: str, caption_columns: tuple[str, ...]) -> ShardRecord | None:
         return None  # not there, or damaged: the shard itself says it again
 
 
-def remember(path: str, caption_columns: tuple[str, ...], record: ShardRecord) -> None:
-    """Keep the index of a shard; where the cache folder cannot be written, opening is slow again and no worse."""
-    kept = _kept(path, caption_columns)
-    if kept is None:
+def write_index(path: str, caption_columns: tuple[str, ...], record: ShardRecord) -> None:
+    """Store the index of a shard.
+
+    If the cache folder cannot be written, the next opening is slow again, but no worse.
+    """
+    index_path = _index_path(path, caption_columns)
+    if index_path is None:
         return
     arrays = {"places": record.places, "problems": _bytes(json.dumps(record.problems).encode())}
     for name in ("keys", "names", "captions"):
@@ -74,11 +77,11 @@ def remember(path: str, caption_columns: tuple[str, ...], record: ShardRecord) -
             np.savez(stream, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
 
     with contextlib.suppress(OSError, InputError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_beside(kept, write)
+        index_path.parent.mkdir(parents=True, exist_ok=True)
+        write_beside(index_path, write)
 
 
-def _kept(path: str, caption_columns: tuple[str, ...]) -> Path | None:
+def _index_path(path: str, caption_columns: tuple[str, ...]) -> Path | None:
     try:
         state = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""WebDataset shards as training data: where each picture lies and what is said of it, indexed once."""
+"""WebDataset shards as training data, with an index of the place of each picture and its captions."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from capreward.data.rows import Checker, Options
 from capreward.errors import InputError, shorten
 from trainers.data.dataset import Dataset, blank_notes, counted
 from trainers.data.packed_texts import PackedCaptions, Texts, as_json
-from trainers.data.shard_index import ShardRecord, recall, remember
+from trainers.data.shard_index import ShardRecord, read_index, write_index
 
 WORTH_KEEPING = 500  # samples of a shard whose index is read faster than the shard's headers
 
 
 class ShardPictures:
-    """The pictures of several shards by number.
+    """The pictures of several shards, by number.
 
     Args:
-        paths: of the shards.
-        counts: of samples in each.
-        names: of the pictures' members.
-        places: int64 [N, 2], first byte and size of each.
+        paths: The paths of the shards.
+        counts: The number of samples in each shard.
+        names: The member names of the pictures.
+        places: The first byte and the size of each picture, int64 [N, 2].
     """
 
     def __init__(
@@ -51,23 +51,23 @@ class ShardPictures:
 def open_shards(source: str, paths: Sequence[str], caption_column: str | Sequence[str] | None = None) -> Dataset:
     """Open uncompressed tar files whose samples are a picture with a ``.json`` or a ``.txt`` of the same name.
 
-    A sample's key is the file name up to its first dot. A ``.json`` holds a list of captions, one caption, or an
-    object with a column of them, and wins over a ``.txt``, which holds one. What else a sample has is passed over; a
-    sample without a picture, without a caption, or whose captions cannot be read is left out and named in the notes.
+    A sample's key is the file name up to its first dot. A ``.json`` holds a list of captions, one caption, or an object
+    with a column of them, and wins over a ``.txt``, which holds one. Other members of a sample are ignored. A sample
+    without a picture, without a caption, or with unreadable captions is left out and named in the notes.
 
     Args:
-        source: as the user named them.
-        paths: of the shards.
-        caption_column: of JSON objects, if it is not a usual one.
+        source: The source as the user named it.
+        paths: The paths of the shards.
+        caption_column: The caption column of JSON objects, if it has no usual name.
 
     Raises:
-        InputError: a missing, damaged or compressed shard, a key that repeats, or no sample at all.
+        InputError: A shard is missing, damaged or compressed, a key repeats, or there is no sample at all.
     """
     options = Options(references=True, caption_column=caption_column)
-    records = [_record(path, options) for path in paths]
+    records = [_index_of(path, options) for path in paths]
     keys = [record.keys[i] for record in records for i in range(len(record))]
     if not keys:
-        raise InputError(_nothing(source, records))
+        raise InputError(_no_sample_message(source, records))
     _refuse_repeated(keys, paths, [len(record) for record in records])
     names = Texts.joined([record.names for record in records])
     places = np.concatenate([record.places for record in records])
@@ -76,47 +76,47 @@ def open_shards(source: str, paths: Sequence[str], caption_column: str | Sequenc
     return Dataset(source, keys, pictures, captions, list(_notes(records)))
 
 
-def _record(path: str, options: Options) -> ShardRecord:
-    """The index of a shard, from the cache if it is there."""
-    known = recall(path, options.caption_columns)
-    if known is not None:
-        return known
-    record = _read(path, options)
+def _index_of(path: str, options: Options) -> ShardRecord:
+    """Return the index of a shard, from the cache if it is there."""
+    stored = read_index(path, options.caption_columns)
+    if stored is not None:
+        return stored
+    record = _build_index(path, options)
     if len(record) >= WORTH_KEEPING:
-        remember(path, options.caption_columns, record)
+        write_index(path, options.caption_columns, record)
     return record
 
 
-def _read(path: str, options: Options) -> ShardRecord:
-    found: dict[str, _Sample] = {}
+def _build_index(path: str, options: Options) -> ShardRecord:
+    samples: dict[str, _Sample] = {}
     others: dict[str, None] = {}
     for member, stream in each_member(path):
         key, _, ending = PurePosixPath(member.name).name.partition(".")
         ending = ending.lower()
         if ending in ENDINGS:
-            found.setdefault(key, _Sample()).show(path, member)
+            samples.setdefault(key, _Sample()).add_picture(path, member)
         elif ending in ("txt", "json"):
-            found.setdefault(key, _Sample()).say(path, member, ending, stream)
+            samples.setdefault(key, _Sample()).add_captions(path, member, ending, stream)
         else:
             others[f".{ending}"] = None
-    return _indexed(path, found, options, list(others))
+    return _shard_record(path, samples, options, list(others))
 
 
 class _Sample:
-    """What a shard holds under one key."""
+    """The members of a shard that have the same key."""
 
     def __init__(self) -> None:
         self.picture: ShardPicture | None = None
         self.parts: dict[str, bytes] = {}
 
-    def show(self, path: str, member: tarfile.TarInfo) -> None:
+    def add_picture(self, path: str, member: tarfile.TarInfo) -> None:
         if self.picture is not None:
             raise InputError(
                 f"{path}: {self.picture.name} and {member.name} are two pictures of one sample; keys must differ"
             )
         self.picture = ShardPicture(path, member.offset_data, member.size, member.name)
 
-    def say(self, path: str, member: tarfile.TarInfo, kind: str, stream: IO[bytes]) -> None:
+    def add_captions(self, path: str, member: tarfile.TarInfo, kind: str, stream: IO[bytes]) -> None:
         if kind in self.parts:
             raise InputError(f"{path}: {member.name} is the second .{kind} of one sample; keys must differ")
         stream.seek(member.offset_data)
@@ -124,34 +124,34 @@ class _Sample:
 
 
 def captions_of(parts: dict[str, bytes], key: str, where: str, options: Options) -> list[str]:
-    """The captions of a sample, checked, empty ones and all.
+    """Return the checked captions of a sample, empty ones included.
 
     Raises:
-        InputError: captions that cannot be read.
+        InputError: The captions cannot be read.
     """
     return Checker(where, "sample").captions(caption_value(parts, where, options), key, 1)
 
 
-def _indexed(path: str, found: dict[str, _Sample], options: Options, others: list[str]) -> ShardRecord:
+def _shard_record(path: str, samples: dict[str, _Sample], options: Options, others: list[str]) -> ShardRecord:
     keys, names, captions, places = [], [], [], []
     problems: dict[str, list[str]] = {"others": others, "blank": [], "bare": [], "mute": [], "unseen": [], "odd": []}
-    for key, sample in found.items():
+    for key, sample in samples.items():
         if sample.picture is None or not sample.parts:
             problems["unseen" if sample.picture is None else "mute"].append(key)
             continue
         try:
-            each = captions_of(sample.parts, key, f"{path}, sample {key}", options)
+            of_sample = captions_of(sample.parts, key, f"{path}, sample {key}", options)
         except InputError as error:
             problems["odd"].append(str(error))
             continue
-        said = [caption for caption in each if caption.strip()]
-        problems["blank"] += [key] * (len(each) - len(said))
-        if not said:
+        nonempty = [caption for caption in of_sample if caption.strip()]
+        problems["blank"] += [key] * (len(of_sample) - len(nonempty))
+        if not nonempty:
             problems["bare"].append(key)
             continue
         keys.append(key)
         names.append(sample.picture.name)
-        captions.append(as_json(said))
+        captions.append(as_json(nonempty))
         places.append((sample.picture.offset, sample.picture.size))
     table = np.array(places, dtype=np.int64).reshape(-1, 2)
     return ShardRecord(Texts.of(keys), Texts.of(names), Texts.of(captions), table, problems)
@@ -164,13 +164,13 @@ def _problems(records: Sequence[ShardRecord], kind: str) -> list[str]:
 def _notes(records: Sequence[ShardRecord]) -> Iterator[str]:
     yield from blank_notes(len(_problems(records, "blank")), _problems(records, "bare"))
     for kind, lack in (("mute", "no .txt or .json"), ("unseen", "no picture"), ("odd", "captions that are unreadable")):
-        named = _problems(records, kind)
-        if named:
-            have = "has" if len(named) == 1 else "have"
-            yield f"{counted(len(named), 'sample')} left out, which {have} {lack}: {shorten(named)}"
+        keys = _problems(records, kind)
+        if keys:
+            have = "has" if len(keys) == 1 else "have"
+            yield f"{counted(len(keys), 'sample')} left out, which {have} {lack}: {shorten(keys)}"
 
 
-def _nothing(source: str, records: Sequence[ShardRecord]) -> str:
+def _no_sample_message(source: str, records: Sequence[ShardRecord]) -> str:
     if _problems(records, "mute") and not any(_problems(records, kind) for kind in ("bare", "unseen", "odd")):
         return f"{source} holds pictures alone; give the file of their captions, and {source} as --images"
     why = "; ".join(_notes(records))
@@ -184,10 +184,10 @@ def _nothing(source: str, records: Sequence[ShardRecord]) -> str:
 def _refuse_repeated(keys: list[str], paths: Sequence[str], counts: Sequence[int]) -> None:
     if len(set(keys)) == len(keys):
         return
-    seen: dict[str, int] = {}
+    firsts: dict[str, int] = {}
     ends = np.cumsum(counts)
     for i, key in enumerate(keys):
-        first = seen.setdefault(key, i)
+        first = firsts.setdefault(key, i)
         if first != i:
             one, other = (os.fspath(paths[int(np.searchsorted(ends, n, side="right"))]) for n in (first, i))
             raise InputError(f"the sample {key} is in {one} and again in {other}; keys must differ across shards")

@@ -1,4 +1,7 @@
-"""Remote shards, read through ``webdataset`` from beginning to end: shuffled anew each epoch, not exactly resumable."""
+"""Remote shards that ``webdataset`` reads from beginning to end.
+
+They are shuffled again in each epoch. A run on them cannot be resumed exactly.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,14 @@ BUFFER = 1000  # samples among which each one is drawn by lot
 
 
 class Stream(Dataset):
-    """Remote shards. Their items have no number and no known count: ``Batches`` and ``ordered`` read them as they come.
+    """A dataset of remote shards.
+
+    Its items have no number and no known count: ``Batches`` and ``ordered`` take them as they come.
 
     Args:
-        source: as the user named it.
-        urls: of the shards.
-        caption_column: of JSON objects, if it is not a usual one.
+        source: The source as the user named it.
+        urls: The addresses of the shards.
+        caption_column: The caption column of JSON objects, if it has no usual name.
     """
 
     def __init__(self, source: str, urls: Sequence[str], caption_column: str | Sequence[str] | None = None) -> None:
@@ -41,7 +46,7 @@ class Stream(Dataset):
         raise InputError(f"{self.source} is streamed and its number of items is not known; say how long in steps")
 
     def first(self) -> None:
-        """None: the items come as they are read."""
+        """Return None, because the items come as they are read."""
         return
 
     def __repr__(self) -> str:
@@ -51,40 +56,40 @@ class Stream(Dataset):
 def stream_batches(
     stream: Stream, maker: BatchMaker, *, batch_size: int, seed: int, rank: int, world: int, workers: int, epoch: int
 ) -> Iterator[Batch]:
-    """Endless batches of this rank's share of the shards.
+    """Yield endless batches of this rank's share of the shards.
 
-    In every epoch the shards are permuted by the seed and the epoch and dealt to the ranks, and of each rank to its
-    workers; samples are drawn from a buffer of 1,000. Broken samples are left out and named in the next batch.
+    In every epoch the shards are permuted by seed and epoch. They are dealt to the ranks, and those of a rank to its
+    workers. Samples are drawn from a buffer of 1,000. Broken samples are left out and named in the next batch.
 
     Args:
-        stream: what is read.
-        maker: makes batches of the samples.
-        batch_size: samples per rank.
-        seed: of the order.
-        rank: this process.
-        world: the number of processes.
-        workers: processes that decode, at most one per shard.
-        epoch: the first one.
+        stream: The dataset.
+        maker: The maker of batches.
+        batch_size: The number of samples per rank.
+        seed: The seed of the order.
+        rank: The rank of this process.
+        world: The number of processes.
+        workers: The number of worker processes that decode, at most one per shard.
+        epoch: The first epoch.
 
     Raises:
-        InputError: fewer shards than ranks; when iterating: an address that cannot be read, or an epoch without a
+        InputError: There are fewer shards than ranks. When iterating: an address cannot be read, or an epoch has no
             sample.
     """
     if len(stream.urls) < world:
         raise InputError(f"{stream.source} is {len(stream.urls)} shards for {world} processes; each needs one at least")
     tasks = _Tasks(_Share(stream, seed, rank, world, epoch), maker.crops, batch_size)
-    yield from _made(tasks, maker, min(workers, len(stream.urls) // world))
+    yield from _batches(tasks, maker, min(workers, len(stream.urls) // world))
 
 
 def stream_ordered(
     stream: Stream, maker: BatchMaker, batch_size: int, rank: int, world: int, workers: int, limit: int | None
 ) -> Iterator[Batch]:
-    """One pass in order; every rank reads all of it and takes its slices."""
+    """Yield the batches of one pass in order; every rank reads all shards and takes its slices."""
     tasks = _Tasks(_Pass(stream, batch_size, rank, world, limit), maker.crops, batch_size)
-    yield from _made(tasks, maker, min(workers, 1))
+    yield from _batches(tasks, maker, min(workers, 1))
 
 
-def _made(tasks: _Tasks, maker: BatchMaker, workers: int) -> Iterator[Batch]:
+def _batches(tasks: _Tasks, maker: BatchMaker, workers: int) -> Iterator[Batch]:
     for chunk in from_workers(_iterable(tasks), None, workers) if workers else tasks:
         if chunk.failure:
             raise InputError(chunk.failure)
@@ -92,7 +97,7 @@ def _made(tasks: _Tasks, maker: BatchMaker, workers: int) -> Iterator[Batch]:
 
 
 class _Share:
-    """Samples of one worker of one rank, for ever: (epoch, place in it, item or sentence)."""
+    """The endless samples of one worker of one rank, as (epoch, place in it, item or sentence)."""
 
     endless = True
 
@@ -107,10 +112,10 @@ class _Share:
         for epoch in itertools.count(self.epoch):
             order = permutation(len(self.stream.urls), self.seed, epoch).tolist()
             mine = order[self.rank :: self.world][worker::workers]
-            lot = random.Random(f"{self.seed} {epoch} {self.rank} {worker}")
-            found = _shuffled(_items(self.stream, [self.stream.urls[n] for n in mine]), lot)
+            generator = random.Random(f"{self.seed} {epoch} {self.rank} {worker}")
+            items = _shuffled(_items(self.stream, [self.stream.urls[n] for n in mine]), generator)
             place = -1
-            for place, item in enumerate(found):
+            for place, item in enumerate(items):
                 yield epoch, place, item
             if place < 0:
                 raise InputError(f"{self.stream.source} has no sample of a picture with captions")
@@ -129,14 +134,14 @@ class _Pass:
         self.limit = limit
 
     def samples(self, worker: int, workers: int) -> Iterator[tuple[int, int, Item | str]]:
-        found = itertools.islice(_items(self.stream, self.stream.urls), self.limit)
-        for place, item in enumerate(found):
+        items = itertools.islice(_items(self.stream, self.stream.urls), self.limit)
+        for place, item in enumerate(items):
             if place // self.size % self.world == self.rank:
                 yield 0, place, item
 
 
 class _Tasks:
-    """Chunks of samples, as an iterable that a worker may be given."""
+    """Chunks of samples, as an iterable that a worker can take."""
 
     def __init__(self, share: _Share | _Pass, crops: Crops, size: int) -> None:
         self.share = share
@@ -182,7 +187,7 @@ class _Tasks:
 
 
 def _iterable(tasks: _Tasks) -> Any:
-    """The tasks as torch's kind of iterable, which this module does not import before it is needed."""
+    """Return the tasks as torch's kind of iterable, which this module imports only when it is needed."""
     from torch.utils.data import IterableDataset
 
     class Iterable(IterableDataset[Any]):
@@ -196,7 +201,7 @@ def _iterable(tasks: _Tasks) -> Any:
 
 
 def _items(stream: Stream, urls: Iterable[str]) -> Iterator[Item | str]:
-    """The items of some shards, and a sentence for each sample that is none."""
+    """Yield the items of some shards, and a sentence for each sample that is no item."""
     for url in urls:
         for sample in _samples(url):
             key = str(sample["__key__"]).rpartition("/")[2]
@@ -221,24 +226,24 @@ def _samples(url: str) -> Iterator[dict[str, Any]]:
     try:
         yield from tarfile_samples(iter([{"url": place}]))
     except Exception as error:  # curl, tar, the shell: what they raise is as manifold as what can go wrong
-        raise InputError(f"{url} cannot be streamed: {_why(error)}") from error
+        raise InputError(f"{url} cannot be streamed: {_reason(error)}") from error
 
 
-def _why(error: Exception) -> str:
-    """What went wrong; webdataset adds its own objects to an error's arguments, which help nobody."""
+def _reason(error: Exception) -> str:
+    """Return the reason of an error without the objects that webdataset adds to its arguments."""
     first = str(error.args[0]) if error.args else type(error).__name__
     status = re.search(r"exit (\d+) \(read\)", first)
     return f"the command that reads it ended with status {status[1]}" if status else first.partition(" @ ")[0]
 
 
-def _shuffled(items: Iterator[Item | str], lot: random.Random) -> Iterator[Item | str]:
-    """Each item drawn by lot from the next thousand."""
+def _shuffled(items: Iterator[Item | str], generator: random.Random) -> Iterator[Item | str]:
+    """Yield items in a random order: each is drawn from the next thousand."""
     buffer = list(itertools.islice(items, BUFFER))
     for item in items:
-        place = int(lot.random() * len(buffer))
+        place = int(generator.random() * len(buffer))
         drawn, buffer[place] = buffer[place], item
         yield drawn
     while buffer:
-        place = int(lot.random() * len(buffer))
+        place = int(generator.random() * len(buffer))
         buffer[place], buffer[-1] = buffer[-1], buffer[place]
         yield buffer.pop()

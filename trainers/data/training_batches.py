@@ -1,4 +1,4 @@
-"""Batches to train on: endless, in a fixed order, from any position on, with any number of workers."""
+"""Endless batches for training, in a fixed order, from any position on, with any number of workers."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 class Batches:
     """Endless training batches.
 
-    Each epoch is a permutation of the items that follows from the seed and the epoch alone. Epochs follow each other
-    without a gap, so that every batch is full and every item is seen once an epoch. The ``world * batch_size`` items of
-    a step are cut into one slice per rank: the ranks together see what one rank with batches of that size sees. A
-    sample that cannot be read is replaced by the next good one of the set and named in ``Batch.broken``.
+    Each epoch is a permutation of the items that depends only on the seed and the epoch. Epochs follow each other
+    without a gap, so that every batch is full and every item occurs once in an epoch. The ``world * batch_size`` items
+    of a step are cut into one slice per rank: the ranks together take the items that one rank with batches of that size
+    would take. The next good sample of the set replaces a sample that cannot be read, which is named in
+    ``Batch.broken``.
 
-    Remote sets are streamed instead (:class:`trainers.data.streams.Stream`): resuming begins another epoch.
+    Remote sets are streamed instead (:class:`trainers.data.streams.Stream`): a resumed run begins another epoch.
 
     Args:
-        dataset: what to draw from.
-        preprocessing: of the captioner's pixels; None decodes nothing for it.
-        batch_size: samples per rank.
-        seed: of the order.
-        rank: this process.
-        world: the number of processes.
-        workers: processes that decode; 0 decodes in this one. The batches are the same.
-        also: further preprocessings whose crops ``Batch.pictures`` shall bring, so that rewards decode nothing.
+        dataset: The dataset.
+        preprocessing: The preprocessing of the captioner's pixels; None decodes no pixels for it.
+        batch_size: The number of samples per rank.
+        seed: The seed of the order.
+        rank: The rank of this process.
+        world: The number of processes.
+        workers: The number of worker processes that decode; 0 decodes in this process. The batches are the same.
+        also: Further preprocessings whose crops ``Batch.pictures`` brings, so that rewards decode nothing.
 
     Raises:
-        InputError: a size that cannot be. When iterating: 100 samples in a row, or all, cannot be read.
-        ProgramError: when iterating: a worker was killed.
+        InputError: A size is wrong. When iterating: 100 samples in a row, or all, cannot be read.
+        ProgramError: When iterating: a worker was killed.
     """
 
     def __init__(
@@ -68,11 +69,11 @@ class Batches:
 
     @property
     def global_batch(self) -> int:
-        """Samples per step over all ranks."""
+        """The number of samples per step over all ranks."""
         return self.batch_size * self.world
 
     def __iter__(self) -> Iterator[Batch]:
-        """Go on after the last batch taken."""
+        """Yield the batches after the last one taken."""
         from trainers.data.streams import Stream, stream_batches
 
         if isinstance(self.dataset, Stream):
@@ -94,9 +95,9 @@ class Batches:
             yield maker.batch(chunk, epoch, position)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the batches are: after the last one taken, whatever workers have read ahead.
+        """Return the position after the last batch taken, however far workers have read ahead.
 
-        ``batches`` counts those taken; of a stream it is the epoch that a resumed run begins.
+        ``batches`` counts the batches taken; for a stream it is the epoch that a resumed run begins.
         """
         return {
             "batches": self._taken,
@@ -106,20 +107,20 @@ class Batches:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there, at the next ``iter``.
+        """Go on from a stored position, at the next ``iter``.
 
         Raises:
-            InputError: the state is of other data, another seed or another size of a step.
+            InputError: The state is of other data, another seed or another number of samples per step.
         """
         own = self.state_dict()
-        told = {
+        sentences = {
             "dataset": f"the data are not those of the checkpoint: {self.dataset.source} has other items or captions",
             "seed": f"the checkpoint has the seed {state.get('seed')}, this run {self.seed}; give --seed "
             f"{state.get('seed')}",
             "global_batch": f"the checkpoint takes {state.get('global_batch')} pictures per step over all processes, "
             f"this run {self.global_batch}; make batch size times processes the same",
         }
-        for name, sentence in told.items():
+        for name, sentence in sentences.items():
             if state.get(name) != own[name]:
                 raise InputError(sentence)
         self._taken = int(state["batches"])

@@ -1,4 +1,4 @@
-"""Looking through training shards: every header read, every picture decoded, every caption parsed."""
+"""The verification of training shards: it reads every header, decodes every picture and parses every caption."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ END = 1024  # zero bytes that end a tar file
 
 @dataclass
 class Verification:
-    """What shards hold.
+    """The content of shards, and what is wrong with it.
 
     Attributes:
-        shards: looked through.
-        samples: keys.
-        pictures: that can be decoded.
-        captions: that can be read and say something.
-        damaged: one sentence for each thing that is wrong.
+        shards: The number of shards.
+        samples: The number of samples, counted by their keys.
+        pictures: The number of pictures that can be decoded.
+        captions: The number of captions that can be read and are not empty.
+        damaged: One sentence for each thing that is wrong.
     """
 
     shards: int = 0
@@ -37,78 +37,78 @@ class Verification:
 
 
 def verify(paths: Sequence[str], progress: Callable[[str, float, float], None] | None = None) -> Verification:
-    """Look through shards; a damaged one does not keep the others from being looked at.
+    """Verify shards; a damaged shard does not stop the verification of the others.
 
     Args:
-        paths: of the shards.
-        progress: called as (what, done, total).
+        paths: The paths of the shards.
+        progress: A function that is called as (what, done, total).
     """
-    found = Verification()
+    result = Verification()
     sizes = [os.path.getsize(path) if os.path.isfile(path) else 0 for path in paths]
     owners: dict[str, str] = {}
     for number, path in enumerate(paths):
-        found.shards += 1
+        result.shards += 1
         kinds: dict[str, dict[str, bytes]] = {}
         try:
             for member, stream in each_member(path):
                 stream.seek(member.offset_data)
-                _look(path, member.name, member.offset_data, stream.read(member.size), kinds, found)
+                _check_member(path, member.name, member.offset_data, stream.read(member.size), kinds, result)
                 if progress is not None:
                     progress(path, sum(sizes[:number]) + member.offset_data, sum(sizes))
             if not _ends(path):
-                found.damaged.append(f"{path} lacks the zeros at the end of a tar file: it may be cut short")
+                result.damaged.append(f"{path} lacks the zeros at the end of a tar file: it may be cut short")
         except InputError as error:
-            found.damaged.append(str(error))
-        _judge(path, kinds, owners, found)
-    return found
+            result.damaged.append(str(error))
+        _check_samples(path, kinds, owners, result)
+    return result
 
 
 def _ends(path: str) -> bool:
-    """Whether a tar file has its end mark; one that is cut between two members looks whole otherwise."""
+    """Return whether a tar file has its end mark; without it, a file that is cut between two members looks complete."""
     with open(path, "rb") as stream:
         stream.seek(max(os.path.getsize(path) - END, 0))
         return stream.read() == bytes(END)
 
 
-def _look(
-    path: str, name: str, offset: int, data: bytes, kinds: dict[str, dict[str, bytes]], found: Verification
+def _check_member(
+    path: str, name: str, offset: int, data: bytes, kinds: dict[str, dict[str, bytes]], result: Verification
 ) -> None:
     key, _, ending = PurePosixPath(name).name.partition(".")
     ending = ending.lower()
     parts = kinds.setdefault(key, {})
     if ending in ENDINGS:
         if "picture" in parts:
-            found.damaged.append(f"{name} in {path} is a second picture of the sample {key}")
+            result.damaged.append(f"{name} in {path} is a second picture of the sample {key}")
         parts["picture"] = b""
         try:
             ShardPicture(path, offset, len(data), name).open()
-            found.pictures += 1
+            result.pictures += 1
         except InputError as error:
-            found.damaged.append(str(error))
+            result.damaged.append(str(error))
     elif ending in ("txt", "json"):
         if ending in parts:
-            found.damaged.append(f"{name} in {path} is a second .{ending} of the sample {key}")
+            result.damaged.append(f"{name} in {path} is a second .{ending} of the sample {key}")
         parts[ending] = data
 
 
-def _judge(path: str, kinds: dict[str, dict[str, bytes]], owners: dict[str, str], found: Verification) -> None:
+def _check_samples(path: str, kinds: dict[str, dict[str, bytes]], owners: dict[str, str], result: Verification) -> None:
     for key, parts in kinds.items():
-        found.samples += 1
+        result.samples += 1
         where = f"the sample {key} in {path}"
         if owners.setdefault(key, path) != path:
-            found.damaged.append(f"{where} is also in {owners[key]}")
+            result.damaged.append(f"{where} is also in {owners[key]}")
         if "picture" not in parts:
-            found.damaged.append(f"{where} has no picture")
-        said = {kind: data for kind, data in parts.items() if kind != "picture"}
-        if not said:
-            found.damaged.append(f"{where} has no .txt or .json")
+            result.damaged.append(f"{where} has no picture")
+        caption_parts = {kind: data for kind, data in parts.items() if kind != "picture"}
+        if not caption_parts:
+            result.damaged.append(f"{where} has no .txt or .json")
             continue
         try:
-            captions = captions_of(said, key, where, Options(references=True))
+            captions = captions_of(caption_parts, key, where, Options(references=True))
         except InputError as error:
-            found.damaged.append(str(error))
+            result.damaged.append(str(error))
             continue
         blank = sum(not caption.strip() for caption in captions)
-        found.captions += len(captions) - blank
+        result.captions += len(captions) - blank
         if blank or not captions:
-            found.damaged.append(f"{where} has {'an empty caption' if blank else 'no caption'}")
+            result.damaged.append(f"{where} has {'an empty caption' if blank else 'no caption'}")

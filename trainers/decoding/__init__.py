@@ -1,4 +1,4 @@
-"""Captions from a captioner: greedy, sampling, beam search and diverse beam search; knows no reward."""
+"""Greedy decoding, sampling, beam search and diverse beam search of captions; this package knows no reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caption may not say next, or pays for, because of what it has said: trigrams, repeated words, bad endings."""
+"""The constraints that depend on the words so far: repeated trigrams, repeated words and bad endings."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Edits = tuple["Tensor", "Tensor"]
 
 @dataclass(frozen=True)
 class Constraints:
-    """Rules over the words so far; see :class:`trainers.decoding.Decoding` for what each of them says.
+    """The rules over the words so far; :class:`trainers.decoding.Decoding` describes each of them.
 
     Attributes:
-        trigrams: a trigram that was said before costs ``TRIGRAM_COST`` for each time.
-        repeats: no token follows itself.
-        endings: int64 [W], tokens that no end token follows; empty for none.
-        eos: the end token.
+        trigrams: Whether a trigram of the caption costs ``TRIGRAM_COST`` for each earlier occurrence.
+        repeats: Whether no token may follow itself.
+        endings: The tokens that no end token may follow, int64 [W]; it is empty if there are none.
+        eos: The end token.
     """
 
     trigrams: bool
@@ -39,10 +39,10 @@ class Constraints:
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, settings: Decoding, device: torch.device) -> Constraints | None:
-        """What the settings ask for; None where they ask for nothing, which costs nothing.
+        """Make the constraints of the settings; None if there are none, which costs nothing.
 
         Raises:
-            InputError: bad endings that the vocabulary does not have as single tokens.
+            InputError: The vocabulary has none of the bad endings as a single token.
         """
         if not (settings.block_trigrams or settings.block_repeats or settings.bad_endings):
             return None
@@ -51,45 +51,45 @@ class Constraints:
 
     @property
     def most_banned(self) -> int:
-        """Tokens that may be forbidden to a caption at a place."""
+        """The greatest number of tokens that may be forbidden to a caption at a place."""
         return int(self.repeats) + int(len(self.endings) > 0)
 
     def __call__(self, history: Tensor) -> Edits | None:
-        """What is added to the log-probabilities of the next token.
+        """Return the amounts that are added to the log-probabilities of the next token.
 
         Args:
-            history: int64 [N, T], the tokens so far, begin token first.
+            history: The tokens so far, int64 [N, T], begin token first.
 
         Returns:
-            Tokens int64 and amounts float32, both [N, M]; of a token that is named more than once the amounts add up.
-            None where nothing has been said yet.
+            Tokens int64 and amounts float32, both [N, M]; the amounts of a token that occurs more than once add up.
+            None if there are no words yet.
         """
         words = history[:, 1:]
         if not words.shape[1]:
             return None
         last = words[:, -1:]
-        found = []
+        edits = []
         if self.repeats:
-            found.append((last, torch.full(last.shape, -torch.inf, device=last.device)))
+            edits.append((last, torch.full(last.shape, -torch.inf, device=last.device)))
         if len(self.endings):
             banned = torch.isin(last, self.endings)
-            found.append((torch.full_like(last, self.eos), _where(banned, -torch.inf)))
+            edits.append((torch.full_like(last, self.eos), _amounts(banned, -torch.inf)))
         if self.trigrams and words.shape[1] > 2:
             again = (words[:, :-2] == words[:, -2:-1]) & (words[:, 1:-1] == last)
-            found.append((words[:, 2:], _where(again, -TRIGRAM_COST)))
-        if not found:
+            edits.append((words[:, 2:], _amounts(again, -TRIGRAM_COST)))
+        if not edits:
             return None
-        tokens, amounts = zip(*found, strict=True)
+        tokens, amounts = zip(*edits, strict=True)
         return torch.cat(tokens, 1), torch.cat(amounts, 1)
 
 
-def edited(table: Tensor, edits: Edits, rows: slice) -> Tensor:
-    """A new table [n, V]: log-probabilities or logits, with what ``edits`` adds to its rows."""
+def apply_edits(table: Tensor, edits: Edits, rows: slice) -> Tensor:
+    """Return a new table [n, V]: log-probabilities or logits plus the amounts that ``edits`` has for these rows."""
     return table.scatter_add(1, edits[0][rows], edits[1][rows].to(table.dtype))
 
 
 def trigram_costs(tokens: Tensor, lengths: Tensor) -> Tensor:
-    """What the trigrams of captions [B, K, L] that they had said before cost in all, float32 [B, K]."""
+    """Return the total cost of the repeated trigrams of captions [B, K, L], float32 [B, K]."""
     words = tokens[..., 1:]
     each = torch.stack([words[..., :-2], words[..., 1:-1], words[..., 2:]], -1)
     same = (each.unsqueeze(-2) == each.unsqueeze(-3)).all(-1).tril(-1)  # [B, K, later, earlier]
@@ -98,29 +98,29 @@ def trigram_costs(tokens: Tensor, lengths: Tensor) -> Tensor:
 
 
 def ending_tokens(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
-    """The tokens of words that are one token each; words of several tokens, or that are unknown, end as they like.
+    """Return the tokens of words that are one token each; unknown words and words of several tokens are left out.
 
     Raises:
-        InputError: none of the words is one token.
+        InputError: None of the words is one token.
     """
-    found = []
+    endings = []
     for word in words:
         try:
             ids = vocabulary.encode(word)
         except InputError:
             continue
         if len(ids) == 1 and ids[0] != unknown_token(vocabulary):
-            found.append(ids[0])
-    if words and not found:
+            endings.append(ids[0])
+    if words and not endings:
         raise InputError(f"decoding: bad_endings has no word of this captioner's vocabulary: {', '.join(words)}")
-    return sorted(set(found))
+    return sorted(set(endings))
 
 
 def unknown_token(vocabulary: Vocabulary) -> int | None:
-    """The token that stands for words that a vocabulary lacks; None where it has none."""
+    """Return the token that stands for unknown words; None if the vocabulary has none."""
     token = getattr(vocabulary, "unknown", None)
     return None if token is None else int(token)
 
 
-def _where(mask: Tensor, amount: float) -> Tensor:
+def _amounts(mask: Tensor, amount: float) -> Tensor:
     return torch.zeros(mask.shape, device=mask.device).masked_fill(mask, amount)

@@ -1,4 +1,4 @@
-"""How unsure a captioner was at each token that it wrote."""
+"""The entropy of a captioner at the tokens that it wrote."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def mean_entropies(captioner: Captioner, memory: Memory, tokens: Tensor) -> Tensor:
-    """The mean entropy of the next token over the scored tokens of each caption, without gradient.
+    """Compute the mean entropy of the next token over the scored tokens of each caption, without gradient.
 
-    ``sum_t m_t H(p(. | image, tokens before t)) / sum_t m_t`` in nats, with the mask m of words and end token: the
-    ``entropy_reward_weight`` of the code that CLIP-Caption-Reward builds on. No table of all tokens is kept.
+    It is ``sum_t m_t H(p(. | image, tokens before t)) / sum_t m_t`` in nats, with the mask m of words and end token:
+    the ``entropy_reward_weight`` of the code that CLIP-Caption-Reward builds on. No table of all tokens is kept.
 
     Args:
-        captioner: any, in its present mode.
-        memory: of B images.
-        tokens: int64 [B, K, L], begin token first.
+        captioner: The captioner, in its present mode.
+        memory: The memory of B images.
+        tokens: Token rows int64 [B, K, L], begin token first.
 
     Returns:
-        float32 [B, K]; 0 for a caption without a scored token.
+        The mean entropies, float32 [B, K]; 0 for a caption without a scored token.
     """
     images, count, length = tokens.shape
     mask = target_mask(captioner.vocabulary, tokens).flatten(0, 1).float()
@@ -39,18 +39,18 @@ def mean_entropies(captioner: Captioner, memory: Memory, tokens: Tensor) -> Tens
     cache = captioner.start(memory, length)
     for at in range(length - 1):
         logits = captioner.step(cache, tokens[:, 0, 0] if at == 0 else rows[:, at])
-        found = _entropies(logits)
+        entropies = _entropies(logits)
         if at == 0:
-            found = found.repeat_interleave(count)
+            entropies = entropies.repeat_interleave(count)
             cache.reorder(torch.arange(images, device=tokens.device).repeat_interleave(count))
-        total += found * mask[:, at]
+        total += entropies * mask[:, at]
     return (total / mask.sum(1).clamp(min=1)).view(images, count)
 
 
 def _entropies(logits: Tensor) -> Tensor:
-    """Of the distributions of logits [N, V], float32 [N]."""
-    found = []
+    """Return the entropies of the distributions of logits [N, V], float32 [N]."""
+    parts = []
     for part in chunks(len(logits), logits.shape[1], logits.device):
         logprobs = torch.log_softmax(logits[part], -1, dtype=torch.float32)
-        found.append(torch.special.entr(logprobs.exp()).sum(-1))
-    return torch.cat(found)
+        parts.append(torch.special.entr(logprobs.exp()).sum(-1))
+    return torch.cat(parts)

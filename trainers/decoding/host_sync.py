@@ -1,4 +1,4 @@
-"""When the host looks at what the device has done."""
+"""The steps at which the host waits for results of the device."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ SYNC_EVERY = 6  # steps on a GPU, where looking means waiting
 WORTH = 12  # dropping has a price: it must save at least this part of a step
 
 
-def worth_looking(step: int, device: torch.device) -> bool:
-    """Whether to ask, after this step, which captions have ended: always on a CPU."""
+def sync_due(step: int, device: torch.device) -> bool:
+    """Return whether to ask, after this step, which captions have ended; on a CPU this is always true."""
     return device.type == "cpu" or step % SYNC_EVERY == 0
 
 
 def worth_dropping(before: int, after: int) -> bool:
-    """Whether it is worth going on with ``after`` of ``before`` rows alone."""
+    """Return whether it is worth going on with only ``after`` of ``before`` rows."""
     return before - after >= max(1, before // WORTH)
 
 
-def fill_holes(left: Tensor) -> Tensor:
-    """The images that are left, bool [B], as int64 [B'], ordered so that most keep their number: ``found[i] == i``."""
-    images = left.nonzero().squeeze(1)
-    inside = left[: len(images)]
-    found = torch.arange(len(images), device=left.device)
-    found[~inside] = images[images >= len(images)]
-    return found
+def fill_holes(unfinished: Tensor) -> Tensor:
+    """Return the remaining images, bool [B], as int64 [B'], so that most keep their number: ``found[i] == i``."""
+    images = unfinished.nonzero().squeeze(1)
+    inside = unfinished[: len(images)]
+    order = torch.arange(len(images), device=unfinished.device)
+    order[~inside] = images[images >= len(images)]
+    return order

@@ -1,4 +1,4 @@
-"""Captions that beam search has finished, the best few of each search."""
+"""The captions that beam search has finished: the best few of each search."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class Hypotheses:
-    """The best k finished captions of [B, G] searches, best first; of equal ones the older first.
+    """The best k finished captions of [B, G] searches, best first; among equal ones the older comes first.
 
     Args:
-        shape: (B, G, k, L).
-        pad: fills the tokens.
-        device: of the tensors.
+        shape: The shape (B, G, k, L).
+        pad: The token that fills the rows.
+        device: The device of the tensors.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], pad: int, device: torch.device) -> None:
@@ -30,33 +30,33 @@ class Hypotheses:
         """Add the captions of one step to those of a group.
 
         Args:
-            group: which.
-            scores: [B, M], best first; -inf for none.
-            own: [B, M].
-            tokens: [B, M, L].
-            length: tokens that are scored in all of them.
-            ended: bool [B, M], whether the last one is the end token.
+            group: The number of the group.
+            scores: The scores [B, M], best first; -inf means that there is no caption.
+            own: The scores [B, M] without the cost of diversity.
+            tokens: The token rows [B, M, L].
+            length: The number of tokens that are scored in all of them.
+            ended: A bool tensor [B, M] that tells whether the last token is the end token.
         """
         merged = torch.cat([self.scores[:, group], scores], 1)
         values, order = merged.sort(dim=1, descending=True, stable=True)
         order = order[:, : self.scores.shape[2]]
         self.scores[:, group] = values[:, : order.shape[1]]
         lengths = torch.full_like(ended, length, dtype=torch.long)
-        for kept, new in ((self.own, own), (self.lengths, lengths), (self.ended, ended)):
-            kept[:, group] = torch.cat([kept[:, group], new], 1).gather(1, order)
+        for old, new in ((self.own, own), (self.lengths, lengths), (self.ended, ended)):
+            old[:, group] = torch.cat([old[:, group], new], 1).gather(1, order)
         all_tokens = torch.cat([self.tokens[:, group], tokens], 1)
         self.tokens[:, group] = all_tokens.gather(1, order.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
     def worst(self, group: int) -> Tensor:
-        """[B] scores of the k-th best of a group; -inf where there are fewer."""
+        """Return the scores [B] of the k-th best captions of a group; -inf if there are fewer."""
         return self.scores[:, group, -1]
 
-    def put(self, images: Tensor, found: Hypotheses, rows: Tensor) -> None:
-        """Copy the rows ``rows`` of others to ``images``."""
+    def put(self, images: Tensor, others: Hypotheses, rows: Tensor) -> None:
+        """Copy the rows ``rows`` of other hypotheses to ``images``."""
         for name in ("scores", "own", "lengths", "ended", "tokens"):
-            getattr(self, name)[images] = getattr(found, name)[rows]
+            getattr(self, name)[images] = getattr(others, name)[rows]
 
     def keep(self, images: Tensor) -> None:
-        """Drop all other images."""
+        """Keep only these images."""
         for name in ("scores", "own", "lengths", "ended", "tokens"):
             setattr(self, name, getattr(self, name)[images])

@@ -1,4 +1,4 @@
-"""Greedy decoding and sampling: rows that grow independently."""
+"""Greedy decoding and sampling, in which rows grow independently of each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.decoding.host_sync import fill_holes, worth_dropping, worth_looking
+from trainers.decoding.host_sync import fill_holes, sync_due, worth_dropping
 from trainers.decoding.likeliest_tokens import greatest
 from trainers.decoding.settings import Decoded, Decoding
 from trainers.decoding.token_draws import draw
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """B * K captions that grow, and which of them are still worked on.
+    """The B * K captions that grow, and which of them still grow.
 
     Args:
-        images: B.
-        settings: K and the greatest length.
-        captioner: for its vocabulary.
-        device: of the tensors.
+        images: The number of images B.
+        settings: The settings, which give K and the greatest length.
+        captioner: The captioner, whose vocabulary is used.
+        device: The device of the tensors.
     """
 
     def __init__(self, images: int, settings: Decoding, captioner: Captioner, device: torch.device) -> None:
@@ -40,7 +40,7 @@ class Rows:
         self.live = torch.arange(rows, device=device).view(images, -1)  # [images worked on, rows of each]
 
     def add(self, at: int, values: Tensor, tokens: Tensor) -> Tensor:
-        """Write what was chosen for the live rows at place ``at``, both [N]; what is fed next, [N]."""
+        """Write the tokens [N] selected for the live rows at place ``at``; return the tokens to feed next, [N]."""
         rows = self.live.flatten()
         ended = self.ended[rows]
         tokens = tokens.masked_fill(ended, self.pad)
@@ -51,10 +51,11 @@ class Rows:
         return tokens
 
     def drop(self) -> tuple[Tensor, Tensor] | None:
-        """Drop what has ended, as long as all images keep as many rows; images and rows kept of those before.
+        """Drop what has ended, so that all images keep equally many rows.
 
         Returns:
-            None where nothing is dropped; no images where all have ended.
+            The images and rows that are kept of those before; None if nothing is dropped. There are no images if all
+            rows have ended.
         """
         ended = self.ended[self.live]
         left = (~ended).sum(1)
@@ -70,7 +71,7 @@ class Rows:
         return images, rows
 
 
-def grow(
+def decode_rows(
     captioner: Captioner,
     memory: Memory,
     settings: Decoding,
@@ -78,18 +79,18 @@ def grow(
     generator: torch.Generator | None,
     constraints: Constraints | None = None,
 ) -> Decoded:
-    """Greedy captions or samples of the model.
+    """Decode captions greedily, or sample captions from the model.
 
     Args:
-        captioner: any.
-        memory: of B images.
-        settings: of the method ``greedy`` or ``sample``.
-        forbidden: per place, tokens that are not written there.
-        generator: of samples; torch's own by default.
-        constraints: what depends on the words so far.
+        captioner: The captioner.
+        memory: The memory of B images.
+        settings: Settings of the method ``greedy`` or ``sample``.
+        forbidden: For each place, the tokens that are not written there.
+        generator: The generator of samples; torch's own by default.
+        constraints: The rules that depend on the words so far.
 
     Returns:
-        [B, K].
+        The captions [B, K].
     """
     cache = captioner.start(memory, settings.max_length)
     count, device = settings.per_image, memory.states.device
@@ -102,14 +103,14 @@ def grow(
         if uniforms is None:
             values, tokens = greatest(logits, forbidden[at], edits)
         else:
-            wanted = uniforms[at, rows.live.flatten()].view(len(logits), -1)
-            values, tokens = (found.flatten() for found in draw(logits, wanted, settings, forbidden[at], edits))
+            draws = uniforms[at, rows.live.flatten()].view(len(logits), -1)
+            values, tokens = (drawn.flatten() for drawn in draw(logits, draws, settings, forbidden[at], edits))
         fed = rows.add(at, values, tokens)
         if at == settings.max_length - 1:
             break
         if at == 1 and count > 1:
             cache.reorder(torch.arange(len(memory), device=device).repeat_interleave(count))
-        if worth_looking(at, device):
+        if sync_due(at, device):
             kept = rows.drop()
             if kept is not None:
                 if not len(kept[0]):
@@ -127,10 +128,10 @@ def grow(
 
 
 def _uniforms(rows: Rows, settings: Decoding, generator: torch.Generator | None) -> Tensor | None:
-    """A number for every token that may be drawn, made in advance: so draws do not depend on what was dropped."""
+    """Draw a number for every token in advance, so that samples do not depend on which rows were dropped."""
     if settings.method == "greedy":
         return None
     device = rows.tokens.device if generator is None else generator.device
     shape = (settings.max_length, len(rows.tokens))
-    found = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
-    return found.to(rows.tokens.device)
+    uniforms = torch.rand(shape, generator=generator, dtype=torch.float64, device=device)
+    return uniforms.to(rows.tokens.device)

@@ -1,4 +1,4 @@
-"""What decoding is asked for, and what it gives."""
+"""The settings of decoding, and its results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ RULES = ("dico", "transformers", "clip-reward")
 
 @dataclass(frozen=True)
 class Decoded:
-    """K captions of each of B images.
+    """The K captions of each of B images.
 
     Attributes:
-        tokens: int64 [B, K, L]: begin token, words, end token, padding; beams best first, samples as they were drawn.
-        lengths: int64 [B, K]: tokens that are scored, the words and the end token where there is one.
-        scores: float32 [B, K]: the model's own log-probability of those tokens (temperature 1, nothing cut off).
-            Of beams: divided by ``length ** length_penalty``, where the rules of DiCO count one token more in a caption
-            that is not finished.
-        finished: bool [B, K]: whether there is an end token, or the caption was cut at the greatest length.
+        tokens: Token rows int64 [B, K, L]: begin token, words, end token, padding. Beams are best first, samples in the
+            order of drawing.
+        lengths: The number of scored tokens, int64 [B, K]: the words, and the end token if there is one.
+        scores: The model's own log-probability of those tokens, float32 [B, K] (temperature 1, nothing cut off). The
+            score of a beam is divided by ``length ** length_penalty``; the rules of DiCO count one token more in a
+            caption that is not finished.
+        finished: A bool tensor [B, K]: True if there is an end token, False if the caption was cut at the greatest
+            length.
     """
 
     tokens: Tensor
@@ -36,40 +38,42 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How captions are made.
+    """The settings of decoding.
 
     Attributes:
         method: ``greedy``, ``sample``, ``beam`` or ``diverse``.
-        beams: kept while searching, of all groups together.
-        candidates: K, captions returned per image: at most ``beams`` where there are beams; 1 by default.
-        max_length: tokens of a caption at most, the begin token included.
-        min_length: no end token before a caption has so many, the begin token included.
-        length_penalty: power of the length that a beam's score is divided by; or, as CLIP-Caption-Reward spells them,
-            ``wu_A``, divided by ``(5 + length) ** A / 6 ** A`` (Wu et al. 2016), or ``avg_A``, by the length whatever
-            ``A``.
-        temperature: of sampling.
-        top_k: sample among so many of the likeliest tokens; 0 for all.
-        top_p: sample among the likeliest tokens that have this probability together.
-        groups: of diverse beam search, each of ``beams / groups`` beams.
-        diversity: what a token loses for every beam of earlier groups that takes it at the same step.
-        rules: of beam search: ``dico`` (transformers 4.20, which DiCO used) divides the score of a caption cut at
-            ``max_length`` by that length; ``transformers`` (5) does not count the begin token there, and cuts only the
-            best ``beams`` continuations. Both go on with ``beams`` captions however many end. In ``clip-reward``
-            (CLIP-Caption-Reward, after ruotianluo's ImageCaptioning.pytorch) a caption that ends takes the place of one
-            that goes on, at that step alone, and the search goes on as long as a longer caption may score better: with
-            a length penalty such as ``wu_0.9`` it finds other captions than the first two. Of the method ``beam``.
-        suppress: never write begin or padding tokens.
-        suppress_unknown: never write the token for unknown words, of vocabularies that have one. The original forbids
-            it in beam search alone, and so its samples may say ``UNK``.
-        block_trigrams: a trigram that the caption has said before costs 2 * 0.693 for each time it has.
-        block_repeats: no token right after itself (the original's ``decoding_constraint``).
-        bad_endings: words after which a caption does not end, such as ``a`` or ``with`` (``remove_bad_endings``).
+        beams: The number of beams of a search, of all groups together.
+        candidates: The number K of captions that are returned per image, at most ``beams`` in a beam search; 1 by
+            default.
+        max_length: The greatest number of tokens of a caption, the begin token included.
+        min_length: A caption has no end token before it has this number of tokens, the begin token included.
+        length_penalty: The power of the length that divides a beam's score. CLIP-Caption-Reward's spellings are taken
+            too: ``wu_A`` divides by ``(5 + length) ** A / 6 ** A`` (Wu et al. 2016), and ``avg_A`` by the length,
+            whatever ``A`` is.
+        temperature: The temperature of sampling, above 0.
+        top_k: Sampling takes only this number of the likeliest tokens; 0 means all.
+        top_p: Sampling takes only the likeliest tokens that have this probability together.
+        groups: The number of groups of diverse beam search, each of ``beams / groups`` beams.
+        diversity: The score that a token loses for every beam of earlier groups that takes it at the same step.
+        rules: The rules of beam search. ``dico`` (transformers 4.20, which DiCO used) divides the score of a caption
+            cut at ``max_length`` by that length. ``transformers`` (5) does not count the begin token there, and cuts
+            only the best ``beams`` continuations. Both go on with ``beams`` captions, however many end. In
+            ``clip-reward`` (CLIP-Caption-Reward, after ruotianluo's ImageCaptioning.pytorch) a caption that ends takes
+            the place of one that goes on, at that step alone, and the search goes on as long as a longer caption may
+            score better: with a length penalty such as ``wu_0.9`` it returns other captions than the first two.
+            ``clip-reward`` is for the method ``beam``.
+        suppress: Whether begin and padding tokens are never written.
+        suppress_unknown: Whether the token for unknown words is never written, in vocabularies that have one. The
+            original forbids it only in beam search, and so its samples may contain ``UNK``.
+        block_trigrams: Whether a trigram costs 2 * 0.693 for each time that the caption has it already.
+        block_repeats: Whether no token may stand right after itself (the original's ``decoding_constraint``).
+        bad_endings: Words after which a caption does not end, such as ``a`` or ``with`` (``remove_bad_endings``).
 
-    What these forbid or make costly counts in the search and not in the scores that are returned. They go with every
-    method.
+    The last five settings go with every method. What they forbid or make costly counts in the search, but not in the
+    scores that are returned.
 
     Raises:
-        InputError: which setting cannot be.
+        InputError: A setting is wrong; the message names it.
     """
 
     method: str = "beam"
@@ -100,10 +104,10 @@ class Decoding:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Decoding:
-        """From a configuration; what it leaves out is as by default.
+        """Read settings of a configuration; missing settings take their defaults.
 
         Raises:
-            InputError: unknown names or values that cannot be.
+            InputError: A name is unknown, or a value is wrong.
         """
         known = [f.name for f in fields(cls)]
         unknown = [name for name in settings if name not in known]
@@ -112,12 +116,12 @@ class Decoding:
         return cls(**settings)
 
     def as_dict(self) -> dict[str, Any]:
-        """All settings, ready for JSON."""
+        """Return all settings, ready for JSON."""
         return asdict(self)
 
     @property
     def per_image(self) -> int:
-        """K."""
+        """The number K of captions per image."""
         return 1 if self.candidates is None else self.candidates
 
     def _check_kinds(self) -> None:
@@ -129,9 +133,9 @@ class Decoding:
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value):
                 raise InputError(f"decoding: {name} is {value!r}; it must be a number")
-        for name, known in (("method", METHODS), ("rules", RULES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"decoding: {name} is {getattr(self, name)!r}; known are {', '.join(known)}")
+        for name, allowed in (("method", METHODS), ("rules", RULES)):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"decoding: {name} is {getattr(self, name)!r}; known are {', '.join(allowed)}")
 
     def _check_rules(self) -> None:
         for name in ("suppress", "suppress_unknown", "block_trigrams", "block_repeats"):
@@ -143,7 +147,7 @@ class Decoding:
         _norm_of(self.length_penalty)
 
     def norm(self, length: int) -> float:
-        """What the score of a beam of so many scored tokens is divided by."""
+        """Return the number that divides the score of a beam of ``length`` scored tokens."""
         kind, power = _norm_of(self.length_penalty)
         if kind == "wu":
             return float((5 + length) ** power / 6**power)
@@ -181,10 +185,10 @@ class Decoding:
 
 
 def _norm_of(penalty: float | str) -> tuple[str, float]:
-    """``wu`` or ``power``, and the power.
+    """Return ``wu`` or ``power``, and the power.
 
     Raises:
-        InputError: neither a number nor ``wu_A`` or ``avg_A``.
+        InputError: The penalty is neither a number nor ``wu_A`` nor ``avg_A``.
     """
     if type(penalty) in (int, float) and math.isfinite(penalty):  # type: ignore[arg-type]
         return "power", float(penalty)
@@ -194,6 +198,6 @@ def _norm_of(penalty: float | str) -> tuple[str, float]:
     except ValueError:
         power = math.nan
     if type(penalty) is not str or kind not in ("wu", "avg") or not mark or not math.isfinite(power):
-        told = "it must be a number, wu_A or avg_A, as in wu_0.9"
-        raise InputError(f"decoding: length_penalty is {penalty!r}; {told}")
+        hint = "it must be a number, wu_A or avg_A, as in wu_0.9"
+        raise InputError(f"decoding: length_penalty is {penalty!r}; {hint}")
     return ("wu", power) if kind == "wu" else ("power", 1.0)

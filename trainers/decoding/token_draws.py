@@ -1,4 +1,4 @@
-"""Tokens drawn from a distribution by uniform numbers."""
+"""Tokens drawn from a distribution by means of uniform numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainers.decoding.constraints import Edits, edited
+from trainers.decoding.constraints import Edits, apply_edits
 from trainers.decoding.likeliest_tokens import BLOCK, WIDE, chunks, in_blocks
 
 if TYPE_CHECKING:
@@ -26,32 +26,32 @@ def draw(
     forbidden: Sequence[int] = (),
     edits: Edits | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw tokens of each row, by inverting its distribution function.
+    """Draw tokens of each row by inverting its distribution function.
 
-    The order is that of transformers: temperature, then ``top_k``, then ``top_p`` of what is left.
+    The order is that of transformers: temperature, then ``top_k``, then ``top_p`` of the remaining tokens.
 
     Args:
-        logits: [N, V], in any precision; left as they are.
-        uniforms: float64 [N, M] in [0, 1), one for each draw.
-        settings: ``temperature``, ``top_k`` and ``top_p``.
-        forbidden: token ids that are never drawn.
-        edits: tokens and amounts [N, M] that are added to logits before all else.
+        logits: Logits [N, V], in any precision; they are not changed.
+        uniforms: Uniform numbers float64 [N, M] in [0, 1), one for each draw.
+        settings: The settings ``temperature``, ``top_k`` and ``top_p``.
+        forbidden: The ids of tokens that are never drawn.
+        edits: Tokens and amounts [N, M] that are added to logits before all else.
 
     Returns:
-        Log-probabilities float32 [N, M], the model's own, and tokens int64 [N, M].
+        Log-probabilities of the model itself, float32 [N, M], and tokens int64 [N, M].
     """
     values, tokens = [], []
     for rows in chunks(len(logits), logits.shape[1], logits.device):
         table = own_table = logits[rows].float()
         if edits is not None:
-            table = edited(table, edits, rows)
+            table = apply_edits(table, edits, rows)
         weights = torch.softmax(table / settings.temperature if settings.temperature != 1 else table, -1)
         for token in forbidden:
             weights[:, token] = 0
-        found = _draw(weights, uniforms[rows], settings, weights.shape[1] - len(forbidden))
+        drawn = _draw(weights, uniforms[rows], settings, weights.shape[1] - len(forbidden))
         own = weights if settings.temperature == 1 and edits is None else torch.softmax(own_table, -1)
-        values.append(own.gather(1, found).log_())
-        tokens.append(found)
+        values.append(own.gather(1, drawn).log_())
+        tokens.append(drawn)
     return torch.cat(values), torch.cat(tokens)
 
 
@@ -71,7 +71,7 @@ def _draw(weights: Tensor, uniforms: Tensor, settings: Decoding, allowed: int) -
 
 
 def _with_nucleus(weights: Tensor, top_p: float, allowed: int) -> tuple[Tensor, Tensor]:
-    """The likeliest tokens, enough to hold the nucleus of every row: all of them, sorted, where that is not known."""
+    """Return the likeliest tokens, enough to hold every row's nucleus; all of them, sorted, if that is not known."""
     weights = weights / weights.sum(1, keepdim=True)
     if weights.device.type == "cpu" and allowed > 2 * NUCLEUS:
         best, tokens = weights.topk(NUCLEUS, dim=1)
@@ -81,14 +81,14 @@ def _with_nucleus(weights: Tensor, top_p: float, allowed: int) -> tuple[Tensor, 
 
 
 def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """The places where distribution functions pass given values.
+    """Return the places where distribution functions pass given values.
 
     Args:
-        weights: [N, V], not negative; their sum need not be 1. What weighs 0 is never found.
-        uniforms: float64 [N, M] in [0, 1).
+        weights: Weights [N, V], not negative; their sum need not be 1. A place of weight 0 is never returned.
+        uniforms: Uniform numbers float64 [N, M] in [0, 1).
 
     Returns:
-        int64 [N, M].
+        The places, int64 [N, M].
     """
     if weights.shape[1] < WIDE:
         return _invert(weights, uniforms)[0]
@@ -105,7 +105,7 @@ def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Places and, in [0, 1), how far into the place's own weight the value lies."""
+    """Return the places, and how far into the place's own weight the value lies, in [0, 1)."""
     sums = weights.double().cumsum(1)
     wanted = uniforms * sums[:, -1:]  # below the sum, for uniforms are below 1 by at least 2 ** -53
     place = torch.searchsorted(sums, wanted, right=True)

@@ -1,4 +1,4 @@
-"""Captions of held-out items, and how good they are by any metrics."""
+"""Captions of held-out items, and their scores by any metrics."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class CaptionedItems:
-    """Captions of the items of a dataset, in its order.
+    """The captions of a dataset's items, in its order.
 
     Attributes:
-        keys: of the N items that could be read.
-        captions: [N].
-        references: [N] lists.
-        pictures: [N], for metrics.
-        broken: a sentence for each item that could not be read.
-        finished: share of captions with an end token.
-        places: of the items in the dataset, for their order alone: behind an item that could not be read, those of its
-            batch are counted on without it.
+        keys: The keys of the N items that could be read.
+        captions: The captions [N].
+        references: The lists of references [N].
+        pictures: The pictures for metrics [N].
+        broken: A sentence for each item that could not be read.
+        finished: The share of captions with an end token.
+        places: The places of the items in the dataset, which only give their order: within a batch, the items after one
+            that could not be read are counted as if it did not exist.
     """
 
     keys: list[str]
@@ -44,7 +44,7 @@ class CaptionedItems:
     places: list[int] = field(default_factory=list)
 
     def samples(self) -> Samples:
-        """For evaluators."""
+        """Return the captions as samples for evaluators."""
         return Samples(self.captions, references=self.references, images=self.pictures, key=self.keys)
 
 
@@ -59,52 +59,52 @@ def caption_items(
     workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> CaptionedItems:
-    """Decode the share of a process of a dataset, in evaluation mode: of every ``world`` batches its own.
+    """Caption the share of one process of a dataset, in evaluation mode: of every ``world`` batches one.
 
     Args:
-        captioner: on its device.
-        dataset: what to caption.
-        settings: of the decoding.
-        batch_size: images at a time.
-        rank: of this process.
-        world: number of processes.
-        workers: processes that decode pictures.
-        progress: called with the number of items done, after each batch.
+        captioner: The captioner, on its device.
+        dataset: The dataset to caption.
+        settings: The settings of the decoding.
+        batch_size: The number of images at a time.
+        rank: The rank of this process.
+        world: The number of processes.
+        workers: The number of worker processes that decode pictures.
+        progress: A function that is called with the number of items done, after each batch.
     """
     from trainers.evaluation.decoded_batches import each_decoded
 
-    found = CaptionedItems([], [], [], [], [], 1.0)
+    items = CaptionedItems([], [], [], [], [], 1.0)
     finished = 0
     batches = each_decoded(captioner, dataset, settings, batch_size=batch_size, rank=rank, world=world, workers=workers)
     for batch, decoded in batches:
-        found.broken += batch.broken
-        found.keys += batch.keys
-        found.places += range(batch.position, batch.position + len(batch))
-        found.captions += captioner.decode_text(decoded.tokens[:, 0])
-        found.references += [list(captions) for captions in batch.captions]
-        found.pictures += batch.pictures
+        items.broken += batch.broken
+        items.keys += batch.keys
+        items.places += range(batch.position, batch.position + len(batch))
+        items.captions += captioner.decode_text(decoded.tokens[:, 0])
+        items.references += [list(captions) for captions in batch.captions]
+        items.pictures += batch.pictures
         finished += int(decoded.finished[:, 0].sum())
         if progress is not None:
-            progress(len(found.keys))
-    found.finished = finished / max(1, len(found.keys))
-    return found
+            progress(len(items.keys))
+    items.finished = finished / max(1, len(items.keys))
+    return items
 
 
-def judge(found: CaptionedItems, metrics: Sequence[Evaluator]) -> Scores:
-    """The scores of captions by metrics.
+def score_captions(items: CaptionedItems, metrics: Sequence[Evaluator]) -> Scores:
+    """Score captions by metrics.
 
     Raises:
-        InputError: a metric that needs what the items do not have.
+        InputError: A metric needs something that the items do not have.
     """
     from capreward.scoring import evaluate
 
-    if not found.keys:
+    if not items.keys:
         raise InputError("none of the held-out items could be read")
-    return evaluate(metrics, found.samples())
+    return evaluate(metrics, items.samples())
 
 
-def write_samples(path: Path, found: CaptionedItems, count: int) -> None:
-    """Keep the first ``count`` captions with their references, one JSON object per line."""
-    rows = zip(found.keys[:count], found.captions, found.references, strict=False)
+def write_samples(path: Path, items: CaptionedItems, count: int) -> None:
+    """Write the first ``count`` captions with their references, one JSON object per line."""
+    rows = zip(items.keys[:count], items.captions, items.references, strict=False)
     lines = [json.dumps({"key": k, "caption": c, "references": r}, ensure_ascii=False) for k, c, r in rows]
     write_text_beside(path, "".join(line + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""A captioner at work: batches of pictures in, batches of captions out."""
+"""The decoding of a dataset, batch by batch."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def each_decoded(
     workers: int = 0,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[Batch, Decoded]]:
-    """Decode the items ``rank``, ``rank + world``, ... of a dataset, in evaluation mode, batch after batch.
+    """Decode the share of one process of a dataset, in evaluation mode: of every ``world`` batches one.
 
     Args:
-        captioner: on its device.
-        dataset: what to caption.
-        settings: of the decoding.
-        batch_size: images at a time.
-        rank: of this process.
-        world: number of processes.
-        workers: processes that decode pictures.
-        generator: of the method ``sample``.
+        captioner: The captioner, on its device.
+        dataset: The dataset to caption.
+        settings: The settings of the decoding.
+        batch_size: The number of images at a time.
+        rank: The rank of this process.
+        world: The number of processes.
+        workers: The number of worker processes that decode pictures.
+        generator: The generator of the method ``sample``.
 
     Yields:
         A batch of B images and their [B, K] captions.

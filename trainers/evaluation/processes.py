@@ -1,4 +1,4 @@
-"""What processes tell each other about evaluations."""
+"""The communication of processes about evaluations."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def gathered(found: CaptionedItems, accelerator: Accelerator) -> CaptionedItems:
-    """The captions of all processes, in the order of the dataset."""
+def gather_captions(items: CaptionedItems, accelerator: Accelerator) -> CaptionedItems:
+    """Gather the captions of all processes, in the order of the dataset."""
     if accelerator.num_processes == 1:
-        return found
+        return items
     from accelerate.utils import gather_object
 
-    parts: list[CaptionedItems] = gather_object([found])
+    parts: list[CaptionedItems] = gather_object([items])
     order = sorted((place, p, row) for p, part in enumerate(parts) for row, place in enumerate(part.places))
     whole = CaptionedItems([], [], [], [], [s for part in parts for s in part.broken], 1.0)
     for place, p, row in order:
@@ -30,12 +30,12 @@ def gathered(found: CaptionedItems, accelerator: Accelerator) -> CaptionedItems:
     return whole
 
 
-def shared(values: dict[str, float], accelerator: Accelerator) -> dict[str, float]:
-    """The main process's values, for all."""
+def broadcast_values(values: dict[str, float], accelerator: Accelerator) -> dict[str, float]:
+    """Broadcast the values of the main process to all processes."""
     if accelerator.num_processes == 1:
         return values
     from accelerate.utils import broadcast_object_list
 
-    held = [values]
-    broadcast_object_list(held)
-    return held[0]
+    holder = [values]
+    broadcast_object_list(holder)
+    return holder[0]

@@ -1,4 +1,4 @@
-"""Which beam search captions are evaluated by: as asked for, as a run has it, or as a captioner's authors have it."""
+"""The beam search of evaluations: as it is asked for, as a run has it, or as a captioner's authors have it."""
 
 from __future__ import annotations
 
@@ -15,77 +15,84 @@ if TYPE_CHECKING:
 
 BEAMS = 5
 MAX_LENGTH = 30
-_APART = ("method", "beams", "candidates", "max_length")  # settings of a search that no configuration's decoding has
-# How runs of 0.1.0 searched, whoever wrote their captioner.
-OLDER: Mapping[str, Any] = {"length_penalty": 1.0, "rules": "dico", "suppress": True}
+_NOT_IN_DECODING = (
+    "method",
+    "beams",
+    "candidates",
+    "max_length",
+)  # settings of a search that no configuration's decoding has
+# The search settings of runs of 0.1.0, whoever wrote their captioner.
+SEARCH_OF_0_1_0: Mapping[str, Any] = {"length_penalty": 1.0, "rules": "dico", "suppress": True}
 
 
 def authors_search(captioner: Captioner) -> dict[str, Any]:
-    """The settings that a released captioner's authors evaluate it by, empty where none are known.
+    """Return the search settings that a released captioner's authors use in evaluations; empty if they are not known.
 
-    ``max_length`` is no more than the captioner has places.
+    ``max_length`` is at most the number of places of the captioner.
     """
-    found = dict(captioner.decoding or {})
-    if "max_length" in found:
-        found["max_length"] = min(int(found["max_length"]), captioner.longest)
-    return found
+    settings = dict(captioner.decoding or {})
+    if "max_length" in settings:
+        settings["max_length"] = min(int(settings["max_length"]), captioner.longest)
+    return settings
 
 
 def with_search(evaluation: EvaluationConfig, captioner: Captioner) -> EvaluationConfig:
-    """The section with every setting of the search: what it leaves open is the authors', else the usual.
+    """Return the section with every setting of the search.
+
+    Open settings take the authors' values, else the usual ones.
 
     Raises:
-        InputError: settings that cannot be.
+        InputError: A setting is wrong.
     """
-    own = authors_search(captioner)
-    wrong = next((name for name in evaluation.decoding if name in _APART), None)
+    authors = authors_search(captioner)
+    wrong = next((name for name in evaluation.decoding if name in _NOT_IN_DECODING), None)
     if wrong is not None:
         known = f"give evaluation.{wrong}" if wrong in ("beams", "max_length") else "evaluations search by beams"
         raise InputError(f"evaluation.decoding has no {wrong}; {known}")
-    found = replace(
+    complete = replace(
         evaluation,
-        beams=evaluation.beams or int(own.get("beams", BEAMS)),
-        max_length=evaluation.max_length or int(own.get("max_length", MAX_LENGTH)),
-        decoding={**{n: v for n, v in own.items() if n not in _APART}, **evaluation.decoding},
+        beams=evaluation.beams or int(authors.get("beams", BEAMS)),
+        max_length=evaluation.max_length or int(authors.get("max_length", MAX_LENGTH)),
+        decoding={**{n: v for n, v in authors.items() if n not in _NOT_IN_DECODING}, **evaluation.decoding},
     )
-    search_of(found)
-    return found
+    search_of(complete)
+    return complete
 
 
-def search_of(evaluation: EvaluationConfig, **asked: Any) -> Decoding:
-    """The search of a section, what it leaves open being the usual.
+def search_of(evaluation: EvaluationConfig, **overrides: Any) -> Decoding:
+    """Return the search of a section; its open settings take the usual values.
 
     Args:
-        evaluation: of a run.
-        asked: settings that win.
+        evaluation: The section of a run.
+        overrides: Settings that replace those of the section.
 
     Raises:
-        InputError: settings that cannot be.
+        InputError: A setting is wrong.
     """
     from trainers.decoding import Decoding
 
-    known = {"beams": evaluation.beams or BEAMS, "max_length": evaluation.max_length or MAX_LENGTH}
-    return Decoding.from_dict({"method": "beam", **known, **evaluation.decoding, **asked})
+    lengths = {"beams": evaluation.beams or BEAMS, "max_length": evaluation.max_length or MAX_LENGTH}
+    return Decoding.from_dict({"method": "beam", **lengths, **evaluation.decoding, **overrides})
 
 
-def as_begun(now: EvaluationConfig, begun: Mapping[str, Any]) -> EvaluationConfig:
-    """The section of a run that goes on: what is not asked for stays as it was.
+def keep_begun_search(now: EvaluationConfig, begun: Mapping[str, Any]) -> EvaluationConfig:
+    """Return the section of a run that goes on: settings that are not asked for stay as they were.
 
     Args:
-        now: as it is asked for.
-        begun: the section as the run's folder keeps it; of 0.1.0 without ``decoding``.
+        now: The section as it is asked for.
+        begun: The section as the run's folder stores it; that of 0.1.0 has no ``decoding``.
     """
-    kept = begun.get("decoding")
+    decoding = begun.get("decoding")
     return replace(
         now,
         beams=now.beams or begun.get("beams"),
         max_length=now.max_length or begun.get("max_length"),
-        decoding={**(kept if isinstance(kept, Mapping) else OLDER), **now.decoding},
+        decoding={**(decoding if isinstance(decoding, Mapping) else SEARCH_OF_0_1_0), **now.decoding},
     )
 
 
 def describe_search(settings: Decoding) -> str:
-    """A decoding in words: ``beam search with 5 beams, at most 30 tokens``."""
+    """Describe a decoding in words, such as ``beam search with 5 beams, at most 30 tokens``."""
     beams = f"{settings.beams} beam{'s' * (settings.beams != 1)}"
     words = {
         "greedy": "greedy search",

@@ -1,4 +1,4 @@
-"""From rewards to advantages: pure functions of [B, K] tensors."""
+"""The computation of advantages from rewards, as pure functions of [B, K] tensors."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ if TYPE_CHECKING:
 
 
 def against_baseline(rewards: Tensor, baseline: Tensor) -> Tensor:
-    """Each reward less that of its image's baseline (Rennie et al. 2017, equation 8).
+    """Subtract from each reward the reward of its image's baseline (Rennie et al. 2017, equation 8).
 
     Args:
-        rewards: [B, K].
-        baseline: [B, 1].
+        rewards: The rewards [B, K].
+        baseline: The rewards of the baselines [B, 1].
     """
     return rewards - baseline
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """Each reward less the mean of its image's others (Luo 2020, "A better variant of self-critical training").
+    """Subtract from each reward the mean of its image's other rewards.
+
+    See Luo 2020, "A better variant of self-critical training".
 
     Args:
-        rewards: [B, K], K at least 2.
+        rewards: The rewards [B, K], where K is at least 2.
 
     Raises:
-        InputError: a single candidate, which has no others.
+        InputError: There is a single candidate, which has no others.
     """
     count = rewards.shape[-1]
     if count < 2:
@@ -36,14 +38,14 @@ def leave_one_out(rewards: Tensor) -> Tensor:
 
 
 def spread_normalised(rewards: Tensor, least: float = 1e-6) -> Tensor:
-    """Each reward divided by the standard deviation among its image's candidates; equal rewards become 0 apart.
+    """Divide each reward by the standard deviation of its image's rewards; equal rewards become 0.
 
     Args:
-        rewards: [B, K].
-        least: standard deviations below it count as it.
+        rewards: The rewards [B, K].
+        least: The least standard deviation to divide by.
 
     Returns:
-        [B, K] rewards around their image's mean, of standard deviation 1 (or 0).
+        Rewards [B, K] with mean 0 and standard deviation 1 (or 0) for each image.
     """
     centred = rewards - rewards.mean(dim=-1, keepdim=True)
     spread = centred.square().mean(dim=-1, keepdim=True).sqrt()

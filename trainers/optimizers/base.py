@@ -1,4 +1,4 @@
-"""The training paradigms by name, and what each of them is asked."""
+"""The registry of training paradigms, and the interface of each of them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ OPTIMIZERS = {
 
 @dataclass
 class CandidateTokens:
-    """Captions of B images that a loss is about.
+    """The candidate captions of B images that a loss is computed from.
 
     Attributes:
-        tokens: int64 [B, K, L], begin token first.
-        mask: bool [B, K, L - 1]: which of ``tokens[..., 1:]`` are scored.
-        learned: the first so many of the K are learned from; the others are only judged (a greedy baseline).
-        entropy: float32 [B, learned], the mean entropy of the policy at the tokens of each caption, where the optimizer
-            asks for it.
-        diversity: float32 [B], how varied the captions of an image are, likewise.
+        tokens: Token rows int64 [B, K, L], begin token first.
+        mask: A bool tensor [B, K, L - 1] that is True where ``tokens[..., 1:]`` is scored.
+        learned: The number of the K candidates that are learned from. They come first; the others only get rewards (a
+            greedy baseline).
+        entropy: The mean entropy of the policy at the tokens of each caption, float32 [B, learned]; None if the
+            optimizer does not use it.
+        diversity: The diversity of the captions of each image, float32 [B]; None if the optimizer does not use it.
     """
 
     tokens: Tensor
@@ -44,24 +45,24 @@ class CandidateTokens:
     diversity: Tensor | None = None
 
     def learned_rows(self) -> Tensor:
-        """The rows to learn from, [B * learned, L]."""
+        """Return the rows to learn from, [B * learned, L]."""
         return self.tokens[:, : self.learned].flatten(0, 1)
 
     def learned_mask(self) -> Tensor:
-        """Their mask, bool [B, learned, L - 1]."""
+        """Return the mask of the rows to learn from, bool [B, learned, L - 1]."""
         return self.mask[:, : self.learned]
 
 
 class Optimizer:
-    """A training paradigm: which captions are tried, and what is learned from their rewards.
+    """A training paradigm: it makes candidates and computes a loss from their rewards.
 
     Attributes:
-        name: in the registry.
-        needs_reward: whether candidates are drawn from the captioner and judged.
-        needs_reference: whether the loss looks at the reference policy.
-        smoothing: label smoothing of the policy's log-probabilities.
-        dropout: whether the policy's pass has dropout.
-        search_dropout: whether it is on while candidates are searched.
+        name: The name in the registry.
+        needs_reward: Whether candidates are drawn from the captioner and get rewards.
+        needs_reference: Whether the loss uses the reference policy.
+        smoothing: The label smoothing of the policy's log-probabilities.
+        dropout: Whether the policy's pass has dropout.
+        search_dropout: Whether dropout is on while candidates are searched.
     """
 
     name: ClassVar[str] = ""
@@ -78,49 +79,50 @@ class Optimizer:
     def reference_candidates(
         self, captioner: Captioner, captions: Sequence[Sequence[str]], generator: torch.Generator
     ) -> CandidateTokens:
-        """The reference captions to learn from, of an optimizer that needs no reward."""
+        """Return the reference captions to learn from, for an optimizer that needs no reward."""
         raise NotImplementedError
 
     def loss(
         self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of B images and what to log of it.
+        """Compute the loss of B images and the statistics to log.
 
         Args:
-            policy: log-probabilities of the learned candidates' tokens, float32 [B, learned, L - 1], 0 if not scored.
-            reference: those of the reference policy, where it is needed.
-            candidates: the captions.
-            rewards: float32 [B, K], where they are needed.
+            policy: The policy's log-probabilities of the learned candidates' tokens, float32 [B, learned, L - 1], 0 if
+                not scored.
+            reference: The log-probabilities of the reference policy, if the optimizer needs it.
+            candidates: The candidate captions.
+            rewards: The rewards float32 [B, K], if the optimizer needs them.
 
         Returns:
-            A scalar, and detached scalars by name. Names that every run tells by itself (``kl``, ``reward``, ...; see
+            A scalar, and detached scalars by name. Names that every run logs itself (``kl``, ``reward``, ...; see
             ``trainers.runs.step.RESERVED``) are refused.
         """
         raise NotImplementedError
 
     def weight(self, candidates: CandidateTokens) -> Tensor:
-        """What the loss is a mean over, a number: tokens or images. Batches that learn together are weighed by it."""
+        """Return the number of tokens or images that the loss is a mean over; it weighs the micro-batches of a step."""
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
-        """The constructor's arguments as they are now."""
+        """Return the constructor's arguments as they are now."""
         return named_classes.options_of(self)
 
 
 def find_optimizer(name: str) -> type[Optimizer]:
-    """The class of an optimizer.
+    """Return the class of an optimizer.
 
     Raises:
-        InputError: an unknown name, with suggestions.
+        InputError: The name is unknown; the message has suggestions.
     """
     return named_classes.find("optimizer", name, OPTIMIZERS)
 
 
 def make_optimizer(name: str, options: Mapping[str, Any] | None = None) -> Optimizer:
-    """An optimizer with options; what is not given has its published value.
+    """Make an optimizer; options that are not given take their published values.
 
     Raises:
-        InputError: an unknown name or option, or a value out of range.
+        InputError: A name or an option is unknown, or a value is out of range.
     """
-    made: Optimizer = named_classes.make("optimizer", name, OPTIMIZERS, options)
-    return made
+    optimizer: Optimizer = named_classes.make("optimizer", name, OPTIMIZERS, options)
+    return optimizer

@@ -1,4 +1,4 @@
-"""``dico``: the winner of an image's candidates against its losers, weighed by how much worse they are."""
+"""The ``dico`` optimizer: the best candidate of an image against its others, weighed by how much worse they are."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ SPREADS = ("none", "image")
 class DiCO(Optimizer):
     """Direct CLIP-based Optimization (Moratelli et al., BMVC 2024; dico.md 1.2).
 
-    ``-log sigmoid(beta * (log pi/ref (winner) - sum_i gamma_i log pi/ref (loser_i)))``, the mean over images, where the
-    winner has the highest reward of the K candidates (the first of equal ones) and ``gamma = softmax(tau * (r_winner -
-    r_loser))`` over the K - 1 losers, so that the worst weighs most. Log-probabilities are sums over tokens, end token
-    included, in float32 (the published code adds in float16).
+    The loss is the mean over images of ``-log sigmoid(beta * (log pi/ref (winner) - sum_i gamma_i log pi/ref
+    (loser_i)))``. The winner has the highest reward of the K candidates (the first of equal ones), and ``gamma =
+    softmax(tau * (r_winner - r_loser))`` over the K - 1 losers, so that the worst weighs most. Log-probabilities are
+    sums over tokens, end token included, in float32 (the published code adds in float16).
 
     Args:
-        beta: how much a log-ratio counts.
-        tau: inverse temperature of gamma. Rewards enter as they are: 300 suits twice a cosine (PAC-S, CLIP-S); for
-            other scales change it, or let ``spread`` take the scale out.
-        candidates: K, captions per image.
+        beta: The factor of the log-ratios.
+        tau: The inverse temperature of gamma. Rewards enter as they are: 300 suits twice a cosine (PAC-S, CLIP-S). For
+            other scales change it, or let ``spread`` remove the scale.
+        candidates: The number K of captions per image.
         search: ``beam`` (all K hypotheses of a beam search, as published), ``sample`` or ``diverse`` (beam search in K
             groups).
         spread: ``image`` divides each image's rewards by their standard deviation before ``tau`` (then about 1 to 5).
-        temperature: of the sampling.
-        max_length: tokens of a candidate at most, the begin token included.
-        dropout: whether it is on in the policy's pass, as published; off, loss and log-ratios start at ln 2 and 0.
-        search_dropout: whether it is on while candidates are searched, as published.
+        temperature: The temperature of the sampling.
+        max_length: The greatest number of tokens of a candidate, the begin token included.
+        dropout: Whether dropout is on in the policy's pass, as published. Without it, the loss starts at ln 2 and
+            log-ratios at 0.
+        search_dropout: Whether dropout is on while candidates are searched, as published.
     """
 
     name = "dico"
@@ -78,12 +79,12 @@ class DiCO(Optimizer):
         self.search_dropout = search_dropout
 
     def draw_candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> CandidateTokens:
-        """K captions per image; of a beam search the best first."""
+        """Search or sample K captions per image; those of a beam search are best first."""
         from trainers.decoding import beam_search, diverse_beam_search, sample
 
         count, longest = self.candidates, self.max_length
         if self.search == "sample":
-            found = sample(
+            decoded = sample(
                 captioner,
                 memory,
                 candidates=count,
@@ -92,17 +93,17 @@ class DiCO(Optimizer):
                 generator=generator,
             )
         elif self.search == "diverse":
-            found = diverse_beam_search(
+            decoded = diverse_beam_search(
                 captioner, memory, beams=count, groups=count, candidates=count, max_length=longest
             )
         else:
-            found = beam_search(captioner, memory, beams=count, candidates=count, max_length=longest)
-        return CandidateTokens(found.tokens, target_mask(captioner.vocabulary, found.tokens), count)
+            decoded = beam_search(captioner, memory, beams=count, candidates=count, max_length=longest)
+        return CandidateTokens(decoded.tokens, target_mask(captioner.vocabulary, decoded.tokens), count)
 
     def loss(
         self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over images; ``chosen`` and ``rejected`` are the implicit rewards of winner and losers."""
+        """Compute the mean over images; ``chosen`` and ``rejected`` are the implicit rewards of winner and losers."""
         assert reference is not None and rewards is not None  # noqa: S101, PT018  # for the type checker
         winner, gamma = self.weights(rewards)
         ratio = policy.sum(-1) - reference.sum(-1)
@@ -120,7 +121,10 @@ class DiCO(Optimizer):
         return loss, stats
 
     def weights(self, rewards: Tensor) -> tuple[Tensor, Tensor]:
-        """Winners int64 [B] and gamma [B, K], which is 0 for the winner and adds up to 1 (dico.md 1.2, steps 7, 8)."""
+        """Return the winners int64 [B] and gamma [B, K] (dico.md 1.2, steps 7, 8).
+
+        Gamma is 0 for the winner, and its row adds up to 1.
+        """
         winner = rewards.argmax(dim=-1)
         scaled = spread_normalised(rewards) if self.spread == "image" else rewards
         gap = scaled.gather(1, winner.unsqueeze(1)) - scaled
@@ -128,5 +132,5 @@ class DiCO(Optimizer):
         return winner, torch.softmax(logits, dim=-1)
 
     def weight(self, candidates: CandidateTokens) -> Tensor:
-        """The number of images."""
+        """Return the number of images."""
         return torch.tensor(float(len(candidates.tokens)), device=candidates.tokens.device)

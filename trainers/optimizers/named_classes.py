@@ -1,4 +1,4 @@
-"""Classes by name with options: what ``optimizer`` and ``objective`` of a configuration stand for."""
+"""Named classes with options, which ``optimizer`` and ``objective`` of a configuration stand for."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ Table = Mapping[str, tuple[str, str]]  # from a name to "module:attribute" and a
 
 
 def option_names(kind: type[Any]) -> list[str]:
-    """The options of a class, in the order of its constructor."""
+    """Return the options of a class, in the order of its constructor."""
     return [name for name in inspect.signature(kind).parameters if name != "self"]
 
 
 def options_of(thing: object) -> dict[str, Any]:
-    """The constructor's arguments as they are now; attributes have their names.
+    """Return the constructor's arguments as they are now; attributes have their names.
 
     Raises:
-        InputError: an option whose name is a method's, or which is kept under another name: its value cannot be told.
+        InputError: An option has the name of a method, or no attribute of its name: its value cannot be recorded.
     """
     names = option_names(type(thing))
     hidden = [name for name in names if inspect.ismethod(getattr(thing, name, None))]
     lost = [name for name in names if not hasattr(thing, name)]
     if hidden or lost:
         own = type(thing).__name__
-        told = f"{hidden[0]!r} is a method of {own} as well" if hidden else f"{own} has no attribute {lost[0]!r}"
-        raise InputError(f"the option {(hidden + lost)[0]} cannot be recorded, for {told}; let options() say its value")
+        reason = f"{hidden[0]!r} is a method of {own} as well" if hidden else f"{own} has no attribute {lost[0]!r}"
+        raise InputError(
+            f"the option {(hidden + lost)[0]} cannot be recorded, for {reason}; let options() say its value"
+        )
     return {name: getattr(thing, name) for name in names}
 
 
 def check_names(whose: str, names: Iterable[str], reserved: Collection[str]) -> None:
-    """Refuse statistics under names that every run tells something else by, and that would be lost.
+    """Refuse statistics under names that every run uses for its own statistics, because they would be lost.
 
     Args:
-        whose: for people, ``the optimizer scst``.
-        names: of the statistics.
-        reserved: names, and beginnings of names that end in ``/``.
+        whose: The owner of the statistics in messages, such as ``the optimizer scst``.
+        names: The names of the statistics.
+        reserved: Reserved names, and beginnings of reserved names that end in ``/``.
 
     Raises:
-        InputError: the first such name.
+        InputError: A name is reserved; the message names the first such name.
     """
     starts = tuple(name for name in reserved if name.endswith("/"))
     for name in names:
@@ -53,30 +55,30 @@ def check_names(whose: str, names: Iterable[str], reserved: Collection[str]) -> 
 
 
 def find(what: str, name: str, table: Table) -> type[Any]:
-    """The class of a name.
+    """Return the class of a name.
 
     Args:
-        what: the names are of, for people.
-        name: in the table.
-        table: of all there are.
+        what: The kind of the named class in messages.
+        name: The name in the table.
+        table: The table of all names.
 
     Raises:
-        InputError: an unknown name, with suggestions.
+        InputError: The name is unknown; the message has suggestions.
     """
     if name not in table:
         near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(table)}"
         raise InputError(f"unknown {what} {name!r}; {hint}")
     module, _, attribute = table[name][0].partition(":")
-    found: type[Any] = getattr(import_module(module), attribute)
-    return found
+    kind: type[Any] = getattr(import_module(module), attribute)
+    return kind
 
 
 def make(what: str, name: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
-    """An instance with options; what is not given has its default.
+    """Make an instance of a named class; options that are not given take their defaults.
 
     Raises:
-        InputError: an unknown name or option, or a value that the class refuses.
+        InputError: A name or an option is unknown, or the class refuses a value.
     """
     kind = find(what, name, table)
     known = option_names(kind)
@@ -85,6 +87,6 @@ def make(what: str, name: str, table: Table, options: Mapping[str, Any] | None =
             near = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
             raise InputError(f"the {what} {name} has no option {option!r}; {hint}")
-    made = kind(**(options or {}))
-    made.options()  # what cannot be recorded is refused before any work
-    return made
+    instance = kind(**(options or {}))
+    instance.options()  # what cannot be recorded is refused before any work
+    return instance

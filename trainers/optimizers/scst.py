@@ -1,4 +1,4 @@
-"""``scst``: self-critical sequence training, REINFORCE on sampled captions against a baseline."""
+"""The ``scst`` optimizer: self-critical sequence training, REINFORCE on sampled captions against a baseline."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ BASELINES = ("greedy", "mean", "none")
 
 
 class SelfCritical(Optimizer):
-    """``-sum(m * (r - baseline) * log p) / sum(m)`` over all tokens of the batch (Rennie et al. 2017).
+    """Self-critical training with the loss ``-sum(m * (r - baseline) * log p) / sum(m)`` (Rennie et al. 2017).
 
-    As CLIP-Caption-Reward computes it (clipreward.md 5): one mean over all tokens, so that long captions weigh more,
-    end tokens counted, no whitening. Log-probabilities come from a second pass over the sampled captions rather than
-    from the sampling itself; with dropout off, the default, both are the same numbers.
+    It follows CLIP-Caption-Reward (clipreward.md 5): one mean over all tokens of the batch, so that long captions weigh
+    more; end tokens count; rewards are not whitened. Log-probabilities come from a second pass over the sampled
+    captions rather than from the sampling itself; without dropout, the default, both are the same numbers.
 
     Args:
-        candidates: sampled captions per image.
-        baseline: ``greedy``, the reward of the greedily decoded caption; ``mean``, of the image's other samples; or
-            ``none``.
-        temperature: of the sampling.
-        max_length: tokens of a sampled caption at most, the begin token included.
-        dropout: whether it is on, in the sampling and in the pass that learns.
-        entropy_weight: of what is added to a sample's reward for the policy's entropy, the mean over its tokens (nats),
-            taken as a number and not differentiated; see :func:`trainers.decoding.entropy.mean_entropies`. A greedy
-            baseline has no such term, and subtracts nothing of it; the mean of the other samples subtracts theirs, so
-            that samples gain by being less sure than the others of their image.
-        self_cider_weight: of what is added for the self-CIDEr of an image's samples, the same for each of them. As part
-            of the reward it would be cancelled by the mean of the other samples, which have the same; so it is added
-            behind every baseline. It makes the samples of images with varied ones likelier, and tells none of an
-            image apart.
+        candidates: The number of sampled captions per image.
+        baseline: ``greedy``, the reward of the greedily decoded caption; ``mean``, the mean of the image's other
+            samples; or ``none``.
+        temperature: The temperature of the sampling.
+        max_length: The greatest number of tokens of a sampled caption, the begin token included.
+        dropout: Whether dropout is on, in the sampling and in the pass that learns.
+        entropy_weight: The weight of the policy's entropy, the mean over a sample's tokens (nats), which is added to
+            its reward. It is taken as a number and not differentiated; see
+            :func:`trainers.decoding.entropy.mean_entropies`. A greedy baseline has no such term and subtracts nothing
+            of it. The mean of the other samples subtracts their entropy, so that samples gain by a higher entropy than
+            the others of their image.
+        self_cider_weight: The weight of the self-CIDEr of an image's samples, which is added to the advantage of each
+            of them. In the reward, the mean of the other samples would cancel it, because they have the same value; so
+            it is added after every baseline. It makes the samples of images with varied samples likelier, and does not
+            distinguish the samples of one image.
     """
 
     name = "scst"
@@ -75,7 +76,7 @@ class SelfCritical(Optimizer):
         self.self_cider_weight = self_cider_weight
 
     def draw_candidates(self, captioner: Captioner, memory: Memory, generator: torch.Generator) -> CandidateTokens:
-        """Samples, and behind them the greedy caption where it is the baseline."""
+        """Sample captions; the greedy caption follows the samples if it is the baseline."""
         from trainers.decoding import greedy, sample
 
         drawn = sample(
@@ -100,7 +101,7 @@ class SelfCritical(Optimizer):
     def loss(
         self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over tokens of minus advantage times log-probability."""
+        """Compute the mean over tokens of minus advantage times log-probability."""
         assert rewards is not None  # noqa: S101  # for the type checker: the loop gives them
         advantage = self.advantage(rewards, candidates)
         mask = candidates.learned_mask()
@@ -117,30 +118,32 @@ class SelfCritical(Optimizer):
         return loss, stats
 
     def advantage(self, rewards: Tensor, candidates: CandidateTokens | None = None) -> Tensor:
-        """[B, candidates] advantages of rewards [B, candidates] (+ the greedy caption's, last).
+        """Return the advantages [B, candidates] of rewards [B, candidates].
+
+        With a greedy baseline, the reward of the greedy caption follows as a last column.
 
         Args:
-            rewards: of the captions.
-            candidates: the captions, whose entropy and diversity count where they are weighed.
+            rewards: The rewards of the captions.
+            candidates: The captions, whose entropy and diversity count if they have a weight.
         """
         sampled = rewards[:, : self.candidates]
         if candidates is not None and candidates.entropy is not None:
             sampled = sampled + self.entropy_weight * candidates.entropy.to(sampled)
         if self.baseline == "greedy":
-            found = against_baseline(sampled, rewards[:, self.candidates :])
+            advantage = against_baseline(sampled, rewards[:, self.candidates :])
         else:
-            found = leave_one_out(sampled) if self.baseline == "mean" else sampled
+            advantage = leave_one_out(sampled) if self.baseline == "mean" else sampled
         if candidates is not None and candidates.diversity is not None:
-            found = found + self.self_cider_weight * candidates.diversity.to(sampled).unsqueeze(1)
-        return found
+            advantage = advantage + self.self_cider_weight * candidates.diversity.to(sampled).unsqueeze(1)
+        return advantage
 
     def weight(self, candidates: CandidateTokens) -> Tensor:
-        """The number of tokens learned from."""
+        """Return the number of tokens learned from."""
         return candidates.learned_mask().sum().clamp(min=1).float()
 
 
 def beside(tokens: Tensor, more: Tensor, pad: int) -> Tensor:
-    """Candidates [B, K, L] and [B, K', L'] as [B, K + K', max(L, L')], padded."""
+    """Join candidates [B, K, L] and [B, K', L'] to [B, K + K', max(L, L')], padded."""
     longest = max(tokens.shape[-1], more.shape[-1])
     rows = [torch.nn.functional.pad(t, (0, longest - t.shape[-1]), value=pad) for t in (tokens, more)]
     return torch.cat(rows, dim=1)

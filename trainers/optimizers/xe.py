@@ -1,4 +1,4 @@
-"""``xe``: cross-entropy on the reference captions, by teacher forcing."""
+"""The ``xe`` optimizer: cross-entropy on the reference captions, by teacher forcing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class CrossEntropy(Optimizer):
-    """Mean negative log-likelihood over all words and end tokens of the batch; padding is not counted.
+    """The mean negative log-likelihood over all words and end tokens of the batch; padding is not counted.
 
-    DiCO's published code counts the padding too and feeds begin tokens for words (dico.md 2.6); neither is repeated.
+    DiCO's published code also counts the padding and feeds begin tokens for words (dico.md 2.6); neither is repeated.
 
     Args:
-        captions: references of each image to learn from at a time. Of an image with more, other ones each time; one
-            with fewer repeats some.
-        label_smoothing: share of the uniform distribution, in [0, 1).
-        dropout: whether dropout is on.
+        captions: The number of references of each image to learn from at a time. An image with more references gives
+            others each time; an image with fewer repeats some.
+        label_smoothing: The share of the uniform distribution, in [0, 1).
+        dropout: Whether dropout is on.
     """
 
     name = "xe"
@@ -42,22 +42,22 @@ class CrossEntropy(Optimizer):
     def reference_candidates(
         self, captioner: Captioner, captions: Sequence[Sequence[str]], generator: torch.Generator
     ) -> CandidateTokens:
-        """``captions`` references of each image, without repeating one before all were taken.
+        """Draw ``captions`` references of each image; none is repeated before all were taken.
 
-        The generator gives one number per image: images drawn in several calls get what they get in one.
+        The generator gives one number per image: images drawn in several calls get the same as in one call.
         """
         import torch
 
-        chosen = []
+        selected = []
         # One number per image, so that what an image gets does not depend on how many captions those before it have.
         seeds = torch.randint(2**62, (len(captions),), generator=generator).tolist()
-        for known, seed in zip(captions, seeds, strict=True):
-            own = torch.Generator().manual_seed(seed)
+        for references, seed in zip(captions, seeds, strict=True):
+            image_generator = torch.Generator().manual_seed(seed)
             order: list[int] = []
             while len(order) < self.captions:
-                order += torch.randperm(len(known), generator=own).tolist()
-            chosen += [known[i] for i in order[: self.captions]]
-        tokens = captioner.token_rows(chosen)
+                order += torch.randperm(len(references), generator=image_generator).tolist()
+            selected += [references[i] for i in order[: self.captions]]
+        tokens = captioner.token_rows(selected)
         mask = target_mask(captioner.vocabulary, tokens)
         shape = (len(captions), self.captions, -1)
         return CandidateTokens(tokens.view(shape), mask.view(shape), self.captions)
@@ -65,10 +65,10 @@ class CrossEntropy(Optimizer):
     def loss(
         self, policy: Tensor, reference: Tensor | None, candidates: CandidateTokens, rewards: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """``-sum(log p) / tokens``, in nats per token."""
+        """Compute ``-sum(log p) / tokens``, in nats per token."""
         loss = -policy.sum() / self.weight(candidates)
         return loss, {"loss": loss.detach()}
 
     def weight(self, candidates: CandidateTokens) -> Tensor:
-        """The number of tokens learned from."""
+        """Return the number of tokens learned from."""
         return candidates.learned_mask().sum().clamp(min=1).float()

@@ -1,4 +1,4 @@
-"""Pictures with the captions of every run side by side, as the gallery shows them, in the runs' colours."""
+"""The cards of a report: pictures with the captions of every run side by side, in the runs' colours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SHOWN = 5  # metrics beside a caption
 
 
 def run_deck(choice: Choice, pictures: Mapping[str, Thumbnail | None], references: Mapping[str, Sequence[str]]) -> Deck:
-    """What the cards of a report have in common: few metrics, and each run's colour.
+    """Return what the cards of a report have in common: few metrics, and each run's colour.
 
     Args:
-        choice: what may be shown.
-        pictures: by key, None where a picture could not be opened.
-        references: by key.
+        choice: The choice of cards.
+        pictures: The pictures by key; None for a picture that could not be opened.
+        references: The references by key.
     """
     main, *others = main_first(choice)
     usual = [c for c in others if c.name in BESIDE] or others
@@ -29,15 +29,15 @@ def run_deck(choice: Choice, pictures: Mapping[str, Thumbnail | None], reference
     return Deck(main.name, [main, *usual][:SHOWN], choice.several, pictures, references, classes)
 
 
-def chosen_sections(results: Results, count: int) -> tuple[Choice, list[Section]]:
-    """The first pictures, and the best, worst and most disputed by the judge; each picture once.
+def card_sections(results: Results, count: int) -> tuple[Choice, list[Section]]:
+    """Return sections with the first pictures, and the best, worst and most disputed by the judge; each picture once.
 
     Args:
-        results: of one or several runs on the same items.
-        count: pictures per section, at most.
+        results: The results of one or several runs on the same items.
+        count: The greatest number of pictures per section.
 
     Raises:
-        InputError: no metric has a value per caption.
+        InputError: No metric has a value per caption.
     """
     names = [c.name for c in results.columns if c.per_caption is not None]
     choice = Choice(results, next((name for name in RANKING if name in names), None))

@@ -1,4 +1,4 @@
-"""Line charts: where axes, ticks, lines and names lie. ``templates/chart.svg`` draws them.
+"""Line charts: the places of axes, ticks, lines and names, which ``templates/chart.svg`` draws.
 
 The places are computed here, because a name must not cover another one and an axis must hold all points.
 """
@@ -22,15 +22,15 @@ FEW = 40  # points that are marked one by one
 
 @dataclass(frozen=True)
 class Curve:
-    """One line.
+    """One line of a chart.
 
     Attributes:
-        name: of the run.
-        number: of the run among all, which chooses its colour.
-        xs: ascending, [N].
-        ys: [N].
-        marked: show each point, as of evaluations, which are few and far between.
-        dashed: draw it as the second quantity of a run.
+        name: The name of the run.
+        number: The number of the run among all runs, which selects its colour.
+        xs: The x values [N], ascending.
+        ys: The y values [N].
+        marked: Whether each point is shown, as for evaluations, which are few and far between.
+        dashed: Whether the line is drawn as the second quantity of a run.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values on a range of pixels.
+    """An axis, which maps a range of values to a range of pixels.
 
     Attributes:
-        low: value at ``start``.
-        high: value at ``stop``.
-        start: pixels.
-        stop: pixels.
-        step: between ticks.
+        low: The value at ``start``.
+        high: The value at ``stop``.
+        start: The first pixel.
+        stop: The last pixel.
+        step: The value between two ticks.
     """
 
     low: float
@@ -60,11 +60,11 @@ class Axis:
     step: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value."""
+        """Return the pixel of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Pixel and text of each multiple of the step inside the range."""
+        """Return pixel and text of each multiple of the step inside the range."""
         first = math.ceil(self.low / self.step - 1e-9)
         last = math.floor(self.high / self.step + 1e-9)
         values = [n * self.step for n in range(first, last + 1)]
@@ -76,12 +76,12 @@ class Line:
     """A curve in the drawing.
 
     Attributes:
-        classes: of the run's colour.
-        dashed: draw it as the second quantity of a run.
-        points: in pixels.
-        dotted: show each point.
-        name: to be written at its end.
-        end: height of the name, in pixels.
+        classes: The style classes of the run's colour.
+        dashed: Whether the line is drawn as the second quantity of a run.
+        points: The points in pixels.
+        dotted: Whether each point is shown.
+        name: The name at the end of the line.
+        end: The height of the name, in pixels.
     """
 
     classes: str
@@ -97,11 +97,11 @@ class LineChart:
     """The values of ``chart.svg``: one or more curves, each of one or more points.
 
     Attributes:
-        name: of the chart, for its ids.
-        title: for those who do not see it.
-        x_label: below the axis.
-        curves: with points.
-        labelled: write each run's name at the end of its line.
+        name: The name of the chart, for its ids.
+        title: The title, for people who do not see the chart.
+        x_label: The label below the axis.
+        curves: The curves, each with points.
+        labelled: Whether each run's name is written at the end of its line.
     """
 
     name: str
@@ -112,41 +112,41 @@ class LineChart:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the drawing."""
+        """The width and the height of the drawing."""
         return WIDTH, HEIGHT
 
     @property
-    def told(self) -> str:
-        """The chart in words, for those who do not see it."""
-        return "; ".join(_told(curve, self.x_label) for curve in self.curves)
+    def description(self) -> str:
+        """The chart in words, for people who do not see it."""
+        return "; ".join(_describe_curve(curve, self.x_label) for curve in self.curves)
 
     @cached_property
     def axes(self) -> tuple[Axis, Axis]:
         """The horizontal and the vertical axis."""
-        longest = max(len(_shortened(curve.name)) for curve in self.curves)
+        longest = max(len(_short_name(curve.name)) for curve in self.curves)
         return axes_of(self.curves, 12 + (LETTER * longest if self.labelled else 4))
 
     @property
     def lines(self) -> list[Line]:
-        """One per curve."""
+        """The lines, one for each curve."""
         x, y = self.axes
         ends = spread_labels([y(curve.ys[-1]) for curve in self.curves], TOP + 4, HEIGHT - BOTTOM)
-        found = []
+        lines = []
         for curve, end in zip(self.curves, ends, strict=True):
             points = tuple((x(a), y(b)) for a, b in zip(curve.xs, curve.ys, strict=True))
             dotted = len(points) == 1 or (curve.marked and len(points) <= FEW)
-            found.append(Line(colour(curve.number), curve.dashed, points, dotted, _shortened(curve.name), end))
-        return found
+            lines.append(Line(colour(curve.number), curve.dashed, points, dotted, _short_name(curve.name), end))
+        return lines
 
 
 def tick_step(span: float, most: int = 5) -> float:
-    """The smallest of 1, 2, 2.5 and 5 times a power of ten that cuts ``span`` into at most ``most`` parts."""
+    """Return the smallest of 1, 2, 2.5 and 5 times a power of ten that cuts ``span`` into at most ``most`` parts."""
     power = 10.0 ** math.floor(math.log10(span / most))
     return next(f * power for f in (1.0, 2.0, 2.5, 5.0, 10.0) if f * power * most >= span * (1 - 1e-9))
 
 
 def short_number(value: float, step: float = 0.0) -> str:
-    """``3.2k``, ``1.5M``, ``0.25``: with as many decimals as a step between ticks needs."""
+    """Format a number as ``3.2k``, ``1.5M`` or ``0.25``, with as many decimals as a step between ticks needs."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if max(abs(value), step) >= size:
             return f"{value / size:.2f}".rstrip("0").rstrip(".") + letter if value else "0"
@@ -157,7 +157,7 @@ def short_number(value: float, step: float = 0.0) -> str:
 
 
 def axes_of(curves: Sequence[Curve], right: float) -> tuple[Axis, Axis]:
-    """Horizontal and vertical axis that hold all points, the vertical one from tick to tick."""
+    """Return a horizontal and a vertical axis that hold all points, the vertical one from tick to tick."""
     xs = [x for curve in curves for x in curve.xs]
     ys = [y for curve in curves for y in curve.ys]
     low, high = min(ys), max(ys)
@@ -173,27 +173,27 @@ def axes_of(curves: Sequence[Curve], right: float) -> tuple[Axis, Axis]:
 
 
 def spread_labels(places: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
-    """Move labels apart to ``gap`` pixels, as little as a sweep from above and one from below can, inside a range."""
+    """Move labels apart to ``gap`` pixels inside a range, by one sweep from above and one from below."""
     order = sorted(range(len(places)), key=places.__getitem__)
-    found = [min(max(place, low), high) for place in places]
+    spread = [min(max(place, low), high) for place in places]
     for before, at in itertools.pairwise(order):
-        found[at] = max(found[at], found[before] + gap)
+        spread[at] = max(spread[at], spread[before] + gap)
     limit = high
     for at in reversed(order):
-        found[at] = min(found[at], limit)
-        limit = found[at] - gap
-    return found
+        spread[at] = min(spread[at], limit)
+        limit = spread[at] - gap
+    return spread
 
 
 def colour(number: int) -> str:
-    """The classes of a run's colour."""
+    """Return the style classes of a run's colour."""
     return f"run{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
 
 
-def _told(curve: Curve, x_label: str) -> str:
+def _describe_curve(curve: Curve, x_label: str) -> str:
     first, last = f"{curve.ys[0]:.4g}", f"{curve.ys[-1]:.4g}"
     return f"{curve.name}: from {first} at {curve.xs[0]:,.0f} to {last} at {curve.xs[-1]:,.0f} {x_label}"
 
 
-def _shortened(name: str) -> str:
+def _short_name(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,4 +1,4 @@
-"""What a table of evaluations shows, in plain sentences made from its numbers."""
+"""The conclusions of a table of evaluations, in plain sentences made from its numbers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from capreward.scores import Score
 
 JUDGE = "judge"
-JUDGED = "the held-out judge, which it never met,"
-# Column, what is said where it is clearly better, clearly worse, and how its value is shown.
+JUDGE_CLAUSE = "the held-out judge, which it never met,"
+# Column, the sentence if it is clearly better, the one if it is clearly worse, and the format of its value.
 QUALITIES = (
     ("scene-grammar", "more of its captions are grammatical", "fewer of its captions are grammatical", "{:.1%}"),
     ("repetition", "it repeats itself less", "it repeats itself more", "{:.1%}"),
@@ -34,24 +34,24 @@ NAMES = {
 
 
 def conclusions(results: Results, reward: str) -> list[str]:
-    """A sentence for each run after the first, which it started from, and one that compares the last two.
+    """Return a sentence for each run after the first, which it started from, and one that compares the last two.
 
-    A difference is called one where its 95% interval excludes zero (paired bootstrap over images for means, else where
+    A difference counts if its 95% interval excludes zero (paired bootstrap over images for means; for other values, if
     the two intervals do not overlap).
 
     Args:
-        results: the captioner before, then the captioners trained from it.
-        reward: the metric that they were trained on.
+        results: The results of the captioner before training, then those of the captioners trained from it.
+        reward: The metric that they were trained on.
     """
     before, *after = results.systems
-    told = [_told(before, system, reward) for system in after]
+    sentences = [_change_sentence(before, system, reward) for system in after]
     if len(after) > 1:
-        told.append(_between(after[-2], after[-1], reward))
-    return told
+        sentences.append(_comparison_sentence(after[-2], after[-1], reward))
+    return sentences
 
 
 def direction(one: SystemResult, other: SystemResult, name: str) -> int:
-    """1 where ``other`` is clearly better than ``one`` by a metric, -1 where it is clearly worse, else 0."""
+    """Return 1 if ``other`` is clearly better than ``one`` by a metric, -1 if it is clearly worse, else 0."""
     first, second = one.scores[name], other.scores[name]
     sign = -1 if first.higher_is_better is False else 1
     if _is_mean(first) and _is_mean(second) and one.scores.caption_keys == other.scores.caption_keys:
@@ -64,7 +64,7 @@ def direction(one: SystemResult, other: SystemResult, name: str) -> int:
 
 
 def paired_interval(one: Score, other: Score, *, resamples: int = 1000, seed: int = 12345) -> tuple[float, float]:
-    """The 95% paired bootstrap interval of the difference of two means over the same images, ``other`` less ``one``."""
+    """Return the 95% paired bootstrap interval of ``other`` minus ``one``, two means over the same images."""
     assert one.per_caption is not None and other.per_caption is not None  # noqa: S101, PT018  # for the type checker
     gaps = (other.per_caption - one.per_caption)[:, None]
     return percentiles(resampled_sums(gaps, resamples=resamples, seed=seed)[:, 0] / len(gaps))
@@ -75,17 +75,21 @@ def _is_mean(score: Score) -> bool:
     return values is not None and bool(np.isfinite(values).all()) and abs(values.mean() - score.value) < 1e-9
 
 
-def _told(before: SystemResult, after: SystemResult, reward: str) -> str:
+def _change_sentence(before: SystemResult, after: SystemResult, reward: str) -> str:
     moves = {1: "rose", -1: "fell", 0: "did not clearly change"}
     at = f"{before.scores[reward].value:.3f} to {after.scores[reward].value:.3f}"
-    earned = direction(before, after, reward)
-    sentence = f"{after.name}: its reward, {reward}, {moves[earned]} ({at})"
+    reward_direction = direction(before, after, reward)
+    sentence = f"{after.name}: its reward, {reward}, {moves[reward_direction]} ({at})"
     if JUDGE in _names(after):
-        seen = direction(before, after, JUDGE)
+        judge_direction = direction(before, after, JUDGE)
         values = f"{before.scores[JUDGE].value:.3f} to {after.scores[JUDGE].value:.3f}"
-        as_well = "too" if seen else "either"
-        agreed = f"and {JUDGED} {moves[seen]} {as_well}" if seen == earned else f"but {JUDGED} {moves[seen]}"
-        sentence += f", {agreed} ({values})"
+        as_well = "too" if judge_direction else "either"
+        clause = (
+            f"and {JUDGE_CLAUSE} {moves[judge_direction]} {as_well}"
+            if judge_direction == reward_direction
+            else f"but {JUDGE_CLAUSE} {moves[judge_direction]}"
+        )
+        sentence += f", {clause} ({values})"
     better, worse = _changes(before, after)
     if not better and not worse:
         return f"{sentence}; nothing else changed clearly."
@@ -94,17 +98,17 @@ def _told(before: SystemResult, after: SystemResult, reward: str) -> str:
 
 
 def _changes(before: SystemResult, after: SystemResult) -> tuple[list[str], list[str]]:
-    """What is clearly better and what is clearly worse, with the values before and after."""
-    found: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    """Return what is clearly better and what is clearly worse, with the values before and after."""
+    changes: dict[int, list[str]] = {1: [], -1: [], 0: []}
     for name, good, bad, shape in QUALITIES:
         if name in _names(after):
             way = direction(before, after, name)
             values = f"{shape.format(before.scores[name].value)} to {shape.format(after.scores[name].value)}"
-            found[way].append(f"{good if way > 0 else bad} ({values})")
-    return found[1], found[-1]
+            changes[way].append(f"{good if way > 0 else bad} ({values})")
+    return changes[1], changes[-1]
 
 
-def _between(one: SystemResult, other: SystemResult, reward: str) -> str:
+def _comparison_sentence(one: SystemResult, other: SystemResult, reward: str) -> str:
     columns = [reward, *(n for n in (JUDGE, *(q[0] for q in QUALITIES)) if n in _names(one) and n != reward)]
     ways = {name: direction(one, other, name) for name in columns}
     lead: Callable[[int], list[str]] = lambda way: [NAMES.get(n, n) for n in columns if ways[n] == way]  # noqa: E731

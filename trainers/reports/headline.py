@@ -1,4 +1,4 @@
-"""What the metrics in the table at the head of a report measure."""
+"""The meanings of the metrics in the table at the head of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the templates of a report show."""
+"""The values that the templates of a report show."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Report:
     """The values of ``report.html``.
 
     Attributes:
-        title: of the page.
-        sources: the runs, in the order of their colours.
-        results: their evaluation; None where there is none.
-        panels: their curves.
-        sections: with cards; none where nothing was evaluated.
-        deck: of the cards.
-        said: plain sentences for the head of the page.
-        commands: that made all this.
+        title: The title of the page.
+        sources: The runs, in the order of their colours.
+        results: The evaluation of the runs; None if there is none.
+        panels: The charts of the runs.
+        sections: The sections with cards; empty if nothing was evaluated.
+        deck: The common values of the cards.
+        conclusions: Plain sentences for the head of the page.
+        commands: The commands that made all this.
     """
 
     title: str
@@ -42,16 +42,16 @@ class Report:
     panels: Sequence[Panel]
     sections: Sequence[Section] = ()
     deck: Deck | None = None
-    said: Sequence[str] = ()
+    conclusions: Sequence[str] = ()
     commands: Sequence[str] = field(default_factory=tuple)
 
     def values(self) -> dict[str, Any]:
-        """By the names that the templates use."""
+        """Return the values by the names that the templates use."""
         return {"page": self, "colour": colour, "meanings": MEANINGS, "best_value": best_value}
 
     @property
     def links(self) -> list[Link]:
-        """To the sections."""
+        """The links to the sections."""
         links = [Link("warnings", "Warnings")] if self.warnings else []
         links += [Link("curves", "Curves")] if self.panels else []
         links += [Link(section.name, section.heading) for section in self.sections]
@@ -59,7 +59,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """What was evaluated on what."""
+        """The sentence that tells what was evaluated."""
         runs = f"{len(self.sources)} captioners" if len(self.sources) > 1 else "One captioner"
         if self.results is None:
             return f"{runs}, not evaluated."
@@ -70,17 +70,17 @@ class Report:
 
     @cached_property
     def warnings(self) -> list[tuple[int, NamedRun, list[dict[str, Any]]]]:
-        """Those of each run that has any, with the run's number."""
+        """The warnings of each run that has any, with the run's number."""
         return warnings_in(self.sources)
 
     @property
     def legend(self) -> list[tuple[int, str]]:
-        """Number and name of each run that has curves."""
+        """The number and the name of each run that has curves."""
         return sorted({curve.number: curve.name for panel in self.panels for curve in panel.curves}.items())
 
     @property
     def charts(self) -> list[tuple[Panel, LineChart]]:
-        """The panels, drawn."""
+        """The panels with their charts."""
         labelled = 1 < len(self.legend) <= MOST_LABELS
         return [
             (panel, LineChart(f"chart-{n}", panel.title, "pictures seen", panel.curves, labelled))
@@ -89,29 +89,29 @@ class Report:
 
     @property
     def settings(self) -> list[tuple[str, str]]:
-        """What it is and its text, of the commands and each run's configuration."""
+        """The commands and each run's configuration, as headings and texts."""
         texts = [("Commands", "\n".join(self.commands))] if self.commands else []
         texts += [(f"Configuration of {source.name}", _yaml(source)) for source in self.sources if source.config]
-        return [(told, text.rstrip()) for told, text in texts]
+        return [(heading, text.rstrip()) for heading, text in texts]
 
     @property
     def notes(self) -> list[str]:
-        """For the foot of the page."""
+        """The notes at the foot of the page."""
         if self.results is None:
             return []
         matched = [f"{s.name}: {s.matched}" for s in self.results.systems if s.matched]
-        return [*matched, *self.results.said]
+        return [*matched, *self.results.all_notes]
 
 
 def commands_of(sources: Sequence[NamedRun]) -> list[str]:
-    """Commands that train the runs again, each into a new folder, and compare them."""
+    """Return commands that train the runs again, each into a new folder, and compare them."""
     lines = [
         shlex.join(["capreward", "train", "--config", str(source.run.config), "--run", f"{source.run.path}-again"])
         for source in sources
         if source.run is not None and source.config is not None
     ]
-    named = [source.path if source.run is None else str(source.run.path) for source in sources]
-    return [*lines, shlex.join(["capreward", "evaluate", *named])]
+    paths = [source.path if source.run is None else str(source.run.path) for source in sources]
+    return [*lines, shlex.join(["capreward", "evaluate", *paths])]
 
 
 def _yaml(source: NamedRun) -> str:

@@ -1,4 +1,4 @@
-"""From runs and their evaluation to ``report.html``."""
+"""The file ``report.html``, made from runs and their evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from capreward.reports.gallery_pictures import thumbnails
 from capreward.reports.output_files import check_output_path
 from capreward.reports.pages import write_page
 from capreward.reports.results import Results
-from trainers.reports.cards import chosen_sections, run_deck
+from trainers.reports.cards import card_sections, run_deck
 from trainers.reports.curves import panels_of
 from trainers.reports.page import Report, commands_of
 
@@ -24,7 +24,7 @@ EACH = 3  # pictures per section
 
 
 def check_report_path(path: str | Path) -> None:
-    """Refuse a path for ``write_report``; see ``check_output_path``."""
+    """Refuse a path that ``write_report`` cannot take; see ``check_output_path``."""
     check_output_path(path, "--output", SUFFIXES)
 
 
@@ -34,26 +34,27 @@ def write_report(
     results: Results | None,
     *,
     title: str | None = None,
-    said: Sequence[str] = (),
+    conclusions: Sequence[str] = (),
     commands: Sequence[str] | None = None,
     count: int = EACH,
 ) -> int:
     """Write the report of one or several runs: one HTML file that loads nothing.
 
     Args:
-        path: ends in ``.html``; written beside the place, then renamed.
-        sources: the runs; captioners that are no runs have no curves.
-        results: their evaluation, systems in the order of ``sources``; None for curves and settings alone.
-        title: of the page.
-        said: plain sentences for its head.
-        commands: that made all this; by default those that train and evaluate the runs again.
-        count: pictures per section, at most.
+        path: The path, which ends in ``.html``; the file is written beside its place, then renamed.
+        sources: The runs; captioners without a run have no curves.
+        results: The evaluation of the runs, with systems in the order of ``sources``; None for only curves and
+            settings.
+        title: The title of the page.
+        conclusions: Plain sentences for the head of the page.
+        commands: The commands that made all this; by default those that train and evaluate the runs again.
+        count: The greatest number of pictures per section.
 
     Returns:
-        How many pictures the page shows.
+        The number of pictures that the page shows.
 
     Raises:
-        InputError: nothing to show, or a file that cannot be written.
+        InputError: There is nothing to show, or the file cannot be written.
     """
     check_report_path(path)
     panels = panels_of(sources)
@@ -64,14 +65,14 @@ def write_report(
         sources,
         results,
         panels,
-        said=said,
+        conclusions=conclusions,
         commands=commands_of(sources) if commands is None else commands,
     )
-    shown = 0
+    picture_count = 0
     if results is not None:
-        report, shown = _with_cards(report, results, count)
+        report, picture_count = _with_cards(report, results, count)
     write_page(path, "report.html", report.values(), package="trainers.reports")
-    return shown
+    return picture_count
 
 
 def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, int]:
@@ -79,7 +80,7 @@ def _with_cards(report: Report, results: Results, count: int) -> tuple[Report, i
 
     if all(column.per_caption is None for column in results.columns):
         return report, 0
-    choice, offered = chosen_sections(results, count)
+    choice, offered = card_sections(results, count)
     sections = [section for section in offered if section.cards]
     pictures = thumbnails((card.key for section in sections for card in section.cards), pictures_of(results))
     deck = run_deck(choice, pictures, references_by_key(results))

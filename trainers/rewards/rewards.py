@@ -1,4 +1,4 @@
-"""Captions to rewards: an expression of evaluators, its terms and monitors logged each for itself."""
+"""The computation of rewards: an expression of evaluators, whose terms and monitors are logged one by one."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ LEAST_SPREAD = 1e-6
 
 @dataclass
 class RewardBatch:
-    """Rewards of B images with K captions each.
+    """The rewards of B images with K captions each.
 
     Attributes:
-        raw: as the evaluators gave them, float32 [B, K]; of a baseline without the terms that have none.
-        parts: the mean of each term and monitor over the captions that are learned from, by name.
-        baselines: the mean of each term over the captions that are the baseline, by name; empty where there are none.
-        diversity: self-CIDEr of the captions that are learned from, float32 [B], where it is asked for.
+        raw: The rewards as the evaluators gave them, float32 [B, K]; a baseline's rewards leave out the terms without a
+            baseline.
+        parts: The mean of each term and monitor over the captions that are learned from, by name.
+        baselines: The mean of each term over the captions of the baseline, by name; empty if there is none.
+        diversity: The self-CIDEr of the captions that are learned from, float32 [B]; None if it is not used.
     """
 
     raw: Tensor
@@ -49,14 +50,14 @@ class RewardBatch:
 
 @dataclass
 class RunningMoments:
-    """Mean and variance of all rewards so far (Chan et al. 1979), part of a checkpoint."""
+    """The mean and the variance of all rewards so far (Chan et al. 1979), as part of a checkpoint."""
 
     count: float = 0.0
     mean: float = 0.0
     squares: float = 0.0
 
     def add(self, values: Tensor) -> None:
-        """Count a batch of rewards in."""
+        """Add a batch of rewards."""
         new, at = float(values.numel()), float(values.double().mean())
         squares = float((values.double() - at).square().sum())
         total, gap = self.count + new, at - self.mean
@@ -72,16 +73,16 @@ class RunningMoments:
 
 @dataclass
 class Rewards:
-    """A reward expression at work.
+    """A reward expression with its evaluators, monitors and normalisation.
 
     Attributes:
-        evaluator: of the expression.
-        monitors: logged beside it.
-        config: clipping, normalisation and how often monitors are asked.
-        moments: of all rewards so far.
-        pictures: by key, in place of those that the captioner looks at, where the run names others for rewards.
-        unbaselined: terms that a baseline has no part in, as they are spelt in the expression.
-        diversity: self-CIDEr of an image's captions, where the optimizer asks for it.
+        evaluator: The evaluator of the expression.
+        monitors: The evaluators that are only logged.
+        config: The settings of clipping, of normalisation and of how often monitors are computed.
+        moments: The moments of all rewards so far.
+        pictures: Pictures for rewards by key, in place of the captioner's pictures, if the run names others.
+        unbaselined: The terms that have no baseline, as they are spelt in the expression.
+        diversity: The evaluator of self-CIDEr of an image's captions, if the optimizer uses it.
     """
 
     evaluator: Evaluator
@@ -92,7 +93,7 @@ class Rewards:
     unbaselined: frozenset[str] = frozenset()
     diversity: Evaluator | None = None
 
-    def judge(
+    def compute(
         self,
         captions: list[str],
         keys: list[str],
@@ -102,43 +103,51 @@ class Rewards:
         monitored: bool = False,
         learned: int | None = None,
     ) -> RewardBatch:
-        """Judge K captions of each of B images.
+        """Compute the rewards of K captions of each of B images.
 
         Args:
-            captions: B * K, the K of an image side by side.
-            keys: B names.
-            pictures: B, what ``Samples.images`` takes.
-            references: B lists.
-            monitored: ask the monitors as well.
-            learned: the first so many of the K are learned from, the others are a baseline; all by default.
+            captions: The B * K captions; the K of an image stand side by side.
+            keys: The B keys of the images.
+            pictures: The B pictures, as ``Samples.images`` takes them.
+            references: The B lists of references.
+            monitored: Whether the monitors are computed too.
+            learned: The number of the K captions, from the first on, that are learned from; the others are a baseline.
+                All by default.
         """
         count = len(captions) // len(keys)
         learned = count if learned is None else learned
-        shown = [self.pictures.get(key, picture) for key, picture in zip(keys, pictures, strict=True)]
+        images = [self.pictures.get(key, picture) for key, picture in zip(keys, pictures, strict=True)]
         item = np.repeat(np.arange(len(keys), dtype=np.int64), count)
-        samples = Samples(captions, references=[list(r) for r in references], images=shown, item=item, key=keys)
-        own = np.tile(np.arange(count) < learned, len(keys))
-        total, terms = self._values(samples, ~own)
-        sampled = samples
+        samples = Samples(captions, references=[list(r) for r in references], images=images, item=item, key=keys)
+        is_learned = np.tile(np.arange(count) < learned, len(keys))
+        total, terms = self._reward_and_terms(samples, ~is_learned)
+        learned_samples = samples
         if learned < count:
-            sampled = samples.take(np.flatnonzero(own))
-            sampled.share_items(samples)
-        lone = not isinstance(self.evaluator, Combined)
-        found = RewardBatch(torch.from_numpy(total).float().view(len(keys), count), {})
-        found.parts = {name: float(np.mean(values[own])) for name, values in terms.items() if not (lone and own.all())}
-        if not own.all():
-            found.baselines = {name: float(np.mean(values[~own])) for name, values in terms.items()}
+            learned_samples = samples.take(np.flatnonzero(is_learned))
+            learned_samples.share_items(samples)
+        single_term = not isinstance(self.evaluator, Combined)
+        batch = RewardBatch(torch.from_numpy(total).float().view(len(keys), count), {})
+        batch.parts = {
+            name: float(np.mean(values[is_learned]))
+            for name, values in terms.items()
+            if not (single_term and is_learned.all())
+        }
+        if not is_learned.all():
+            batch.baselines = {name: float(np.mean(values[~is_learned])) for name, values in terms.items()}
         for monitor in self.monitors if monitored else ():
-            monitor.check_needs(sampled)
-            values = monitor.per_caption(sampled, monitor.prepare(sampled))[:, monitor.main]
-            found.parts[monitor.label or monitor.name] = float(np.nanmean(values))
+            monitor.check_needs(learned_samples)
+            values = monitor.per_caption(learned_samples, monitor.prepare(learned_samples))[:, monitor.main]
+            batch.parts[monitor.label or monitor.name] = float(np.nanmean(values))
         if self.diversity is not None:
-            values = self.diversity.per_caption(sampled, self.diversity.prepare(sampled))[:, 0]
-            found.diversity = torch.from_numpy(values[::learned].copy()).float()
-        return found
+            values = self.diversity.per_caption(learned_samples, self.diversity.prepare(learned_samples))[:, 0]
+            batch.diversity = torch.from_numpy(values[::learned].copy()).float()
+        return batch
 
-    def _values(self, samples: Samples, baseline: Bools) -> tuple[Floats, dict[str, Floats]]:
-        """Rewards [N], in the rows of a baseline without the terms that have none, and those of each term [N]."""
+    def _reward_and_terms(self, samples: Samples, baseline: Bools) -> tuple[Floats, dict[str, Floats]]:
+        """Return the rewards [N] and the values [N] of each term.
+
+        The rewards of a baseline's rows leave out the terms without a baseline.
+        """
         evaluator = self.evaluator
         evaluator.check_needs(samples)
         prepared = evaluator.prepare(samples)
@@ -147,28 +156,28 @@ class Rewards:
             total = np.where(baseline, 0.0, values) if self.unbaselined else values
             return total, {evaluator.label or evaluator.name: values}
         terms = evaluator.term_values(samples, prepared)
-        left = {m: np.where(baseline, 0.0, v) if str(m) in self.unbaselined else v for m, v in terms.items()}
-        return evaluator.combined(left, len(samples)), {str(metric): values for metric, values in terms.items()}
+        counted = {m: np.where(baseline, 0.0, v) if str(m) in self.unbaselined else v for m, v in terms.items()}
+        return evaluator.combined(counted, len(samples)), {str(metric): values for metric, values in terms.items()}
 
-    def shaped(self, raw: Tensor, everything: Tensor) -> Tensor:
-        """Rewards as the optimizer sees them: clipped, then normalised.
+    def clip_and_normalise(self, raw: Tensor, everything: Tensor) -> Tensor:
+        """Clip the rewards, then normalise them, as the optimizer uses them.
 
         Args:
-            raw: float32 [B, K] of this process.
-            everything: those of all processes, flat; the same as ``raw`` where there is one.
+            raw: The rewards float32 [B, K] of this process.
+            everything: The rewards of all processes, flat; the same as ``raw`` if there is one process.
         """
         config = self.config
-        kept, every = raw, everything
+        clipped, all_clipped = raw, everything
         if config.low is not None or config.high is not None:
-            kept, every = raw.clamp(config.low, config.high), everything.clamp(config.low, config.high)
+            clipped, all_clipped = raw.clamp(config.low, config.high), everything.clamp(config.low, config.high)
         if config.normalise == "none":
-            return kept
+            return clipped
         if config.normalise == "batch":
-            mean, deviation = float(every.mean()), float(every.std(correction=0))
+            mean, deviation = float(all_clipped.mean()), float(all_clipped.std(correction=0))
         else:
-            self.moments.add(every)
+            self.moments.add(all_clipped)
             mean, deviation = self.moments.mean, self.moments.deviation
-        return (kept - mean) / max(deviation, LEAST_SPREAD)
+        return (clipped - mean) / max(deviation, LEAST_SPREAD)
 
 
 def load_rewards(
@@ -179,47 +188,47 @@ def load_rewards(
     *,
     varied: bool = False,
 ) -> tuple[Rewards, list[str]]:
-    """The rewards of a run, and what was taken for them, one sentence each.
+    """Load the rewards of a run, and return notes about them, one sentence each.
 
-    CIDEr needs document frequencies that do not depend on the batch; where the expression names none, those of the
-    training captions are counted and kept in the run's folder.
+    CIDEr needs document frequencies that do not depend on the batch. If the expression names none, those of the
+    training captions are counted and stored in the run's folder.
 
     Args:
-        config: expression and monitors.
-        dataset: the training items; None to count nothing, where they could not be opened.
-        folder: of the run; None to count nothing (a dry run).
-        shared: options for every evaluator that has them: device, download, workers.
-        varied: judge how varied the captions of an image are as well.
+        config: The section of the configuration with expression and monitors.
+        dataset: The training items; None to count nothing, if they could not be opened.
+        folder: The folder of the run; None to count nothing (a dry run).
+        shared: Options for every evaluator that has them: device, download, workers.
+        varied: Whether the diversity of an image's captions is computed too.
 
     Raises:
-        InputError: an unknown evaluator, missing weights, or one that cannot be a reward.
+        InputError: An evaluator is unknown, its weights are missing, or it cannot be a reward.
     """
     from capreward.expression import metrics_in, parse_list
     from capreward.scoring import load, load_list
 
     if len(parse_list(config.expression or "")) != 1:
         raise InputError(f"the reward {config.expression!r} is a list; join its terms by + or - into one expression")
-    spelt = [text for text in (config.expression, config.monitors) if text]
-    named = [metric for text in spelt for node in parse_list(text) for metric in metrics_in(node)]
+    expressions = [text for text in (config.expression, config.monitors) if text]
+    metrics = [metric for text in expressions for node in parse_list(text) for metric in metrics_in(node)]
     unbaselined = unbaselined_terms(config)
-    wants = ["self-cider"] if varied else []
-    wants += [m.name for m in named if _needs_frequencies(m)]
+    needing = ["self-cider"] if varied else []
+    needing += [m.name for m in metrics if _needs_frequencies(m)]
     notes: list[str] = []
-    counted = dataset is not None and folder is not None
+    can_count = dataset is not None and folder is not None
 
     def with_frequencies(expression: str | None) -> dict[str, Any]:
-        """The options of a list's evaluators; those of CIDEr take the training captions' document frequencies."""
+        """Return the options of a list's evaluators; CIDEr's take the training captions' document frequencies."""
         terms = [metric for node in parse_list(expression or "") for metric in metrics_in(node)]
         terms = [metric for metric in terms if _needs_frequencies(metric)]
         if not terms or dataset is None or folder is None:
             return dict(shared)
-        path, told = training_frequencies(dataset, folder, eos=_ends_captions(terms))
-        notes.extend([told] if told not in notes else [])
+        path, note = training_frequencies(dataset, folder, eos=_ends_captions(terms))
+        notes.extend([note] if note not in notes else [])
         return {**shared, "df": str(path)}
 
     options = with_frequencies(config.expression)
     evaluator = load_list(config.expression or "", **options)[0]
-    if counted or not wants:
+    if can_count or not needing:
         evaluator.check_reward()
     if evaluator.higher_is_better is False:
         notes.append(
@@ -234,10 +243,10 @@ def load_rewards(
 
 
 def unbaselined_terms(config: RewardConfig) -> frozenset[str]:
-    """The terms of the reward that have no baseline, as they are spelt in it.
+    """Return the terms of the reward that have no baseline, as they are spelt in it.
 
     Raises:
-        InputError: one that is no term of the reward, or is multiplied with another.
+        InputError: A name is no term of the reward, or the term is multiplied with another one.
     """
     from capreward.expression import metrics_in, parse, parse_list
 
@@ -245,21 +254,21 @@ def unbaselined_terms(config: RewardConfig) -> frozenset[str]:
         return frozenset()
     node = parse(config.expression or "")
     terms = [str(metric) for metric in metrics_in(node)]
-    found = []
-    for asked in parse_list(config.unbaselined):
-        for metric in metrics_in(asked):
-            spelt = [m for m in metrics_in(node) if m == metric or (m.name == metric.name and not metric.options)]
-            if not spelt:
+    matches = []
+    for entry in parse_list(config.unbaselined):
+        for metric in metrics_in(entry):
+            matching = [m for m in metrics_in(node) if m == metric or (m.name == metric.name and not metric.options)]
+            if not matching:
                 raise InputError(f"reward.unbaselined names {metric}, and the reward has {', '.join(terms)}")
-            found += spelt
-    mixed = [str(m) for m in found if not _alone(node, m)]
+            matches += matching
+    mixed = [str(m) for m in matches if not _only_scaled(node, m)]
     if mixed:
         raise InputError(f"reward.unbaselined names {mixed[0]}, which the reward multiplies with another evaluator")
-    return frozenset(map(str, found))
+    return frozenset(map(str, matches))
 
 
-def _alone(node: Node, metric: Metric) -> bool:
-    """Whether a metric is multiplied with numbers alone, wherever it is."""
+def _only_scaled(node: Node, metric: Metric) -> bool:
+    """Return whether a metric is multiplied only with numbers, wherever it stands."""
     from capreward.expression import Operation, metrics_in
 
     if not isinstance(node, Operation):
@@ -267,28 +276,28 @@ def _alone(node: Node, metric: Metric) -> bool:
     both = [metrics_in(node.left), metrics_in(node.right)]
     if node.operator == "*" and all(both) and any(metric in side for side in both):
         return False
-    return _alone(node.left, metric) and _alone(node.right, metric)
+    return _only_scaled(node.left, metric) and _only_scaled(node.right, metric)
 
 
 def wrong_terms(config: RewardConfig, dataset: Dataset | None, shared: Mapping[str, Any]) -> list[str]:
-    """What is wrong with each term of a reward for itself, so that all of it can be told at once."""
+    """Return the errors of all terms of a reward, so that they can be reported together."""
     from capreward.expression import metrics_in, parse_list
     from capreward.scoring import load_list
 
-    wrong = []
+    errors = []
     try:
-        named = [metric for node in parse_list(config.expression or "") for metric in metrics_in(node)]
+        metrics = [metric for node in parse_list(config.expression or "") for metric in metrics_in(node)]
     except InputError as error:
         return [str(error)]
-    for metric in named:
+    for metric in metrics:
         try:
             evaluator = load_list(str(metric), **shared)[0]
             if dataset is not None and len(dataset):
                 item = dataset[0]
                 evaluator.preprocessings(Samples([""], references=[list(item.captions)], images=[item.picture]))
         except InputError as error:
-            wrong.append(str(error))
-    return wrong
+            errors.append(str(error))
+    return errors
 
 
 def _needs_frequencies(metric: Metric) -> bool:
@@ -296,10 +305,10 @@ def _needs_frequencies(metric: Metric) -> bool:
 
 
 def _ends_captions(terms: Sequence[Metric]) -> bool:
-    """Whether CIDEr's terms in one list count an end token (``eos=true``).
+    """Return whether CIDEr's terms in one list count an end token (``eos=true``).
 
     Raises:
-        InputError: some do and some do not, for which one file of frequencies is not enough.
+        InputError: Some terms do and some do not; one file of frequencies is not enough for both.
     """
     ends = [dict(term.options).get("eos", False) is True for term in terms]
     if any(ends) and not all(ends):
@@ -311,15 +320,15 @@ def _ends_captions(terms: Sequence[Metric]) -> bool:
 
 
 def training_frequencies(dataset: Dataset, folder: Path, *, eos: bool = False) -> tuple[Path, str]:
-    """Count the n-grams of the training captions, once per run; the file and a sentence about it.
+    """Count the n-grams of the training captions, once per run; return the file and a sentence about it.
 
     Args:
-        dataset: the training items.
-        folder: of the run.
-        eos: each caption ends in an end token.
+        dataset: The training items.
+        folder: The folder of the run.
+        eos: Whether each caption ends in an end token.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     from capreward.evaluators.cider import CiderD
     from capreward.text.corpus import reference_grams

@@ -1,4 +1,4 @@
-"""Training of a captioner: what a step learns, and how held-out captions are judged."""
+"""The trainer of captioners: its steps, and the evaluation of held-out captions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from capreward.errors import InputError
 from capreward.samples import Samples
 from capreward.scoring import load
 from trainers.captioners.base import Captioner
-from trainers.evaluation.captions import caption_items, judge, write_samples
-from trainers.evaluation.processes import gathered, shared
+from trainers.evaluation.captions import caption_items, score_captions, write_samples
+from trainers.evaluation.processes import broadcast_values, gather_captions
 from trainers.rewards.rewards import RunningMoments
 from trainers.runs.checkpoints import Progress, fingerprint
 from trainers.runs.folder import RunFolder
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class CaptionerTrainer(Trainer):
-    """A run from its first step, or from its newest checkpoint, to its end.
+    """The trainer that trains a captioner, from its first step or its newest checkpoint to its end.
 
     Args:
-        ready: all parts of the run.
-        folder: where it keeps everything.
-        accelerator: devices, processes, precision.
-        log: what it tells.
-        reference: compare with the captioner as it was before the first step (KL), even where the loss does not.
+        ready: All parts of the run.
+        folder: The folder of the run.
+        accelerator: The accelerator: devices, processes and precision.
+        log: The log of the run.
+        reference: Whether to compare with the captioner before the first step (KL), even if the loss does not need it.
     """
 
     def __init__(
@@ -77,58 +77,58 @@ class CaptionerTrainer(Trainer):
             ready.diagnostics,
         )
         self.watch = Watch(folder, log)
-        self.begun = ""  # the fingerprint of the weights that the reference policy has
+        self.reference_fingerprint = ""  # the fingerprint of the weights that the reference policy has
         self._repetition = load("repetition")
-        self._unread: set[str] = set()
+        self._reported_broken: set[str] = set()
 
     def update(self, batches: Iterator[Batch]) -> None:
-        """One update of the weights.
+        """Make one update of the weights.
 
         Raises:
-            NonFinite: a loss, gradient or reward is no number; the weights are as before.
+            NonFinite: A loss, gradient or reward is not finite; the weights are as before.
         """
         began = time.perf_counter()
         step, training = self.progress.step, self.config.training
-        generator = self.stepper.begin(step)
+        generator = self.stepper.seed_step(step)
         due = (step + 1) % self.config.logging.every == 0
         last = step + 1 >= self.ready.steps
         monitored = (step + 1) % self.config.reward.every == 0
-        diagnosed = self.ready.diagnostics is not None and self.ready.diagnostics.due(step)
-        works: list[CollectedBatch] = []
+        is_diagnosed = self.ready.diagnostics is not None and self.ready.diagnostics.due(step)
+        micro_batches: list[CollectedBatch] = []
         for number in range(training.accumulation):
             batch = next(batches)
             self.count_broken(batch.broken)
-            part = (number, training.accumulation) if diagnosed else None
-            works.append(
+            part = (number, training.accumulation) if is_diagnosed else None
+            micro_batches.append(
                 self.stepper.collect(batch, generator, monitored=monitored, compared=due or last, diagnosed=part)
             )
-        self.stepper.shape_rewards(works)
+        self.stepper.normalise_rewards(micro_batches)
         rate = learning_rate(training, step, self.ready.steps, self.policy.width)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        stats = self.stepper.learn(works)
-        values = self.checked(stats, self.clip(), lambda: rows_of(works))
-        values |= self.stepper.diagnosed(works) if diagnosed else {}
+        stats = self.stepper.accumulate_gradient(micro_batches)
+        values = self.finite_values(stats, self.clip_gradient(), lambda: rows_of(micro_batches))
+        values |= self.stepper.gather_diagnostics(micro_batches) if is_diagnosed else {}
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
         values["lr"] = rate
-        self.tally.add(values, values.pop("tokens"), time.perf_counter() - began)
+        self.running_means.add(values, values.pop("tokens"), time.perf_counter() - began)
         if due or last:
-            self._row(works)
+            self._log_row(micro_batches)
         else:
             self.log.at(self.progress.step, values)
         if due:  # a row for the last step alone takes nothing from the one that is due, if the run is lengthened
-            self.tally.clear()
+            self.running_means.clear()
 
     def evaluate(self) -> None:
-        """Caption the held-out items, judge them, keep the best captioner, and end the run if patience is over."""
+        """Caption the held-out items, score them, keep the best captioner, and end the run if patience is over."""
         if self.ready.val is None:
             return
         config, step = self.config.evaluation, self.progress.step
         self.log.busy("evaluating")
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        found = caption_items(
+        captioned = caption_items(
             self.policy,
             self.ready.val,
             self.decoding(),
@@ -137,38 +137,40 @@ class CaptionerTrainer(Trainer):
             world=world,
             workers=self.config.data.workers,
         )
-        found = gathered(found, self.accelerator)
-        known = self.ready.pictures
-        found.pictures = [known.get(key, picture) for key, picture in zip(found.keys, found.pictures, strict=True)]
-        for sentence in found.broken:
-            if sentence not in self._unread:  # told once, not in every evaluation
+        captioned = gather_captions(captioned, self.accelerator)
+        pictures = self.ready.pictures
+        captioned.pictures = [
+            pictures.get(key, picture) for key, picture in zip(captioned.keys, captioned.pictures, strict=True)
+        ]
+        for sentence in captioned.broken:
+            if sentence not in self._reported_broken:  # logged once, not in every evaluation
                 self.log.say(f"not evaluated: {sentence}")
-        self._unread.update(found.broken)
+        self._reported_broken.update(captioned.broken)
         values: dict[str, float] = {}
         if self.accelerator.is_main_process:
-            scores = judge(found, self.ready.metrics)
+            scores = score_captions(captioned, self.ready.metrics)
             flat = [s for score in scores.values() for s in (score.parts.values() if score.family else [score])]
             values = {s.name: s.value for s in flat}
-            values["unfinished"] = 1 - found.finished
+            values["unfinished"] = 1 - captioned.finished
             if self.ready.diagnostics is not None:
-                values |= self.ready.diagnostics.held_out(
-                    found.captions, found.keys, found.pictures, found.references, values
+                values |= self.ready.diagnostics.measure_held_out(
+                    captioned.captions, captioned.keys, captioned.pictures, captioned.references, values
                 )
-            write_samples(self.folder.samples(step), found, config.samples)
-        values = shared(values, self.accelerator)
+            write_samples(self.folder.samples(step), captioned, config.samples)
+        values = broadcast_values(values, self.accelerator)
         self.log.row("eval", step, values)
-        self.watch.see("eval", step, values)
-        self._choose(values)
+        self.watch.add_row("eval", step, values)
+        self._keep_if_best(values)
 
     def decoding(self) -> Decoding:
-        """How captions are searched in evaluations."""
+        """Return the search of captions in evaluations."""
         from trainers.evaluation.search_settings import search_of
 
         return search_of(self.config.evaluation)
 
     def save_checkpoint(self) -> None:
-        """Write all that the run needs to go on."""
-        self.progress.start = self.begun
+        """Write everything that the run needs to go on."""
+        self.progress.start = self.reference_fingerprint
         if self.ready.rewards is not None:
             self.progress.moments = asdict(self.ready.rewards.moments)
         self.progress.warned = self.watch.warned
@@ -176,36 +178,36 @@ class CaptionerTrainer(Trainer):
 
     def restore(self) -> None:
         """Go to the newest checkpoint, if there is one."""
-        self.begun = "" if self.reference is None else fingerprint(self.reference)
+        self.reference_fingerprint = "" if self.reference is None else fingerprint(self.reference)
         super().restore()
 
-    def check_restored(self, found: Progress) -> None:
-        """Refuse another captioner than the one that was the reference policy; take up the rewards' moments."""
-        if self.begun and found.start and found.start != self.begun:
+    def check_restored(self, progress: Progress) -> None:
+        """Refuse another captioner than the one that was the reference policy, and restore the rewards' moments."""
+        if self.reference_fingerprint and progress.start and progress.start != self.reference_fingerprint:
             raise InputError(
                 f"the captioner {self.config.captioner.init} is not the one that this run began with; as its "
                 f"reference policy put that one back, or give another --run than {self.folder.path}"
             )
-        self.watch.remember(found.step, found.warned)
-        if self.ready.rewards is not None and found.moments:
-            self.ready.rewards.moments = RunningMoments(**found.moments)
+        self.watch.restore(progress.step, progress.warned)
+        if self.ready.rewards is not None and progress.moments:
+            self.ready.rewards.moments = RunningMoments(**progress.moments)
 
     def write(self, path: Path) -> None:
-        """The captioner as it is now."""
+        """Write the captioner as it is now."""
         self.policy.save_pretrained(path)
 
-    def _choose(self, values: dict[str, float]) -> None:
-        chooser = next((m for m in self.ready.metrics if (m.label or m.name) == self.ready.best), None)
-        lower = chooser is not None and chooser.higher_is_better is False
-        self.choose(self.ready.best, values[self.ready.best], lower=lower)
+    def _keep_if_best(self, values: dict[str, float]) -> None:
+        metric = next((m for m in self.ready.metrics if (m.label or m.name) == self.ready.best), None)
+        lower = metric is not None and metric.higher_is_better is False
+        self.keep_if_best(self.ready.best, values[self.ready.best], lower=lower)
 
-    def _row(self, works: list[CollectedBatch]) -> None:
-        """A row for the log: means over the steps since the one before."""
-        row = self.tally.means()
+    def _log_row(self, micro_batches: list[CollectedBatch]) -> None:
+        """Log a row of means over the steps since the last row."""
+        row = self.running_means.means()
         row["images"] = float(self.progress.step * self.config.training.accumulation * self.batches.global_batch)
-        texts = [text for work in works for text in work.learned_texts()]
+        texts = [text for micro_batch in micro_batches for text in micro_batch.learned_texts()]
         if texts and "repetition" not in row:
             row["repetition"] = self._repetition.corpus(Samples(texts)).value
         self.log.row("train", self.progress.step, row)
-        self.watch.see("train", self.progress.step, row)
+        self.watch.add_row("train", self.progress.step, row)
         self.log.at(self.progress.step, row)

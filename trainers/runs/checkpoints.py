@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and captioners that replace the one before in one step."""
+"""Checkpoints that are complete or not there, and captioners that replace the one before in a single step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trainers.captioners.base import Captioner
 
-# What json, torch, safetensors and accelerate raise for a file that is damaged or missing.
+# The errors that json, torch, safetensors and accelerate raise for a file that is damaged or missing.
 UNREADABLE = (
     OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, RuntimeError, SafetensorError,
     pickle.UnpicklingError,
@@ -32,20 +32,20 @@ UNREADABLE = (
 
 @dataclass
 class Progress:
-    """How far a run is; all of a checkpoint that is neither weights nor moments of the optimizer.
+    """The progress of a run: the part of a checkpoint that is neither weights nor moments of the optimizer.
 
     Attributes:
-        step: updates done.
-        data: position in the training data.
-        best: value of the chosen metric, or None.
-        best_step: the step it was found at.
-        without: evaluations since then.
-        broken: a sentence for each sample that could not be read.
-        moments: of the rewards.
-        sums: of the log's next row, see :class:`trainers.runs.running_means.RunningMeans`.
-        start: what the weights were before the first step, see ``fingerprint``.
-        finished: why the run is over, or empty.
-        warned: the warnings that were told, by name.
+        step: The number of updates done.
+        data: The position in the training data.
+        best: The best value of the metric that selects, or None.
+        best_step: The step of the best value.
+        without: The number of evaluations since then.
+        broken: A sentence for each sample that could not be read.
+        moments: The moments of the rewards.
+        sums: The sums for the log's next row, see :class:`trainers.runs.running_means.RunningMeans`.
+        start: The ``fingerprint`` of the weights before the first step.
+        finished: The reason why the run is over; empty if it is not.
+        warned: The names of the rules that have warned.
     """
 
     step: int = 0
@@ -62,11 +62,11 @@ class Progress:
 
 
 class Checkpoints:
-    """Writes and reads a run's checkpoints; every process calls it alike.
+    """A writer and reader of a run's checkpoints; every process makes the same calls.
 
     Args:
-        folder: of the run.
-        accelerator: whose models and optimizers are kept.
+        folder: The folder of the run.
+        accelerator: The accelerator, whose models and optimizers are stored.
     """
 
     def __init__(self, folder: RunFolder, accelerator: Accelerator) -> None:
@@ -74,14 +74,14 @@ class Checkpoints:
         self.accelerator = accelerator
 
     def save(self, progress: Progress, keep: int) -> None:
-        """Write a checkpoint beside and rename it; drop all but the newest ``keep``.
+        """Write a checkpoint beside its place and rename it; drop all but the newest ``keep``.
 
         Raises:
-            InputError: it cannot be written; the earlier ones stay.
+            InputError: The checkpoint cannot be written; the earlier ones stay.
         """
 
         def fill(path: Path) -> None:
-            with told_as_os_error():
+            with as_os_error():
                 self.accelerator.save_state(str(path))
             (path / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
 
@@ -91,7 +91,7 @@ class Checkpoints:
             self._save_together(progress.step, fill, keep)
 
     def _save_together(self, step: int, fill: Callable[[Path], None], keep: int) -> None:
-        """Every process writes its part; the main one renames the folder when all are done."""
+        """Let every process write its part; the main process renames the folder when all are done."""
         together = self.folder.path / "checkpoints" / f".partial-together-{step:08d}"
         if self.accelerator.is_main_process:
             together.mkdir(parents=True, exist_ok=True)
@@ -109,43 +109,43 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> Progress | None:
-        """Load the newest checkpoint and forget the rows of later steps; None where there is none.
+        """Load the newest checkpoint and drop the rows of later steps; return None if there is no checkpoint.
 
         Raises:
-            InputError: a checkpoint that cannot be read.
+            InputError: The checkpoint cannot be read.
         """
-        found = self.folder.checkpoints()
+        saved = self.folder.checkpoints()
         progress = None
-        if found:
+        if saved:
             try:
-                told: dict[str, Any] = json.loads((found[-1] / PROGRESS).read_text(encoding="utf-8"))
-                progress = Progress(**told)
+                values: dict[str, Any] = json.loads((saved[-1] / PROGRESS).read_text(encoding="utf-8"))
+                progress = Progress(**values)
                 progress.sums = {name: (total, count) for name, (total, count) in progress.sums.items()}
-                self.accelerator.load_state(str(found[-1]))
+                self.accelerator.load_state(str(saved[-1]))
             except UNREADABLE as error:
                 reason = " ".join(str(error).split())[:160]
                 raise InputError(
-                    f"the checkpoint {found[-1]} cannot be read ({reason}); remove it to go on from the one before"
+                    f"the checkpoint {saved[-1]} cannot be read ({reason}); remove it to go on from the one before"
                 ) from error
         if self.accelerator.is_main_process:
             self.folder.truncate_metrics(-1 if progress is None else progress.step)
         return progress
 
-    def put(self, target: Path, fill: Callable[[Path], None]) -> None:
-        """Let the main process write what was learnt, in the place of the folder before.
+    def replace(self, target: Path, fill: Callable[[Path], None]) -> None:
+        """Let the main process write the trained weights in place of the folder before.
 
         Args:
-            target: the folder.
-            fill: writes into one beside it.
+            target: The folder.
+            fill: A function that writes into a folder beside it.
 
         Raises:
-            InputError: it cannot be written; the one before stays.
+            InputError: The folder cannot be written; the one before stays.
         """
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
 
             def filled(path: Path) -> None:
-                with told_as_os_error():
+                with as_os_error():
                     fill(path)
 
             replace_folder(target, filled)
@@ -153,11 +153,11 @@ class Checkpoints:
 
 
 @contextmanager
-def told_as_os_error() -> Iterator[None]:
-    """Turn what torch and safetensors make of a full disk into what the operating system said.
+def as_os_error() -> Iterator[None]:
+    """Turn errors of torch and safetensors about a full disk into an error of the operating system.
 
     Raises:
-        OSError: the writing failed.
+        OSError: The writing failed.
     """
     try:
         yield
@@ -166,7 +166,7 @@ def told_as_os_error() -> Iterator[None]:
 
 
 def fingerprint(captioner: Captioner) -> str:
-    """16 hex digits that change with any weight."""
+    """Return 16 hex digits that change with any weight."""
     digest = hashlib.sha256()
     for name, tensor in captioner.state_dict().items():
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Where and how a captioner runs."""
+"""The device, the precision and the workers of captioners."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """Where and how captioners run.
+    """The device, the precision and the workers of captioners.
 
     Attributes:
-        device: as torch names it.
-        precision: fp32, bf16, fp16 or auto, of the captioners; metrics are fp32.
-        batch_size: images decoded at a time.
-        workers: processes that decode pictures; None for as many as help.
-        download: fetch named weights that are not here.
-        skip_broken: leave out items that cannot be read.
+        device: The device, as torch names it.
+        precision: The precision of the captioners: fp32, bf16, fp16 or auto; metrics are fp32.
+        batch_size: The number of images that are decoded at a time.
+        workers: The number of worker processes that decode pictures; None selects it.
+        download: Whether to download named weights that are missing.
+        skip_broken: Whether items that cannot be read are left out.
     """
 
     device: str = "cpu"
@@ -35,32 +35,32 @@ class DeviceOptions:
 
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """The context in which a captioner runs at a precision.
+    """Return the context in which a captioner runs at a precision.
 
     Raises:
-        InputError: a precision that the device does not have.
+        InputError: The device does not have this precision.
     """
     import torch
 
     from capreward.encoders.pool import precision_of
 
-    named = precision_of(precision, device)
-    if named == "fp32":
+    resolved = precision_of(precision, device)
+    if resolved == "fp32":
         return contextlib.nullcontext()
-    if named == "fp16" and not device.startswith("cuda"):
+    if resolved == "fp16" and not device.startswith("cuda"):
         raise InputError("fp16 needs a GPU; give --precision bf16 or fp32")
-    return torch.autocast(device.partition(":")[0], torch.bfloat16 if named == "bf16" else torch.float16)
+    return torch.autocast(device.partition(":")[0], torch.bfloat16 if resolved == "bf16" else torch.float16)
 
 
-def workers_for(asked: int | None, items: int, *, drawn: bool) -> int:
-    """How many processes decode pictures: as asked for, else one per core where there are enough pictures.
+def workers_for(requested: int | None, items: int, *, drawn: bool) -> int:
+    """Return the number of processes that decode pictures: as asked for, else one per core for enough pictures.
 
     Args:
-        asked: by the user.
-        items: pictures.
-        drawn: they are drawn or their features stored, which takes no time.
+        requested: The number that the user asks for; None for none.
+        items: The number of pictures.
+        drawn: Whether the pictures are drawn or have stored features, which takes no time.
     """
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if drawn or items < FEW or cores == 1 else min(cores, MOST_WORKERS)

@@ -1,4 +1,4 @@
-"""A run's folder: what lies where, and checkpoints that are whole or not there."""
+"""The folder of a run: its files, and how they are written and replaced."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PROGRESS = "progress.json"
 
 
 class RunFolder:
-    """Where a run keeps everything.
+    """The folder of a run.
 
-    ``config.yaml``, ``metrics.jsonl``, ``run.log``, ``samples/step-00000100.jsonl``, ``checkpoints/step-00000100/``,
-    and captioners in ``best/`` and ``last/``.
+    It holds ``config.yaml``, ``metrics.jsonl``, ``run.log``, ``samples/step-00000100.jsonl``,
+    ``checkpoints/step-00000100/``, and captioners in ``best/`` and ``last/``.
 
     Args:
-        path: made when something is first written.
+        path: The path of the folder, which is made when something is first written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -33,38 +33,38 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The resolved configuration."""
+        """The file of the resolved configuration."""
         return self.path / "config.yaml"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per line."""
+        """The file of the logged rows, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
     def log(self) -> Path:
-        """Sentences with their time."""
+        """The file of the logged sentences, with their time."""
         return self.path / "run.log"
 
     @property
     def best(self) -> Path:
-        """The captioner with the best value of the chosen metric."""
+        """The folder of the captioner with the best value of the metric that selects."""
         return self.path / "best"
 
     @property
     def last(self) -> Path:
-        """The captioner after the last step."""
+        """The folder of the captioner after the last step."""
         return self.path / "last"
 
     def samples(self, step: int) -> Path:
-        """Captions of held-out items after a step."""
+        """Return the file of held-out captions after a step."""
         return self.path / "samples" / f"step-{step:08d}.jsonl"
 
     def make(self) -> None:
-        """Make the folder and remove what an interrupted write left.
+        """Make the folder, and remove files of an interrupted write.
 
         Raises:
-            InputError: it cannot be made.
+            InputError: The folder cannot be made.
         """
         try:
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -78,31 +78,31 @@ class RunFolder:
         for left in self.path.glob("**/.partial-*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def unmake(self) -> None:
-        """Remove the folder again where no run has begun in it."""
+    def remove_unused(self) -> None:
+        """Remove the folder again if no run has begun in it."""
         if not self.config.exists():
-            for counted in (*self.path.glob("document-frequencies-*.npz"), *self.path.glob("training-phrases-*.npz")):
-                counted.unlink()
+            for file in (*self.path.glob("document-frequencies-*.npz"), *self.path.glob("training-phrases-*.npz")):
+                file.unlink()
         for path in (self.path / "checkpoints", self.path / "samples", self.path):
             with contextlib.suppress(OSError):  # it holds something
                 path.rmdir()
 
-    def forget(self) -> None:
-        """Remove what a run that ended before its first checkpoint has left: it starts again."""
+    def remove_results(self) -> None:
+        """Remove the files of a run that ended before its first checkpoint: it starts again."""
         shutil.rmtree(self.best, ignore_errors=True)
         for old in self.path.glob("samples/step-*.jsonl"):
             old.unlink(missing_ok=True)
 
     def checkpoints(self) -> list[Path]:
-        """Whole checkpoints, the oldest first."""
-        found = self.path.glob("checkpoints/step-*")
-        return sorted(p for p in found if _CHECKPOINT.fullmatch(p.name) and (p / PROGRESS).is_file())
+        """Return the complete checkpoints, the oldest first."""
+        folders = self.path.glob("checkpoints/step-*")
+        return sorted(p for p in folders if _CHECKPOINT.fullmatch(p.name) and (p / PROGRESS).is_file())
 
     def write_checkpoint(self, step: int, fill: Callable[[Path], None], keep: int) -> Path:
-        """Fill a folder beside and rename it; then drop all but the newest ``keep``.
+        """Fill a folder beside its place and rename it; then drop all but the newest ``keep``.
 
         Raises:
-            InputError: it cannot be written; the earlier ones stay.
+            InputError: The checkpoint cannot be written; the earlier ones stay.
         """
         target = self.path / "checkpoints" / f"step-{step:08d}"
         replace_folder(target, fill)
@@ -111,24 +111,24 @@ class RunFolder:
         return target
 
     def truncate_metrics(self, step: int) -> None:
-        """Drop rows of steps after ``step``, which are run again, and a line that was cut off."""
+        """Drop the rows of steps after ``step``, which are run again, and a line that was cut off."""
         if not self.metrics.exists():
             return
-        kept = []
+        lines = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
                 continue
             if row["step"] <= step:
-                kept.append(line + "\n")
-        write_text_beside(self.metrics, "".join(kept))
+                lines.append(line + "\n")
+        write_text_beside(self.metrics, "".join(lines))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.jsonl``.
+        """Read the rows of ``metrics.jsonl``.
 
         Raises:
-            InputError: no run in this folder.
+            InputError: There is no run in this folder.
         """
         try:
             lines = self.metrics.read_text(encoding="utf-8").splitlines()
@@ -138,10 +138,10 @@ class RunFolder:
 
 
 def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder beside ``target`` and put it in its place in one step; an old one is replaced.
+    """Fill a new folder beside ``target`` and put it in its place in a single step; it replaces an old one.
 
     Raises:
-        InputError: the operating system refuses; the old one stays.
+        InputError: The operating system refuses; the old folder stays.
     """
     beside = target.parent / f".partial-{target.name}"
     shutil.rmtree(beside, ignore_errors=True)
@@ -152,11 +152,11 @@ def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
             if file.is_file():
                 _flush(file)
         if target.exists():
-            gone = target.parent / f".partial-old-{target.name}"
-            shutil.rmtree(gone, ignore_errors=True)
-            os.replace(target, gone)
+            replaced = target.parent / f".partial-old-{target.name}"
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.replace(target, replaced)
             os.replace(beside, target)
-            shutil.rmtree(gone, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
         else:
             os.replace(beside, target)
     except OSError as error:
@@ -166,6 +166,6 @@ def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _flush(file: Path) -> None:
-    """Let the bytes reach the disk before the rename does."""
+    """Flush a file to the disk, so that its bytes are there before the rename."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())

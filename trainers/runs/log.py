@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl always, run.log, trackers where asked, and a live line for people."""
+"""The log of a run: always metrics.jsonl and run.log, trackers if asked for, and a live line for people."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PERCENT = ("unfinished", "empty", "repetition", "novel", "novel_phrases")
 
 
 class RunLog(AbstractContextManager["RunLog"]):
-    """The main process's log; on the others it does nothing.
+    """The log of the main process; on other processes it does nothing.
 
     Args:
-        folder: of the run.
-        accelerator: for its trackers.
-        console: for people, on standard error.
-        steps: of the whole run.
+        folder: The folder of the run.
+        accelerator: The accelerator, which has the trackers.
+        console: The console on standard error, for people; or None.
+        steps: The number of steps of the whole run.
     """
 
     def __init__(self, folder: RunFolder, accelerator: Accelerator, console: Console | None, steps: int) -> None:
@@ -40,15 +40,15 @@ class RunLog(AbstractContextManager["RunLog"]):
         self.steps = steps
         self._live: Progress | None = None
         self._task: Any = None
-        self._told: dict[str, float] = {}
+        self._shown: dict[str, float] = {}
 
     def __enter__(self) -> RunLog:
         if self.console is not None and self.console.is_terminal:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._live = Progress(*columns, TextColumn("{task.fields[told]}"), console=self.console, transient=True)
-            self._task = self._live.add_task("training", total=self.steps, told="")
+            self._live = Progress(*columns, TextColumn("{task.fields[values]}"), console=self.console, transient=True)
+            self._task = self._live.add_task("training", total=self.steps, values="")
             self._live.start()
         return self
 
@@ -57,14 +57,14 @@ class RunLog(AbstractContextManager["RunLog"]):
             self._live.stop()
 
     def say(self, sentence: str, *, everywhere: bool = False) -> None:
-        """A sentence for people, and for ``run.log``.
+        """Log a sentence for people and for ``run.log``.
 
         Args:
-            sentence: what to tell.
-            everywhere: write it down from every process, where each has its own to tell.
+            sentence: The sentence.
+            everywhere: Whether every process writes its own sentence.
 
         Raises:
-            InputError: the log cannot be written.
+            InputError: The log cannot be written.
         """
         if not self.main and not everywhere:
             return
@@ -73,27 +73,27 @@ class RunLog(AbstractContextManager["RunLog"]):
         append(self.folder.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
 
     def row(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """A row of numbers after a step: ``train`` or ``eval``.
+        """Log a row of numbers after a step, of kind ``train`` or ``eval``.
 
         Raises:
             InputError: ``metrics.jsonl`` cannot be written.
         """
         if not self.main:
             return
-        kept = {name: _plain(value) for name, value in values.items()}
-        append(self.folder.metrics, json.dumps({"step": step, "kind": kind, **kept}) + "\n")
-        self.accelerator.log({f"{kind}/{name}": v for name, v in kept.items() if v is not None}, step=step)
+        finite = {name: _plain(value) for name, value in values.items()}
+        append(self.folder.metrics, json.dumps({"step": step, "kind": kind, **finite}) + "\n")
+        self.accelerator.log({f"{kind}/{name}": v for name, v in finite.items() if v is not None}, step=step)
         if kind == "eval":
-            self.say(f"step {step:,}: {shown_values(values)}")
+            self.say(f"step {step:,}: {format_values(values)}")
         elif self._live is None and self.console is not None:
-            told = shown_values({name: values[name] for name in SHOWN if name in values})
-            self.console.print(f"step {step:,}/{self.steps:,}  {told}", highlight=False, markup=False, soft_wrap=True)
+            text = format_values({name: values[name] for name in SHOWN if name in values})
+            self.console.print(f"step {step:,}/{self.steps:,}  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, step: int, name: str, sentence: str) -> None:
-        """A warning, for people and in ``metrics.jsonl``.
+        """Log a warning for people and in ``metrics.jsonl``.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: The log cannot be written.
         """
         self.say(f"warning ({name}): {sentence}")
         if self.main:
@@ -103,23 +103,23 @@ class RunLog(AbstractContextManager["RunLog"]):
             )
 
     def at(self, step: int, values: Mapping[str, float]) -> None:
-        """Move the live line; what it showed and ``values`` lacks stays."""
+        """Move the live line to a step; old values that are not in ``values`` stay."""
         if self._live is not None:
-            self._told |= {name: values[name] for name in SHOWN if name in values}
-            self._live.update(self._task, completed=step, told=shown_values(self._told), description="training")
+            self._shown |= {name: values[name] for name in SHOWN if name in values}
+            self._live.update(self._task, completed=step, values=format_values(self._shown), description="training")
 
     def busy(self, doing: str) -> None:
-        """Let the live line tell what takes a while."""
+        """Show on the live line what takes a while."""
         if self._live is not None:
             self._live.update(self._task, description=doing)
 
 
-def shown_values(values: Mapping[str, float]) -> str:
-    """Names and values for people: shares of captions in percent, four decimals of most others."""
-    return "  ".join(_shown(name, value) for name, value in values.items())
+def format_values(values: Mapping[str, float]) -> str:
+    """Format names and values for people: shares of captions in percent, most others with four decimals."""
+    return "  ".join(_format_value(name, value) for name, value in values.items())
 
 
-def _shown(name: str, value: float) -> str:
+def _format_value(name: str, value: float) -> str:
     if name in PERCENT:
         return f"{name} {value:.0%}"
     if name == "tokens/s":
@@ -128,10 +128,10 @@ def _shown(name: str, value: float) -> str:
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a file of the run.
+    """Append to a file of the run.
 
     Raises:
-        InputError: the operating system refuses, as when the disk is full.
+        InputError: The operating system refuses, for example because the disk is full.
     """
     try:
         with path.open("a", encoding="utf-8") as stream:
@@ -141,6 +141,6 @@ def append(path: Path, text: str) -> None:
 
 
 def _plain(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Return the number, or None if it is not finite, because JSON has no NaN."""
     number = float(value)
     return number if isfinite(number) else None

@@ -1,4 +1,4 @@
-"""A run, or a captioner of one, under the name that tables and reports give it."""
+"""A run, or one of its captioners, under the name that tables and reports give it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class NamedRun:
     """A captioner as it was named, with the run that it comes from.
 
     Attributes:
-        name: for tables.
-        path: what ``open_captioner`` takes.
-        run: the run's folder, where a run was named.
-        config: of the run that the captioner comes from, where it is known.
+        name: The name in tables.
+        path: The path, as ``open_captioner`` takes it.
+        run: The run's folder, if a run was named.
+        config: The configuration of the run that the captioner comes from, if it is known.
     """
 
     name: str

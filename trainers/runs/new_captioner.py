@@ -1,4 +1,4 @@
-"""The captioner that a run begins with: read, or new."""
+"""The captioner that a run begins with: one that is opened, or a new one."""
 
 from __future__ import annotations
 
@@ -15,76 +15,76 @@ if TYPE_CHECKING:
     from trainers.captioners.vocabulary import Vocabulary
     from trainers.data import Dataset
 
-NAMED = ("tower", "clip", "learn")
+NAMED_VOCABULARIES = ("tower", "clip", "learn")
 
 
 def make_captioner(config: RunConfig, train: Dataset | None) -> Captioner:
-    """The captioner to train: read where ``init`` names one, else new, from the run's seed.
+    """Return the captioner to train: opened if ``init`` names one, else new, from the run's seed.
 
     Raises:
-        InputError: weights that are not found or do not fit.
+        InputError: Weights are not found or do not fit.
     """
-    asked = config.captioner
-    if asked.init:
+    section = config.captioner
+    if section.init:
         from trainers.captioners.layouts.loading import open_captioner
 
-        return open_captioner(asked.init, cropping=asked.cropping, download=config.download)
+        return open_captioner(section.init, cropping=section.cropping, download=config.download)
     import torch
 
     from trainers.captioners.folder import sizes_of
 
-    tower = make_tower(asked, train, download=config.download)
+    tower = make_tower(section, train, download=config.download)
     torch.manual_seed(config.seed)
-    sizes = sizes_of(asked.default_sizes(), asked.sizes)
-    if asked.kind == "clip-reward":
+    sizes = sizes_of(section.default_sizes(), section.sizes)
+    if section.kind == "clip-reward":
         from trainers.captioners.transformer import TransformerCaptioner
 
-        return TransformerCaptioner(tower, word_vocabulary(asked, train), sizes)
+        return TransformerCaptioner(tower, word_vocabulary(section, train), sizes)
     from trainers.captioners.grid import GridCaptioner
 
-    return GridCaptioner(tower, piece_vocabulary(asked, tower, train), sizes)
+    return GridCaptioner(tower, piece_vocabulary(section, tower, train), sizes)
 
 
-def make_tower(asked: CaptionerConfig, train: Dataset | None, *, download: bool) -> Tower:
-    """The image side of a new captioner.
+def make_tower(section: CaptionerConfig, train: Dataset | None, *, download: bool) -> Tower:
+    """Make the image tower of a new captioner.
 
     Raises:
-        InputError: weights that are not found, pictures where stored features are asked for, or steps that the tower
-            does not have.
+        InputError: Weights are not found, there are pictures instead of stored features, or the tower does not have
+            these image steps.
     """
     from trainers.captioners.towers import PatchTower, StoredTower, tower_of
 
-    if asked.tower in ("patch", "stored") and asked.cropping == "transformers":
-        raise InputError(f"captioner.cropping is of a CLIP's tower, and the tower is {asked.tower}; leave it out")
-    if asked.tower == "patch":
-        return PatchTower(asked.side or 112)
-    if asked.tower == "stored":
+    if section.tower in ("patch", "stored") and section.cropping == "transformers":
+        raise InputError(f"captioner.cropping is of a CLIP's tower, and the tower is {section.tower}; leave it out")
+    if section.tower == "patch":
+        return PatchTower(section.side or 112)
+    if section.tower == "stored":
         return StoredTower(*stored_features(train))
-    asked_steps = {"side": asked.side, "resize": asked.resize, "cropping": asked.cropping}
-    steps = {name: value for name, value in asked_steps.items() if value is not None}
-    return tower_of({"kind": "clip", "source": asked.tower, **steps}, download=download)
+    image_steps = {"side": section.side, "resize": section.resize, "cropping": section.cropping}
+    steps = {name: value for name, value in image_steps.items() if value is not None}
+    return tower_of({"kind": "clip", "source": section.tower, **steps}, download=download)
 
 
-def piece_vocabulary(asked: CaptionerConfig, tower: Tower, train: Dataset | None) -> Vocabulary:
-    """The byte-pair encoding of a new captioner.
+def piece_vocabulary(section: CaptionerConfig, tower: Tower, train: Dataset | None) -> Vocabulary:
+    """Make the byte-pair encoding of a new captioner.
 
     Raises:
-        InputError: merges that cannot be read, or a tower without any.
+        InputError: The merges cannot be read, or the tower has none.
     """
     from trainers.captioners.towers import ClipTower
     from trainers.captioners.vocabulary import ClipVocabulary
 
-    if asked.vocabulary not in NAMED:
-        return ClipVocabulary(asked.vocabulary)
-    if asked.vocabulary == "learn":
-        return learnt_vocabulary(train, asked.merges)
-    if asked.vocabulary == "tower" and isinstance(tower, ClipTower):
+    if section.vocabulary not in NAMED_VOCABULARIES:
+        return ClipVocabulary(section.vocabulary)
+    if section.vocabulary == "learn":
+        return learn_vocabulary(train, section.merges)
+    if section.vocabulary == "tower" and isinstance(tower, ClipTower):
         return tower.vocabulary()
     return ClipVocabulary()
 
 
-def learnt_vocabulary(train: Dataset | None, most: int) -> Vocabulary:
-    """Merges learnt from the training captions, most frequent first."""
+def learn_vocabulary(train: Dataset | None, most: int) -> Vocabulary:
+    """Learn merges from the training captions, most frequent first."""
     import tempfile
     from pathlib import Path
 
@@ -97,19 +97,19 @@ def learnt_vocabulary(train: Dataset | None, most: int) -> Vocabulary:
         return ClipVocabulary(path)
 
 
-def word_vocabulary(asked: CaptionerConfig, train: Dataset | None) -> Vocabulary:
-    """The words of a new captioner: those of the training captions that occur often enough, or of a file."""
+def word_vocabulary(section: CaptionerConfig, train: Dataset | None) -> Vocabulary:
+    """Make the word vocabulary of a new captioner: the frequent words of the training captions, or those of a file."""
     from pathlib import Path
 
     from trainers.captioners.word_vocabulary import WordVocabulary, read_words
 
-    if asked.vocabulary not in NAMED:
-        return read_words(Path(asked.vocabulary))
+    if section.vocabulary not in NAMED_VOCABULARIES:
+        return read_words(Path(section.vocabulary))
     try:
-        return WordVocabulary.of_captions(_captions(train), threshold=asked.least - 1)
+        return WordVocabulary.of_captions(_captions(train), threshold=section.least - 1)
     except InputError as error:
         raise InputError(
-            f"no word occurs {asked.least} times in the training captions; give captioner.least=1"
+            f"no word occurs {section.least} times in the training captions; give captioner.least=1"
         ) from error
 
 
@@ -121,10 +121,10 @@ def _captions(train: Dataset | None) -> Iterator[str]:
 
 
 def stored_features(train: Dataset | None) -> tuple[tuple[int, int], dict[str, str]]:
-    """Shape (S, D) and encoder of the training items' stored features.
+    """Return the shape (S, D) and the encoder of the training items' stored features.
 
     Raises:
-        InputError: pictures instead.
+        InputError: The training items are pictures.
     """
     from capreward.encoders.store.feature_store import StoredFeature
 

@@ -1,4 +1,4 @@
-"""From a configuration to everything that a run needs, with all that is missing told before the first step."""
+"""The preparation of a run: everything that it needs, with all errors reported before the first step."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class PreparedRun:
     """All parts of a run.
 
     Attributes:
-        config: the run's.
-        captioner: to be trained, on the CPU.
-        train: the training items.
-        val: the held-out items, or None.
-        optimizer: the paradigm.
-        rewards: None where the optimizer needs none.
-        metrics: of the evaluations.
-        best: the name of the metric that chooses.
-        steps: updates of the run.
-        preprocessings: image steps of the rewards, so that a picture is decoded once for captioner and rewards.
-        pictures: by key, for rewards and metrics, where they are not those that the captioner looks at.
-        notes: what was taken or left out, one sentence each.
-        diagnostics: what watches the reward; None where there is none, or where it is switched off.
+        config: The configuration of the run.
+        captioner: The captioner to train, on the CPU.
+        train: The training items.
+        val: The held-out items, or None.
+        optimizer: The training paradigm.
+        rewards: The rewards; None if the optimizer needs none.
+        metrics: The metrics of the evaluations.
+        best: The name of the metric that selects the best captioner.
+        steps: The number of updates of the run.
+        preprocessings: The image steps of the rewards, so that a picture is decoded once for captioner and rewards.
+        pictures: Pictures for rewards and metrics by key, if they are not the captioner's pictures.
+        notes: Notes about what was taken or left out, one sentence each.
+        diagnostics: The diagnostics of the reward; None if there are none, or if they are switched off.
     """
 
     config: RunConfig
@@ -60,44 +60,44 @@ class PreparedRun:
 
 
 class ErrorList:
-    """Collects what is wrong with independent parts."""
+    """A list of the errors of independent parts."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.errors: list[str] = []
 
     def attempt(self, make: Callable[[], T]) -> T | None:
-        """What ``make`` gives, or None where it finds something wrong, which is kept."""
+        """Return the result of ``make``, or None if it raises an input error, which is added to the list."""
         try:
             return make()
         except InputError as error:
-            self.found.append(str(error))
+            self.errors.append(str(error))
             return None
 
     def finish(self) -> None:
-        """Tell all that was found.
+        """Report all errors together.
 
         Raises:
-            InputError: one line each, where there is something.
+            InputError: There are errors; the message has one line for each.
         """
-        told = list(dict.fromkeys(self.found))
-        if len(told) == 1:
-            raise InputError(told[0])
-        if told:
-            lines = "\n".join(f"  - {line}" for line in told)
-            raise InputError(f"{len(told)} things must be mended before training can start:\n{lines}")
+        errors = list(dict.fromkeys(self.errors))
+        if len(errors) == 1:
+            raise InputError(errors[0])
+        if errors:
+            lines = "\n".join(f"  - {line}" for line in errors)
+            raise InputError(f"{len(errors)} things must be mended before training can start:\n{lines}")
 
 
 def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int = 1) -> PreparedRun:
-    """Load and check everything that the run will touch: data, weights, rewards, metrics, trackers.
+    """Load and check everything that the run will use: data, weights, rewards, metrics, trackers.
 
     Args:
-        config: of the run.
-        folder: of the run, for what is counted once; None for a dry run.
-        device: for the rewards' encoders.
-        world: number of processes.
+        config: The configuration of the run.
+        folder: The folder of the run, for what is counted once; None for a dry run.
+        device: The device of the rewards' encoders.
+        world: The number of processes.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: Something is wrong; the message names all errors.
     """
     from capreward.plugins import load_plugins
     from capreward.scoring import load_list
@@ -110,46 +110,47 @@ def prepare(config: RunConfig, folder: Path | None, *, device: str, world: int =
     errors.attempt(lambda: check_trackers(config.logging.trackers))
     train = errors.attempt(lambda: open_training(config))
     val = errors.attempt(lambda: open_held_out(config)) if config.data.val else None
-    seen_late = train is None and config.captioner.tower == "stored" and not config.captioner.init
-    captioner = None if seen_late else errors.attempt(lambda: make_captioner(config, train))
+    needs_train = train is None and config.captioner.tower == "stored" and not config.captioner.init
+    captioner = None if needs_train else errors.attempt(lambda: make_captioner(config, train))
     pictures = errors.attempt(lambda: other_pictures(config, train, val)) or {}
     name = str(config.optimizer["name"])
     optimizer = make_optimizer(name, {k: v for k, v in config.optimizer.items() if k != "name"})
     shared = {"device": device, "download": config.download or None, "workers": 0}
     notes += [] if train is None else train.notes
-    rewards, diagnostics, told = _judging(config, optimizer, train, folder, shared, pictures, errors)
-    notes += told
+    rewards, diagnostics, more_notes = _rewards_and_diagnostics(
+        config, optimizer, train, folder, shared, pictures, errors
+    )
+    notes += more_notes
     if captioner is not None:
-        config, told = _searched(config, captioner, errors)
-        notes += told
+        config, more_notes = _with_search(config, captioner, errors)
+        notes += more_notes
         for option, most in lengths_of(config, optimizer).items():
             errors.attempt(partial(check_length, option, most, captioner.longest))
-    spelt = metrics_of(config, optimizer)
-    metrics = errors.attempt(lambda: load_list(spelt, **shared)) if config.data.val else []
+    expressions = metrics_of(config, optimizer)
+    metrics = errors.attempt(lambda: load_list(expressions, **shared)) if config.data.val else []
     best = errors.attempt(lambda: best_of(config, metrics or [])) if metrics else ""
     errors.finish()
     assert train is not None and captioner is not None  # noqa: S101, PT018  # for the type checker
     steps = steps_of(config, train, world)
-    judged = (rewards, metrics or [], best or "", steps)
+    evaluation = (rewards, metrics or [], best or "", steps)
     crops = image_steps(rewards, train)
-    return PreparedRun(config, captioner, train, val, optimizer, *judged, crops, pictures, notes, diagnostics)
+    return PreparedRun(config, captioner, train, val, optimizer, *evaluation, crops, pictures, notes, diagnostics)
 
 
-def _searched(config: RunConfig, captioner: Captioner, errors: ErrorList) -> tuple[RunConfig, list[str]]:
-    """The configuration with every setting of the evaluations' search, and a note where authors' are taken."""
+def _with_search(config: RunConfig, captioner: Captioner, errors: ErrorList) -> tuple[RunConfig, list[str]]:
+    """Return the configuration with every setting of the evaluations' search, and a note if the authors' are taken."""
     from trainers.evaluation.search_settings import describe_search, search_of, with_search
 
-    found = errors.attempt(lambda: with_search(config.evaluation, captioner))
-    if found is None:
+    evaluation = errors.attempt(lambda: with_search(config.evaluation, captioner))
+    if evaluation is None:
         return config, []
-    taken = found != config.evaluation and captioner.decoding and config.data.val
-    how = (
-        f"evaluations decode as the captioner's authors do, but for what is asked: {describe_search(search_of(found))}"
-    )
-    return replace(config, evaluation=found), [how] if taken else []
+    from_authors = evaluation != config.evaluation and captioner.decoding and config.data.val
+    search = describe_search(search_of(evaluation))
+    note = f"evaluations decode as the captioner's authors do, but for what is asked: {search}"
+    return replace(config, evaluation=evaluation), [note] if from_authors else []
 
 
-def _judging(
+def _rewards_and_diagnostics(
     config: RunConfig,
     optimizer: Optimizer,
     train: Dataset | None,
@@ -158,7 +159,7 @@ def _judging(
     pictures: dict[str, Any],
     errors: ErrorList,
 ) -> tuple[Rewards | None, Diagnostics | None, list[str]]:
-    """Rewards and what watches them, where the optimizer needs a reward, and notes about both."""
+    """Load the rewards and their diagnostics, if the optimizer needs a reward, and notes about both."""
     from capreward.data.images.scene_keys import names_scenes
     from trainers.rewards.rewards import load_rewards, wrong_terms
     from trainers.watch.diagnostics import load_diagnostics
@@ -169,25 +170,25 @@ def _judging(
     varied = optimizer.options().get("self_cider_weight", 0.0) != 0
     loaded = errors.attempt(lambda: load_rewards(config.reward, train, folder, shared, varied=varied))
     if loaded is None:
-        errors.found += wrong_terms(config.reward, train, shared)
+        errors.errors += wrong_terms(config.reward, train, shared)
     rewards, notes = loaded or (None, [])
     if rewards is None:
         return None, None, notes
     rewards.pictures = pictures
     if train is not None and folder is not None:
-        errors.attempt(lambda: rehearse(rewards, train))
+        errors.attempt(lambda: try_reward(rewards, train))
     scenes = names_scenes(config.data.train)
-    rest = (config.diagnostics, config.reward.expression, train, folder, shared, pictures)
-    found = errors.attempt(lambda: load_diagnostics(*rest, scenes=scenes))
-    diagnostics, told = found or (None, [])
-    return rewards, diagnostics, [*notes, *told]
+    arguments = (config.diagnostics, config.reward.expression, train, folder, shared, pictures)
+    loaded_diagnostics = errors.attempt(lambda: load_diagnostics(*arguments, scenes=scenes))
+    diagnostics, diagnostic_notes = loaded_diagnostics or (None, [])
+    return rewards, diagnostics, [*notes, *diagnostic_notes]
 
 
 def check_reward_used(config: RunConfig) -> None:
-    """Refuse a reward, or monitors beside one, where the optimizer learns from none and would not look at it.
+    """Refuse a reward or monitors if the optimizer learns from no reward and would ignore them.
 
     Raises:
-        InputError: what is named, and which optimizers learn from a reward.
+        InputError: A reward or monitors are named; the message tells which optimizers learn from a reward.
     """
     from trainers.optimizers.base import OPTIMIZERS, find_optimizer
 
@@ -205,10 +206,10 @@ def check_reward_used(config: RunConfig) -> None:
 
 
 def check_unbaselined(config: RunConfig, optimizer: Optimizer) -> None:
-    """Refuse terms without a baseline where there is none to leave out.
+    """Refuse terms without a baseline if there is no baseline to leave them out of.
 
     Raises:
-        InputError: with what has one.
+        InputError: Such terms are named; the message tells what has a baseline.
     """
     if config.reward.unbaselined and optimizer.options().get("baseline") != "greedy":
         raise InputError(
@@ -217,7 +218,7 @@ def check_unbaselined(config: RunConfig, optimizer: Optimizer) -> None:
 
 
 def open_training(config: RunConfig) -> Dataset:
-    """The training items."""
+    """Open the training items."""
     from trainers.data import open_dataset
 
     data = config.data
@@ -225,7 +226,7 @@ def open_training(config: RunConfig) -> Dataset:
 
 
 def open_held_out(config: RunConfig) -> Dataset:
-    """The held-out items."""
+    """Open the held-out items."""
     from trainers.data import open_dataset
 
     data = config.data
@@ -235,10 +236,10 @@ def open_held_out(config: RunConfig) -> Dataset:
 
 
 def other_pictures(config: RunConfig, *datasets: Dataset | None) -> dict[str, Any]:
-    """The pictures that ``data.reward_images`` names, by key; empty where it names none.
+    """Return the pictures that ``data.reward_images`` names, by key; empty if it names none.
 
     Raises:
-        InputError: pictures that are missing.
+        InputError: Pictures are missing.
     """
     from capreward.data.images.lookup import find_images
 
@@ -249,60 +250,62 @@ def other_pictures(config: RunConfig, *datasets: Dataset | None) -> dict[str, An
 
 
 def reading_of(config: RunConfig) -> dict[str, Any]:
-    """How tables and pictures are read."""
+    """Return the options for reading tables and pictures."""
     names = ("id_column", "caption_column", "image_column", "allow_missing")
     return {**{name: getattr(config.data, name) for name in names}, "flags": "--set data.{key}=NAME"}
 
 
 def metrics_of(config: RunConfig, optimizer: Optimizer) -> str:
-    """The metrics of the evaluations: those asked for, or CIDEr and the reward."""
+    """Return the metrics of the evaluations: those asked for, or CIDEr and the reward."""
     if config.evaluation.metrics:
         return config.evaluation.metrics
-    from capreward.metric_names import known_as
+    from capreward.metric_names import matching_name
 
     reward = config.reward.expression if optimizer.needs_reward else None
-    alone = reward is None or known_as(reward.strip(), ("cider", "cider-d")) is not None
+    alone = reward is None or matching_name(reward.strip(), ("cider", "cider-d")) is not None
     return "cider" if alone else f"cider, {reward}"
 
 
 def best_of(config: RunConfig, metrics: list[Evaluator]) -> str:
-    """The column that chooses the best captioner: the one asked for, else the first of those listed, else the reward.
+    """Return the column that selects the best captioner.
+
+    It is the one asked for, else the first of those listed, else the reward.
 
     Raises:
-        InputError: a name that the metrics do not give.
+        InputError: The metrics do not give this name.
     """
     import difflib
 
-    from capreward.metric_names import known_as
+    from capreward.metric_names import matching_name
 
     names = [n for m in metrics for n in ([m.label or m.name] if len(m.columns) < 2 else m.columns)]
     best = config.evaluation.best
     if best is None:
-        # The metrics of a run that names none are CIDEr and the reward: what is trained for chooses.
+        # If the run names no metrics, they are CIDEr and the reward: then the reward that is trained for selects.
         return names[0] if config.evaluation.metrics else names[-1]
-    found = known_as(best, names)
-    if found is None:
+    column = matching_name(best, names)
+    if column is None:
         near = difflib.get_close_matches(best, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(names)}"
         raise InputError(f"evaluation.best is {best!r}, which is none of the metrics; {hint}")
-    return found
+    return column
 
 
 def lengths_of(config: RunConfig, optimizer: Optimizer) -> dict[str, int]:
-    """The settings that say how long a caption may get, by name."""
+    """Return the settings that limit the length of a caption, by name."""
     from trainers.evaluation.search_settings import MAX_LENGTH
 
-    asked = {"evaluation.max_length": config.evaluation.max_length or MAX_LENGTH} if config.data.val else {}
+    lengths = {"evaluation.max_length": config.evaluation.max_length or MAX_LENGTH} if config.data.val else {}
     if optimizer.needs_reward and "max_length" in optimizer.options():
-        asked["optimizer.max_length"] = optimizer.options()["max_length"]
-    return asked
+        lengths["optimizer.max_length"] = optimizer.options()["max_length"]
+    return lengths
 
 
 def check_length(option: str, most: int, longest: int) -> None:
-    """Refuse captions longer than the captioner can write.
+    """Refuse captions that are longer than the captioner can write.
 
     Raises:
-        InputError: with the greatest value.
+        InputError: The setting is too large; the message names the greatest value.
     """
     if most > longest:
         raise InputError(
@@ -310,20 +313,20 @@ def check_length(option: str, most: int, longest: int) -> None:
         )
 
 
-def rehearse(rewards: Rewards, train: Dataset) -> None:
-    """Judge one reference caption, so that missing weights or references show before the first step.
+def try_reward(rewards: Rewards, train: Dataset) -> None:
+    """Compute the reward of one reference caption, so that missing weights or references show before the first step.
 
     Raises:
-        InputError: what the reward lacks.
+        InputError: The reward lacks something.
     """
     item = train.first()
     if item is None:
         return
-    rewards.judge([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
+    rewards.compute([item.captions[0]], [item.key], [item.picture], [item.captions], monitored=True)
 
 
 def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
-    """The image steps of the rewards' encoders for the training pictures, each once."""
+    """Return the image steps of the rewards' encoders for the training pictures, each once."""
     from capreward.encoders.store.feature_store import StoredFeature
     from capreward.samples import Samples
 
@@ -331,33 +334,33 @@ def image_steps(rewards: Rewards | None, train: Dataset) -> list[Preprocessing]:
     if rewards is None or rewards.pictures or first is None or isinstance(first.picture, StoredFeature):
         return []
     samples = Samples([""], references=[list(first.captions)], images=[first.picture])
-    found = [p for evaluator in (rewards.evaluator, *rewards.monitors) for p in evaluator.preprocessings(samples)]
-    return list(dict.fromkeys(found))
+    steps = [p for evaluator in (rewards.evaluator, *rewards.monitors) for p in evaluator.preprocessings(samples)]
+    return list(dict.fromkeys(steps))
 
 
 def check_trackers(names: list[str]) -> None:
     """Refuse trackers that accelerate does not know or whose package is missing.
 
     Raises:
-        InputError: which one, and what to install.
+        InputError: A tracker cannot be used; the message tells what to install.
     """
     if not names:
         return
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-    there = [str(t.value if hasattr(t, "value") else t) for t in get_available_trackers()]
+    available = [str(t.value if hasattr(t, "value") else t) for t in get_available_trackers()]
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise InputError(f"there is no tracker {name!r}; known are {', '.join(LOGGER_TYPE_TO_CLASS)}")
-        if name not in there:
+        if name not in available:
             raise InputError(f"the tracker {name} needs its package; type pip install {name}")
 
 
 def steps_of(config: RunSettings, train: Dataset, world: int) -> int:
-    """Updates of the run.
+    """Return the number of updates of the run.
 
     Raises:
-        InputError: epochs of a stream, which has no number of items.
+        InputError: Epochs are given for a stream, which has no number of items.
     """
     training = config.training
     if training.steps is not None:

@@ -1,4 +1,4 @@
-"""What the steps between two rows of the log add up to."""
+"""The running means of what steps log between two rows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ Sums = dict[str, tuple[float, int]]
 
 
 class RunningMeans:
-    """Sums and counts of what steps tell, by name; part of a checkpoint, so that no row misses a step.
+    """Sums and counts of what steps log, by name.
+
+    They are part of a checkpoint, so that no row misses a step.
 
     Attributes:
-        sums: per name the sum and the number of steps that told it.
-        tokens: learned from since the last row of this process's life, for the rate.
-        seconds: that they took, evaluations and checkpoints apart.
+        sums: For each name the sum, and the number of steps that logged it.
+        tokens: The number of tokens learned from since the last row in this process's life, for the rate.
+        seconds: The time that they took, without evaluations and checkpoints.
     """
 
     def __init__(self) -> None:
@@ -22,7 +24,7 @@ class RunningMeans:
         self.seconds = 0.0
 
     def add(self, values: Mapping[str, float], tokens: float, seconds: float) -> None:
-        """Count a step in."""
+        """Add the values of a step."""
         for name, value in values.items():
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = (total + value, count + 1)
@@ -30,9 +32,9 @@ class RunningMeans:
         self.seconds += seconds
 
     def means(self) -> dict[str, float]:
-        """Per name the mean over the steps that told it, and ``tokens/s``."""
-        found = {name: total / count for name, (total, count) in self.sums.items()}
-        return {**found, "tokens/s": self.tokens / max(self.seconds, 1e-9)}
+        """Return the mean of each name over the steps that logged it, and ``tokens/s``."""
+        means = {name: total / count for name, (total, count) in self.sums.items()}
+        return {**means, "tokens/s": self.tokens / max(self.seconds, 1e-9)}
 
     def clear(self) -> None:
         """Begin the next row."""

@@ -1,4 +1,4 @@
-"""How the weights move: AdamW, and learning rates as a function of the step alone."""
+"""The updates of the weights: AdamW, and learning rates as a function of the step alone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from trainers.runs.config import UpdatesConfig
 
 
 def warmup_steps(training: UpdatesConfig, steps: int) -> float:
-    """Steps of the warm-up; a value below 1 is a share of all steps."""
+    """Return the number of warm-up steps; a value below 1 is a share of all steps."""
     return training.warmup * steps if 0 < training.warmup < 1 else training.warmup
 
 
 def learning_rate(training: UpdatesConfig, step: int, steps: int, width: int) -> float:
-    """The learning rate of an update.
+    """Return the learning rate of an update.
 
     Args:
-        training: lr, schedule and warmup count.
-        step: of the update, from 0 on.
-        steps: of the whole run.
-        width: of the captioner, for ``noam``: ``lr * d**-0.5 * min(s**-0.5, s * warmup**-1.5)`` at update s counted
-            from 1 (Vaswani et al. 2017, equation 3).
+        training: The section of the configuration; lr, schedule and warmup count.
+        step: The step of the update, from 0 on.
+        steps: The number of steps of the whole run.
+        width: The width of the captioner, for ``noam``: ``lr * d**-0.5 * min(s**-0.5, s * warmup**-1.5)`` at update s,
+            counted from 1 (Vaswani et al. 2017, equation 3).
     """
     warmup = warmup_steps(training, steps)
     if training.schedule == "noam":
@@ -39,19 +39,19 @@ def learning_rate(training: UpdatesConfig, step: int, steps: int, width: int) ->
 
 
 def is_matrix(_: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter decays in the usual way: not biases, norms and scalars."""
+    """Return whether a parameter decays in the usual way: all but biases, norms and scalars."""
     return parameter.ndim >= 2
 
 
 def adamw(
     model: nn.Module, training: UpdatesConfig, decays: Callable[[str, nn.Parameter], bool] = is_matrix
 ) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) over what is trained; weight decay on matrices alone.
+    """Make AdamW (Loshchilov and Hutter 2019) for the trained parameters; weight decay applies to matrices alone.
 
     Args:
-        model: whose parameters with a gradient count.
-        training: lr, betas, eps and weight_decay count. Without decay it is Adam.
-        decays: whether the parameter of a name does.
+        model: The model, whose parameters with a gradient are trained.
+        training: The section of the configuration; lr, betas, eps and weight_decay count. Without decay it is Adam.
+        decays: A function that tells whether a parameter with this name decays.
     """
     wanted = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [

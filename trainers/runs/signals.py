@@ -1,4 +1,4 @@
-"""Requests to stop: the step at work is finished, a checkpoint is written, and the run can be taken up again."""
+"""Requests to stop: the present step is finished, a checkpoint is written, and the run can be resumed."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals(AbstractContextManager["StopSignals"]):
-    """Notes SIGTERM and the first Ctrl-C while it is entered; a second Ctrl-C stops at once.
+    """A handler that notes SIGTERM and the first Ctrl-C while it is entered; a second Ctrl-C stops at once.
 
-    Signals reach the main thread alone; entered in another one it notes nothing.
+    Signals reach only the main thread; in another thread the handler notes nothing.
 
     Args:
-        accelerator: of the processes that stop together.
+        accelerator: The accelerator of the processes that stop together.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self.asked = 0  # the signal's number
-        self._before: dict[int, Any] = {}
+        self.received = 0  # the signal's number
+        self._earlier_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._earlier_handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._earlier_handlers.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, _: object) -> None:
-        if number == signal.SIGINT and self.asked:
+        if number == signal.SIGINT and self.received:
             raise KeyboardInterrupt
-        self.asked = number
+        self.received = number
 
-    def everywhere(self) -> int:
-        """The signal that any of the processes got, or 0."""
+    def received_anywhere(self) -> int:
+        """Return the signal that any of the processes has received, or 0."""
         if self.accelerator.num_processes == 1:
-            return self.asked
-        asked = torch.tensor(float(self.asked), device=self.accelerator.device)
-        return int(self.accelerator.gather(asked.view(1)).max())
+            return self.received
+        received = torch.tensor(float(self.received), device=self.accelerator.device)
+        return int(self.accelerator.gather(received.view(1)).max())

@@ -1,4 +1,4 @@
-"""How large a run is: parameters, memory and steps, before it starts."""
+"""The sizes of a run before it starts: parameters, memory and steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def parameter_counts(ready: PreparedRun) -> dict[str, int]:
-    """Trained parameters, those of the frozen tower, and those of the reference policy's copy."""
+    """Return the numbers of trained parameters, of the frozen tower's, and of the reference policy's."""
     from torch import nn
 
     trained = sum(p.numel() for p in ready.captioner.parameters())
@@ -23,13 +23,13 @@ def parameter_counts(ready: PreparedRun) -> dict[str, int]:
 
 
 def memory_estimate(ready: PreparedRun) -> dict[str, float]:
-    """Bytes that a process needs, by what for.
+    """Return the bytes that a process needs, by their use.
 
     Weights, gradients and the two moments of AdamW are exact (float32, 16 bytes per trained parameter). Activations are
-    estimated: per learned caption and token, what the decoder's layers keep for the way back, and the logits that are
-    kept or computed again (at most 256 MB).
+    estimated: for each learned caption and token, what the decoder's layers keep for the backward pass, and the logits
+    that are kept or computed again (at most 256 MB).
     """
-    from trainers.captioners.logprobs import KEPT
+    from trainers.captioners.logprobs import MOST_KEPT_LOGITS
 
     counts = parameter_counts(ready)
     captioner, training = ready.captioner, ready.config.training
@@ -43,12 +43,12 @@ def memory_estimate(ready: PreparedRun) -> dict[str, float]:
         "frozen tower": 4.0 * counts["frozen"],
         "reference policy": 4.0 * counts["reference"],
         "activations (estimate)": float(tokens * layers * 30 * captioner.width * half),
-        "logits": 4.0 * min(KEPT, tokens * captioner.vocabulary.size),
+        "logits": 4.0 * min(MOST_KEPT_LOGITS, tokens * captioner.vocabulary.size),
     }
 
 
 def size_table(ready: PreparedRun, world: int) -> Table:
-    """For people."""
+    """Return a table of the sizes of the run, for people."""
     from rich.table import Table
 
     training, counts, memory = ready.config.training, parameter_counts(ready), memory_estimate(ready)

@@ -1,4 +1,4 @@
-"""The course of any run: steps, evaluations, checkpoints, the best weights, and taking up again where it was."""
+"""The common part of all trainers: steps, evaluations, checkpoints, the best weights, and resuming."""
 
 from __future__ import annotations
 
@@ -34,55 +34,55 @@ class RunSettings(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of everything drawn by lot."""
+        """The seed of everything that is drawn."""
 
     @property
     def device(self) -> str:
-        """``auto``, ``cpu`` or ``cuda``."""
+        """The device: ``auto``, ``cpu`` or ``cuda``."""
 
     @property
     def data(self) -> SourcesConfig:
-        """What is learned from."""
+        """The section about the data."""
 
     @property
     def training(self) -> UpdatesConfig:
-        """How weights move."""
+        """The section about the updates of the weights."""
 
     @property
     def evaluation(self) -> JudgingConfig:
-        """When held-out items are looked at."""
+        """The section about the evaluations."""
 
     @property
     def checkpoint(self) -> CheckpointConfig:
-        """When the run can be taken up again."""
+        """The section about the checkpoints."""
 
     @property
     def logging(self) -> LoggingConfig:
-        """What is told."""
+        """The section about the log."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the configuration as plain values."""
 
 
 class Resumable(Protocol):
-    """Endless batches that know where they are."""
+    """Endless batches that store their position."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Go on after the last batch taken."""
+        """Yield the batches after the last one taken."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Where they are."""
+        """Return the position."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from a stored position."""
 
 
 class NonFinite(Exception):
-    """A loss, gradient or reward that is no number.
+    """The error of a loss, gradient or reward that is not finite.
 
     Attributes:
         what: ``loss``, ``gradient`` or ``reward``.
-        rows: per image of the step what it was learned with, ready for JSON.
+        rows: What each image of the step was trained with, ready for JSON.
     """
 
     def __init__(self, what: str, rows: list[dict[str, Any]]) -> None:
@@ -92,23 +92,23 @@ class NonFinite(Exception):
 
 
 class Trainer(ABC):
-    """A run from its first step, or from its newest checkpoint, to its end.
+    """A trainer, which trains from the first step, or from the newest checkpoint, to the end of the run.
 
-    Who inherits says what a step learns (``update``), how held-out items are judged (``evaluate``, which ends in
-    ``choose``) and what is written (``write``).
+    Subclasses define a step (``update``), the evaluation of held-out items (``evaluate``, which ends with
+    ``keep_if_best``) and the writing of the weights (``write``).
 
     Args:
-        config: of the run.
-        steps: of the whole run.
-        folder: where it keeps everything.
-        accelerator: devices, processes, precision.
-        log: what it tells.
+        config: The configuration of the run.
+        steps: The number of steps of the whole run.
+        folder: The folder of the run.
+        accelerator: The accelerator: devices, processes and precision.
+        log: The log of the run.
 
     Attributes:
-        progress: how far it is.
-        worked: whether ``run`` found anything to do.
-        batches: of training items, set by who inherits.
-        model: whose gradient is clipped, likewise.
+        progress: The progress of the run.
+        worked: Whether ``run`` had anything to do.
+        batches: The batches of training items, which subclasses set.
+        model: The model whose gradient is clipped, which subclasses set.
     """
 
     batches: Resumable
@@ -120,71 +120,71 @@ class Trainer(ABC):
         self.settings, self.steps = config, steps
         self.folder, self.accelerator, self.log = folder, accelerator, log
         self.progress = Progress()
-        self.keeper = Checkpoints(folder, accelerator)
-        self.tally = RunningMeans()
+        self.checkpoints = Checkpoints(folder, accelerator)
+        self.running_means = RunningMeans()
         self.worked = False
 
     @abstractmethod
     def update(self, batches: Iterator[Any]) -> None:
-        """One update of the weights, which counts in ``progress.step``.
+        """Make one update of the weights, and count it in ``progress.step``.
 
         Raises:
-            NonFinite: a loss, gradient or reward is no number; the weights are as before.
+            NonFinite: A loss, gradient or reward is not finite; the weights are as before.
         """
 
     @abstractmethod
     def evaluate(self) -> None:
-        """Judge the held-out items, log it, and ``choose``."""
+        """Evaluate the held-out items, log the values, and call ``keep_if_best``."""
 
     @abstractmethod
     def write(self, path: Path) -> None:
-        """Fill a folder with what was learnt."""
+        """Fill a folder with the trained weights."""
 
     def run(self) -> Progress:
-        """Train to the end, from wherever the run's folder says it is.
+        """Train to the end, from the position that the run's folder stores.
 
         Raises:
-            ProgramError: a loss, gradient or reward that is no number; the batch is kept in the run's folder.
-            InputError: too many broken samples, or a full disk.
-            SystemExit: a signal asked to stop; a checkpoint is written.
+            ProgramError: A loss, gradient or reward is not finite; the batch is kept in the run's folder.
+            InputError: There are too many broken samples, or the disk is full.
+            SystemExit: A signal asked to stop; a checkpoint is written.
         """
         self.restore()
         if self.progress.finished:
             return self.progress
         self.worked = True
-        with StopSignals(self.accelerator) as stopping:
+        with StopSignals(self.accelerator) as stop_signals:
             try:
                 if self.progress.step == 0:
                     self.evaluate()
-                self._steps(stopping)
-            except NonFinite as found:
-                raise self._kept(found) from found
+                self._train_steps(stop_signals)
+            except NonFinite as error:
+                raise self._nonfinite_error(error) from error
             except ProgramError:
-                if stopping.asked:  # the signal has reached the processes that read as well
-                    self._stop(stopping.asked, kept=False)
+                if stop_signals.received:  # the signal has reached the processes that read as well
+                    self._stop(stop_signals.received, has_checkpoint=False)
                 raise
         return self.progress
 
-    def _steps(self, stopping: StopSignals) -> None:
+    def _train_steps(self, stop_signals: StopSignals) -> None:
         batches = iter(self.batches)
         while not self.progress.finished and self.progress.step < self.steps:
             self.update(batches)
             self.after_step()
-            asked = stopping.everywhere()
-            if asked and self.progress.step < self.steps:
+            signal_number = stop_signals.received_anywhere()
+            if signal_number and self.progress.step < self.steps:
                 self.save_checkpoint()
-                self._stop(asked, kept=True)
+                self._stop(signal_number, has_checkpoint=True)
         self.progress.finished = self.progress.finished or f"all {self.steps:,} steps done"
-        self.keeper.put(self.folder.last, self.write)
+        self.checkpoints.replace(self.folder.last, self.write)
         self.save_checkpoint()
 
-    def _stop(self, asked: int, *, kept: bool) -> None:
-        where = "" if kept else " without a checkpoint"
+    def _stop(self, signal_number: int, *, has_checkpoint: bool) -> None:
+        where = "" if has_checkpoint else " without a checkpoint"
         self.log.say(f"stopped at step {self.progress.step:,}{where}; run the same command to go on")
-        raise SystemExit(128 + asked)
+        raise SystemExit(128 + signal_number)
 
     def after_step(self) -> None:
-        """Evaluate and keep a checkpoint where it is time for it."""
+        """Evaluate and write a checkpoint if it is time for it."""
         step, last = self.progress.step, self.progress.step >= self.steps
         if step % self.settings.evaluation.every == 0 or last:
             self.evaluate()
@@ -192,43 +192,43 @@ class Trainer(ABC):
             self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
-        """Write all that the run needs to go on."""
+        """Write everything that the run needs to go on."""
         self.log.busy("saving")
-        self.progress.data, self.progress.sums = self.batches.state_dict(), self.tally.sums
-        self.keeper.save(self.progress, self.settings.checkpoint.keep)
+        self.progress.data, self.progress.sums = self.batches.state_dict(), self.running_means.sums
+        self.checkpoints.save(self.progress, self.settings.checkpoint.keep)
 
     def restore(self) -> None:
         """Go to the newest checkpoint, if there is one."""
-        found = self.keeper.restore()
-        if found is None:
+        progress = self.checkpoints.restore()
+        if progress is None:
             if self.accelerator.is_main_process:
-                self.folder.forget()
+                self.folder.remove_results()
             return
-        self.check_restored(found)
-        self.progress, self.tally.sums = found, dict(found.sums)
-        self.batches.load_state_dict(found.data)
+        self.check_restored(progress)
+        self.progress, self.running_means.sums = progress, dict(progress.sums)
+        self.batches.load_state_dict(progress.data)
         patience = self.settings.evaluation.patience
-        patient = found.finished.startswith("no better") and (patience is None or found.without < patience)
-        if (found.finished.startswith("all ") or patient) and found.step < self.steps:
-            found.finished = ""  # the run was lengthened
-        if not found.finished:
-            self.log.say(f"going on from step {found.step:,} of {self.steps:,}")
+        patient = progress.finished.startswith("no better") and (patience is None or progress.without < patience)
+        if (progress.finished.startswith("all ") or patient) and progress.step < self.steps:
+            progress.finished = ""  # the run was lengthened
+        if not progress.finished:
+            self.log.say(f"going on from step {progress.step:,} of {self.steps:,}")
 
-    def check_restored(self, found: Progress) -> None:  # noqa: B027  # a hook that need not do anything
-        """Refuse a checkpoint that does not go with what was loaded beside it; take from it what is one's own."""
+    def check_restored(self, progress: Progress) -> None:  # noqa: B027  # a hook that need not do anything
+        """Refuse a checkpoint that does not fit the loaded parts, and take the subclass's own values from it."""
 
-    def choose(self, name: str, value: float, *, lower: bool) -> None:
+    def keep_if_best(self, name: str, value: float, *, lower: bool) -> None:
         """Keep the weights if they are the best so far, and end the run if patience is over.
 
         Args:
-            name: of the figure that chooses.
-            value: its value now.
-            lower: whether less is better.
+            name: The name of the figure that selects.
+            value: Its value now.
+            lower: Whether a lower value is better.
         """
         best, sign = self.progress.best, -1 if lower else 1
         if value == value and (best is None or sign * value > sign * best):
             self.progress.best, self.progress.best_step, self.progress.without = value, self.progress.step, 0
-            self.keeper.put(self.folder.best, self.write)
+            self.checkpoints.replace(self.folder.best, self.write)
             return
         self.progress.without += 1
         patience = self.settings.evaluation.patience
@@ -236,24 +236,24 @@ class Trainer(ABC):
             best_step = self.progress.best_step
             self.progress.finished = f"no better {name} in {patience} evaluations since step {best_step:,}"
 
-    def clip(self) -> Tensor:
-        """Clip the gradient where that is asked for; its norm before."""
+    def clip_gradient(self) -> Tensor:
+        """Clip the gradient if that is asked for; return its norm before."""
         limit = self.settings.training.clip
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), float("inf") if limit is None else limit)
         return torch.as_tensor(0.0 if norm is None else norm, dtype=torch.float32)
 
-    def checked(
+    def finite_values(
         self, stats: dict[str, Tensor], norm: Tensor, rows: Callable[[], list[dict[str, Any]]]
     ) -> dict[str, float]:
-        """The statistics of a step as numbers, in one look at the device.
+        """Return the statistics of a step as numbers, with one synchronisation of the device.
 
         Args:
-            stats: scalars by name, ``loss`` among them.
-            norm: of the gradient.
-            rows: what to keep of the step where a number is none.
+            stats: Scalars by name, ``loss`` among them.
+            norm: The norm of the gradient.
+            rows: A function that returns what to keep of the step if a number is not finite.
 
         Raises:
-            NonFinite: the loss or the gradient.
+            NonFinite: The loss or the gradient is not finite.
         """
         numbers = torch.stack([*stats.values(), norm.to(stats["loss"].device)]).tolist()
         values = dict(zip([*stats, "grad_norm"], numbers, strict=True))
@@ -264,23 +264,23 @@ class Trainer(ABC):
         return values
 
     def count_broken(self, sentences: list[str]) -> None:
-        """Name samples that cannot be read, each once, and give up after too many of them."""
-        known = self.progress.broken
+        """Log samples that cannot be read, each once, and give up after too many of them."""
+        reported = self.progress.broken
         for sentence in sentences:
-            if sentence not in known:
+            if sentence not in reported:
                 self.log.say(f"skipped: {sentence}", everywhere=True)
-                known.append(sentence)
+                reported.append(sentence)
         limit = self.settings.data.broken_limit
-        if len(known) > limit:
+        if len(reported) > limit:
             raise InputError(
-                f"{counted(len(known), 'sample')} cannot be read, more than data.broken_limit={limit}; "
+                f"{counted(len(reported), 'sample')} cannot be read, more than data.broken_limit={limit}; "
                 f"{self.folder.log} names them"
             )
 
-    def _kept(self, found: NonFinite) -> ProgramError:
+    def _nonfinite_error(self, error: NonFinite) -> ProgramError:
         step = self.progress.step + 1
         path = self.folder.path / f"nonfinite-step-{step:08d}-{self.accelerator.process_index}.json"
-        text = json.dumps(found.rows, indent=1, ensure_ascii=False)
+        text = json.dumps(error.rows, indent=1, ensure_ascii=False)
         write_text_beside(path, text)
-        hint = {"reward": "mend the reward"}.get(found.what, "try a lower --lr, or --precision fp32")
-        return ProgramError(f"a {found.what} at step {step:,} is not finite; its batch is kept in {path}: {hint}")
+        hint = {"reward": "mend the reward"}.get(error.what, "try a lower --lr, or --precision fp32")
+        return ProgramError(f"a {error.what} at step {step:,} is not finite; its batch is kept in {path}: {hint}")

@@ -1,4 +1,4 @@
-"""A run from its configuration: checked, described, trained, and taken up again."""
+"""Runs from their configuration: they are checked, described, trained and resumed here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainers.runs.checkpoints import Progress
     from trainers.runs.trainer import RunSettings, Trainer
 
-# What may differ between a run and its continuation without changing what is learned from step to step.
+# Settings that may differ between a run and its continuation, because they do not change what each step learns.
 FREE = (
     "evaluation", "checkpoint", "logging", "data.workers", "data.broken_limit",
     "device", "download", "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count",
@@ -33,119 +33,120 @@ LENGTH = ("training.steps", "training.epochs")
 
 @dataclass(frozen=True)
 class RunKind:
-    """What distinguishes one kind of run from another.
+    """The functions and settings that distinguish one kind of run from another.
 
     Attributes:
-        build: from plain values, as a run's folder keeps them, to its configuration.
-        prepare: from configuration, folder, device and number of processes to all parts of a run, which have
+        build: A function from plain values, as a run's folder stores them, to its configuration.
+        prepare: A function from configuration, folder, device and number of processes to all parts of a run, which have
             ``steps`` and ``notes``.
-        course: makes the run of these parts, the folder, the accelerator and the log.
-        opening: what is about to happen, of the configuration, the folder and the parts.
-        closing: what came of it, of the progress, the folder, the parts and whether there was anything to do.
-        free: settings that may differ between a run and its continuation.
-        less_memory: what to do where memory is short.
+        trainer: A function that makes the trainer from these parts, the folder, the accelerator and the log.
+        opening: A function that makes the opening sentence from the configuration, the folder and the parts.
+        closing: A function that makes the closing sentence from the progress, the folder, the parts and whether there
+            was anything to do.
+        free: The settings that may differ between a run and its continuation.
+        less_memory: The advice for a run that needs too much memory.
     """
 
     build: Callable[[Mapping[str, Any]], RunSettings]
     prepare: Callable[..., Any]
-    course: Callable[..., Trainer]
+    trainer: Callable[..., Trainer]
     opening: Callable[[Any, RunFolder, Any], str]
     closing: Callable[[Progress, RunFolder, Any, bool], str]
     free: Sequence[str] = FREE
     less_memory: str = "halve --batch-size and double --accumulation, which learns the same"
 
 
-def captioner_work() -> RunKind:
-    """Training of captioners."""
+def captioner_run_kind() -> RunKind:
+    """Return the kind of run that trains captioners."""
     from trainers.runs.captioner_trainer import CaptionerTrainer
     from trainers.runs.config_files import build
     from trainers.runs.preparation import prepare
 
-    def kept(values: Mapping[str, Any]) -> RunConfig:
+    def build_stored(values: Mapping[str, Any]) -> RunConfig:
         return build(with_cropping(values))
 
-    return RunKind(kept, prepare, CaptionerTrainer, opening_line, closing_line)
+    return RunKind(build_stored, prepare, CaptionerTrainer, opening_line, closing_line)
 
 
 def run_training(config: RunConfig, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
     """Train a captioner to the end, or go on with a run that was interrupted.
 
     Args:
-        config: of the run.
-        path: its folder.
-        notes: what was taken without being asked, for people.
-        quiet: nothing on standard error.
+        config: The configuration of the run.
+        path: The folder of the run.
+        notes: Notes for the user about defaults that were taken.
+        quiet: Whether nothing is written to standard error.
 
     Raises:
-        InputError: anything that is missing or does not fit, before the first step.
-        ProgramError: a loss or reward that is no number.
+        InputError: Something is missing or does not fit; this shows before the first step.
+        ProgramError: A loss or reward is not finite.
     """
-    config, told = as_begun(config, RunFolder(path))
-    return conduct(captioner_work(), config, path, [*notes, *told], quiet=quiet)
+    config, begun_notes = keep_begun_settings(config, RunFolder(path))
+    return run(captioner_run_kind(), config, path, [*notes, *begun_notes], quiet=quiet)
 
 
-def as_begun(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]]:
-    """The configuration with what newer versions settle otherwise as a run began, and a note where more is asked for.
+def keep_begun_settings(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, list[str]]:
+    """Keep the settings of a run that newer versions would set otherwise; return a note if others are asked for.
 
-    Runs of 0.1.0 know no ``captioner.cropping`` and no ``evaluation.decoding``. Their pictures are cut as torchvision
-    does and their evaluations search as they did to their end, even where the recipe or the released checkpoint that
-    they began from says otherwise since.
+    Runs of 0.1.0 know no ``captioner.cropping`` and no ``evaluation.decoding``. To their end, their pictures are
+    cropped as torchvision does and their evaluations search in the same way, even if the recipe or the released
+    checkpoint that they began from has other settings now.
 
     Args:
-        config: of now.
-        folder: of the run, which may have begun or not.
+        config: The configuration of now.
+        folder: The folder of the run, which may have begun or not.
 
     Raises:
-        InputError: a configuration in the folder that cannot be read.
+        InputError: The configuration in the folder cannot be read.
     """
     from trainers.evaluation import search_settings
     from trainers.runs.config_files import read_yaml
 
     if not folder.config.exists() or not folder.checkpoints():
         return config, []
-    kept = read_yaml(folder.config)
-    begun, section = with_cropping(kept)["captioner"]["cropping"], kept.get("evaluation")
-    evaluation = search_settings.as_begun(config.evaluation, section if isinstance(section, Mapping) else {})
-    asked = config.captioner.cropping
-    told = [f"the pictures of this run stay cut as they were, captioner.cropping {begun}"]
-    note = told if asked not in (None, begun) else []
-    return replace(config, captioner=replace(config.captioner, cropping=begun), evaluation=evaluation), note
+    stored = read_yaml(folder.config)
+    begun_cropping, section = with_cropping(stored)["captioner"]["cropping"], stored.get("evaluation")
+    evaluation = search_settings.keep_begun_search(config.evaluation, section if isinstance(section, Mapping) else {})
+    cropping = config.captioner.cropping
+    sentence = [f"the pictures of this run stay cut as they were, captioner.cropping {begun_cropping}"]
+    note = sentence if cropping not in (None, begun_cropping) else []
+    return replace(config, captioner=replace(config.captioner, cropping=begun_cropping), evaluation=evaluation), note
 
 
 def with_cropping(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's configuration as its folder keeps it, where one without ``captioner.cropping`` means torchvision's."""
+    """Return a run's stored configuration; without ``captioner.cropping``, it means torchvision's cropping."""
     section = values.get("captioner")
     return {**values, "captioner": {"cropping": "torchvision", **(section if isinstance(section, Mapping) else {})}}
 
 
-def conduct(work: RunKind, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
-    """A run of any kind, from its beginning or its newest checkpoint to its end.
+def run(kind: RunKind, config: RunSettings, path: Path, notes: list[str], *, quiet: bool = False) -> Progress:
+    """Run any kind of run, from its beginning or its newest checkpoint to its end.
 
     Args:
-        work: its kind.
-        config: of the run.
-        path: its folder.
-        notes: what was taken without being asked, for people.
-        quiet: nothing on standard error.
+        kind: The kind of the run.
+        config: The configuration of the run.
+        path: The folder of the run.
+        notes: Notes for the user about defaults that were taken.
+        quiet: Whether nothing is written to standard error.
 
     Raises:
-        InputError: anything that is missing or does not fit, before the first step.
-        ProgramError: a loss or reward that is no number.
+        InputError: Something is missing or does not fit; this shows before the first step.
+        ProgramError: A loss or reward is not finite.
     """
     from rich.console import Console
 
     from trainers.runs.log import RunLog
 
     folder = RunFolder(path)
-    check_same(config, folder, work)
+    check_same(config, folder, kind)
     accelerator = make_accelerator(config, folder)
     if accelerator.is_main_process:
         folder.make()
     accelerator.wait_for_everyone()
     try:
-        ready = work.prepare(config, folder.path, device=str(accelerator.device), world=accelerator.num_processes)
+        ready = kind.prepare(config, folder.path, device=str(accelerator.device), world=accelerator.num_processes)
     except InputError:
-        folder.unmake()
+        folder.remove_unused()
         raise
     if accelerator.is_main_process:
         write_text_beside(folder.config, to_yaml(ready.config))
@@ -156,25 +157,25 @@ def conduct(work: RunKind, config: RunSettings, path: Path, notes: list[str], *,
         with RunLog(folder, accelerator, console, ready.steps) as log:
             for note in [*notes, *ready.notes]:
                 log.say(f"note: {note}")
-            log.say(work.opening(config, folder, ready))
-            course = work.course(ready, folder, accelerator, log)
-            with told_out_of_memory(work.less_memory):
-                done = course.run()
-            log.say(work.closing(done, folder, ready, course.worked))
+            log.say(kind.opening(config, folder, ready))
+            trainer = kind.trainer(ready, folder, accelerator, log)
+            with explain_out_of_memory(kind.less_memory):
+                done = trainer.run()
+            log.say(kind.closing(done, folder, ready, trainer.worked))
     finally:
         accelerator.end_training()
     return done
 
 
 @contextmanager
-def told_out_of_memory(instead: str) -> Iterator[None]:
+def explain_out_of_memory(instead: str) -> Iterator[None]:
     """Turn torch's errors about memory into a sentence.
 
     Args:
-        instead: what to do about it.
+        instead: The advice what to do about it.
 
     Raises:
-        ProgramError: there is not enough.
+        ProgramError: There is not enough memory.
     """
     import torch
 
@@ -188,16 +189,16 @@ def told_out_of_memory(instead: str) -> Iterator[None]:
 
 
 def closing_line(done: Progress, folder: RunFolder, ready: Any, worked: bool, what: str = "captioner") -> str:
-    """What came of it."""
-    told = f"; best {ready.best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
-    where = folder.last if done.best is None else folder.best
-    again = "" if worked else "this run is over: "
+    """Return the sentence that tells the result of the run."""
+    best = f"; best {ready.best} {done.best:.4f} at step {done.best_step:,}" if done.best is not None else ""
+    captioner_folder = folder.last if done.best is None else folder.best
+    beginning = "" if worked else "this run is over: "
     more = "" if worked else "; a higher --steps goes on" if done.finished.startswith("all") else ""
-    return f"{again}{done.finished}{told}; the {what} is in {where}{more}"
+    return f"{beginning}{done.finished}{best}; the {what} is in {captioner_folder}{more}"
 
 
 def opening_line(config: RunConfig, folder: RunFolder, ready: Any) -> str:
-    """What is about to happen."""
+    """Return the sentence that announces the run."""
     items = len_of(ready.train)
     reward = f" for {config.reward.expression}" if config.reward.expression and config.optimizer["name"] != "xe" else ""
     pictures = "a stream of pictures" if items is None else f"{items:,} pictures"
@@ -206,10 +207,10 @@ def opening_line(config: RunConfig, folder: RunFolder, ready: Any) -> str:
 
 
 def make_accelerator(config: RunSettings, folder: RunFolder) -> Accelerator:
-    """Devices, processes and precision, from the configuration and from what launched this process.
+    """Make the accelerator (devices, processes, precision) from the configuration and from what launched this process.
 
     Raises:
-        InputError: a device that is not here.
+        InputError: The device is not there.
     """
     import torch
     from accelerate import Accelerator
@@ -238,16 +239,16 @@ def make_accelerator(config: RunSettings, folder: RunFolder) -> Accelerator:
         ) from error
 
 
-def check_same(config: RunSettings, folder: RunFolder, work: RunKind) -> None:
+def check_same(config: RunSettings, folder: RunFolder, kind: RunKind) -> None:
     """Refuse to go on with a run of another configuration.
 
     Args:
-        config: of now.
-        folder: of the run.
-        work: the kind of both.
+        config: The configuration of now.
+        folder: The folder of the run.
+        kind: The kind of both runs.
 
     Raises:
-        InputError: what differs.
+        InputError: The configurations differ; the message names the first difference.
     """
     from trainers.data.dataset import counted
     from trainers.runs.config_files import read_yaml
@@ -260,10 +261,10 @@ def check_same(config: RunSettings, folder: RunFolder, work: RunKind) -> None:
         return
     if not folder.config.exists():
         return
-    # What has been added since the run began is as it is by default.
-    before, now = flat(work.build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
+    # Settings that were added since the run began have their default values.
+    before, now = flat(kind.build(read_yaml(folder.config)).to_dict()), flat(config.to_dict())
     fixed = () if config.training.schedule in ("constant", "noam") and not 0 < config.training.warmup < 1 else LENGTH
-    allowed = {*work.free, *LENGTH} - set(fixed)
+    allowed = {*kind.free, *LENGTH} - set(fixed)
     free = {n for n in {*before, *now} if n in allowed or n.split(".")[0] in allowed}
     changed = [n for n in {**now, **before} if n not in free and before.get(n) != now.get(n)]
     if changed:
@@ -277,19 +278,19 @@ def check_same(config: RunSettings, folder: RunFolder, work: RunKind) -> None:
 
 
 def describe(config: RunConfig, notes: list[str]) -> None:
-    """Print what training of a captioner would do."""
+    """Print what the training of a captioner would do."""
     from trainers.runs.sizes import size_table
 
-    outline(captioner_work(), config, notes, size_table)
+    print_outline(captioner_run_kind(), config, notes, size_table)
 
 
-def outline(work: RunKind, config: RunSettings, notes: list[str], table: Callable[[Any, int], Table]) -> None:
+def print_outline(kind: RunKind, config: RunSettings, notes: list[str], table: Callable[[Any, int], Table]) -> None:
     """Print what a run would do: the configuration on standard output, sizes and steps on standard error."""
     import click
     from rich.console import Console
 
     accelerator = make_accelerator(config, RunFolder("runs"))
-    ready = work.prepare(config, None, device=str(accelerator.device), world=accelerator.num_processes)
+    ready = kind.prepare(config, None, device=str(accelerator.device), world=accelerator.num_processes)
     click.echo(to_yaml(ready.config), nl=False)
     console = Console(stderr=True)
     console.print(table(ready, accelerator.num_processes))
@@ -299,18 +300,18 @@ def outline(work: RunKind, config: RunSettings, notes: list[str], table: Callabl
 
 
 def to_yaml(config: RunSettings) -> str:
-    """The configuration as it can be given back with ``--config``."""
+    """Return the configuration as YAML that ``--config`` takes."""
     import yaml
 
     return yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True, width=100)
 
 
 def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; lists as text, as trackers want it."""
-    found: dict[str, Any] = {}
+    """Turn ``{"a": {"b": 1}}`` into ``{"a.b": 1}``; lists become text, as trackers need it."""
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            found |= flat(value, f"{path}{key}.")
+            flattened |= flat(value, f"{path}{key}.")
         else:
-            found[f"{path}{key}"] = str(value) if isinstance(value, (list, dict)) else value
-    return found
+            flattened[f"{path}{key}"] = str(value) if isinstance(value, (list, dict)) else value
+    return flattened

@@ -1,4 +1,4 @@
-"""PAC-S and PAC-S++: pairs of images and captions, and of what was generated for them."""
+"""The objective of PAC-S and PAC-S++: pairs of images and captions, and of generated images and captions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TEXT = ("text_projection", "text.text_projection", "text.proj")  # CLIP, Custom
 
 
 class PositiveAugmented(Objective):
-    """InfoNCE of the pairs, and by smaller weights of generated images and captions (Sarto et al. 2023, section 3.2).
+    """InfoNCE of the pairs, and with smaller weights of generated images and captions (Sarto et al. 2023, section 3.2).
 
     Args:
         adapt: ``projections`` trains the last projection of both towers (PAC-S), ``lora`` low-rank factors (PAC-S++).
-        rank: of the factors.
-        alpha: their size, over the rank.
-        image_weight: of generated images with the captions; 0 where there are none.
-        text_weight: of the images with generated captions; 0 where there are none.
+        rank: The rank of the factors.
+        alpha: The size of the factors, which is divided by the rank.
+        image_weight: The weight of generated images with the captions; 0 if there are none.
+        text_weight: The weight of the images with generated captions; 0 if there are none.
 
     Raises:
-        InputError: another way to adapt, a negative weight, or both weights zero.
+        InputError: ``adapt`` is unknown, a weight is negative, or both weights are zero.
     """
 
     name = "pac"
@@ -58,7 +58,7 @@ class PositiveAugmented(Objective):
         """Freeze all but the projections, or all but new factors; the temperature stays as it is.
 
         Raises:
-            InputError: a tower without a projection, or one that takes no factors.
+            InputError: A tower has no projection, or takes no factors.
         """
         from torch import nn
 
@@ -74,19 +74,19 @@ class PositiveAugmented(Objective):
         return nn.ModuleDict()
 
     def texts(self, pairs: Pairs, chances: Sequence[random.Random]) -> list[str]:
-        """The captions, then the generated ones; nothing is drawn.
+        """Return the captions, then the generated ones; nothing is drawn.
 
         Raises:
-            InputError: no generated captions though they have a weight, or not one each.
+            InputError: Generated captions have a weight and are missing, or their number differs.
         """
         del chances
         if not self.text_weight:
             return list(pairs.captions)
         more = pairs.more_captions
         if more is None or len(more) != len(pairs.captions):
-            found = "none" if more is None else str(len(more))
+            count = "none" if more is None else str(len(more))
             raise InputError(
-                f"the pac recipe wants a generated caption for each of {len(pairs.captions)} pairs, found {found}; "
+                f"the pac recipe wants a generated caption for each of {len(pairs.captions)} pairs, found {count}; "
                 "give more_captions, or text_weight: 0"
             )
         return [*pairs.captions, *more]
@@ -100,10 +100,10 @@ class PositiveAugmented(Objective):
         extra: nn.ModuleDict,
         scale: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum; and ``clip_loss``, that of the pairs alone.
+        """Compute the weighted sum; the statistic ``clip_loss`` is the loss of the pairs alone.
 
         Raises:
-            InputError: no images, or no generated ones though they have a weight.
+            InputError: Images are missing, or generated images have a weight and are missing.
         """
         from trainers.tuning.contrastive_losses import info_nce, positive_augmented
 
@@ -126,21 +126,23 @@ class PositiveAugmented(Objective):
         return loss, {"clip_loss": info_nce(image, text, scale).detach()}
 
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
-        """Nothing beside loss and retrieval."""
+        """Return nothing, because loss and retrieval are the only figures."""
         del texts, states, extra
         return {}
 
     def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
-        """The plain state dict, factors folded in."""
+        """Return the plain state dict, with factors folded in."""
         from trainers.tuning.lora_factors import folded_state
 
         del extra
         return folded_state(model)
 
 
-def _projections(names: Sequence[str], known: Sequence[str], tower: str) -> list[str]:
-    """The parameters of a tower's projection."""
-    found = [name for name in names if name in known or name.startswith(tuple(f"{start}." for start in known))]
-    if not found:
-        raise InputError(f"the {tower} tower has no projection ({', '.join(known)}) to tune; use adapt: lora")
-    return found
+def _projections(names: Sequence[str], known_names: Sequence[str], tower: str) -> list[str]:
+    """Return the parameters of a tower's projection."""
+    projections = [
+        name for name in names if name in known_names or name.startswith(tuple(f"{start}." for start in known_names))
+    ]
+    if not projections:
+        raise InputError(f"the {tower} tower has no projection ({', '.join(known_names)}) to tune; use adapt: lora")
+    return projections

@@ -1,4 +1,4 @@
-"""Figures of a classifier of two classes, rightly named."""
+"""The figures of a binary classifier, under their right names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
 
 def binary_figures(scores: Tensor, positive: Tensor, threshold: float = 0.0) -> dict[str, float]:
-    """Accuracy, precision, recall, F1 and the area under the ROC curve.
+    """Compute accuracy, precision, recall, F1 and the area under the ROC curve.
 
-    Precision is of what was called positive the share that is, recall of what is positive the share that was called
-    so; the original prints them under each other's names (clipreward.md 6.5).
+    Precision is the share of positives among the texts that were called positive, recall the share of the positives
+    that were called positive. The original prints them under each other's names (clipreward.md 6.5).
 
     Args:
-        scores: [N] on the CPU, higher for what is held to be positive.
-        positive: bool [N], what is.
-        threshold: scores above it call positive.
+        scores: The scores [N] on the CPU; a higher score means more likely positive.
+        positive: A bool tensor [N] that is True for positives.
+        threshold: A score above it calls positive.
 
     Returns:
-        Shares in [0, 1]; NaN where nothing was called, or is, of the class that a figure divides by.
+        Shares in [0, 1]; a figure is NaN if it would divide by an empty class.
     """
     from capreward.stats.auc import area
 

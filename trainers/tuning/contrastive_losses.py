@@ -1,4 +1,4 @@
-"""Contrastive losses between images and captions."""
+"""The contrastive losses between images and captions, and the retrieval between them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def info_nce(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE over the batch (Radford et al. 2021, figure 3).
+    """Compute the symmetric InfoNCE over the batch (Radford et al. 2021, figure 3).
 
     Args:
-        image: [B, D], L2-normalised.
-        text: [B, D], L2-normalised; row i belongs to image i.
-        scale: the inverse temperature, a scalar.
+        image: Image features [B, D], L2-normalised.
+        text: Text features [B, D], L2-normalised; row i belongs to image i.
+        scale: The inverse temperature, a scalar.
 
     Returns:
         A scalar: the mean of image-to-text and text-to-image cross-entropy.
@@ -28,13 +28,13 @@ def info_nce(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 
 
 def joint_info_nce(image: Tensor, text: Tensor, wrong: Tensor, scale: Tensor) -> Tensor:
-    """InfoNCE with wrong captions as further columns of the image-to-text softmax (clipreward.md 6.3).
+    """Compute InfoNCE with wrong captions as further columns of the image-to-text softmax (clipreward.md 6.3).
 
     Args:
-        image: [B, D], L2-normalised, as are the others.
-        text: [B, D]; row i belongs to image i.
-        wrong: [M, D] captions of no image.
-        scale: the inverse temperature, a scalar.
+        image: Image features [B, D], L2-normalised like the others.
+        text: Text features [B, D]; row i belongs to image i.
+        wrong: Features [M, D] of captions of no image.
+        scale: The inverse temperature, a scalar.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -45,16 +45,16 @@ def joint_info_nce(image: Tensor, text: Tensor, wrong: Tensor, scale: Tensor) ->
 
 
 def retrieval(image: Tensor, text: Tensor) -> dict[str, float]:
-    """The share of texts whose image is among the first k, and the other way round, for k of 1, 5 and 10.
+    """Compute the share of texts whose image is among the first k, and the other way round, for k of 1, 5 and 10.
 
     Args:
-        image: [N, D], L2-normalised.
-        text: [N, D], L2-normalised; row i belongs to image i.
+        image: Image features [N, D], L2-normalised.
+        text: Text features [N, D], L2-normalised; row i belongs to image i.
     """
     from capreward.retrieval_ranks import retrieval_ranks as both_ways
 
-    found = both_ways(text, image)
-    ways = {"text_to_image": found.text_to_image.ranks(), "image_to_text": found.image_to_text.ranks()}
+    found_ranks = both_ways(text, image)
+    ways = {"text_to_image": found_ranks.text_to_image.ranks(), "image_to_text": found_ranks.image_to_text.ranks()}
     return {f"{way}_r{k}": (ranks <= k).double().mean().item() for way, ranks in ways.items() for k in (1, 5, 10)}
 
 
@@ -68,32 +68,32 @@ def positive_augmented(
     image_weight: float = 0.05,
     text_weight: float = 0.1,
 ) -> Tensor:
-    """PAC-S's loss: InfoNCE of the pairs, of generated images with captions, of images with generated captions.
+    """Compute PAC-S's loss: InfoNCE of the pairs, of generated images and of generated captions.
 
-    L(v, t) + image_weight * L(v', t) + text_weight * L(v, t')   (Sarto et al. 2023, section 3.2)
+    The loss is L(v, t) + image_weight * L(v', t) + text_weight * L(v, t') (Sarto et al. 2023, section 3.2).
 
     Args:
-        image: [B, D], L2-normalised, as are the others.
-        text: [B, D] captions.
-        more_image: [B, D] further images of the same content.
-        more_text: [B, D] further captions of the same content.
-        scale: the inverse temperature, a scalar.
-        image_weight: of the generated images.
-        text_weight: of the generated captions.
+        image: Image features [B, D], L2-normalised like the others.
+        text: Features [B, D] of the captions.
+        more_image: Features [B, D] of further images of the same content.
+        more_text: Features [B, D] of further captions of the same content.
+        scale: The inverse temperature, a scalar.
+        image_weight: The weight of the generated images.
+        text_weight: The weight of the generated captions.
     """
     generated = image_weight * info_nce(more_image, text, scale) + text_weight * info_nce(image, more_text, scale)
     return info_nce(image, text, scale) + generated
 
 
 def retrieval_ranks(query: Tensor, gallery: Tensor) -> Tensor:
-    """The rank of each query's own row in the gallery, 0 for the best; ties count against it.
+    """Compute the rank of each query's own row in the gallery, 0 for the best; ties count against it.
 
     Args:
-        query: [N, D], L2-normalised.
-        gallery: [N, D], L2-normalised; row i is what query i looks for.
+        query: Query features [N, D], L2-normalised.
+        gallery: Gallery features [N, D], L2-normalised; row i is the right one for query i.
 
     Returns:
-        int64 [N].
+        The ranks, int64 [N].
     """
     from capreward.retrieval_ranks import retrieval_ranks as both_ways
 

@@ -1,4 +1,4 @@
-"""Captions made ungrammatical by lot, as CLIP-Caption-Reward makes its negatives (Cho et al. 2022, section 3.2)."""
+"""Random corruptions of captions, as CLIP-Caption-Reward makes its negatives (Cho et al. 2022, section 3.2)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ _FROM_VOCABULARY = ("insert", "swap")
 
 
 class Corruptor:
-    """One corruption per caption, of a kind drawn uniformly; words are what blanks separate.
+    """A corruptor of captions, which draws the kind of each corruption uniformly.
 
-    All numbers are uniform, bounds included (clipreward.md 6.2), L being the words of the caption:
+    Words are what blanks separate.
 
-    - repeat: a piece of n in 1..3 neighbours; k in 1..3 copies of it, each put whole into a slot 0..length of the
-      caption as it has grown by then;
+    All numbers are uniform, bounds included (clipreward.md 6.2). L is the number of words of the caption:
+
+    - repeat: a piece of n in 1..3 neighbours is copied k in 1..3 times; each copy is put whole into a slot 0..length of
+    the caption as it has grown by then;
     - remove: a piece of n in 1..3 neighbours is deleted;
-    - insert: k in 1..3 times a random word of the vocabulary at a slot 0..length - 1, never at the very end;
-    - swap: k in 1..3 times a position, which may come up again, gets a random word of the vocabulary, not its own;
-    - shuffle: a permutation.
+    - insert: k in 1..3 times, a random word of the vocabulary is put at a slot 0..length - 1, never at the very end;
+    - swap: k in 1..3 times, a position, which may repeat, gets a random word of the vocabulary, not its own;
+    - shuffle: the words are permuted.
 
-    The original may return the caption itself (shuffle; swap back) and fails on captions shorter than n. Mended, a
-    draw that gives the caption again (letter case aside) is repeated with its kind kept; n is at most L for repeat and
-    L - 1 for remove, so that a word remains; and the kind is drawn from those the caption permits: repeat, insert and
-    swap want a word, remove two, shuffle two that differ.
+    The original may return the caption itself (shuffle; swap back), and it fails on captions shorter than n. With
+    ``mended``, a draw that gives the caption again (letter case aside) is repeated with the same kind. Then n is at
+    most L for repeat and L - 1 for remove, so that a word remains, and the kind is drawn from those that the caption
+    permits: repeat, insert and swap need one word, remove two, shuffle two that differ.
 
     Args:
-        words: the vocabulary, without the mark of unknown words; needed for insert and swap only.
-        kinds: of ``KINDS``, each equally likely.
-        mended: False for what the original does.
+        words: The vocabulary, without the mark of unknown words; only insert and swap need it.
+        kinds: Kinds of ``KINDS``, each equally likely.
+        mended: Whether to mend the original; False does exactly what the original does.
 
     Raises:
-        InputError: an unknown kind or none, or too few words: one for insert, two that differ for swap.
+        InputError: A kind is unknown, there is none, or there are too few words: one for insert, two that differ for
+            swap.
     """
 
     def __init__(self, words: Sequence[str], kinds: Sequence[str] = KINDS, *, mended: bool = True) -> None:
@@ -49,8 +52,8 @@ class Corruptor:
         self.mended = mended
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown or not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            found = shorten([str(kind) for kind in self.kinds]) or "none"
-            raise InputError(f"corruptions must be some of {', '.join(KINDS)}, each once; found {found}")
+            given = shorten([str(kind) for kind in self.kinds]) or "none"
+            raise InputError(f"corruptions must be some of {', '.join(KINDS)}, each once; found {given}")
         differing = len({word.lower() for word in self.words})
         for kind, least in zip(_FROM_VOCABULARY, (1, 2), strict=True):
             if kind in self.kinds and differing < least:
@@ -63,29 +66,31 @@ class Corruptor:
     def of_captions(
         cls, captions: Iterable[str], least: int = 6, kinds: Sequence[str] = KINDS, *, mended: bool = True
     ) -> Corruptor:
-        """With the words that occur ``least`` times or more, in order of first appearance.
+        """Make a corruptor with the words that occur ``least`` times or more, in order of first appearance.
 
         Args:
-            captions: to be read in lower case without punctuation.
-            least: occurrences of a word that is kept; the original's 6.
-            kinds: as above.
-            mended: as above.
+            captions: The captions, which are read in lower case without punctuation.
+            least: The least number of occurrences of a word; the original's is 6.
+            kinds: Kinds of ``KINDS``, each equally likely.
+            mended: Whether to mend the original; False does exactly what the original does.
 
         Raises:
-            InputError: as above.
+            InputError: A kind is unknown, there is none, or there are too few words: one for insert, two that differ
+                for swap.
         """
         vocabulary = WordVocabulary.of_captions(captions, threshold=least - 1)
         return cls([word for word in vocabulary.words if word != UNKNOWN], kinds, mended=mended)
 
     def corrupt(self, caption: str, chance: random.Random) -> tuple[str, str]:
-        """A kind and the caption corrupted so, its words joined by single blanks.
+        """Return a kind and the caption after this corruption, its words joined by single blanks.
 
         Args:
-            caption: to be corrupted; not changed.
-            chance: all that is drawn comes from it.
+            caption: The caption to corrupt.
+            chance: The generator of everything that is drawn.
 
         Raises:
-            InputError: no kind can change this caption; not mended, also a caption too short for what was drawn.
+            InputError: No kind can change this caption; or, without ``mended``, the caption is too short for what was
+                drawn.
         """
         words = caption.split()
         if not self.mended:
@@ -94,12 +99,12 @@ class Corruptor:
         lower = [word.lower() for word in words]
         kind = chance.choice(self._possible(lower, caption))
         while True:
-            found = self._apply(kind, words, chance)
-            if len(found) != len(words) or [word.lower() for word in found] != lower:
-                return kind, " ".join(found)
+            corrupted = self._apply(kind, words, chance)
+            if len(corrupted) != len(words) or [word.lower() for word in corrupted] != lower:
+                return kind, " ".join(corrupted)
 
     def _possible(self, lower: list[str], caption: str) -> Sequence[str]:
-        """The kinds that can change a caption of these words."""
+        """Return the kinds that can change a caption of these words."""
         if len(lower) >= 2 and lower[0] != lower[1]:  # nearly always
             return self.kinds
         differing = len(set(lower))
@@ -127,7 +132,7 @@ class Corruptor:
         return _repeat(words, words[start : start + size], chance)
 
     def _piece(self, kind: str, words: list[str], chance: random.Random) -> tuple[int, int]:
-        """Where a piece begins and its length."""
+        """Draw where a piece begins, and its length."""
         longest = len(words) if kind == "repeat" else len(words) - 1
         size = chance.randint(1, min(MOST, longest) if self.mended else MOST)
         if size > len(words):
@@ -138,25 +143,25 @@ class Corruptor:
         return chance.randint(0, len(words) - size), size
 
     def _insert(self, words: list[str], chance: random.Random) -> list[str]:
-        found = list(words)
+        changed = list(words)
         for _ in range(chance.randint(1, MOST)):
-            found.insert(chance.randint(0, len(found) - 1), chance.choice(self.words))
-        return found
+            changed.insert(chance.randint(0, len(changed) - 1), chance.choice(self.words))
+        return changed
 
     def _swap(self, words: list[str], chance: random.Random) -> list[str]:
-        found = list(words)
+        changed = list(words)
         for _ in range(chance.randint(1, MOST)):
-            place = chance.randint(0, len(found) - 1)
+            place = chance.randint(0, len(changed) - 1)
             word = chance.choice(self.words)
-            while word.lower() == found[place].lower():
+            while word.lower() == changed[place].lower():
                 word = chance.choice(self.words)
-            found[place] = word
-        return found
+            changed[place] = word
+        return changed
 
 
 def _repeat(words: list[str], piece: list[str], chance: random.Random) -> list[str]:
-    found = list(words)
+    changed = list(words)
     for _ in range(chance.randint(1, MOST)):
-        slot = chance.randint(0, len(found))
-        found[slot:slot] = piece
-    return found
+        slot = chance.randint(0, len(changed))
+        changed[slot:slot] = piece
+    return changed

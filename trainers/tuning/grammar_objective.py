@@ -1,4 +1,4 @@
-"""The grammar objective: a head that tells captions from corrupted ones, beside the contrastive loss."""
+"""The grammar objective: a head that distinguishes captions from corrupted ones, and the contrastive loss."""
 
 from __future__ import annotations
 
@@ -26,41 +26,45 @@ _SHORTEST = 2  # words of a caption that every kind of corruption changes, if th
 
 
 class CorruptedCaption(str):
-    """A corrupted caption that knows how it was made.
+    """A corrupted caption with the kind of its corruption.
 
     Attributes:
-        kind: of the corruption.
+        kind: The kind of the corruption.
     """
 
     kind: str = ""
 
     @classmethod
     def of(cls, kind: str, text: str) -> CorruptedCaption:
-        """A text with its kind."""
-        made = cls(text)
-        made.kind = kind
-        return made
+        """Make a corrupted caption from its text and its kind."""
+        corrupted = cls(text)
+        corrupted.kind = kind
+        return corrupted
 
 
 class Grammar(Objective):
-    """Cho et al. (2022): InfoNCE of images and captions, and cross-entropy of captions against corrupted ones, 1 : 1.
+    """The objective of Cho et al. (2022).
 
-    The head reads the text states before the projection; the text tower, its projection, the logit scale and the head
-    are trained, the image side is not.
+    It is the sum, 1 : 1, of InfoNCE of images and captions and of cross-entropy of captions against corrupted ones.
 
-    Each text teaches by one label alone, so that small towers learn slowly. Attention is causal, and a head that reads
-    the state before the end can be taught there too: ``prefixes`` adds the mean cross-entropy over all prefixes, of
-    captions and of corrupted ones, where a prefix is right as long as it is that of the caption.
+    The head reads the text states before the projection. The text tower, its projection, the logit scale and the head
+    are trained; the image side is not.
+
+    Each text teaches by one label alone, so that small towers learn slowly. Because attention is causal, the head can
+    also learn from the states before the end: ``prefixes`` adds the mean cross-entropy over all prefixes, of captions
+    and of corrupted ones. The label of a prefix is positive as long as it is a prefix of the caption.
 
     Args:
-        kinds: of corruptions, each equally likely.
-        least: occurrences in the training captions of words that corruptions put in.
-        plain: take captions as Karpathy's tokens have them, in lower case without punctuation; False: as they are.
-        prefixes: weight of the loss over prefixes; 0 as published. For towers with causal attention.
-        joint_out: no head; the corrupted captions are further columns of the image-to-text softmax instead.
+        kinds: The kinds of corruptions, each equally likely.
+        least: The least number of occurrences in the training captions of words that corruptions insert.
+        plain: Whether captions are taken like Karpathy's tokens, in lower case without punctuation; False takes them as
+            they are.
+        prefixes: The weight of the loss over prefixes; 0 as published. It needs a tower with causal attention.
+        joint_out: Whether there is no head; the corrupted captions are further columns of the image-to-text softmax
+            instead.
 
     Raises:
-        InputError: options that cannot be.
+        InputError: Options are wrong or exclude each other.
     """
 
     name: ClassVar[str] = "grammar"
@@ -90,25 +94,25 @@ class Grammar(Objective):
 
     @property
     def learns_from_texts(self) -> bool:
-        """Without images there is the cross-entropy of the head."""
+        """Whether texts alone can be learned from: then the head's cross-entropy remains."""
         return not self.joint_out
 
     def usable(self, caption: str) -> bool:
-        """Whether each kind of corruption changes it: two words that differ."""
+        """Return whether each kind of corruption changes the caption: it must have two words that differ."""
         return len({word.lower() for word in self._words(caption)}) >= _SHORTEST
 
     def _words(self, caption: str) -> list[str]:
         return split_words(caption) if self.plain else caption.split()
 
     def study(self, captions: Iterable[str]) -> None:
-        """Take their words for corruptions to put in."""
+        """Collect the words of the captions, which corruptions insert."""
         try:
             self._corruptor = Corruptor.of_captions(captions, least=self.least, kinds=self.kinds)
         except InputError as error:
             raise InputError(f"{error}; objective.least is {self.least}, try --set objective.least=1") from error
 
     def prepare(self, model: nn.Module) -> nn.ModuleDict:
-        """Freeze the image side; the head is ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias."""
+        """Freeze the image side and make the head: ``Linear(d, d)``, ReLU, ``Linear(d, 2)``, both without bias."""
         from torch import nn
 
         from capreward.encoders.model.text_tower import can_trim, state_width
@@ -123,10 +127,10 @@ class Grammar(Objective):
         return nn.ModuleDict({HEAD: head})
 
     def texts(self, pairs: Pairs, chances: Sequence[random.Random]) -> list[str]:
-        """The B captions, then one corruption of each."""
+        """Return the B captions, then one corruption of each."""
         plain = [" ".join(self._words(caption)) for caption in pairs.captions]
-        made = [self._corruptor.corrupt(caption, chance) for caption, chance in zip(plain, chances, strict=True)]
-        return [*plain, *(CorruptedCaption.of(kind, text) for kind, text in made)]
+        corrupted = [self._corruptor.corrupt(caption, chance) for caption, chance in zip(plain, chances, strict=True)]
+        return [*plain, *(CorruptedCaption.of(kind, text) for kind, text in corrupted)]
 
     def loss(
         self,
@@ -137,7 +141,7 @@ class Grammar(Objective):
         extra: nn.ModuleDict,
         scale: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """InfoNCE, in which the corrupted captions have no part unless ``joint_out``, plus the head's cross-entropy."""
+        """Add InfoNCE and the head's cross-entropy; only ``joint_out`` takes corrupted captions into InfoNCE."""
         from torch.nn.functional import cross_entropy
 
         half = len(states) // 2
@@ -148,25 +152,25 @@ class Grammar(Objective):
         logits = extra[HEAD](states)
         labels = _labels(half, states)
         grammar = cross_entropy(logits, labels)
-        told = {"grammar_loss": grammar.detach(), "accuracy": (logits.argmax(-1) == labels).float().mean()}
+        stats = {"grammar_loss": grammar.detach(), "accuracy": (logits.argmax(-1) == labels).float().mean()}
         if image is None:
-            return grammar, told
+            return grammar, stats
         clip = info_nce(image, features[:half], scale)
-        return clip + grammar, {"clip_loss": clip.detach(), **told}
+        return clip + grammar, {"clip_loss": clip.detach(), **stats}
 
     def prefix_labels(self, tokens: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
-        """1 as long as a text goes like the caption that it was made from, captions themselves to their end."""
+        """Return 1 for tokens of a text as long as it agrees with its caption; captions agree to their end."""
         half = len(tokens) // 2
-        return [*(np.ones_like(ids) for ids in tokens[:half]), *map(_common, tokens[:half], tokens[half:])]
+        return [*(np.ones_like(ids) for ids in tokens[:half]), *map(_shared_prefix, tokens[:half], tokens[half:])]
 
     def prefix_loss(self, states: Tensor, labels: Tensor, extra: nn.ModuleDict) -> Tensor:
-        """Cross-entropy by the head that judges whole texts."""
+        """Compute the cross-entropy of prefixes by the head that scores whole texts."""
         from torch.nn.functional import cross_entropy
 
         return cross_entropy(extra[HEAD](states), labels)
 
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
-        """Figures of the head, the class of captions being positive, and the accuracy on each kind of corruption."""
+        """Compute the figures of the head, with captions as positives, and its accuracy on each kind of corruption."""
         import torch
 
         if self.joint_out:
@@ -175,29 +179,29 @@ class Grammar(Objective):
         logits = extra[HEAD](states)
         scores = (logits[:, 1] - logits[:, 0]).cpu()
         positive = torch.arange(len(texts)) < half
-        found = binary_figures(scores, positive)
-        made_by = [getattr(text, "kind", "") for text in texts[half:]]
+        figures = binary_figures(scores, positive)
+        kinds = [getattr(text, "kind", "") for text in texts[half:]]
         for kind in self.kinds:
-            own = scores[half:][torch.tensor([name == kind for name in made_by])]
-            if len(own):
-                found[f"accuracy/{kind}"] = float((own <= 0).double().mean())
-        return found
+            of_kind = scores[half:][torch.tensor([name == kind for name in kinds])]
+            if len(of_kind):
+                figures[f"accuracy/{kind}"] = float((of_kind <= 0).double().mean())
+        return figures
 
     def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
-        """The model's own state dict: nothing was added to it."""
+        """Return the model's own state dict, because nothing was added to it."""
         return model.state_dict()
 
 
-def _common(caption: npt.NDArray[np.int64], made: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """1 for each token of ``made`` until the first that the caption has not in its place, 0 from there on."""
-    same = np.zeros(len(made), dtype=np.int64)
-    both = min(len(caption), len(made))
-    same[:both] = np.cumprod(caption[:both] == made[:both])
-    return same
+def _shared_prefix(caption: npt.NDArray[np.int64], corrupted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return 1 for each token of ``corrupted`` before the first that differs from the caption, then 0."""
+    agrees = np.zeros(len(corrupted), dtype=np.int64)
+    length = min(len(caption), len(corrupted))
+    agrees[:length] = np.cumprod(caption[:length] == corrupted[:length])
+    return agrees
 
 
 def _labels(half: int, like: Tensor) -> Tensor:
-    """Class 1 for the first half, 0 for the second."""
+    """Return the labels: class 1 for the first half, 0 for the second."""
     import torch
 
     return (torch.arange(2 * half, device=like.device) < half).long()

@@ -1,4 +1,4 @@
-"""Held-out pairs: encoded by all processes together, then judged by the main one."""
+"""The evaluation of held-out pairs: all processes encode them together, and the main process computes the figures."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from trainers.tuning.preparation import PreparedTuning
     from trainers.tuning.towers import Towers
 
-NEVER = -1  # the step that held-out pairs are drawn for, always the same
+HELD_OUT_STEP = -1  # the step that held-out pairs are drawn for, always the same
 
 
 @dataclass
-class Part:
+class EncodedBatch:
     """A batch of b held-out pairs, encoded.
 
     Attributes:
-        position: of the first one among all.
-        size: b.
-        texts: the objective's, n * b.
-        states: [n * b, d].
-        features: [n * b, D].
-        image: [b, D], or None.
-        more_image: likewise.
+        position: The position of its first pair among all pairs.
+        size: The number of pairs b.
+        texts: The texts of the objective, n * b.
+        states: The text states before the projection, [n * b, d].
+        features: The text features, [n * b, D].
+        image: The image features [b, D], or None.
+        more_image: The features of the further images [b, D], or None.
     """
 
     position: int
@@ -44,20 +44,22 @@ class Part:
     more_image: Tensor | None
 
     def rows(self, kind: int) -> slice:
-        """Where the texts of a kind are."""
+        """Return the slice of the texts of a kind."""
         return slice(kind * self.size, (kind + 1) * self.size)
 
 
-def look_at(ready: PreparedTuning, towers: Towers, accelerator: Accelerator) -> tuple[list[Part], list[str]]:
-    """Encode the held-out pairs, each process its share.
+def encode_held_out(
+    ready: PreparedTuning, towers: Towers, accelerator: Accelerator
+) -> tuple[list[EncodedBatch], list[str]]:
+    """Encode the held-out pairs; each process encodes its share.
 
     Args:
-        ready: the parts of the run, with held-out pairs.
-        towers: at work.
-        accelerator: of the processes.
+        ready: The parts of the run, with held-out pairs.
+        towers: The towers of the CLIP.
+        accelerator: The accelerator of the processes.
 
     Returns:
-        The parts of all processes in order, and a sentence for each item that could not be read.
+        The batches of all processes in order, and a sentence for each item that could not be read.
     """
     val, config, image_steps = ready.val, ready.config, ready.base.spec.preprocessing
     assert val is not None  # noqa: S101  # for the type checker: asked before
@@ -70,46 +72,50 @@ def look_at(ready: PreparedTuning, towers: Towers, accelerator: Accelerator) -> 
         world=accelerator.num_processes,
         workers=config.data.workers,
     )
-    parts, broken = [], []
+    encoded, broken = [], []
     for loaded in batches:
         broken += loaded.batch.broken
-        pairs, chances = maker.pairs(loaded, NEVER, loaded.batch.position)
+        pairs, chances = maker.pairs(loaded, HELD_OUT_STEP, loaded.batch.position)
         texts = ready.objective.texts(pairs, chances)
-        read = towers.text(texts)
+        text = towers.text(texts)
         image = None if pairs.images is None else towers.image(pairs.images).cpu()
         more = None if pairs.more_images is None else towers.image(pairs.more_images).cpu()
         place = loaded.batch.position
-        parts.append(Part(place, len(loaded.batch), texts, read.states.cpu(), read.features.cpu(), image, more))
+        encoded.append(
+            EncodedBatch(place, len(loaded.batch), texts, text.states.cpu(), text.features.cpu(), image, more)
+        )
     if accelerator.num_processes > 1:
         from accelerate.utils import gather_object
 
-        parts, broken = gather_object(parts), gather_object(broken)
-    return sorted(parts, key=lambda part: part.position), broken
+        encoded, broken = gather_object(encoded), gather_object(broken)
+    return sorted(encoded, key=lambda batch: batch.position), broken
 
 
-def figures_of(parts: list[Part], objective: Objective, extra: nn.ModuleDict, scale: Tensor) -> dict[str, float]:
-    """The loss as a mean over pairs, what the objective says of itself, and retrieval both ways.
+def figures_of(
+    batches: list[EncodedBatch], objective: Objective, extra: nn.ModuleDict, scale: Tensor
+) -> dict[str, float]:
+    """Compute the loss as a mean over pairs, the figures of the objective, and retrieval in both directions.
 
     Args:
-        parts: of all held-out pairs, in order.
-        objective: what is learned.
-        extra: modules beside the model.
-        scale: the inverse temperature.
+        batches: The batches of all held-out pairs, in order.
+        objective: The objective.
+        extra: The modules beside the model.
+        scale: The inverse temperature.
     """
     device = scale.device
-    total = sum(part.size for part in parts)
-    found: dict[str, float] = {}
-    for part in parts:
-        image, more = (None if rows is None else rows.to(device) for rows in (part.image, part.more_image))
-        told = objective.loss(image, more, part.states.to(device), part.features.to(device), extra, scale)
-        for name, value in {"loss": told[0], **told[1]}.items():
-            found[name] = found.get(name, 0.0) + float(value) * part.size / total
-    kinds = len(parts[0].texts) // parts[0].size
-    texts = [text for kind in range(kinds) for part in parts for text in part.texts[part.rows(kind)]]
-    states = torch.cat([part.states[part.rows(kind)] for kind in range(kinds) for part in parts])
-    found |= objective.validate(texts, states.to(device), extra)
-    images = [part.image for part in parts if part.image is not None]
+    total = sum(batch.size for batch in batches)
+    figures: dict[str, float] = {}
+    for batch in batches:
+        image, more = (None if rows is None else rows.to(device) for rows in (batch.image, batch.more_image))
+        loss = objective.loss(image, more, batch.states.to(device), batch.features.to(device), extra, scale)
+        for name, value in {"loss": loss[0], **loss[1]}.items():
+            figures[name] = figures.get(name, 0.0) + float(value) * batch.size / total
+    kinds = len(batches[0].texts) // batches[0].size
+    texts = [text for kind in range(kinds) for batch in batches for text in batch.texts[batch.rows(kind)]]
+    states = torch.cat([batch.states[batch.rows(kind)] for kind in range(kinds) for batch in batches])
+    figures |= objective.validate(texts, states.to(device), extra)
+    images = [batch.image for batch in batches if batch.image is not None]
     if images:
-        captions = torch.cat([part.features[part.rows(0)] for part in parts])
-        found |= retrieval(torch.cat(images).to(device), captions.to(device))
-    return found
+        captions = torch.cat([batch.features[batch.rows(0)] for batch in batches])
+        figures |= retrieval(torch.cat(images).to(device), captions.to(device))
+    return figures

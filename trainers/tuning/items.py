@@ -1,4 +1,4 @@
-"""From what a configuration names to items to tune with: images with captions, or captions alone."""
+"""The items that an evaluator is tuned with, from a configuration: images with captions, or captions alone."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FLAGS = "--set data.{key}=NAME"  # how messages spell the options of columns
 
 @dataclass(frozen=True)
 class Items:
-    """What is tuned with, or held out.
+    """The items to tune with, or the held-out items.
 
     Attributes:
-        pairs: N items; their pictures are None of captions alone.
-        has_images: whether there are pictures or stored features.
-        more_captions: of each item, where the objective takes some.
-        more_images: the same items with other pictures, likewise.
-        notes: what was left out, one sentence each.
+        pairs: The N items; their pictures are None if there are only captions.
+        has_images: Whether there are pictures or stored features.
+        more_captions: Further captions of each item, if the objective takes them.
+        more_images: The same items with other pictures, if the objective takes them.
+        notes: Notes about what was left out, one sentence each.
     """
 
     pairs: Dataset
@@ -42,13 +42,13 @@ class Items:
     notes: tuple[str, ...] = ()
 
     def captions(self) -> Iterator[str]:
-        """All captions, item by item."""
+        """Yield all captions, item by item."""
         for i in range(len(self.pairs)):
             yield from self.pairs.captions(i)
 
     @property
     def stored(self) -> Any:
-        """The feature store that stands for pictures, or None."""
+        """The feature store that replaces pictures, or None."""
         return getattr(self.pairs.picture(0), "store", None) if self.has_images else None
 
 
@@ -56,20 +56,22 @@ def open_items(data: PairsConfig, objective: Objective, *, held_out: bool = Fals
     """Open the training or the held-out items, without captions that the objective cannot use.
 
     Raises:
-        InputError: a source that cannot be used, or nothing left of it, or further captions and images missing.
+        InputError: A source cannot be used, nothing of it is left, or further captions or images are missing.
     """
     from trainers.data.streams import Stream
 
     what = f"{data.val if held_out else data.train}"
     images = (data.val_images or data.images) if held_out else data.images
     split, count = (data.val_split, data.val_count) if held_out else (data.split, data.count)
-    alone = images == NO_IMAGES or (images is None and data.image_column is None and _is_bare(what, split, data))
+    alone = images == NO_IMAGES or (
+        images is None and data.image_column is None and _has_no_pictures(what, split, data)
+    )
     if alone and not objective.learns_from_texts:
         raise InputError(f"the objective {objective.name} needs images, and {what} has none; give --images")
     if alone and not _brings_pictures(what):
-        found = _texts(what, split, count, data)
+        dataset = _open_captions(what, split, count, data)
     else:
-        found = open_dataset(
+        dataset = open_dataset(
             what,
             images=None if alone else images,
             split=split,
@@ -80,9 +82,9 @@ def open_items(data: PairsConfig, objective: Objective, *, held_out: bool = Fals
             allow_missing=data.allow_missing,
             flags=FLAGS,
         )
-    if isinstance(found, Stream):
+    if isinstance(dataset, Stream):
         raise InputError(f"{what} is a stream, whose captions cannot be counted beforehand; copy it to this computer")
-    pairs = usable_items(found, objective, alone=alone)
+    pairs = usable_items(dataset, objective, alone=alone)
     if not objective.wants_more:
         return Items(pairs, not alone, notes=pairs.notes)
     captions, pictures = data.more_captions, data.more_images
@@ -91,33 +93,33 @@ def open_items(data: PairsConfig, objective: Objective, *, held_out: bool = Fals
     return Items(pairs, not alone, _more_captions(captions, pairs), _more_images(pictures, pairs), pairs.notes)
 
 
-def usable_items(found: Dataset, objective: Objective, *, alone: bool) -> Dataset:
-    """The items with the captions that the objective can use, in memory.
+def usable_items(dataset: Dataset, objective: Objective, *, alone: bool) -> Dataset:
+    """Return the items with the captions that the objective can use, in memory.
 
     Raises:
-        InputError: none.
+        InputError: No caption can be used.
     """
-    rows, kept, left_out = [], [], 0
-    for i in range(len(found)):
-        captions = found.captions(i)
+    rows, usable_captions, left_out = [], [], 0
+    for i in range(len(dataset)):
+        captions = dataset.captions(i)
         usable = [caption for caption in captions if objective.usable(caption)]
         left_out += len(captions) - len(usable)
         if usable:
             rows.append(i)
-            kept.append(usable)
+            usable_captions.append(usable)
     if not rows:
         raise InputError(
-            f"none of the {counted(left_out, 'caption')} of {found.source} can be used for {objective.name}"
+            f"none of the {counted(left_out, 'caption')} of {dataset.source} can be used for {objective.name}"
         )
-    notes = list(found.notes)
+    notes = list(dataset.notes)
     if left_out:
-        notes.append(f"{counted(left_out, 'caption')} of {found.source} too short for {objective.name} left out")
-    pictures: Any = [None] * len(rows) if alone else ChosenPictures(found, rows)
-    return Dataset(found.source, [found.keys[i] for i in rows], pictures, PackedCaptions.of(kept), notes)
+        notes.append(f"{counted(left_out, 'caption')} of {dataset.source} too short for {objective.name} left out")
+    pictures: Any = [None] * len(rows) if alone else SelectedPictures(dataset, rows)
+    return Dataset(dataset.source, [dataset.keys[i] for i in rows], pictures, PackedCaptions.of(usable_captions), notes)
 
 
-class ChosenPictures:
-    """The pictures of some items of a set, by their number among them."""
+class SelectedPictures:
+    """The pictures of some items of a set, by their number among these items."""
 
     def __init__(self, dataset: Dataset, rows: Sequence[int]) -> None:
         self.dataset = dataset
@@ -129,17 +131,17 @@ class ChosenPictures:
 
 @dataclass(frozen=True)
 class RedrawnScene:
-    """A scene drawn anew: the same facts in another picture, always the same one."""
+    """A scene that is drawn again: the same facts in another picture, which is always the same one."""
 
     key: str
 
     @property
     def variant(self) -> int:
-        """Above 0."""
+        """The number of the picture, above 0."""
         return 1 + zlib.crc32(self.key.encode()) % 1_000_000
 
     def open(self) -> Image:
-        """Draw it."""
+        """Draw the picture."""
         from PIL import Image
 
         return Image.fromarray(_scene(self.key).redraw(self.variant))
@@ -152,7 +154,7 @@ class RewordedCaptions(Sequence[Sequence[str]]):
     """The captions of scenes in other words, by number.
 
     Args:
-        keys: of the scenes.
+        keys: The keys of the scenes.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -169,30 +171,30 @@ class RewordedCaptions(Sequence[Sequence[str]]):
 def _scene(key: str) -> Any:
     from capreward.data.scenes import picture_of
 
-    found = picture_of(key)
-    if found is None:
+    picture = picture_of(key)
+    if picture is None:
         raise InputError(f"{key} is no scene; name a caption file and images, not {SCENES}, for what is no scene")
-    return found.scene
+    return picture.scene
 
 
 def _brings_pictures(source: str) -> bool:
-    """Whether a source has its own pictures: scenes and shards."""
+    """Return whether a source has its own pictures, as scenes and shards have."""
     from capreward.data.images.scene_keys import names_scenes
 
     return names_scenes(source) or bool(shards_of(source)[0])
 
 
-def _is_bare(source: str, split: str | None, data: PairsConfig) -> bool:
-    """Whether a source is a caption file whose ids name no scenes."""
+def _has_no_pictures(source: str, split: str | None, data: PairsConfig) -> bool:
+    """Return whether a source is a caption file whose ids name no scenes."""
     from capreward.data.scenes import picture_of
 
     if _brings_pictures(source):
         return False
-    first = next(iter(_read(source, split, data).references), "")
+    first = next(iter(_read_captions(source, split, data).references), "")
     return picture_of(first) is None
 
 
-def _read(source: str, split: str | None, data: PairsConfig) -> Any:
+def _read_captions(source: str, split: str | None, data: PairsConfig) -> Any:
     from capreward.data.captions import read_references
 
     return read_references(
@@ -200,13 +202,15 @@ def _read(source: str, split: str | None, data: PairsConfig) -> Any:
     )
 
 
-def _texts(source: str, split: str | None, count: int | None, data: PairsConfig) -> Dataset:
-    """The captions of a file alone."""
-    found = _read(source, split, data)
-    kept, notes = without_blanks(found.references, source)
-    keys = list(kept)[:count]
-    captions = PackedCaptions.of(kept[key] for key in keys)
-    return Dataset(source, keys, [None] * len(keys), captions, (*map(str, found.reports), *found.notes, *notes))
+def _open_captions(source: str, split: str | None, count: int | None, data: PairsConfig) -> Dataset:
+    """Open the captions of a file without pictures."""
+    references = _read_captions(source, split, data)
+    captioned, notes = without_blanks(references.references, source)
+    keys = list(captioned)[:count]
+    captions = PackedCaptions.of(captioned[key] for key in keys)
+    return Dataset(
+        source, keys, [None] * len(keys), captions, (*map(str, references.reports), *references.notes, *notes)
+    )
 
 
 def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]] | None:
@@ -217,13 +221,13 @@ def _more_captions(source: str | None, pairs: Dataset) -> Sequence[Sequence[str]
         return RewordedCaptions(pairs.keys)
     from capreward.data.captions import read_references
 
-    found = read_references(source).references
-    lacking = [key for key in pairs.keys if not any(c.strip() for c in found.get(key, ()))]
+    references = read_references(source).references
+    lacking = [key for key in pairs.keys if not any(c.strip() for c in references.get(key, ()))]
     if lacking:
         raise InputError(
             f"{source} has no further caption of {counted(len(lacking), 'item')} of {pairs.source}: {shorten(lacking)}"
         )
-    return PackedCaptions.of([c for c in found[key] if c.strip()] for key in pairs.keys)
+    return PackedCaptions.of([c for c in references[key] if c.strip()] for key in pairs.keys)
 
 
 def _more_images(source: str | None, pairs: Dataset) -> Dataset | None:

@@ -21,12 +21,14 @@ _MARK = ".parametrizations."
 
 
 class Factors(nn.Module):
-    """What a weight is while it is tuned: ``W + alpha / rank * B A``; W itself, to the bit, until B is trained.
+    """The parametrization of a weight that is tuned: ``W + alpha / rank * B A``.
+
+    It is W itself, to the bit, until B is trained.
 
     Args:
-        weight: [out, in], or a convolution's [out, in, p, p], whose matrices are ``rank * p`` long.
-        rank: of the update.
-        alpha: its size.
+        weight: The weight [out, in], or a convolution's [out, in, p, p], whose matrices are ``rank * p`` long.
+        rank: The rank of the update.
+        alpha: The size of the update, which is divided by the rank.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
@@ -39,7 +41,7 @@ class Factors(nn.Module):
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight with the update, in its own precision."""
+        """Return the weight with the update, in its own precision."""
         kind = "cpu" if weight.is_meta else weight.device.type
         with torch.autocast(kind, enabled=False):  # else the update is rounded, not only what uses it
             update = (self.lora_B @ self.lora_A).reshape(weight.shape) * self.scale
@@ -47,34 +49,36 @@ class Factors(nn.Module):
 
 
 def add_lora(model: nn.Module, rank: int = RANK, alpha: float = ALPHA) -> list[str]:
-    """Freeze a model and add factors, which alone are trained, to its attention, its MLPs and its patch embedding.
+    """Freeze a model and add factors to its attention, its MLPs and its patch embedding.
+
+    Only the factors are trained.
 
     Biases, norms, embeddings and projections have none (metrics.md 1.6).
 
     Args:
-        model: ``open_clip.CLIP`` or ``CustomTextCLIP`` of two transformers of open_clip's own.
-        rank: 1 or more.
-        alpha: above 0.
+        model: ``open_clip.CLIP`` or ``CustomTextCLIP`` with two transformers of open_clip's own.
+        rank: The rank, 1 or more.
+        alpha: The size of the update, above 0.
 
     Returns:
         The names of the weights with factors.
 
     Raises:
-        InputError: other towers, such as a ResNet, or numbers out of range.
+        InputError: The towers are of another kind, such as a ResNet, or a number is out of range.
     """
     if rank < 1 or alpha <= 0:
         raise InputError(f"LoRA wants a rank of 1 or more and an alpha above 0; found {rank} and {alpha:g}")
     _check(model)
     model.requires_grad_(False)
-    found = []
+    names = []
     for owner, module, name in list(_targets(model)):
         register_parametrization(module, name, Factors(getattr(module, name), rank, alpha))
-        found.append(f"{owner}.{name}")
-    return found
+        names.append(f"{owner}.{name}")
+    return names
 
 
 def folded_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict with the architecture's own names, factors folded into the weights; without any, the plain one."""
+    """Return the state dict with the architecture's own names, where factors are folded into the weights."""
     plain: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         owner, mark, inside = name.partition(_MARK)
@@ -87,14 +91,14 @@ def folded_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def published_state(model: nn.Module) -> dict[str, Tensor]:
-    """What PAC-S++'s files hold under ``state_dict``, to be written by ``torch.save({"state_dict": ...}, path)``.
+    """Return the tensors of PAC-S++'s files, to be written by ``torch.save({"state_dict": ...}, path)``.
 
-    The convolution and the attention keep W with the factors beside it, B scaled where alpha is not PAC-S++'s. The
-    MLPs, whose factors the original loader ignores, have their update in W and a B of zeros: every reader gets the
-    same features.
+    The convolution and the attention keep W, with the factors beside it; B is scaled if alpha is not PAC-S++'s. The
+    original loader ignores the factors of the MLPs, so these have their update in W and a B of zeros: every reader gets
+    the same features.
 
     Raises:
-        InputError: a model without factors.
+        InputError: The model has no factors.
     """
     state, plain = model.state_dict(), folded_state(model)
     if len(state) == len(plain):
@@ -133,7 +137,7 @@ def _check(model: Any) -> None:
 
 
 def _targets(model: nn.Module) -> Iterator[tuple[str, Any, str]]:
-    """Owner's name, owner, and the name in it, of every weight with factors."""
+    """Yield the owner's name, the owner, and the name in it, for every weight with factors."""
     for name, module in model.named_modules():
         block = ".resblocks." in name
         if name == "visual.conv1" or (block and name.endswith((".attn.out_proj", ".mlp.c_fc", ".mlp.c_proj"))):

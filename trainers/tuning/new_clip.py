@@ -1,4 +1,4 @@
-"""A CLIP with random weights and a vocabulary of its own, to be trained from scratch."""
+"""New CLIPs with random weights and a vocabulary of their own, for training from scratch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VOCABULARY = "bpe.txt.gz"
 NO_IMAGES: Mapping[str, Any] = {"image_size": 32, "patch_size": 32, "width": 64, "layers": 1}  # open_clip wants a tower
 
 
-def fresh_config(
+def new_config(
     folder: Path,
     texts: Iterable[str],
     *,
@@ -29,15 +29,15 @@ def fresh_config(
     """Learn a vocabulary, write it, and describe a CLIP that reads it.
 
     Args:
-        folder: gets ``bpe.txt.gz``.
-        texts: with the prompt, where one is used.
-        embed: width of the shared space.
-        vision: open_clip's ``vision_cfg`` with a square ``image_size``.
-        text: open_clip's ``text_cfg`` without vocabulary.
-        most: merges of the vocabulary at most.
+        folder: The folder that gets ``bpe.txt.gz``.
+        texts: The texts, with the prompt if one is used.
+        embed: The width of the shared space.
+        vision: open_clip's ``vision_cfg``, with a square ``image_size``.
+        text: open_clip's ``text_cfg``, without vocabulary.
+        most: The greatest number of merges of the vocabulary.
 
     Returns:
-        The content of ``open_clip_config.json``: images in [-1, 1].
+        The content of ``open_clip_config.json``; it takes images in [-1, 1].
     """
     vocabulary = write_merges(folder / VOCABULARY, learn_merges(texts, most=most))
     reads = {**text, "vocab_size": vocabulary, "tokenizer_kwargs": {"bpe_path": VOCABULARY}}
@@ -49,15 +49,15 @@ def fresh_config(
     }
 
 
-def fresh_model(config: Mapping[str, Any]) -> nn.Module:
-    """open_clip's model of a configuration, its weights drawn from torch's generator."""
+def new_model(config: Mapping[str, Any]) -> nn.Module:
+    """Make open_clip's model of a configuration; its weights are drawn from torch's generator."""
     from capreward.encoders.model.backend import import_open_clip
 
     model: nn.Module = import_open_clip().CLIP(**deepcopy(config["model_cfg"]))
     return model
 
 
-def fresh_folder(
+def write_new_folder(
     folder: Path,
     texts: Iterable[str],
     *,
@@ -70,21 +70,21 @@ def fresh_folder(
     """Write a folder that ``capreward tune --base FOLDER`` trains from scratch.
 
     Args:
-        folder: made where it is missing.
-        texts: see :func:`fresh_config`, as the others.
-        text: see there.
-        vision: see there; by default a stand-in, for texts alone.
-        embed: see there.
-        most: see there.
-        seed: of the weights; torch's own generator is left as it was.
+        folder: The folder; it is made if it is missing.
+        texts: The texts, with the prompt if one is used.
+        text: open_clip's ``text_cfg``, without vocabulary.
+        vision: open_clip's ``vision_cfg``, with a square ``image_size``; the default is a stand-in for texts alone.
+        embed: The width of the shared space.
+        most: The greatest number of merges of the vocabulary.
+        seed: The seed of the weights; torch's own generator is left as it was.
     """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = fresh_config(folder, texts, embed=embed, vision=vision, text=text, most=most)
+    config = new_config(folder, texts, embed=embed, vision=vision, text=text, most=most)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = fresh_model(config)
+        model = new_model(config)
     save_folder(model, config, folder, half=False)
     return folder
 
@@ -93,10 +93,10 @@ def save_folder(model: nn.Module, config: Mapping[str, Any], folder: Path, *, ha
     """Write weights and configuration as open_clip's ``local-dir:`` reads them.
 
     Args:
-        model: of ``fresh_model``.
-        config: its configuration.
-        folder: has the vocabulary.
-        half: in float16.
+        model: The model, from ``new_model``.
+        config: The configuration of the model.
+        folder: The folder, which has the vocabulary.
+        half: Whether to write float16.
     """
     from safetensors.torch import save_file
 

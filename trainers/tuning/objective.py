@@ -1,4 +1,7 @@
-"""What an evaluator is tuned for: one class per recipe, tensors in and out; the loop knows none of them by name."""
+"""The objectives that evaluators are tuned with.
+
+There is one class per objective, with tensors in and out; the trainer knows none of them by name.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,13 @@ OBJECTIVES = {
 
 @dataclass
 class Pairs:
-    """B images with a caption each.
+    """B images with one caption each.
 
     Attributes:
-        images: pixels [B, 3, S, S], normalised, or ready features [B, D] before normalisation; None of texts alone.
-        captions: B captions, without a prompt.
-        more_images: further images of the same content, in the same form, where the objective wants some.
-        more_captions: further captions of the same content, where the objective wants some.
+        images: Normalised pixels [B, 3, S, S], or stored features [B, D] before normalisation; None for texts alone.
+        captions: The B captions, without a prompt.
+        more_images: Further images of the same content, in the same form, if the objective takes some.
+        more_captions: Further captions of the same content, if the objective takes some.
     """
 
     images: Tensor | None
@@ -41,19 +44,19 @@ class Pairs:
 
 
 class Objective(ABC):
-    """What is learned, and by which parameters.
+    """An objective: a loss, and the parameters that it trains.
 
     ``study`` comes first, with the training captions. ``prepare`` is called once, before the optimizer is made: it adds
-    modules (a head, LoRA factors) to the model and says by ``requires_grad`` what is trained. ``texts`` is all that is
-    drawn by lot. ``loss`` is pure tensors. The constructor's arguments are its options and have attributes of the same
-    names.
+    modules (a head, LoRA factors) to the model and marks the trained parameters by ``requires_grad``. ``texts`` makes
+    all random draws. ``loss`` takes only tensors. The constructor's arguments are its options and have attributes of
+    the same names.
 
     Attributes:
-        name: in the registry.
-        needs_images: whether it learns nothing without images.
-        wants_more: whether it takes ``more_images`` and ``more_captions``.
-        layout: of the folder that is written, see :class:`capreward.encoders.spec.EncoderSpec`.
-        prefixes: the weight of ``prefix_loss``; 0 for none.
+        name: The name in the registry.
+        needs_images: Whether nothing can be learned without images.
+        wants_more: Whether it takes ``more_images`` and ``more_captions``.
+        layout: The layout of the folder that is written, see :class:`capreward.encoders.spec.EncoderSpec`.
+        prefixes: The weight of ``prefix_loss``; 0 for none.
     """
 
     name: ClassVar[str] = ""
@@ -63,42 +66,44 @@ class Objective(ABC):
     prefixes: float = 0.0
 
     def options(self) -> dict[str, Any]:
-        """The constructor's arguments as they are now."""
+        """Return the constructor's arguments as they are now."""
         return named_classes.options_of(self)
 
     @property
     def learns_from_texts(self) -> bool:
-        """Whether there is something to learn from texts alone, as it is asked for."""
+        """Whether the objective, with its options, can learn from texts alone."""
         return not self.needs_images
 
     def usable(self, caption: str) -> bool:
-        """Whether a caption can be learned from; others are left out and counted."""
+        """Return whether a caption can be learned from; others are left out and counted."""
         return bool(caption.strip())
 
     def study(self, captions: Iterable[str]) -> None:  # noqa: B027  # a hook that need not do anything
-        """Learn from all usable training captions what is needed before the first step: a vocabulary."""
+        """Learn what is needed before the first step, such as a vocabulary, from all usable training captions."""
 
     @abstractmethod
     def prepare(self, model: nn.Module) -> nn.ModuleDict:
-        """Freeze what stays, add what is new.
+        """Freeze what is not trained, and add new modules.
 
         Args:
-            model: open_clip's, in training mode, all parameters wanting a gradient.
+            model: open_clip's model, in training mode; all its parameters require a gradient.
 
         Returns:
-            Modules that are trained and kept beside the model, by name: ``grammar_head``; empty for none.
+            The modules that are trained and stored beside the model, by name, such as ``grammar_head``; empty for none.
         """
 
     @abstractmethod
     def texts(self, pairs: Pairs, chances: Sequence[random.Random]) -> list[str]:
-        """All texts that ``loss`` wants of these pairs, without a prompt: the captions, then B more of each other kind.
+        """Return all texts that ``loss`` needs of these pairs, without a prompt.
+
+        The captions come first, then B texts of each other kind.
 
         Args:
-            pairs: B of them.
-            chances: one generator per pair, so that what is drawn does not depend on how a step is shared out.
+            pairs: The B pairs.
+            chances: One random generator per pair, so that draws do not depend on how processes share a step.
 
         Raises:
-            InputError: a caption that cannot be used.
+            InputError: A caption cannot be used.
         """
 
     @abstractmethod
@@ -111,59 +116,59 @@ class Objective(ABC):
         extra: nn.ModuleDict,
         scale: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the whole step: features of all processes, those of this one with their gradient.
+        """Compute the loss of the whole step from the features of all processes; those of this process have a gradient.
 
         Args:
-            image: [B, D], L2-normalised; None of texts alone.
-            more_image: [B, D], L2-normalised, where wanted.
-            states: [n * B, d] of the texts in the order of ``texts``, before the projection.
-            features: [n * B, D], L2-normalised.
-            extra: what ``prepare`` gave.
-            scale: the inverse temperature, a scalar.
+            image: Image features [B, D], L2-normalised; None for texts alone.
+            more_image: Features of the further images [B, D], L2-normalised, if the objective takes them.
+            states: States [n * B, d] of the texts in the order of ``texts``, before the projection.
+            features: Text features [n * B, D], L2-normalised.
+            extra: The modules that ``prepare`` returned.
+            scale: The inverse temperature, a scalar.
 
         Returns:
             A scalar, and detached scalars by name.
         """
 
     def prefix_labels(self, tokens: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
-        """A class for each token of each text of ``texts``: what the text until there is an example of.
+        """Return a class for each token of each text of ``texts``, which labels the text up to this token.
 
         Args:
-            tokens: of the texts, without prompt and end.
+            tokens: The tokens of the texts, without prompt and end.
         """
         raise NotImplementedError
 
     def prefix_loss(self, states: Tensor, labels: Tensor, extra: nn.ModuleDict) -> Tensor:
-        """The mean loss of prefixes, by their states [T, d] and labels [T], a scalar."""
+        """Compute the mean loss of prefixes from their states [T, d] and labels [T], a scalar."""
         raise NotImplementedError
 
     @abstractmethod
     def validate(self, texts: Sequence[str], states: Tensor, extra: nn.ModuleDict) -> dict[str, float]:
-        """Figures of held-out texts beside the loss and the retrieval that the loop measures for every objective.
+        """Compute figures of held-out texts, besides the loss and the retrieval that every objective has.
 
         Args:
-            texts: of ``texts``, of all held-out pairs.
-            states: [n * N, d] of them.
-            extra: what ``prepare`` gave.
+            texts: The result of ``texts`` for all held-out pairs.
+            states: The states [n * N, d] of these texts.
+            extra: The modules that ``prepare`` returned.
         """
 
     @abstractmethod
     def folded(self, model: nn.Module, extra: nn.ModuleDict) -> Mapping[str, Any]:
-        """The state dict of the tuned model with the architecture's own names, LoRA factors folded in."""
+        """Return the state dict of the tuned model with the architecture's own names, LoRA factors folded in."""
 
 
 def make_objective(name: str, options: Mapping[str, Any] | None = None) -> Objective:
-    """An objective with options; what is not given has its published value.
+    """Make an objective; options that are not given take their published values.
 
     Raises:
-        InputError: an unknown name or option, or a value out of range.
+        InputError: A name or an option is unknown, or a value is out of range.
     """
-    made: Objective = named_classes.make("objective", name, OBJECTIVES, options)
-    return made
+    objective: Objective = named_classes.make("objective", name, OBJECTIVES, options)
+    return objective
 
 
 def freeze_image_side(model: nn.Module) -> None:
-    """Leave to be trained what makes text features: no image tower, caption decoder or bias of a sigmoid loss."""
+    """Freeze everything that makes no text features: the image tower, a caption decoder, the bias of a sigmoid loss."""
     for name, parameter in model.named_parameters():
         if name.startswith(("visual.", "text_decoder.")) or name == "logit_bias":
             parameter.requires_grad = False

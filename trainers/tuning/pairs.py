@@ -1,4 +1,4 @@
-"""Batches of items to pairs: one caption of each, drawn from seed, step and place alone."""
+"""Pairs of images and captions, made from batches of items: one caption is drawn by seed, step and place alone."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LoadedBatch:
     """A batch with the further images of its items.
 
     Attributes:
-        batch: of items.
-        more: of the same items with other images, in the same order unless one could not be read; or None.
+        batch: The batch of items.
+        more: The same items with other images, in the same order unless one could not be read; or None.
     """
 
     batch: Batch
@@ -31,12 +31,12 @@ class LoadedBatch:
 
 
 class PairBatches:
-    """Endless batches of training items, as :class:`trainers.data.Batches`, with their further images.
+    """Endless batches of training items, like :class:`trainers.data.Batches`, with their further images.
 
     Args:
-        items: the training items.
-        preprocessing: of the image tower.
-        settings: of ``Batches``.
+        items: The training items.
+        preprocessing: The preprocessing of the image tower.
+        settings: The settings of ``Batches``.
     """
 
     def __init__(self, items: Items, preprocessing: Preprocessing | None, **settings: Any) -> None:
@@ -51,14 +51,14 @@ class PairBatches:
             yield from (LoadedBatch(*both) for both in zip(self.main, self.more, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where they are; see :meth:`trainers.data.Batches.state_dict`."""
+        """Return the position; see :meth:`trainers.data.Batches.state_dict`."""
         return self.main.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there.
+        """Go on from a stored position.
 
         Raises:
-            InputError: the state is of other data, another seed or another size of a step.
+            InputError: The state is of other data, another seed or another number of samples per step.
         """
         for batches in (self.main, self.more):
             if batches is not None:
@@ -66,7 +66,7 @@ class PairBatches:
 
 
 def held_out_batches(items: Items, preprocessing: Preprocessing | None, **settings: Any) -> Iterator[LoadedBatch]:
-    """One pass over held-out items in order, as :func:`trainers.data.ordered`, with their further images."""
+    """Yield one pass over held-out items, like :func:`trainers.data.ordered`, with their further images."""
     wanted = preprocessing if items.has_images else None
     main = ordered(items.pairs, wanted, **settings)
     if items.more_images is None:
@@ -76,14 +76,14 @@ def held_out_batches(items: Items, preprocessing: Preprocessing | None, **settin
 
 
 class PairMaker:
-    """Makes pairs of what was loaded.
+    """A maker of pairs from loaded batches.
 
     Args:
-        items: that the batches are of.
-        preprocessing: of the image tower.
-        device: of the images.
-        seed: of all that is drawn.
-        first_caption: take the first caption instead of one drawn by lot, as for held-out items.
+        items: The items of the batches.
+        preprocessing: The preprocessing of the image tower.
+        device: The device of the images.
+        seed: The seed of everything that is drawn.
+        first_caption: Whether to take the first caption instead of a random one, as for held-out items.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class PairMaker:
         self._rows = {key: row for row, key in enumerate(items.pairs.keys)} if wanted else {}
 
     def pairs(self, loaded: LoadedBatch, step: int, first: int) -> tuple[Pairs, list[random.Random]]:
-        """Pairs, and a generator of each for what the objective draws.
+        """Return the pairs, and for each a random generator for the objective.
 
         Args:
-            loaded: B items.
-            step: of the run.
-            first: place of the first item in the step, over all processes: what is drawn depends on places alone.
+            loaded: The batch of B items.
+            step: The step of the run.
+            first: The place of the first item in the step, over all processes; draws depend on places alone.
         """
         batch = loaded.batch
         chances = [random.Random(f"{self.seed} {step} {first + row}") for row in range(len(batch))]
@@ -111,8 +111,8 @@ class PairMaker:
         captions = [each[0] for each in batch.captions] if self.first_caption else drawn
         more = None
         if self.items.more_captions is not None:
-            known = [self.items.more_captions[self._rows[key]] for key in batch.keys]
-            more = [_drawn(each, chance) for each, chance in zip(known, chances, strict=True)]
+            further_captions = [self.items.more_captions[self._rows[key]] for key in batch.keys]
+            more = [_drawn(each, chance) for each, chance in zip(further_captions, chances, strict=True)]
         images = self._images(batch)
         further = None if loaded.more is None or images is None else self._further(loaded, images)
         return Pairs(images, captions, further, more), chances
@@ -127,18 +127,18 @@ class PairMaker:
         return normalise(batch.pixels.to(self.device, non_blocking=True), self.preprocessing)
 
     def _further(self, loaded: LoadedBatch, images: Tensor) -> Tensor:
-        """The further images in the order of the batch; the item's own where its further one could not be read."""
+        """Return the further images in the order of the batch; an item's own image replaces an unreadable one."""
         assert loaded.more is not None  # noqa: S101  # for the type checker: asked before
-        found = self._images(loaded.more)
-        assert found is not None  # noqa: S101  # likewise: further images are images
+        loaded_images = self._images(loaded.more)
+        assert loaded_images is not None  # noqa: S101  # likewise: further images are images
         rows = {key: row for row, key in enumerate(loaded.more.keys)}
-        taken = [rows.get(key) for key in loaded.batch.keys]
-        if taken == list(range(len(found))):
-            return found
+        places = [rows.get(key) for key in loaded.batch.keys]
+        if places == list(range(len(loaded_images))):
+            return loaded_images
         further = images.clone()
-        for place, row in enumerate(taken):
+        for place, row in enumerate(places):
             if row is not None:
-                further[place] = found[row]
+                further[place] = loaded_images[row]
         return further
 
 

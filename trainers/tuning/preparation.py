@@ -1,4 +1,4 @@
-"""From a configuration to everything that the tuning of an evaluator needs."""
+"""The preparation of a tuning run: everything that it needs, from its configuration."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class PreparedTuning:
-    """All parts of a run.
+    """All parts of a tuning run.
 
     Attributes:
-        config: the run's.
-        base: the weights that it begins with.
-        clip: their model; its parameters that learn want a gradient.
-        extra: modules beside it that learn.
-        objective: what is learned.
-        train: the training items.
-        val: the held-out items, or None.
-        best: the figure that chooses.
-        steps: updates of the run.
-        notes: what was taken or left out, one sentence each.
+        config: The configuration of the run.
+        base: The weights that the run begins with.
+        clip: The CLIP of these weights; its trained parameters require a gradient.
+        extra: The trained modules beside the CLIP.
+        objective: The objective.
+        train: The training items.
+        val: The held-out items, or None.
+        best: The figure that selects the best weights.
+        steps: The number of updates of the run.
+        notes: Notes about what was taken or left out, one sentence each.
     """
 
     config: TuneConfig
@@ -51,16 +51,16 @@ class PreparedTuning:
 
 
 def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int = 1) -> PreparedTuning:
-    """Load and check everything that the run will touch.
+    """Load and check everything that the run will use.
 
     Args:
-        config: of the run.
-        folder: of the run; None for a dry run.
-        device: for the model.
-        world: number of processes.
+        config: The configuration of the run.
+        folder: The folder of the run; None for a dry run.
+        device: The device of the model.
+        world: The number of processes.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: Something is wrong; the message names all errors.
     """
     errors = ErrorList()
     objective = config.make_objective()
@@ -79,7 +79,9 @@ def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int 
             _check_images(items, base, clip)
     if config.data.embed and folder is not None and not _image_side(clip):
         places = (folder / "features" / name for name in ("train", "val"))
-        train, val = (_encoded(items, clip, place, config) for items, place in zip((train, val), places, strict=True))
+        train, val = (
+            _with_features(items, clip, place, config) for items, place in zip((train, val), places, strict=True)
+        )
         assert train is not None  # noqa: S101  # for the type checker
     notes = [*base.spec.notes, *train.notes, *(() if val is None else val.notes)]
     if not train.has_images:
@@ -91,10 +93,10 @@ def prepare(config: TuneConfig, folder: Path | None, *, device: str, world: int 
 
 
 def prepare_model(clip: Clip, objective: Objective, seed: int) -> nn.ModuleDict:
-    """Make a CLIP ready to learn an objective; what is new is drawn from the seed.
+    """Prepare a CLIP to learn an objective; new parameters are drawn from the seed.
 
     Returns:
-        The modules beside it. A grammar head that the CLIP already has is gone on with.
+        The modules beside the CLIP. A grammar head that the CLIP already has is trained further.
     """
     import torch
 
@@ -107,7 +109,7 @@ def prepare_model(clip: Clip, objective: Objective, seed: int) -> nn.ModuleDict:
 
 
 def trained_names(clip: Clip, extra: nn.ModuleDict) -> Sequence[str]:
-    """The names of the parameters that learn."""
+    """Return the names of the trained parameters."""
     both = [*clip.model.named_parameters(), *extra.named_parameters()]
     return [name for name, parameter in both if parameter.requires_grad]
 
@@ -123,16 +125,16 @@ def _load(config: TuneConfig, device: str) -> tuple[Weights, Clip]:
     return base, clip_of(base, device=device, download=config.download)
 
 
-def _encoded(items: Items | None, clip: Clip, place: Path, config: TuneConfig) -> Items | None:
-    """The items with features in place of pictures, where they have pictures."""
-    from trainers.tuning.stored_images import embedded
+def _with_features(items: Items | None, clip: Clip, place: Path, config: TuneConfig) -> Items | None:
+    """Return the items with features in place of pictures, if they have pictures."""
+    from trainers.tuning.stored_images import with_stored_features
 
     pictures = items is not None and items.has_images and items.stored is None
-    return embedded(items, clip, place, config.data.workers) if items is not None and pictures else items
+    return with_stored_features(items, clip, place, config.data.workers) if items is not None and pictures else items
 
 
 def _image_side(clip: Clip) -> list[str]:
-    """The parameters of the image tower that learn."""
+    """Return the names of the trained parameters of the image tower."""
     return [n for n, p in clip.model.named_parameters() if n.startswith("visual.") and p.requires_grad]
 
 
@@ -140,8 +142,8 @@ def _check_images(items: Items, base: Weights, clip: Clip) -> None:
     """Refuse images that this CLIP cannot be tuned with.
 
     Raises:
-        InputError: pictures for a CLIP without an image tower, features of another CLIP, or features where the image
-            side learns.
+        InputError: There are pictures for a CLIP without an image tower, features of another CLIP, or features although
+            the image side is trained.
     """
     if not items.has_images:
         return

@@ -1,4 +1,4 @@
-"""Runs that tune an evaluator: started, described, taken up again."""
+"""Runs that tune an evaluator: their start, their description and their continuation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.runs.folder import RunFolder
-from trainers.runs.training import RunKind, closing_line, conduct, outline
+from trainers.runs.training import RunKind, closing_line, print_outline, run
 from trainers.tuning.config import TuneConfig, build
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainers.runs.checkpoints import Progress
     from trainers.tuning.preparation import PreparedTuning
 
-# What may differ between a run and its continuation without changing what is learned from step to step.
+# Settings that may differ between a run and its continuation, because they do not change what each step learns.
 FREE = (
     "evaluation", "checkpoint", "logging", "slim", "fp16", "data.workers", "data.broken_limit", "device", "download",
     "about", "departures", "data.val", "data.val_images", "data.val_split", "data.val_count", "data.val_more_captions",
@@ -24,8 +24,8 @@ FREE = (
 )  # fmt: skip
 
 
-def tuning_work() -> RunKind:
-    """Tuning of evaluators."""
+def tuning_run_kind() -> RunKind:
+    """Return the kind of run that tunes evaluators."""
     from trainers.tuning.preparation import prepare
     from trainers.tuning.trainer import TuningTrainer
 
@@ -38,39 +38,39 @@ def run_tuning(config: TuneConfig, path: Path, notes: list[str], *, quiet: bool 
     """Tune an evaluator to the end, or go on with a run that was interrupted.
 
     Args:
-        config: of the run.
-        path: its folder; ``best`` and ``last`` in it are what evaluators load.
-        notes: what was taken without being asked, for people.
-        quiet: nothing on standard error.
+        config: The configuration of the run.
+        path: The folder of the run; evaluators load ``best`` and ``last`` in it.
+        notes: Notes for the user about defaults that were taken.
+        quiet: Whether nothing is written to standard error.
 
     Raises:
-        InputError: anything that is missing or does not fit, before the first step.
-        ProgramError: a loss that is no number.
+        InputError: Something is missing or does not fit; this shows before the first step.
+        ProgramError: The loss is not finite.
     """
-    return conduct(tuning_work(), config, path, notes, quiet=quiet)
+    return run(tuning_run_kind(), config, path, notes, quiet=quiet)
 
 
 def describe(config: TuneConfig, notes: list[str]) -> None:
     """Print what a run would do: the configuration on standard output, sizes and steps on standard error."""
-    outline(tuning_work(), config, notes, size_table)
+    print_outline(tuning_run_kind(), config, notes, size_table)
 
 
 def opening_line(config: TuneConfig, folder: RunFolder, ready: PreparedTuning) -> str:
-    """What is about to happen."""
+    """Return the sentence that announces the run."""
     what = "pairs" if ready.train.has_images else "items of captions alone"
     items = f"{len(ready.train.pairs):,} {what} of {config.data.train}"
     return f"{config.objective['name']} from {config.base} on {items}, {ready.steps:,} steps, in {folder.path}"
 
 
 def parameter_counts(ready: PreparedTuning) -> dict[str, int]:
-    """Parameters that learn and those that do not."""
+    """Return the numbers of trained and of frozen parameters."""
     both = [*ready.clip.model.parameters(), *ready.extra.parameters()]
     learn = sum(p.numel() for p in both if p.requires_grad)
     return {"trained": learn, "frozen": sum(p.numel() for p in both) - learn}
 
 
 def size_table(ready: PreparedTuning, world: int) -> Table:
-    """For people."""
+    """Return a table of the sizes of the run, for people."""
     from rich.table import Table
 
     training, counts = ready.config.training, parameter_counts(ready)

@@ -1,11 +1,11 @@
-"""Trains the CLIPs that ship with the ``scenes`` world, on the CPU.
+"""The training of the CLIPs that ship with the ``scenes`` world, on the CPU.
 
 python -m trainers.tuning.scenes_clip clip      # the evaluator, a small ViT
 python -m trainers.tuning.scenes_clip judge     # the held-out judge: another architecture and seed
 python -m trainers.tuning.scenes_clip pacs      # the evaluator tuned on positive-augmented pairs (needs clip)
 
-Each writes an open_clip folder (safetensors in float16, config, vocabulary) into ``capreward/data/scenes/weights`` and
-its training curve into ``benchmarks/results``.
+Each command writes an open_clip folder (safetensors in float16, config, vocabulary) into
+``capreward/data/scenes/weights`` and its training curve into ``benchmarks/results``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainers.tuning.contrastive_losses import info_nce, positive_augmented, retrieval
-from trainers.tuning.new_clip import VOCABULARY, fresh_config, fresh_model, save_folder
+from trainers.tuning.new_clip import VOCABULARY, new_config, new_model, save_folder
 from trainers.tuning.scenes_data import Batch, SceneBatches, held_out
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ SHALLOW = {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2}
 
 @dataclass(frozen=True)
 class Plan:
-    """How one of the weights is trained."""
+    """The settings of the training of one CLIP."""
 
     seed: int
     steps: int
@@ -82,18 +82,18 @@ def main(name: str, steps: int | None, out: Path, threads: int) -> None:
         (folder / VOCABULARY).write_bytes((out / "clip" / VOCABULARY).read_bytes())
         _train_only_projections(model)
     else:
-        config, model, tokenizer = _fresh(plan, folder)
+        config, model, tokenizer = _new_model(plan, folder)
     began = time.perf_counter()
     curve = train(model, tokenizer, plan)
     seconds = time.perf_counter() - began
     save_folder(model, config, folder)
-    _, kept, _ = _load(folder)  # what ships is rounded to float16: measure that
-    test = {split: evaluate(kept, tokenizer, held_out(split, 1000)) for split in ("val", "test")}
+    _, shipped, _ = _load(folder)  # what ships is rounded to float16: measure that
+    test = {split: evaluate(shipped, tokenizer, held_out(split, 1000)) for split in ("val", "test")}
     size = sum(p.stat().st_size for p in folder.iterdir())
     report = {
         "command": f"python -m trainers.tuning.scenes_clip {name}",
         "plan": asdict(plan),
-        "parameters": sum(p.numel() for p in kept.parameters()),
+        "parameters": sum(p.numel() for p in shipped.parameters()),
         "bytes": size,
         "seconds": round(seconds),
         "threads": threads,
@@ -107,20 +107,20 @@ def main(name: str, steps: int | None, out: Path, threads: int) -> None:
 
 
 def train(model: nn.Module, tokenizer: Any, plan: Plan) -> list[dict[str, float]]:
-    """Train in place; returns the curve, one row per hundred steps."""
+    """Train the model in place; return the curve, one row per hundred steps."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     batches = SceneBatches(plan.batch, seed=plan.seed, first=plan.first, augmented=plan.augmented)
-    wanted = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": plan.decay},
-        {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": plan.decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), eps=1e-6)
     validation = held_out("val", 500)
     curve: list[dict[str, float]] = []
-    began, running = time.perf_counter(), 0.0
+    began, loss_sum = time.perf_counter(), 0.0
     for step in range(plan.steps):
         for group in optimizer.param_groups:
             group["lr"] = plan.rate * _schedule(step, plan)
@@ -129,22 +129,22 @@ def train(model: nn.Module, tokenizer: Any, plan: Plan) -> list[dict[str, float]
             loss = _loss(model, tokenizer, batches, plan)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(wanted, 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=math.log(100))  # type: ignore[operator]
-        running += loss.item()
+        loss_sum += loss.item()
         if (step + 1) % 100 == 0:
-            found = evaluate(model, tokenizer, validation)
-            row = {"step": step + 1, "loss": round(running / 100, 4), "val_r1_of_500": found["text_to_image_r1"]}
+            shares = evaluate(model, tokenizer, validation)
+            row = {"step": step + 1, "loss": round(loss_sum / 100, 4), "val_r1_of_500": shares["text_to_image_r1"]}
             curve.append({**row, "seconds": round(time.perf_counter() - began, 1)})
             click.echo(curve[-1], err=True)
-            running = 0.0
+            loss_sum = 0.0
     return curve
 
 
 def evaluate(model: nn.Module, tokenizer: Any, data: Batch) -> dict[str, float]:
-    """Retrieval among the pictures of ``data`` by their captions, and the other way round: shares in [0, 1]."""
+    """Compute the retrieval among the pictures of ``data`` by their captions, and the other way round, in [0, 1]."""
     import torch
 
     model.eval()
@@ -165,7 +165,7 @@ def _loss(model: nn.Module, tokenizer: Any, batches: SceneBatches, plan: Plan) -
 
 
 def _image(model: nn.Module, pixels: Tensor) -> Tensor:
-    """[B, D], L2-normalised features of uint8 [B, S, S, 3]."""
+    """Return features [B, D], L2-normalised, of pictures uint8 [B, S, S, 3]."""
     from torch.nn.functional import normalize
 
     ready = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -173,7 +173,7 @@ def _image(model: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def _text(model: nn.Module, tokenizer: Any, captions: list[str]) -> Tensor:
-    """[B, D], L2-normalised features of the captions after the prompt that the evaluators use."""
+    """Return features [B, D], L2-normalised, of captions after the prompt that the evaluators use."""
     from torch.nn.functional import normalize
 
     from capreward.encoders.model.text_tower import trimmed_text_features
@@ -183,21 +183,21 @@ def _text(model: nn.Module, tokenizer: Any, captions: list[str]) -> Tensor:
     return normalize(trimmed_text_features(model, tokens[:, :longest]).float(), dim=-1)
 
 
-def _fresh(plan: Plan, folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
-    """Configuration, model and tokenizer for training from scratch; writes the vocabulary."""
+def _new_model(plan: Plan, folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
+    """Return configuration, model and tokenizer for training from scratch, and write the vocabulary."""
     from capreward.data.scenes import scene
 
     texts = [PROMPT + caption for index in range(8000) for caption in scene("train", index).captions]
-    config = fresh_config(folder, texts, embed=EMBED, vision=plan.vision, text=plan.text)
-    return config, fresh_model(config), _tokenizer(folder)
+    config = new_config(folder, texts, embed=EMBED, vision=plan.vision, text=plan.text)
+    return config, new_model(config), _tokenizer(folder)
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], nn.Module, Any]:
-    """What was saved, in float32."""
+    """Return the saved configuration, model and tokenizer, in float32."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "open_clip_config.json").read_text())
-    model = fresh_model(config)
+    model = new_model(config)
     model.load_state_dict(load_file(folder / "open_clip_model.safetensors"))
     return config, model, _tokenizer(folder)
 
@@ -209,13 +209,13 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _train_only_projections(model: nn.Module) -> None:
-    """PAC-S tunes the last projection of both towers and nothing else."""
+    """Freeze all but the last projection of both towers, as PAC-S does."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad = name in ("visual.proj", "text_projection")
 
 
 def _schedule(step: int, plan: Plan) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
+    """Return the factor of the learning rate: linear warm-up, then half a cosine down to zero."""
     if step < plan.warm_up:
         return (step + 1) / plan.warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - plan.warm_up) / max(1, plan.steps - plan.warm_up)))

@@ -1,4 +1,4 @@
-"""Batches of scenes for contrastive training, each fresh: no picture is shown twice."""
+"""Batches of scenes for contrastive training, in which no picture occurs twice."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WHOLE = 0.4  # share of the most complete captions
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures and captions of B scenes.
+    """Pictures and captions of B scenes.
 
     Attributes:
-        pixels: uint8 [B, S, S, 3].
-        captions: B strings.
+        pixels: The pictures, uint8 [B, S, S, 3].
+        captions: The B captions.
     """
 
     pixels: Tensor
@@ -32,10 +32,10 @@ class SceneBatches:
     """Training scenes in order of their number, with one of their captions each.
 
     Args:
-        size: scenes per batch.
-        seed: chooses among the captions.
-        first: number of the first scene.
-        augmented: pictures redrawn and captions reworded.
+        size: The number of scenes per batch.
+        seed: The seed that selects among the captions.
+        first: The number of the first scene.
+        augmented: Whether pictures are redrawn and captions reworded.
     """
 
     def __init__(self, size: int, *, seed: int, first: int = 0, augmented: bool = False) -> None:
@@ -45,11 +45,11 @@ class SceneBatches:
         self._random = random.Random(seed)
 
     def take(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         return self.pair()[0]
 
     def pair(self) -> tuple[Batch, Batch]:
-        """The next batch, and the same scenes redrawn and reworded (the same again unless ``augmented``)."""
+        """Return the next batch, and the same scenes redrawn and reworded (the same again unless ``augmented``)."""
         from capreward.data.scenes import scene
 
         scenes = [scene("train", index) for index in range(self.next, self.next + self.size)]
@@ -65,15 +65,15 @@ class SceneBatches:
         return 0 if draw < WHOLE else 1 + int((draw - WHOLE) / (1 - WHOLE) * 4)
 
 
-def batch_of(shown: Sequence[tuple[Any, str]]) -> Batch:
-    """Pictures and captions as one batch."""
+def batch_of(pairs: Sequence[tuple[Any, str]]) -> Batch:
+    """Make a batch of pictures and captions."""
     import torch
 
-    return Batch(torch.from_numpy(np.stack([picture for picture, _ in shown])), [caption for _, caption in shown])
+    return Batch(torch.from_numpy(np.stack([picture for picture, _ in pairs])), [caption for _, caption in pairs])
 
 
 def held_out(split: str, count: int) -> Batch:
-    """The first ``count`` scenes of a split with their most complete captions."""
+    """Return the first ``count`` scenes of a split with their most complete captions."""
     from capreward.data.scenes import scene
 
     scenes = [scene(split, index) for index in range(count)]

@@ -1,4 +1,4 @@
-"""Pictures in front of an image tower that stays as it is, encoded once and kept with the run."""
+"""The features of pictures whose image tower is frozen: they are computed once and stored with the run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from capreward.encoders.loading import Clip
 
 
-def embedded(items: Items, clip: Clip, store: Path, workers: int) -> Items:
-    """The items with stored features in place of pictures; processes share the work, and a run goes on with it.
+def with_stored_features(items: Items, clip: Clip, store: Path, workers: int) -> Items:
+    """Return the items with stored features in place of pictures.
+
+    Processes share the encoding, and a resumed run goes on with it.
 
     Args:
-        items: with pictures.
-        clip: whose image tower stays as it is.
-        store: folder of the features, made if it is not there.
-        workers: processes that decode.
+        items: The items, with pictures.
+        clip: The CLIP, whose image tower is frozen.
+        store: The folder of the features; it is made if it is missing.
+        workers: The number of worker processes that decode.
 
     Raises:
-        InputError: none of the pictures can be read, or the folder cannot be written.
+        InputError: None of the pictures can be read, or the folder cannot be written.
     """
     import torch
 
@@ -38,18 +40,18 @@ def embedded(items: Items, clip: Clip, store: Path, workers: int) -> Items:
     clip.model.eval()
     pairs = items.pairs
     pictures: list[Any] = [pairs.picture(i) for i in range(len(pairs))]
-    done = embed_images(Encoder(clip), pairs.keys, pictures, store, shard=shard, workers=workers, skip_broken=True)
+    embedded = embed_images(Encoder(clip), pairs.keys, pictures, store, shard=shard, workers=workers, skip_broken=True)
     if together:
         torch.distributed.barrier()
-    found = FeatureStore(store)
-    kept = [i for i, key in enumerate(pairs.keys) if key in found]
-    if not kept:
-        raise InputError(f"none of the pictures of {pairs.source} can be read; the first: {done.broken[0][1]}")
+    features_store = FeatureStore(store)
+    readable = [i for i, key in enumerate(pairs.keys) if key in features_store]
+    if not readable:
+        raise InputError(f"none of the pictures of {pairs.source} can be read; the first: {embedded.broken[0][1]}")
     notes = list(items.notes)
-    if len(kept) < len(pairs):
-        lost = shorten([sentence for _, sentence in done.broken])
-        notes.append(f"{counted(len(pairs) - len(kept), 'picture')} of {pairs.source} cannot be read: {lost}")
-    keys = [pairs.keys[i] for i in kept]
-    captions = PackedCaptions.of(pairs.captions(i) for i in kept)
-    features = [found.stored(key) for key in keys]
+    if len(readable) < len(pairs):
+        reasons = shorten([sentence for _, sentence in embedded.broken])
+        notes.append(f"{counted(len(pairs) - len(readable), 'picture')} of {pairs.source} cannot be read: {reasons}")
+    keys = [pairs.keys[i] for i in readable]
+    captions = PackedCaptions.of(pairs.captions(i) for i in readable)
+    features = [features_store.stored(key) for key in keys]
     return replace(items, pairs=Dataset(pairs.source, keys, features, captions, notes), notes=tuple(notes))

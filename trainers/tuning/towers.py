@@ -1,4 +1,4 @@
-"""A CLIP that is being tuned: texts and images in, states and features out, with a gradient where one is wanted."""
+"""The towers of a CLIP that is tuned: they encode texts and images, with a gradient where one is needed."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ if TYPE_CHECKING:
 
 Labels = Callable[[list[npt.NDArray[np.int64]]], list[npt.NDArray[np.int64]]]
 
-_MARK = ":"  # for the dots of names, which a container of parameters does not take
+_DOT = ":"  # for the dots of names, which a container of parameters does not take
 
 
 class TrainedParameters(nn.Module):
-    """The parameters that learn, and no others, so that a checkpoint holds these alone.
+    """The trained parameters and no others, so that a checkpoint holds these alone.
 
     Args:
-        named: by their names; shared, not copied.
+        named: The parameters by their names; they are shared, not copied.
     """
 
     def __init__(self, named: dict[str, nn.Parameter]) -> None:
         super().__init__()
-        self.kept = nn.ParameterDict({name.replace(".", _MARK): parameter for name, parameter in named.items()})
+        self.kept = nn.ParameterDict({name.replace(".", _DOT): parameter for name, parameter in named.items()})
 
 
-def name_of(kept: str) -> str:
-    """The name that a parameter of ``TrainedParameters`` has in its model."""
-    return kept.removeprefix("kept.").replace(_MARK, ".")
+def name_of(parameter: str) -> str:
+    """Return the name that a parameter of ``TrainedParameters`` has in its model."""
+    return parameter.removeprefix("kept.").replace(_DOT, ".")
 
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """N texts, encoded.
+    """N encoded texts.
 
     Attributes:
-        states: before the projection, float32 [N, d].
-        features: float32 [N, D], L2-normalised.
-        tokens: how many.
-        prefixes: states at the tokens between prompt and end, float32 [T, d], where labels of them are asked for.
-        labels: of these, int64 [T].
+        states: The states before the projection, float32 [N, d].
+        features: The features, float32 [N, D], L2-normalised.
+        tokens: The number of tokens.
+        prefixes: The states at the tokens between prompt and end, float32 [T, d], if labels of prefixes are asked for.
+        labels: The labels of the prefixes, int64 [T].
     """
 
     states: Tensor
@@ -64,13 +64,13 @@ class EncodedTexts:
 
 
 class Towers:
-    """Both towers at work.
+    """The text tower and the image tower of a CLIP that is tuned.
 
     Args:
-        clip: the CLIP; of its parameters those that want a gradient learn.
-        extra: modules beside it.
-        prompt: put before every text.
-        chunk: texts whose activations are kept at a time; None keeps those of all.
+        clip: The CLIP; its parameters that require a gradient are trained.
+        extra: The modules beside it.
+        prompt: The text that is put before every text.
+        chunk: The number of texts whose activations are kept at a time; None keeps those of all texts.
     """
 
     def __init__(self, clip: Clip, extra: nn.ModuleDict, prompt: str, chunk: int | None = None) -> None:
@@ -86,12 +86,12 @@ class Towers:
         )
 
     def trained(self) -> TrainedParameters:
-        """What learns, of the model and of the modules beside it."""
+        """Return the trained parameters of the model and of the modules beside it."""
         both = [*self.model.named_parameters(), *self.extra.named_parameters()]
         return TrainedParameters({name: parameter for name, parameter in both if parameter.requires_grad})
 
     def train(self, on: bool = True) -> None:
-        """Dropout on or off, where there is some; batch norms keep their statistics, a frozen tower stays as it is."""
+        """Turn dropout on or off; batch norms keep their statistics, and a frozen tower stays as it is."""
         self.model.train(on)
         self.extra.train(on)
         if not self.image_side_learns:
@@ -101,7 +101,7 @@ class Towers:
                 module.eval()
 
     def image(self, images: Tensor) -> Tensor:
-        """Features of pixels [B, 3, S, S] or of stored features [B, D]: float32 [B, D], L2-normalised."""
+        """Encode pixels [B, 3, S, S] or stored features [B, D] to features float32 [B, D], L2-normalised."""
         if images.ndim == 2:
             return normalize(images.float(), dim=-1)
         with torch.set_grad_enabled(self.image_side_learns and torch.is_grad_enabled()):
@@ -109,12 +109,12 @@ class Towers:
         return normalize(features.float(), dim=-1)
 
     def text(self, texts: Sequence[str], labels: Labels | None = None) -> EncodedTexts:
-        """States of texts before the projection and their features.
+        """Encode texts to their states before the projection and their features.
 
         Args:
-            texts: N texts, without the prompt.
-            labels: of prefixes: from the tokens of each text without prompt and end to a class for each of them. The
-                model must be one for which ``can_trim`` is true.
+            texts: The N texts, without the prompt.
+            labels: A function that labels prefixes: from the tokens of each text, without prompt and end, to a class
+                for each token. The model must be one for which ``can_trim`` is true.
         """
         rows = tokenize(self.tokenizer, [self.prompt + text for text in texts], self.context)
         size = self.chunk or (CPU_BATCH if self.device.type == "cpu" else len(texts))
@@ -123,26 +123,26 @@ class Towers:
         prefixes: list[Tensor] = []
         lead = len(tokenize(self.tokenizer, [self.prompt], self.context).rows[0]) - 1
         for start in range(0, len(texts), size):
-            chosen = order[start : start + size].tolist()
-            longest = int(rows.lengths[chosen].max()) if can_trim(self.model) else self.context
-            tokens = torch.from_numpy(rows.padded(chosen, longest)).to(self.device, non_blocking=True)
+            selected = order[start : start + size].tolist()
+            longest = int(rows.lengths[selected].max()) if can_trim(self.model) else self.context
+            tokens = torch.from_numpy(rows.padded(selected, longest)).to(self.device, non_blocking=True)
             if labels is None:
                 parts.append(self._states(tokens, text_states))
                 continue
-            every = self._states(tokens, prefix_states)
+            all_states = self._states(tokens, prefix_states)
             ends = tokens.argmax(dim=-1)
-            parts.append(every[torch.arange(len(every), device=self.device), ends])
+            parts.append(all_states[torch.arange(len(all_states), device=self.device), ends])
             places = torch.arange(longest, device=self.device)
-            prefixes.append(every[(places >= lead) & (places < ends.unsqueeze(1))])
+            prefixes.append(all_states[(places >= lead) & (places < ends.unsqueeze(1))])
         places = torch.from_numpy(np.argsort(order)).to(self.device, non_blocking=True)
         states = torch.cat(parts)[places]
         features = normalize(projected(self.model, states).float(), dim=-1)
-        read = EncodedTexts(states.float(), features, int(rows.lengths.sum()))
+        encoded = EncodedTexts(states.float(), features, int(rows.lengths.sum()))
         if labels is None:
-            return read
+            return encoded
         each = labels([ids[lead:-1] for ids in rows.rows])
         flat = torch.from_numpy(np.concatenate([each[row] for row in order.tolist()])).long()
-        return replace(read, prefixes=torch.cat(prefixes).float(), labels=flat.to(self.device, non_blocking=True))
+        return replace(encoded, prefixes=torch.cat(prefixes).float(), labels=flat.to(self.device, non_blocking=True))
 
     def _states(self, tokens: Tensor, encode: Callable[[Any, Tensor], Tensor]) -> Tensor:
         if self.chunk is None or not torch.is_grad_enabled():
@@ -153,33 +153,34 @@ class Towers:
         return states
 
     def scale(self) -> Tensor:
-        """The inverse temperature."""
+        """Return the inverse temperature."""
         scale: Tensor = self.model.logit_scale.exp()
         return scale
 
 
 def fast_attention(device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which attention is learned fastest: on a processor the plain one, whose way back is the faster."""
+    """Return the context in which attention trains fastest: on a CPU the plain one, whose backward pass is faster."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    found: AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    return found
+    context: AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    return context
 
 
-def pooled(rows: Tensor, accelerator: Accelerator, kinds: int = 1) -> Tensor:
-    """The rows of all processes, those of this one with their gradient.
+def gather_rows(rows: Tensor, accelerator: Accelerator, kinds: int = 1) -> Tensor:
+    """Gather the rows of all processes; those of this process keep their gradient.
 
-    Every process computes the whole loss from them, and ``share_gradients`` takes means. A parameter before the pool
-    gets its gradient from the processes' own rows, one part each, so these parts count as often as there are
-    processes; one behind the pool (head, logit scale) gets the whole gradient from each.
+    Every process computes the whole loss from them, and ``average_gradients`` takes means. A parameter before the
+    gathering gets its gradient only from the process's own rows, one part in each process, so these parts are
+    multiplied by the number of processes. A parameter behind it (head, logit scale) gets the whole gradient in each
+    process.
 
     Args:
-        rows: [kinds * b, ...] of this process.
-        accelerator: of the processes.
-        kinds: how many rows there are of each item, kind by kind.
+        rows: The rows [kinds * b, ...] of this process.
+        accelerator: The accelerator of the processes.
+        kinds: The number of rows of each item; rows are ordered kind by kind.
 
     Returns:
-        [kinds * world * b, ...], kind by kind, in the order of the processes.
+        The rows [kinds * world * b, ...], kind by kind, in the order of the processes.
     """
     world = accelerator.num_processes
     if world == 1:
@@ -193,11 +194,11 @@ def pooled(rows: Tensor, accelerator: Accelerator, kinds: int = 1) -> Tensor:
     return torch.cat([parts[kind] for kind in range(kinds) for parts in by_kind])
 
 
-def share_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:
-    """Let every process have the mean of the gradients of all."""
+def average_gradients(parameters: Sequence[nn.Parameter], accelerator: Accelerator) -> None:
+    """Set the gradients of every process to their mean over all processes."""
     if accelerator.num_processes == 1:
         return
-    there: list[Any] = [p.grad for p in parameters if p.grad is not None]
-    flat = accelerator.reduce(torch.cat([gradient.flatten() for gradient in there]), reduction="mean")
-    for gradient, part in zip(there, flat.split([g.numel() for g in there]), strict=True):
+    gradients: list[Any] = [p.grad for p in parameters if p.grad is not None]
+    flat = accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))

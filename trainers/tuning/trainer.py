@@ -1,4 +1,4 @@
-"""Tuning of an evaluator: what a step learns, and how held-out pairs are judged."""
+"""The trainer that tunes an evaluator."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import torch
 
 from capreward.encoders.model.text_tower import state_width
 from capreward.errors import InputError
-from trainers.evaluation.processes import shared
+from trainers.evaluation.processes import broadcast_values
 from trainers.optimizers.named_classes import check_names
 from trainers.runs.folder import RunFolder
 from trainers.runs.schedules import adamw, is_matrix, learning_rate
 from trainers.runs.trainer import Trainer
-from trainers.tuning.held_out import figures_of, look_at
+from trainers.tuning.held_out import encode_held_out, figures_of
 from trainers.tuning.pairs import LoadedBatch, PairBatches, PairMaker
 from trainers.tuning.preparation import PreparedTuning
-from trainers.tuning.towers import Towers, fast_attention, name_of, pooled, share_gradients
+from trainers.tuning.towers import Towers, average_gradients, fast_attention, gather_rows, name_of
 from trainers.tuning.tuned_folder import write_tuned
 
 if TYPE_CHECKING:
@@ -35,20 +35,20 @@ RESERVED = frozenset(("step", "kind", "grad_norm", "lr", "pairs", "tokens/s"))  
 LARGEST_SCALE = math.log(100)  # of the logit scale, as CLIP was trained
 
 
-def decays_as_published(kept: str, _: nn.Parameter) -> bool:
-    """Whether CLIP-Caption-Reward decays a parameter: all but names with ``bias`` or ``LayerNorm.weight``."""
-    name = name_of(kept)
+def decays_as_published(parameter: str, _: nn.Parameter) -> bool:
+    """Return whether CLIP-Caption-Reward decays a parameter: all but names with ``bias`` or ``LayerNorm.weight``."""
+    name = name_of(parameter)
     return "bias" not in name and "LayerNorm.weight" not in name
 
 
 class TuningTrainer(Trainer):
-    """The tuning of a CLIP.
+    """The trainer of a CLIP that is tuned.
 
     Args:
-        ready: all parts of the run.
-        folder: where it keeps everything.
-        accelerator: devices, processes, precision.
-        log: what it tells.
+        ready: All parts of the run.
+        folder: The folder of the run.
+        accelerator: The accelerator: devices, processes and precision.
+        log: The log of the run.
     """
 
     def __init__(self, ready: PreparedTuning, folder: RunFolder, accelerator: Accelerator, log: RunLog) -> None:
@@ -61,7 +61,7 @@ class TuningTrainer(Trainer):
         # Parallel training wraps modules whose forward pass it sees; here gradients are shared by hand.
         self.model = accelerator.prepare_model(trained, evaluation_mode=True)
         self.optimizer: Any = accelerator.prepare_optimizer(adamw(trained, training, decays))
-        self.learnt = [p for p in trained.parameters() if p.requires_grad]
+        self.trained_parameters = [p for p in trained.parameters() if p.requires_grad]
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
         self.width = state_width(ready.clip.model)
         self.image_steps = ready.base.spec.preprocessing
@@ -75,13 +75,13 @@ class TuningTrainer(Trainer):
             workers=self.config.data.workers,
         )
         self.maker = PairMaker(ready.train, self.image_steps, accelerator.device, self.config.seed)
-        self._unread: set[str] = set()
+        self._reported_broken: set[str] = set()
 
     def update(self, batches: Iterator[LoadedBatch]) -> None:
-        """One update of the weights.
+        """Make one update of the weights.
 
         Raises:
-            NonFinite: the loss or the gradient is no number; the weights are as before.
+            NonFinite: The loss or the gradient is not finite; the weights are as before.
         """
         began = time.perf_counter()
         step, training = self.progress.step, self.config.training
@@ -91,12 +91,12 @@ class TuningTrainer(Trainer):
         texts = self.objective.texts(pairs, chances)
         torch.manual_seed((self.config.seed * 1_000_003 + step) * 4099 + self.rank)  # of dropout
         self.towers.train()
-        loss, told, tokens = self.loss(pairs, texts)
-        check_names(f"the objective {self.objective.name}", told, RESERVED)
+        loss, stats, tokens = self.loss(pairs, texts)
+        check_names(f"the objective {self.objective.name}", stats, RESERVED)
         self.accelerator.backward(loss)
-        share_gradients(self.learnt, self.accelerator)
+        average_gradients(self.trained_parameters, self.accelerator)
         rows = [{"key": key, "caption": c} for key, c in zip(loaded.batch.keys, pairs.captions, strict=True)]
-        values = self.checked({"loss": loss.detach(), **told}, self.clip(), lambda: rows)
+        values = self.finite_values({"loss": loss.detach(), **stats}, self.clip_gradient(), lambda: rows)
         rate = learning_rate(training, step, self.steps, self.width)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -106,68 +106,68 @@ class TuningTrainer(Trainer):
             with torch.no_grad():
                 self.ready.clip.model.logit_scale.clamp_(max=LARGEST_SCALE)
         self.progress.step += 1
-        self._tell({**values, "lr": rate}, tokens * self.world, time.perf_counter() - began)
+        self._log_step({**values, "lr": rate}, tokens * self.world, time.perf_counter() - began)
 
     def loss(self, pairs: Pairs, texts: list[str]) -> tuple[Tensor, dict[str, Tensor], int]:
-        """The loss of the pairs of all processes, what is told of it, and the tokens of this one's texts."""
-        pool = self.accelerator
-        with pool.autocast(), fast_attention(self.towers.device):
+        """Return the loss of all processes' pairs, its statistics, and the number of tokens of this process's texts."""
+        accelerator = self.accelerator
+        with accelerator.autocast(), fast_attention(self.towers.device):
             image = None if pairs.images is None else self.towers.image(pairs.images)
             more = None if pairs.more_images is None else self.towers.image(pairs.more_images)
-            read = self.towers.text(texts, self.objective.prefix_labels if self.objective.prefixes else None)
+            encoded = self.towers.text(texts, self.objective.prefix_labels if self.objective.prefixes else None)
         kinds = len(texts) // len(pairs.captions)
-        image, more = (None if rows is None else pooled(rows, pool) for rows in (image, more))
-        states, features = (pooled(rows, pool, kinds) for rows in (read.states, read.features))
-        loss, told = self.objective.loss(image, more, states, features, self.ready.extra, self.towers.scale())
-        if read.prefixes is not None and read.labels is not None:
-            prefix = self.objective.prefix_loss(read.prefixes, read.labels, self.ready.extra)
-            # The mean over the tokens of all processes, of whose gradients the mean is taken.
-            count = torch.tensor(float(len(read.labels)), device=prefix.device)
-            prefix = prefix * (count * pool.num_processes / pool.reduce(count, reduction="sum"))
-            told["prefix_loss"] = pool.reduce(prefix.detach(), reduction="mean")
-            told["loss"] = loss.detach() + self.objective.prefixes * told["prefix_loss"]
+        image, more = (None if rows is None else gather_rows(rows, accelerator) for rows in (image, more))
+        states, features = (gather_rows(rows, accelerator, kinds) for rows in (encoded.states, encoded.features))
+        loss, stats = self.objective.loss(image, more, states, features, self.ready.extra, self.towers.scale())
+        if encoded.prefixes is not None and encoded.labels is not None:
+            prefix = self.objective.prefix_loss(encoded.prefixes, encoded.labels, self.ready.extra)
+            # This is the mean over the tokens of all processes, because the gradients of all processes are averaged.
+            count = torch.tensor(float(len(encoded.labels)), device=prefix.device)
+            prefix = prefix * (count * accelerator.num_processes / accelerator.reduce(count, reduction="sum"))
+            stats["prefix_loss"] = accelerator.reduce(prefix.detach(), reduction="mean")
+            stats["loss"] = loss.detach() + self.objective.prefixes * stats["prefix_loss"]
             loss = loss + self.objective.prefixes * prefix
-        return loss, told, read.tokens
+        return loss, stats, encoded.tokens
 
     def evaluate(self) -> None:
-        """Loss, figures and retrieval of the held-out pairs; keep the best weights."""
+        """Compute loss, figures and retrieval of the held-out pairs, and keep the best weights."""
         if self.ready.val is None:
             return
         self.log.busy("evaluating")
         self.towers.train(False)
         with torch.no_grad():  # in float32 whatever the precision of learning: these are the figures of what is written
-            parts, broken = look_at(self.ready, self.towers, self.accelerator)
+            batches, broken = encode_held_out(self.ready, self.towers, self.accelerator)
         for sentence in broken:
-            if sentence not in self._unread:  # told once, not in every evaluation
+            if sentence not in self._reported_broken:  # logged once, not in every evaluation
                 self.log.say(f"not evaluated: {sentence}")
-        self._unread.update(broken)
+        self._reported_broken.update(broken)
         values: dict[str, float] = {}
         if self.accelerator.is_main_process:
             with torch.no_grad():
-                values = figures_of(parts, self.objective, self.ready.extra, self.towers.scale())
-        values = shared(values, self.accelerator)
+                values = figures_of(batches, self.objective, self.ready.extra, self.towers.scale())
+        values = broadcast_values(values, self.accelerator)
         self.log.row("eval", self.progress.step, values)
         best = self.ready.best
         if best not in values:
             near = difflib.get_close_matches(best, values, n=1)
             hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(values)}"
             raise InputError(f"evaluation.best is {best!r}, which is none of the figures; {hint}")
-        self.choose(best, values[best], lower="loss" in best)
+        self.keep_if_best(best, values[best], lower="loss" in best)
 
     def write(self, path: Path) -> None:
-        """The CLIP as it is now."""
+        """Write the CLIP as it is now."""
         write_tuned(self.ready, self.progress.step, path)
 
-    def _tell(self, values: dict[str, float], tokens: int, seconds: float) -> None:
-        """Count a step in; a row for the log where one is due, and after the last step."""
+    def _log_step(self, values: dict[str, float], tokens: int, seconds: float) -> None:
+        """Add a step to the running means, and log a row if one is due, or after the last step."""
         step = self.progress.step
         due = step % self.config.logging.every == 0
-        self.tally.add(values, tokens, seconds)
+        self.running_means.add(values, tokens, seconds)
         if due or step >= self.steps:
-            row = {**self.tally.means(), "pairs": float(step * self.config.training.batch_size * self.world)}
+            row = {**self.running_means.means(), "pairs": float(step * self.config.training.batch_size * self.world)}
             self.log.row("train", step, row)
             self.log.at(step, row)
         else:
             self.log.at(step, values)
         if due:
-            self.tally.clear()
+            self.running_means.clear()

@@ -1,4 +1,4 @@
-"""A tuned CLIP as a folder that every evaluator loads."""
+"""The folder of a tuned CLIP, which every evaluator loads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HEAD = "grammar_head"
 
 
 def write_tuned(ready: PreparedTuning, step: int, path: Path) -> None:
-    """Write the model, the grammar head where there is one, and where they came from.
+    """Write the model, its grammar head if there is one, and their origin.
 
     Args:
-        ready: the run, its model as it is now.
-        step: of the run.
-        path: a folder, filled.
+        ready: The parts of the run, with the model as it is now.
+        step: The step of the run.
+        path: The folder to fill.
     """
     config, base = ready.config, ready.base
     folded = ready.objective.folded(ready.clip.model, ready.extra)
@@ -30,7 +30,7 @@ def write_tuned(ready: PreparedTuning, step: int, path: Path) -> None:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}
     elif config.slim:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}
-        record["base"] = {"source": _lasting(config.base), "sha256": base.spec.sha256}
+        record["base"] = {"source": _absolute_source(config.base), "sha256": base.spec.sha256}
     head = None
     if HEAD in ready.extra:
         state = ready.extra.get_submodule(HEAD).state_dict()
@@ -40,7 +40,7 @@ def write_tuned(ready: PreparedTuning, step: int, path: Path) -> None:
     write_folder(tuned, ready.clip.tokenizer, path, fp16=config.fp16, record=record)
 
 
-def _lasting(source: str) -> str:
-    """What names the same weights from any working directory."""
+def _absolute_source(source: str) -> str:
+    """Return a name of the same weights that is valid in any working directory."""
     path = Path(source.removeprefix("local-dir:")).expanduser()
     return str(path.resolve()) if path.exists() else source

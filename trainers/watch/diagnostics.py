@@ -1,4 +1,4 @@
-"""What shows that a reward is being gamed: captions judged by what they are not rewarded for."""
+"""The diagnostics of a gamed reward: measures of captions that the reward does not contain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 JUDGE = "clips(checkpoint=scenes-judge)"  # of scenes, held out: no reward is made of it
 SCENES_GRAMMAR = "grammar(checkpoint=scenes-grammar)"
-SHARED = 500  # held-out captions judged at most
+MOST_HELD_OUT = 500  # held-out captions judged at most
 
 
 @dataclass
@@ -32,66 +32,68 @@ class Diagnostics:
     """The diagnostics of a run.
 
     Attributes:
-        config: how often, and of how many images.
-        evaluators: by the name of their column: ``repetition``, and ``grammar`` and ``judge`` where there are any.
-        novelty: of the training captions; None where they are not counted.
-        pictures: by key, in place of those that the captioner looks at, where the run names others for rewards.
+        config: The settings: how often, and for how many images.
+        evaluators: The evaluators by the name of their column: ``repetition``, and ``grammar`` and ``judge`` if there
+            are any.
+        novelty: The hashed training captions; None if they are not counted.
+        pictures: Pictures for the diagnostics by key, in place of the captioner's pictures, if the run names others.
     """
 
     config: DiagnosticsConfig
     evaluators: dict[str, Evaluator]
     novelty: Novelty | None = None
     pictures: Mapping[str, Any] = field(default_factory=dict)
-    _before: Samples | None = None
+    _last_held_out: Samples | None = None
 
     def due(self, step: int) -> bool:
-        """Whether the candidates of the update after ``step`` are diagnosed."""
+        """Return whether the candidates of the update after ``step`` are diagnosed."""
         return (step + 1) % self.config.every == 0
 
     @property
     def columns(self) -> list[str]:
-        """The names of what ``measure`` gives, always the same."""
+        """The names of the columns of ``measure``; they are always the same."""
         return [*self.evaluators, *(("novel", "novel_phrases") if self.novelty is not None else ())]
 
-    def chosen(self, first: int, count: int, total: int) -> list[int]:
-        """Which of ``count`` images are diagnosed.
+    def select_images(self, first: int, count: int, total: int) -> list[int]:
+        """Return which of ``count`` images are diagnosed.
 
-        They are evenly spaced among the images of a step, whatever processes and micro-batches these are shared out to.
+        They are evenly spaced among the images of a step, in whatever way processes and micro-batches share these
+        images.
 
         Args:
-            first: the place of the first of them among the images of the step.
-            count: images of a process and micro-batch.
-            total: images of the step.
+            first: The place of the first of these images among the images of the step.
+            count: The number of images of a process and micro-batch.
+            total: The number of images of the step.
         """
         stride = self.stride(total)
         return list(range(-first % stride, count, stride))
 
     def stride(self, total: int) -> int:
-        """Of so many images of a step each time one is diagnosed."""
+        """Return the distance between diagnosed images, for ``total`` images of a step."""
         return -(-total // self.config.images)
 
     def measure(
         self, captions: list[str], keys: list[str], pictures: Sequence[Any], references: Sequence[Sequence[str]]
     ) -> dict[str, Floats]:
-        """Judge K captions of each of B images.
+        """Compute the diagnostics of K captions of each of B images.
 
         Args:
-            captions: B * K, the K of an image side by side.
-            keys: B names.
-            pictures: B, what ``Samples.images`` takes.
-            references: B lists.
+            captions: The B * K captions; the K of an image stand side by side.
+            keys: The B keys of the images.
+            pictures: The B pictures, as ``Samples.images`` takes them.
+            references: The B lists of references.
 
         Returns:
-            Per column float64 [B * K], NaN where it does not apply.
+            For each column float64 [B * K], NaN where it does not apply.
         """
         if not captions:
             return {name: np.zeros(0) for name in self.columns}
-        shown = [self.pictures.get(key, picture) for key, picture in zip(keys, pictures, strict=True)]
+        images = [self.pictures.get(key, picture) for key, picture in zip(keys, pictures, strict=True)]
         item = np.repeat(np.arange(len(keys), dtype=np.int64), len(captions) // max(1, len(keys)))
-        samples = Samples(captions, references=references, images=shown, item=item, key=keys)
-        return self._measured(samples, self.evaluators)
+        samples = Samples(captions, references=references, images=images, item=item, key=keys)
+        return self._measure_samples(samples, self.evaluators)
 
-    def held_out(
+    def measure_held_out(
         self,
         captions: Sequence[str],
         keys: Sequence[str],
@@ -99,40 +101,40 @@ class Diagnostics:
         references: Sequence[list[str]],
         known: Collection[str],
     ) -> dict[str, float]:
-        """Means over the captions of held-out items, of 500 evenly spaced ones where there are more.
+        """Compute means over the captions of held-out items; if there are more than 500, over 500 evenly spaced ones.
 
         Args:
-            captions: N, one of each item.
-            keys: N names.
-            pictures: N, what ``Samples.images`` takes.
-            references: N lists.
-            known: columns that the metrics have already.
+            captions: The N captions, one for each item.
+            keys: The N keys of the items.
+            pictures: The N pictures, as ``Samples.images`` takes them.
+            references: The N lists of references.
+            known: The columns that the metrics have already.
         """
         from capreward.scoring import load
 
-        every = slice(None, None, -(-len(captions) // SHARED))
-        samples = Samples(captions[every], references=references[every], images=pictures[every], key=keys[every])
-        if self._before is not None:
-            samples.share_items(self._before)  # their pictures need no second encoding
-        told = means(self._measured(samples, {**self.evaluators, "length": load("length")}, known))
-        self._before = samples
-        return told
+        spaced = slice(None, None, -(-len(captions) // MOST_HELD_OUT))
+        samples = Samples(captions[spaced], references=references[spaced], images=pictures[spaced], key=keys[spaced])
+        if self._last_held_out is not None:
+            samples.share_items(self._last_held_out)  # their pictures need no second encoding
+        values = means(self._measure_samples(samples, {**self.evaluators, "length": load("length")}, known))
+        self._last_held_out = samples
+        return values
 
-    def _measured(
+    def _measure_samples(
         self, samples: Samples, evaluators: Mapping[str, Evaluator], known: Collection[str] = ()
     ) -> dict[str, Floats]:
-        found = {
+        columns = {
             name: np.asarray(evaluator.per_caption(samples, evaluator.prepare(samples))[:, evaluator.main])
             for name, evaluator in evaluators.items()
             if name not in known
         }
-        return found if self.novelty is None else {**found, **self.novelty.measure(samples.captions)}
+        return columns if self.novelty is None else {**columns, **self.novelty.measure(samples.captions)}
 
 
 def means(columns: Mapping[str, Floats]) -> dict[str, float]:
-    """The mean of each column over the captions that it applies to; a column without any is left out."""
-    known = {name: values[~np.isnan(values)] for name, values in columns.items()}
-    return {name: float(values.mean()) for name, values in known.items() if len(values)}
+    """Return the mean of each column over the captions that it applies to; a column without any is left out."""
+    applying = {name: values[~np.isnan(values)] for name, values in columns.items()}
+    return {name: float(values.mean()) for name, values in applying.items() if len(values)}
 
 
 def load_diagnostics(
@@ -145,19 +147,19 @@ def load_diagnostics(
     *,
     scenes: bool = False,
 ) -> tuple[Diagnostics | None, list[str]]:
-    """The diagnostics of a run, and a sentence for each that is left out.
+    """Load the diagnostics of a run, and return a sentence for each one that is left out.
 
     Args:
-        config: what is asked for.
-        rewarded: the expression of the reward, of which no diagnostic may be a part.
-        train: the training items of the run; None to count nothing, where they could not be opened.
-        folder: of the run; None to count nothing (a dry run).
-        shared: options for every evaluator that has them: device, download, workers.
-        pictures: by key, in place of those that the captioner looks at.
-        scenes: the training items are of the scenes world, which has a judge and a grammar of its own.
+        config: The section of the configuration.
+        rewarded: The expression of the reward, of which no diagnostic may be a part.
+        train: The training items of the run; None to count nothing, if they could not be opened.
+        folder: The folder of the run; None to count nothing (a dry run).
+        shared: Options for every evaluator that has them: device, download, workers.
+        pictures: Pictures by key, in place of the captioner's pictures.
+        scenes: Whether the training items belong to the scenes world, which has a judge and a grammar of its own.
 
     Raises:
-        InputError: an evaluator that was named and cannot be had.
+        InputError: An evaluator was named and cannot be loaded.
     """
     from capreward.scoring import load
 
@@ -165,25 +167,27 @@ def load_diagnostics(
         return None, []
     evaluators: dict[str, Evaluator] = {"repetition": load("repetition")}
     notes: list[str] = []
-    first = None if train is None else shown_first(train, pictures)
-    for name, usual in usual_evaluators(scenes=scenes).items():
-        named = getattr(config, name)
+    first = None if train is None else first_sample(train, pictures)
+    for name, usual_expression in usual_evaluators(scenes=scenes).items():
+        expression = getattr(config, name)
         try:
-            found = _loaded(usual if named == AUTO else named, rewarded or "", first, shared)
+            evaluator = _load_evaluator(
+                usual_expression if expression == AUTO else expression, rewarded or "", first, shared
+            )
         except InputError as error:
-            if named != AUTO:
+            if expression != AUTO:
                 raise InputError(f"diagnostics.{name}: {error}") from error
-            found, reason = None, str(error)
+            evaluator, reason = None, str(error)
         else:
             reason = "none is named"
-        if found is not None:
-            evaluators[name] = found
-        elif named is not None:
+        if evaluator is not None:
+            evaluators[name] = evaluator
+        elif expression is not None:
             notes.append(f"{LEFT_OUT[name]} ({reason.split(';')[0]}); {HINTS[name]}")
     novelty = None
     if train is not None and folder is not None and config.novelty:
-        novelty, told = _novelty(train, folder, config.novelty_items)
-        notes += told
+        novelty, novelty_notes = _novelty(train, folder, config.novelty_items)
+        notes += novelty_notes
     return Diagnostics(config, evaluators, novelty, pictures), notes
 
 
@@ -198,33 +202,35 @@ HINTS = {
 
 
 def usual_evaluators(*, scenes: bool) -> dict[str, str | None]:
-    """Judge and grammar where the configuration names none: those of scenes there, elsewhere the published grammar."""
+    """Return the usual judge and grammar: for scenes those of the scenes world, otherwise the published grammar."""
     return {"judge": JUDGE if scenes else None, "grammar": SCENES_GRAMMAR if scenes else "grammar"}
 
 
-def _loaded(named: str | None, rewarded: str, first: Samples | None, shared: Mapping[str, Any]) -> Evaluator | None:
-    """An evaluator that has judged a caption; None where none is named.
+def _load_evaluator(
+    expression: str | None, rewarded: str, first: Samples | None, shared: Mapping[str, Any]
+) -> Evaluator | None:
+    """Load an evaluator and let it score one caption; None if no evaluator is named.
 
     Raises:
-        InputError: it is unknown, lacks something, or is what the reward is made of.
+        InputError: The evaluator is unknown, lacks something, or is a part of the reward.
     """
     from capreward.scoring import load_list
 
-    if named is None:
+    if expression is None:
         return None
-    if _metrics(named) & _metrics(rewarded):
-        raise InputError(f"{named} is part of the reward {rewarded}")
-    found = load_list(named, **shared)
-    if len(found) != 1:
-        raise InputError(f"{named!r} is a list; name one evaluator")
+    if _metrics(expression) & _metrics(rewarded):
+        raise InputError(f"{expression} is part of the reward {rewarded}")
+    evaluators = load_list(expression, **shared)
+    if len(evaluators) != 1:
+        raise InputError(f"{expression!r} is a list; name one evaluator")
     if first is not None:
-        found[0].check_needs(first)
-        found[0].per_caption(first, found[0].prepare(first))
-    return found[0]
+        evaluators[0].check_needs(first)
+        evaluators[0].per_caption(first, evaluators[0].prepare(first))
+    return evaluators[0]
 
 
-def shown_first(train: Dataset, pictures: Mapping[str, Any]) -> Samples | None:
-    """The first reference caption of the first item, with the picture that is judged; None of a stream."""
+def first_sample(train: Dataset, pictures: Mapping[str, Any]) -> Samples | None:
+    """Return the first reference caption of the first item, with its picture; None for a stream."""
     item = train.first()
     if item is None:
         return None

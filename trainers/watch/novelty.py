@@ -1,4 +1,4 @@
-"""How much of what a captioner says stands in its training captions: whole captions and phrases, kept as hashes."""
+"""The novelty of captions: the share of whole captions and phrases that no training caption has, by their hashes."""
 
 from __future__ import annotations
 
@@ -32,64 +32,64 @@ _BITS = 64
 class HashSet:
     """A set of 64-bit hashes in bounded memory.
 
-    Where there are too many, those whose first bits are not all 0 are forgotten, and whether they were in the set is
-    not known: shares are then estimated from the others, a fair sample of all.
+    If there are too many hashes, only those whose first bits are all 0 are kept. Whether the others were in the set is
+    not known: shares are then estimated from the kept ones, a fair sample of all.
 
     Attributes:
-        kept: uint64, sorted.
-        level: leading bits that are 0 in all hashes that are kept; 0 where the set is whole.
+        hashes: The sorted hashes, uint64.
+        level: The number of leading bits that are 0 in all kept hashes; 0 if the set is complete.
     """
 
-    kept: Hashes
+    hashes: Hashes
     level: int = 0
 
     @classmethod
     def of(cls, blocks: Iterable[Hashes], most: int = MOST) -> HashSet:
-        """The set of all hashes of the blocks, of which ``most`` are kept at most."""
-        kept, level = np.zeros(0, dtype=np.uint64), 0
+        """Make the set of all hashes of the blocks, and keep ``most`` of them at most."""
+        hashes, level = np.zeros(0, dtype=np.uint64), 0
         waiting: list[Hashes] = []
         for block in blocks:
-            waiting.append(np.unique(_known(block, level)))
-            if sum(map(len, waiting)) > len(kept) // 2 + BLOCK:  # so that sorting all again stays rare
-                kept, waiting = np.unique(np.concatenate([kept, *waiting])), []
-            while len(kept) > most:
+            waiting.append(np.unique(_at_level(block, level)))
+            if sum(map(len, waiting)) > len(hashes) // 2 + BLOCK:  # so that sorting all again stays rare
+                hashes, waiting = np.unique(np.concatenate([hashes, *waiting])), []
+            while len(hashes) > most:
                 level += 1
-                kept = _known(kept, level)
-        kept = np.unique(np.concatenate([kept, *(_known(block, level) for block in waiting)]))
-        while len(kept) > most:
+                hashes = _at_level(hashes, level)
+        hashes = np.unique(np.concatenate([hashes, *(_at_level(block, level) for block in waiting)]))
+        while len(hashes) > most:
             level += 1
-            kept = _known(kept, level)
-        return cls(kept, level)
+            hashes = _at_level(hashes, level)
+        return cls(hashes, level)
 
-    def lacks(self, hashes: Hashes) -> Floats:
-        """1 for a hash that is not in the set, 0 for one that is, NaN where it is not known: float64 [N]."""
-        found = np.full(len(hashes), np.nan)
-        sure = np.ones(len(hashes), dtype=bool) if not self.level else _leading(hashes, self.level) == 0
-        place = np.searchsorted(self.kept, hashes[sure])
+    def lacks(self, wanted: Hashes) -> Floats:
+        """Return 1 for a hash that is not in the set, 0 for one that is, NaN if it is not known: float64 [N]."""
+        missing = np.full(len(wanted), np.nan)
+        known = np.ones(len(wanted), dtype=bool) if not self.level else _leading(wanted, self.level) == 0
+        place = np.searchsorted(self.hashes, wanted[known])
         there = np.zeros(len(place), dtype=bool)
-        inside = place < len(self.kept)
-        there[inside] = self.kept[place[inside]] == hashes[sure][inside]
-        found[sure] = ~there
-        return found
+        inside = place < len(self.hashes)
+        there[inside] = self.hashes[place[inside]] == wanted[known][inside]
+        missing[known] = ~there
+        return missing
 
 
 def _leading(hashes: Hashes, level: int) -> Hashes:
     return np.asarray(hashes >> np.uint64(_BITS - level), dtype=np.uint64)
 
 
-def _known(hashes: Hashes, level: int) -> Hashes:
+def _at_level(hashes: Hashes, level: int) -> Hashes:
     return hashes if not level else hashes[_leading(hashes, level) == 0]
 
 
 class Novelty:
     """The captions and four-word phrases of a training set.
 
-    Words are compared as the tokenizer gives them: lower case, no punctuation.
+    Words are compared in the form of the tokenizer: lower case, no punctuation.
 
     Args:
-        captions: hashes of whole captions.
-        phrases: hashes of their phrases.
-        tokenizer: that they were made with; ``ptb`` by default.
+        captions: The hashes of whole captions.
+        phrases: The hashes of their phrases.
+        tokenizer: The tokenizer that they were made with; ``ptb`` by default.
     """
 
     def __init__(self, captions: HashSet, phrases: HashSet, tokenizer: Tokenizer | None = None) -> None:
@@ -99,51 +99,52 @@ class Novelty:
 
     @classmethod
     def of(cls, captions: Iterable[str], *, most: int = MOST, tokenizer: Tokenizer | None = None) -> Novelty:
-        """Count captions.
+        """Hash the captions of a training set.
 
         Args:
-            captions: of the training set.
-            most: hashes kept of each kind.
-            tokenizer: ``ptb`` by default.
+            captions: The captions of the training set.
+            most: The greatest number of hashes of each kind.
+            tokenizer: The tokenizer; ``ptb`` by default.
         """
         hasher = _Hasher(tokenizer)
         whole: list[Hashes] = []
 
         def phrases() -> Iterator[Hashes]:
             for block in _blocks(captions):
-                own, found, _ = hasher(block)
-                whole.append(own)
-                yield found
+                captions_of_block, phrases_of_block, _ = hasher(block)
+                whole.append(captions_of_block)
+                yield phrases_of_block
 
-        kept = HashSet.of(phrases(), most)
-        return cls(HashSet.of(whole, most), kept, tokenizer)
+        phrase_set = HashSet.of(phrases(), most)
+        return cls(HashSet.of(whole, most), phrase_set, tokenizer)
 
     def measure(self, texts: Sequence[str]) -> dict[str, Floats]:
-        """What is new in N captions, each float64 [N].
+        """Measure what is new in N captions, each float64 [N].
 
         Returns:
-            ``novel``: 1 for a caption that no training caption equals, else 0; ``novel_phrases``: the share of its
-            four-word phrases that none has, NaN where it has fewer words. NaN, too, where it is not known.
+            ``novel``: 1 for a caption that no training caption equals, else 0. ``novel_phrases``: the share of its
+            four-word phrases that no training caption has, NaN if it has fewer words. Both are NaN if the value is not
+            known.
         """
-        own, found, row = self._hasher(texts)
-        lacks = self.phrases.lacks(found)
-        sure = ~np.isnan(lacks)
-        total = np.bincount(row[sure], minlength=len(texts))
-        new = np.bincount(row[sure], weights=lacks[sure], minlength=len(texts))
+        whole, phrases, row = self._hasher(texts)
+        lacks = self.phrases.lacks(phrases)
+        known = ~np.isnan(lacks)
+        total = np.bincount(row[known], minlength=len(texts))
+        new = np.bincount(row[known], weights=lacks[known], minlength=len(texts))
         share = np.divide(new, total, out=np.full(len(texts), np.nan), where=total > 0)
-        return {"novel": self.captions.lacks(own), "novel_phrases": share}
+        return {"novel": self.captions.lacks(whole), "novel_phrases": share}
 
     def save(self, path: Path) -> None:
-        """Write it.
+        """Write the hashes to a file.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: The file cannot be written.
         """
         from capreward.atomic_files import write_beside
 
         arrays: dict[str, Any] = {
-            "captions": self.captions.kept,
-            "phrases": self.phrases.kept,
+            "captions": self.captions.hashes,
+            "phrases": self.phrases.hashes,
             "levels": np.array([self.captions.level, self.phrases.level]),
         }
 
@@ -155,43 +156,43 @@ class Novelty:
 
     @classmethod
     def read(cls, path: Path) -> Novelty:
-        """Read what ``save`` wrote.
+        """Read a file that ``save`` wrote.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: The file cannot be read.
         """
         try:
-            with np.load(path, allow_pickle=False) as found:
-                levels = [int(level) for level in found["levels"]]
-                return cls(HashSet(found["captions"], levels[0]), HashSet(found["phrases"], levels[1]))
+            with np.load(path, allow_pickle=False) as arrays:
+                levels = [int(level) for level in arrays["levels"]]
+                return cls(HashSet(arrays["captions"], levels[0]), HashSet(arrays["phrases"], levels[1]))
         except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
             raise InputError(f"{path} cannot be read; remove it to have the captions counted again") from error
 
 
 def training_novelty(dataset: Dataset, folder: Path | None, items: int | None) -> Novelty:
-    """Count the captions of a training set, once per run.
+    """Hash the captions of a training set, once per run.
 
     Args:
-        dataset: the training items.
-        folder: of the run, where the hashes are kept; None to keep nothing.
-        items: so many of them at most, evenly spaced; None for all.
+        dataset: The training items.
+        folder: The folder of the run, where the hashes are stored; None to store nothing.
+        items: The greatest number of items to count, evenly spaced; None for all.
 
     Raises:
-        InputError: a stream, whose items have no numbers; or a file that cannot be read or written.
+        InputError: The dataset is a stream, whose items have no numbers; or a file cannot be read or written.
     """
     count = len(dataset)
     step = 1 if items is None else max(1, -(-count // items))
     path = None if folder is None else folder / f"training-phrases-{dataset.fingerprint()}-{step}.npz"
     if path is not None and path.exists():
         return Novelty.read(path)
-    found = Novelty.of(caption for i in range(0, count, step) for caption in dataset.captions(i))
+    novelty = Novelty.of(caption for i in range(0, count, step) for caption in dataset.captions(i))
     if path is not None:
-        found.save(path)
-    return found
+        novelty.save(path)
+    return novelty
 
 
 class _Hasher:
-    """Captions to hashes of the whole and of each phrase; words are hashed once each."""
+    """A hasher of whole captions and of each of their phrases; each word is hashed once."""
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         from capreward.text.tokenizers import tokenizer_of
@@ -199,11 +200,11 @@ class _Hasher:
         self._tokenizer = tokenizer_of("ptb") if tokenizer is None else tokenizer
 
     def __call__(self, captions: Sequence[str]) -> tuple[Hashes, Hashes, npt.NDArray[np.int64]]:
-        """Hashes of N captions, of their P phrases, and the caption of each phrase."""
+        """Return the hashes of N captions, the hashes of their P phrases, and the caption of each phrase."""
         texts = self._tokenizer(captions)
         words = [text.split() for text in texts]
-        known = {word: _digest(word) for word in {word for line in words for word in line}}
-        flat = np.fromiter((known[word] for line in words for word in line), dtype=np.uint64)
+        digests = {word: _digest(word) for word in {word for line in words for word in line}}
+        flat = np.fromiter((digests[word] for line in words for word in line), dtype=np.uint64)
         lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
         whole = np.fromiter((_digest(" ".join(line)) for line in words), dtype=np.uint64, count=len(words))
         each = np.maximum(lengths - PHRASE + 1, 0)

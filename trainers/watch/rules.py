@@ -1,4 +1,4 @@
-"""When a reward is being gamed: rules over what a run logged, from rows to warnings by name."""
+"""The rules of a gamed reward: they turn the rows that a run logged into named warnings."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LESS_GRAMMAR = 0.15  # of a probability
 
 @dataclass(frozen=True)
 class RuleWarning:
-    """A warning.
+    """A warning of a rule.
 
     Attributes:
-        name: of the rule.
-        sentence: what was seen, with the numbers.
+        name: The name of the rule.
+        sentence: The sentence that tells what happened, with the numbers.
     """
 
     name: str
@@ -41,11 +41,11 @@ class RuleWarning:
 
 @dataclass(frozen=True)
 class Series:
-    """A column over the rows that have it.
+    """The values of a column over the rows that have it.
 
     Attributes:
-        steps: int [n].
-        values: float64 [n].
+        steps: The steps of the rows, [n].
+        values: The values float64 [n].
     """
 
     steps: list[int]
@@ -56,48 +56,52 @@ class Series:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of a row, from the median step between neighbours, which neither trend nor jump moves."""
+        """The standard deviation of a row.
+
+        It is computed from the median step between neighbours, which neither trend nor jump moves.
+        """
         return float(np.median(np.abs(np.diff(self.values)))) / MEDIAN_STEP
 
 
 def warnings_of(rows: Sequence[Row]) -> list[RuleWarning]:
-    """What the rows of a run say against its reward: history in, sentences out.
+    """Return the warnings that follow from the rows of a run.
 
-    The rows are those of ``metrics.jsonl``: of kind ``train`` (means over candidates) and ``eval`` (over the captions
-    of held-out items). Where the run is now is compared with where it began: the newest three rows of training with the
-    first, by more than rows differ from their neighbours; of evaluations the newest with the one before the first step.
+    The rows are those of ``metrics.jsonl``: of kind ``train`` (means over candidates) and ``eval`` (means over the
+    captions of held-out items). The present state of the run is compared with its beginning. For training, the newest
+    three rows are compared with the first, and must differ by more than rows differ from their neighbours. For
+    evaluations, the newest is compared with the one before the first step.
 
     ``judge-parts``
         The reward rises while the held-out judge falls. In a window of the newest 8, 16, 32, ... rows of training (at
         last all), cut into 8 blocks, both must have a trend: the mean step from block to block is 3 standard errors
-        above 0 for the reward and below 0 for the judge, which neither noise nor a random walk easily gets. And both
-        must have gone by at least a quarter of their spread, the standard deviation among captions at the start. Both
-        having gone by 2 spreads, however fast, is enough.
+        above 0 for the reward and below 0 for the judge, which neither noise nor a random walk easily reaches. And both
+        must have moved by at least a quarter of their spread, the standard deviation among captions at the start. If
+        both have moved by 2 spreads, no trend is needed.
     ``repeats``
         Repetition is more than twice that of the start and 0.1 above it.
     ``length-drifts``
-        Captions are more than twice as long as at the start, or less than half as long. (Less would tell CIDEr-D, which
-        cuts what a beam search makes too long.)
+        Captions are more than twice as long as at the start, or less than half as long. (With a smaller limit, CIDEr-D
+        would cause a warning when it shortens what a beam search makes too long.)
     ``never-ends``
         The share of captions without an end token is more than 0.1 above that of the start.
     ``grammar-falls``
         The probability of being grammatical is more than 0.15 below that of the start.
     ``empty``
-        A candidate says nothing. Rewards that look at the picture alone score it like any other caption.
+        A candidate is an empty caption. Rewards that use only the picture score it like any other caption.
 
     Returns:
-        One warning per rule that applies, in this order.
+        One warning for each rule that applies, in this order.
     """
     training = [row for row in rows if row["kind"] == "train"]
     held_out = [row for row in rows if row["kind"] == "eval"]
     rules = (_repeats, _length_drifts, _never_ends, _grammar_falls)
-    collapsed = [rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions") for rule in rules]
-    found = (judge_parts(training), *collapsed, _empty(training))
-    return [warning for warning in found if warning is not None]
+    collapses = [rule(training, NEWEST, "candidates") or rule(held_out, 1, "held-out captions") for rule in rules]
+    warnings = (judge_parts(training), *collapses, _empty(training))
+    return [warning for warning in warnings if warning is not None]
 
 
 def judge_parts(training: Sequence[Row]) -> RuleWarning | None:
-    """The rule ``judge-parts``; see :func:`warnings_of`."""
+    """Apply the rule ``judge-parts``; see :func:`warnings_of`."""
     rows = [r for r in training if _has(r, "reward", "judge", "reward_spread", "judge_spread")]
     if len(rows) < BLOCKS:
         return None
@@ -111,13 +115,15 @@ def judge_parts(training: Sequence[Row]) -> RuleWarning | None:
         trend = min(drift(up), drift(down)) >= DRIFT
         least = PART if trend else FAR
         if risen >= least * spreads[0] and fallen >= least * spreads[1]:
-            told = f"since step {rows[-size]['step']:,} the reward rose by {_with(risen, spreads[0])}"
-            return RuleWarning("judge-parts", f"{told} while the held-out judge fell by {_with(fallen, spreads[1])}")
+            beginning = f"since step {rows[-size]['step']:,} the reward rose by {_in_spreads(risen, spreads[0])}"
+            return RuleWarning(
+                "judge-parts", f"{beginning} while the held-out judge fell by {_in_spreads(fallen, spreads[1])}"
+            )
     return None
 
 
 def drift(blocks: Floats) -> float:
-    """The mean step from block to block in units of its own standard error; of steps that are all alike, infinite."""
+    """Return the mean step from block to block in units of its standard error; equal steps give infinity."""
     steps = np.diff(blocks)
     error = float(steps.std(ddof=1)) / sqrt(len(steps))
     mean = float(steps.mean())
@@ -140,35 +146,35 @@ def _blocks(values: Floats) -> Floats:
 
 
 def _repeats(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
-    found = _start_and_now(rows, "repetition", newest)
-    if found is None or found[1] <= max(REPEATS * found[0], found[0] + MORE):
+    change = _start_and_now(rows, "repetition", newest)
+    if change is None or change[1] <= max(REPEATS * change[0], change[0] + MORE):
         return None
-    start, now, step = found
+    start, now, step = change
     return RuleWarning("repeats", f"the repetition of {whose} is {now:.2f}, after {start:.2f} at step {step:,}")
 
 
 def _length_drifts(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
-    found = _start_and_now(rows, "length", newest)
-    if found is None or min(found[:2]) <= 0 or abs(log(found[1] / found[0])) <= log(LONGER):
+    change = _start_and_now(rows, "length", newest)
+    if change is None or min(change[:2]) <= 0 or abs(log(change[1] / change[0])) <= log(LONGER):
         return None
-    start, now, step = found
+    start, now, step = change
     way = "grew" if now > start else "shrank"
     return RuleWarning("length-drifts", f"{whose} {way} from {start:.1f} to {now:.1f} a caption since step {step:,}")
 
 
 def _never_ends(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
-    found = _start_and_now(rows, "unfinished", newest)
-    if found is None or found[1] <= found[0] + MORE:
+    change = _start_and_now(rows, "unfinished", newest)
+    if change is None or change[1] <= change[0] + MORE:
         return None
-    start, now, step = found
+    start, now, step = change
     return RuleWarning("never-ends", f"{now:.0%} of {whose} have no end token, after {start:.0%} at step {step:,}")
 
 
 def _grammar_falls(rows: Sequence[Row], newest: int, whose: str) -> RuleWarning | None:
-    found = _start_and_now(rows, "grammar", newest)
-    if found is None or found[1] >= found[0] - LESS_GRAMMAR:
+    change = _start_and_now(rows, "grammar", newest)
+    if change is None or change[1] >= change[0] - LESS_GRAMMAR:
         return None
-    start, now, step = found
+    start, now, step = change
     return RuleWarning(
         "grammar-falls", f"the grammar of {whose} fell from {start:.2f} to {now:.2f} since step {step:,}"
     )
@@ -178,12 +184,12 @@ def _empty(rows: Sequence[Row]) -> RuleWarning | None:
     first = next((row for row in rows if _has(row, "empty") and row["empty"] > 0), None)
     if first is None:
         return None
-    told = f"{first['empty']:.1%} of candidates are empty captions at step {first['step']:,}"
-    return RuleWarning("empty", f"{told}, and the reward scores them like any other")
+    beginning = f"{first['empty']:.1%} of candidates are empty captions at step {first['step']:,}"
+    return RuleWarning("empty", f"{beginning}, and the reward scores them like any other")
 
 
 def _start_and_now(rows: Sequence[Row], name: str, newest: int) -> tuple[float, float, int] | None:
-    """The value of the start, that of the newest rows, and the step of the first; None where noise could explain it."""
+    """Return the first value, the mean of the newest rows and the first step; None if noise may explain the change."""
     series = _series(rows, name)
     if len(series) <= newest:
         return None
@@ -194,14 +200,14 @@ def _start_and_now(rows: Sequence[Row], name: str, newest: int) -> tuple[float, 
 
 
 def _series(rows: Sequence[Row], name: str) -> Series:
-    known = [row for row in rows if _has(row, name)]
-    return Series([row["step"] for row in known], np.array([row[name] for row in known], dtype=np.float64))
+    complete = [row for row in rows if _has(row, name)]
+    return Series([row["step"] for row in complete], np.array([row[name] for row in complete], dtype=np.float64))
 
 
 def _has(row: Row, *names: str) -> bool:
     return all(row.get(name) is not None and row[name] == row[name] for name in names)
 
 
-def _with(moved: float, spread: float) -> str:
+def _in_spreads(moved: float, spread: float) -> str:
     units = f", {moved / spread:.1f} times its spread at the start" if spread > 0 else ""
     return f"{moved:.3g}{units}"

@@ -1,4 +1,4 @@
-"""What a run has told so far, and the warnings that follow from it, each told once."""
+"""The rows that a run has logged, and the warnings that follow from them; each warning is logged once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 512  # rows of a kind; of more, neighbours are averaged
 
 
 class LoggedRows(Protocol):
-    """Where the rows of a log are kept, such as :class:`trainers.runs.folder.RunFolder`."""
+    """The rows of a log, such as :class:`trainers.runs.folder.RunFolder`."""
 
     @property
     def metrics(self) -> Path:
@@ -21,27 +21,29 @@ class LoggedRows(Protocol):
         ...
 
     def rows(self) -> Iterable[dict[str, Any]]:
-        """The rows of the file."""
+        """Return the rows of the file."""
         ...
 
 
 class WarningLog(Protocol):
-    """What tells a warning, such as :class:`trainers.runs.log.RunLog`."""
+    """A log that takes warnings, such as :class:`trainers.runs.log.RunLog`."""
 
     def warn(self, step: int, name: str, sentence: str) -> None:
-        """Tell that a rule of this name was broken at a step."""
+        """Log a warning of a rule at a step."""
         ...
 
 
 class Watch:
-    """Looks at every row of the log; all processes see the same rows and come to the same warnings.
+    """A watch over every row of the log.
+
+    All processes add the same rows and come to the same warnings.
 
     Args:
-        folder: of the run, whose rows are read again when it is taken up again.
-        log: where warnings are told.
+        folder: The folder of the run; its rows are read again when the run is resumed.
+        log: The log that takes the warnings.
 
     Attributes:
-        warned: the rules that have been told, by name; part of a checkpoint.
+        warned: The names of the rules that have warned; they are part of a checkpoint.
     """
 
     def __init__(self, folder: LoggedRows, log: WarningLog) -> None:
@@ -50,38 +52,38 @@ class Watch:
         self.warned: list[str] = []
         self._rows: dict[str, list[Row]] = {"train": [], "eval": []}
 
-    def see(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Look at a row: ``train`` or ``eval``."""
+    def add_row(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Add a row of kind ``train`` or ``eval``, and log new warnings."""
         self._add(kind, step, values)
-        if not self._watched():
+        if not self._has_reward():
             return
         for warning in warnings_of([*self._rows["train"], *self._rows["eval"]]):
             if warning.name not in self.warned:
                 self.warned.append(warning.name)
                 self.log.warn(step, warning.name, warning.sentence)
 
-    def remember(self, step: int, warned: list[str]) -> None:
-        """Go back to where a checkpoint was: the rows until ``step`` and the warnings until then."""
+    def restore(self, step: int, warned: list[str]) -> None:
+        """Go back to a checkpoint: keep the rows until ``step`` and the warnings until then."""
         self.warned = list(warned)
         self._rows = {"train": [], "eval": []}
         for row in self.folder.rows() if self.folder.metrics.is_file() else ():
             if row["kind"] in self._rows and row["step"] <= step:
                 self._add(row["kind"], row["step"], row)
 
-    def _watched(self) -> bool:
-        """Whether the run learns from a reward."""
+    def _has_reward(self) -> bool:
+        """Return whether the run learns from a reward."""
         return any("reward" in row for row in self._rows["train"])
 
     def _add(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        kept = {name: values[name] for name in COLUMNS if values.get(name) is not None}
+        columns = {name: values[name] for name in COLUMNS if values.get(name) is not None}
         rows = self._rows[kind]
-        rows.append({"kind": kind, "step": step, **kept})
+        rows.append({"kind": kind, "step": step, **columns})
         if len(rows) > MOST:
             pairs = [(rows[n], rows[n + 1]) for n in range(1, len(rows) - 1, 2)]
             rows[1:-1] = [_between(*pair) for pair in pairs]
 
 
 def _between(one: Row, other: Row) -> Row:
-    """The mean of two rows, at the step of the later one."""
+    """Return the mean of two rows, at the step of the later one."""
     names = [name for name in COLUMNS if name in one and name in other]
     return {"kind": other["kind"], "step": other["step"], **{n: (one[n] + other[n]) / 2 for n in names}}

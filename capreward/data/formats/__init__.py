@@ -1,1 +1,1 @@
-"""The formats of caption files: how each is recognised and read."""
+"""The formats of caption files: the recognition and the reader of each."""

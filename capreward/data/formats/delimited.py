@@ -1,4 +1,4 @@
-"""Tables with named columns: CSV, TSV, other separators, Parquet and Arrow; and ids followed by captions."""
+"""Readers of CSV, TSV and other separated tables, of Parquet, Arrow and Excel files, and of lines of id and caption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
 from capreward.data.formats.excel import ExcelTable
 from capreward.data.formats.text import each_line
-from capreward.data.roles import CAPTION_ROLES, is_known, role_of
+from capreward.data.roles import CAPTION_ROLES, is_column_name, role_of
 from capreward.data.rows import Options, ParsedFile
 from capreward.data.table_rows import parse_table
 from capreward.data.tables import ArrowTable, DelimitedTable, Table
@@ -17,11 +17,11 @@ from capreward.errors import InputError
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "psv": "|", "ssv": ";"}
 ID_LINE = re.compile(r"\s*(\S+?)(?:#\d+)?(?::\s*|\s*\|\s*|\s+)(\S.*|$)", re.DOTALL)
-BARE = ("id", "caption")  # the columns of a table of two columns without a header row
+BARE = ("id", "caption")  # the names of the columns of a table of two columns without a header row
 
 
-def delimited(name: str) -> Callable[[Content, Options], ParsedFile]:
-    """The reader of a table with the separator of a format: ``csv``, ``tsv``, ``psv``, ``ssv``."""
+def delimited_reader(name: str) -> Callable[[Content, Options], ParsedFile]:
+    """Return the reader of a format that is a table with a separator: ``csv``, ``tsv``, ``psv`` or ``ssv``."""
 
     def read(content: Content, options: Options) -> ParsedFile:
         return parse_table(delimited_table(content, name, options), options)
@@ -30,7 +30,7 @@ def delimited(name: str) -> Callable[[Content, Options], ParsedFile]:
 
 
 def delimited_table(content: Content, name: str, options: Options) -> Table:
-    """A table with a separator; without a header row if its first row is an id and a caption."""
+    """Return the table of a text with a separator; it has no header row if its first row is an id and a caption."""
     separator = SEPARATORS[name]
     header = BARE if content.bare else ()
     return DelimitedTable(content.text, separator, content.source, header=header, references=options.references)
@@ -55,7 +55,7 @@ def read_excel(content: Content, options: Options) -> ParsedFile:
 
 
 def read_id_text(content: Content, options: Options) -> ParsedFile:
-    """Read lines of an id, a blank (or a colon) and a caption: ``101.jpg a dog runs``, ``101.jpg#0 a dog runs``."""
+    """Read lines of an id, a blank (or a colon) and a caption: ``101.jpg a dog runs`` or ``101.jpg#0 a dog runs``."""
 
     def rows() -> list[tuple[int, object, object]]:
         found: list[tuple[int, object, object]] = []
@@ -75,9 +75,9 @@ def read_id_text(content: Content, options: Options) -> ParsedFile:
 
 
 def is_id_header(line: str) -> bool:
-    """Whether a line names two columns, ids and captions, with a blank between them."""
+    """Return whether a line names two columns, ids and captions, with a blank between them."""
     words = line.split()
-    return len(words) == 2 and is_known(words[0]) and role_of(words[1]) in CAPTION_ROLES
+    return len(words) == 2 and is_column_name(words[0]) and role_of(words[1]) in CAPTION_ROLES
 
 
-read_csv, read_tsv, read_psv, read_ssv = map(delimited, SEPARATORS)
+read_csv, read_tsv, read_psv, read_ssv = map(delimited_reader, SEPARATORS)

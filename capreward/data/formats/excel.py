@@ -1,4 +1,4 @@
-"""Excel workbooks as tables: the first sheet, whose first row names the columns."""
+"""The table in the first sheet of an Excel workbook, whose first row names the columns."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from capreward.data.file_content import Content, cause
+from capreward.data.file_content import Content, error_line
 from capreward.data.tables import MOST_COLUMNS, Row, Table
 from capreward.errors import InputError
 
-MOST_BYTES = 2_000_000_000  # of a workbook that is unpacked
+MOST_BYTES = 2_000_000_000  # the largest size of an unpacked workbook
 
 
 class ExcelTable(Table):
-    """The first sheet of a workbook (.xlsx).
+    """The table in the first sheet of a workbook (.xlsx).
 
     Args:
-        content: The file.
+        content: The content of the file.
 
     Raises:
         InputError: If openpyxl is not installed, the file is damaged, or the first row does not name the columns.
@@ -50,7 +50,7 @@ class ExcelTable(Table):
             raise InputError(f"{self.source} has no header row in its first sheet; name the columns in the first row")
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The values of the rows that are not empty; an empty cell is an empty text."""
+        """Yield the values of the rows that are not empty; an empty cell is an empty text."""
         places = [self.names.index(name) for name in names]
         for number, cells in enumerate(self._values(), 1):
             if number > 1 and any(cell is not None for cell in cells):
@@ -68,5 +68,5 @@ class ExcelTable(Table):
             yield from book.worksheets[0].iter_rows(values_only=True)
         except InputError:
             raise
-        except Exception as error:  # openpyxl answers damage with as many kinds of errors as there are elements
-            raise InputError(f"{self.source} is a damaged Excel file ({cause(error)}); save it again") from error
+        except Exception as error:  # openpyxl raises many kinds of errors for damaged files
+            raise InputError(f"{self.source} is a damaged Excel file ({error_line(error)}); save it again") from error

@@ -1,12 +1,12 @@
-"""The JSON layouts: COCO results and annotations, Karpathy's splits, MSR-VTT, dictionaries, lists, JSON lines."""
+"""Readers of the JSON layouts: COCO results and annotations, Karpathy's splits, MSR-VTT, objects, lists, JSON lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from capreward.data.cells import list_in
-from capreward.data.columns import ROW, listed_names
+from capreward.data.cells import parse_cell
+from capreward.data.columns import ROW, column_names_text
 from capreward.data.file_content import Content
 from capreward.data.file_report import Findings
 from capreward.data.formats.json_layouts import columns_in, json_layout, nested_in, records_in
@@ -23,7 +23,11 @@ Row = tuple[int, object, object]
 
 
 def read_list(content: Content, options: Options) -> ParsedFile:
-    """Read a JSON list: records with named columns, or bare captions whose place is their id."""
+    """Read a JSON list of records with named columns, or of captions alone, whose place in the list is their id.
+
+    Raises:
+        InputError: If the file is no list, or if it could hold pairs of an id and a caption.
+    """
     rows = content.json()
     if not isinstance(rows, list):
         raise InputError(f"{content.source} is {describe(rows)}; this format is a JSON list")
@@ -31,13 +35,15 @@ def read_list(content: Content, options: Options) -> ParsedFile:
         _refuse_columns(options, content.source, "a list of bare captions")
         found = Findings(id="the place in the list", captions="the list")
         _refuse_pairs(rows, content.source)
-        places = ((place, place, spelt_list(value, found, content.source)) for place, value in enumerate(rows, 1))
+        places = (
+            (place, place, _parse_spelt_list(value, found, content.source)) for place, value in enumerate(rows, 1)
+        )
         return ParsedFile(places, "row", aligned=True, findings=found)
     return parse_table(RecordTable(enumerate(rows, 1), "row", content.source), options)
 
 
 def _refuse_pairs(rows: list[object], source: str) -> None:
-    """Refuse ``[[id, caption], ...]``, which could be two captions each."""
+    """Refuse ``[[id, caption], ...]``, since each pair could also be two captions."""
     pairs = [row for row in rows if isinstance(row, list) and len(row) == 2]
     if len(pairs) == len(rows) and all(
         isinstance(row[0], int) or is_media_name(str(row[0])) or str(row[0]).isdigit() for row in pairs
@@ -54,7 +60,7 @@ def read_json_lines(content: Content, options: Options) -> ParsedFile:
 
 
 def lines_table(content: Content) -> RecordTable:
-    """The records of JSON lines, parsed once."""
+    """Return the table of the records of JSON lines; the file is parsed only once."""
 
     def records() -> Iterator[tuple[int, object]]:
         parser = JsonParser(content.source)
@@ -71,10 +77,10 @@ def read_columns(content: Content, options: Options) -> ParsedFile:
 
 
 def read_wrapped(content: Content, options: Options) -> ParsedFile:
-    """Read what lies beside other things: ``{"info": ..., "data": [...]}``, or a list of records per split.
+    """Read captions that lie beside other values: ``{"info": ..., "data": [...]}``, or a list of records per split.
 
     Raises:
-        InputError: Several lists, or several splits without one that is chosen.
+        InputError: If there are several lists, or several splits of which the user chose none.
     """
     value = content.json()
     inner = nested_in(value) if isinstance(value, dict) else None
@@ -89,7 +95,7 @@ def read_wrapped(content: Content, options: Options) -> ParsedFile:
 
 
 def _read_nested(content: Content, name: str, value: object, options: Options) -> ParsedFile:
-    """The object under a key, where it is ``{id: caption}`` or columns."""
+    """Read the object under a key, which must be ``{id: caption}`` or columns."""
     inside = Content(content.source, content.paths, content.kind)
     inside.once("json", lambda: value)
     layout = json_layout(value, content.source)
@@ -101,7 +107,7 @@ def _read_nested(content: Content, name: str, value: object, options: Options) -
 
 
 def _read_splits(source: str, value: dict[str, list[object]], options: Options) -> ParsedFile:
-    """Records by split: ``{"train": [...], "test": [...]}``, as R2Gen's annotations have them."""
+    """Read records by split, ``{"train": [...], "test": [...]}``, as R2Gen's annotations have them."""
     if options.split is None and len(value) > 1:
         counts = ", ".join(f"{name} ({len(item):,} rows)" for name, item in value.items())
         raise InputError(f"{source} has several splits: {counts}; choose with --split, for example --split test")
@@ -113,10 +119,10 @@ def _read_splits(source: str, value: dict[str, list[object]], options: Options) 
 
 
 def read_img_to_eval(content: Content, options: Options) -> ParsedFile:
-    """Read the captions in what ImageCaptioning.pytorch keeps of an evaluation: ``{"overall", "imgToEval"}``.
+    """Read the captions in the file that ImageCaptioning.pytorch writes of an evaluation: ``{"overall", "imgToEval"}``.
 
     Raises:
-        InputError: Where references are wanted; the file has none.
+        InputError: If the file has no captions, or if references are wanted, of which such a file has none.
     """
     value = content.json()
     entries = value.get("imgToEval") if isinstance(value, dict) else None
@@ -134,7 +140,7 @@ def read_msrvtt(content: Content, options: Options) -> ParsedFile:
     """Read MSR-VTT's ``videodatainfo``: videos with their splits, and sentences that name their video.
 
     Raises:
-        InputError: A sentence or a video without its id.
+        InputError: If the lists are missing, or if a sentence or a video has no id.
     """
     value = content.json()
     videos, sentences = (value.get(name) if isinstance(value, dict) else None for name in ("videos", "sentences"))
@@ -150,7 +156,11 @@ def read_msrvtt(content: Content, options: Options) -> ParsedFile:
 
 
 def read_coco(content: Content, options: Options) -> ParsedFile:
-    """Read COCO caption annotations; the file names in "images" are aliases of the ids."""
+    """Read COCO caption annotations; the file names in "images" are aliases of the ids.
+
+    Raises:
+        InputError: If the file has no annotations, or if they have no captions.
+    """
     value = content.json()
     annotations = value.get("annotations") if isinstance(value, dict) else None
     if not isinstance(annotations, list) or not annotations:
@@ -158,7 +168,7 @@ def read_coco(content: Content, options: Options) -> ParsedFile:
     first = annotations[0]
     if isinstance(first, dict) and "caption" not in first and not options.caption_columns:
         raise InputError(
-            f'{content.source}: its annotations have no "caption" but {listed_names(list(first))}; '
+            f'{content.source}: its annotations have no "caption" but {column_names_text(list(first))}; '
             "give the captions_*.json file of the data set"
         )
     table = RecordTable(enumerate(annotations, 1), "annotation", content.source)
@@ -175,7 +185,12 @@ def read_coco(content: Content, options: Options) -> ParsedFile:
 
 
 def read_karpathy(content: Content, options: Options) -> ParsedFile:
-    """Read Karpathy's dataset_coco.json, dataset_flickr8k.json and dataset_flickr30k.json: one split of it."""
+    """Read one split of Karpathy's dataset_coco.json, dataset_flickr8k.json or dataset_flickr30k.json.
+
+    Raises:
+        InputError: If the file has no images or no sentences, does not have the split, or has several splits of which
+            the user chose none.
+    """
     value = content.json()
     images = value.get("images") if isinstance(value, dict) else None
     if not isinstance(images, list):
@@ -204,7 +219,7 @@ def read_karpathy(content: Content, options: Options) -> ParsedFile:
 
 
 def _refuse_columns(options: Options, source: str, what: str) -> None:
-    """Refuse what names a column where there are none."""
+    """Refuse options that name a column if the file has no columns."""
     for name in ("id_column", "caption_column", "image_column", "split"):
         row = name == "id_column" and options.id_column == ROW and "list" in what
         if getattr(options, name) not in (None, ()) and not row:
@@ -240,16 +255,16 @@ def read_dict(content: Content, options: Options) -> ParsedFile:
     _refuse_columns(options, content.source, "dict, whose entries are captions and no records")
     _refuse_other_objects(value, content.source)
     found = Findings(id="the keys", captions="the values")
-    rows = ((n, key, spelt_list(item, found, content.source)) for n, (key, item) in enumerate(value.items(), 1))
+    rows = ((n, key, _parse_spelt_list(item, found, content.source)) for n, (key, item) in enumerate(value.items(), 1))
     return ParsedFile(rows, "entry", findings=found)
 
 
-def spelt_list(item: object, findings: Findings, source: str) -> object:
-    """The list that a text spells, as it is where it spells none."""
+def _parse_spelt_list(item: object, findings: Findings, source: str) -> object:
+    """Return the list that a text spells; any other item is returned as it is."""
     if not isinstance(item, str) or not item.lstrip().startswith("["):
         return item
     try:
-        found, remark = list_in(item, source)
+        found, remark = parse_cell(item, source)
     except InputError:
         return item
     if remark and remark not in findings.remarks:
@@ -261,10 +276,10 @@ def _refuse_other_objects(value: dict[str, object], source: str) -> None:
     """Refuse objects whose keys are splits or categories, or whose values are all numbers."""
     items = list(value.values())
     if all(isinstance(item, (int, float)) for item in items):
-        raise InputError(f"{source} holds numbers ({listed_names(list(value))}), no captions; leave it out")
+        raise InputError(f"{source} holds numbers ({column_names_text(list(value))}), no captions; leave it out")
     if set(value) <= SPLITS:
         raise InputError(
-            f"{source} holds the splits {listed_names(list(value))}, no ids; give the captions of one split alone"
+            f"{source} holds the splits {column_names_text(list(value))}, no ids; give the captions of one split alone"
         )
     key, item = next(iter(value.items()))
     records = [record for record in item if isinstance(record, dict)] if isinstance(item, list) else []

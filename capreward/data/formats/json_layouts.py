@@ -1,4 +1,7 @@
-"""Which layout a parsed JSON file has; an object whose keys could be ids or columns is an error that names both."""
+"""The recognition of the layout of a parsed JSON file.
+
+An object whose keys could be ids or columns is an error that names both.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from capreward.data.columns import listed_names
-from capreward.data.roles import CAPTION_ROLES, ID_ROLES, is_known, role_of
+from capreward.data.columns import column_names_text
+from capreward.data.roles import CAPTION_ROLES, ID_ROLES, is_column_name, role_of
 from capreward.data.rows import describe
 from capreward.data.tables import KeyedTable
 from capreward.errors import InputError, shorten
 
-# Keys under which people put their records, beside facts about the whole.
-MOST_NAMES = 200  # keys of an object that are looked at: a record has no more columns, a mapping has no column early
+MOST_NAMES = 200  # the keys of an object that are looked at: no record has more columns than that
+# Keys under which users put their records, beside facts about the whole file.
 _WRAPPERS = """data results predictions outputs items records rows samples captions instances examples generations
 responses answers list dataset references val test train"""
 WRAPPERS = frozenset(_WRAPPERS.split())
@@ -23,7 +26,7 @@ def json_layout(value: object, source: str) -> str:
     """Name the layout of a parsed JSON file.
 
     Raises:
-        InputError: If it is none that holds captions, or if it could be two.
+        InputError: If it is no layout that holds captions, or if it could be two layouts.
     """
     if isinstance(value, list):
         if not value:
@@ -34,11 +37,11 @@ def json_layout(value: object, source: str) -> str:
         raise InputError(f"{source} holds only {describe(value)}; it should hold captions")
     if not value:
         raise InputError(f"{source} is an empty object; it should hold captions")
-    return _known_layout(value) or _object_layout(value, source)
+    return _published_layout(value) or _object_layout(value, source)
 
 
-def _known_layout(value: Mapping[str, Any]) -> str | None:
-    """The layouts of published files."""
+def _published_layout(value: Mapping[str, Any]) -> str | None:
+    """Name the layout of a published file, or return None for any other."""
     if isinstance(value.get("annotations"), list):
         return "coco"
     if isinstance(value.get("videos"), list) and isinstance(value.get("sentences"), list):
@@ -59,11 +62,11 @@ def _object_layout(value: Mapping[str, Any], source: str) -> str:
     if _record_lists(value) or nested_in(value) is not None:
         return "wrapped"
     names = list(islice(value, MOST_NAMES))
-    if any(role_of(name) in CAPTION_ROLES or is_known(name) for name in names) and not _all_lists(value):
+    if any(role_of(name) in CAPTION_ROLES or is_column_name(name) for name in names) and not _all_lists(value):
         return "jsonl"  # one record on its own
     if _could_be_record(value):
         raise InputError(
-            f"{source} is one JSON object that could be a record with the columns {listed_names(list(value))}, or "
+            f"{source} is one JSON object that could be a record with the columns {column_names_text(list(value))}, or "
             "a mapping from ids to captions; name the columns with --id-column and --caption-column, or pass "
             "--format dict"
         )
@@ -75,7 +78,10 @@ def _all_lists(value: Mapping[str, Any]) -> bool:
 
 
 def _are_columns(value: Mapping[str, Any]) -> bool:
-    """Whether an object holds columns: lists of one length, or pandas' objects of one set of keys, by known names."""
+    """Return whether an object holds columns, one of which has a usual name for captions.
+
+    The columns are lists, or objects that all have the same keys, as pandas writes them.
+    """
     names = [role_of(name) for name in islice(value, MOST_NAMES)]
     if not any(role in CAPTION_ROLES for role in names) or (len(value) == 1 and not _all_lists(value)):
         return False
@@ -86,7 +92,7 @@ def _are_columns(value: Mapping[str, Any]) -> bool:
 
 
 def _record_lists(value: Mapping[str, Any]) -> list[str]:
-    """The keys under which lists of records lie, unless all of them are ids."""
+    """Return the keys under which lists of records lie, unless the keys are ids."""
     found = [name for name, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)]
     if _all_lists(value) and not any(name.lower() in WRAPPERS for name in found):
         return []  # {id: [{"caption": ...}, ...]}
@@ -94,14 +100,17 @@ def _record_lists(value: Mapping[str, Any]) -> list[str]:
 
 
 def nested_in(value: Mapping[str, Any]) -> str | None:
-    """The key under which one object of captions lies, beside facts: ``{"model": ..., "results": {id: caption}}``."""
+    """Return the key of the one object of captions beside other facts, or None if there is no such object.
+
+    An example is ``{"model": ..., "results": {id: caption}}``.
+    """
     found = [name for name, item in value.items() if isinstance(item, dict) and item and name.lower() in WRAPPERS]
     lists = any(isinstance(item, list) and item for item in value.values())
     return found[0] if len(found) == 1 and not lists else None
 
 
 def _could_be_record(value: Mapping[str, Any]) -> bool:
-    """Whether the keys look like names of columns and the values like cells: words, not captions."""
+    """Return whether the keys look like names of columns and the values like cells: words, not captions."""
     if len(value) < 2 or not all(isinstance(item, str) for item in value.values()):
         return False
     named = all(name.isidentifier() and not any(c.isdigit() for c in name) for name in value)
@@ -109,10 +118,10 @@ def _could_be_record(value: Mapping[str, Any]) -> bool:
 
 
 def columns_in(value: object, source: str) -> dict[str, Sequence[object]]:
-    """The columns of an object, in any of pandas' shapes.
+    """Return the columns of an object, in any of the shapes that pandas writes.
 
     Raises:
-        InputError: If the columns have different lengths.
+        InputError: If the value is no object of columns, or if the columns have different lengths.
     """
     if not isinstance(value, dict) or not value:
         raise InputError(f"{source} is {describe(value)}; this format is a JSON object of columns")
@@ -121,7 +130,7 @@ def columns_in(value: object, source: str) -> dict[str, Sequence[object]]:
     items = list(value.values())
     if all(isinstance(item, dict) for item in items):
         keys = list(items[0])
-        index = {} if any(role_of(n) in ID_ROLES for n in value) or _counts(keys) else {KeyedTable.KEY: keys}
+        index = {} if any(role_of(n) in ID_ROLES for n in value) or _only_numbers_rows(keys) else {KeyedTable.KEY: keys}
         return {**index, **{name: [item[key] for key in keys] for name, item in value.items()}}
     wrong = next((name for name, item in value.items() if not isinstance(item, list)), None)
     if wrong is not None:
@@ -143,22 +152,22 @@ def _split_orient(value: Mapping[str, Any], source: str) -> dict[str, Sequence[o
     known = any(role_of(name) in ID_ROLES for name in names)
     keys = (
         {}
-        if known or not isinstance(index, list) or len(index) != len(rows) or _counts(index)
+        if known or not isinstance(index, list) or len(index) != len(rows) or _only_numbers_rows(index)
         else {KeyedTable.KEY: index}
     )
     return {**keys, **{name: [row[place] for row in rows] for place, name in enumerate(names)}}
 
 
-def _counts(index: Sequence[object]) -> bool:
-    """Whether pandas' index only numbers the rows."""
+def _only_numbers_rows(index: Sequence[object]) -> bool:
+    """Return whether an index of pandas only numbers the rows."""
     return [str(key) for key in index] == [str(place) for place in range(len(index))]
 
 
 def records_in(value: object, source: str) -> tuple[str, list[object]]:
-    """The list of records in an object, and the key that it lies under.
+    """Return the key of the list of records in an object, and the list.
 
     Raises:
-        InputError: If there is none, or if there are two.
+        InputError: If the object holds no list of records, or if it holds several.
     """
     if not isinstance(value, dict):
         raise InputError(f"{source} is {describe(value)}; this format is a JSON object with a list of records in it")

@@ -1,4 +1,7 @@
-"""What a text file is: a table, captions with ids, or plain captions. Where two readings are possible it says both."""
+"""The recognition of text files that are no JSON: a table, captions with ids, or plain captions.
+
+If two readings are possible, the error names both.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from pathlib import PurePath
 from capreward.data.file_content import Content
 from capreward.data.formats.delimited import ID_LINE, SEPARATORS, is_id_header
 from capreward.data.formats.text import TOKEN_LINE, each_line
-from capreward.data.roles import Role, is_known, is_media_name, role_of
+from capreward.data.roles import Role, is_column_name, is_media_name, role_of
 from capreward.data.rows import Options
 from capreward.errors import InputError
 
-SAMPLE = 1000  # lines that tell what a file is
+SAMPLE = 1000  # the number of lines by which a file is recognised
 TABLE_SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".psv": "psv", ".tab": "tsv"}
 _NAME = re.compile(r"[^\"'\[\]{}]{0,60}")
 _NAMES_OF_SEPARATORS = {"csv": "a comma", "tsv": "a tab", "psv": '"|"', "ssv": "a semicolon"}
@@ -26,13 +29,13 @@ _CODE = re.compile(r"(?=\S*\d)[\w.#/\\:-]+")
 
 @dataclass(frozen=True)
 class _Split:
-    """How the lines of a file split at one separator.
+    """The lines of a file, split at one separator.
 
     Attributes:
-        format: The format with that separator.
+        format: The format that has this separator.
         width: The number of cells that most lines have.
-        share: The share of the lines that have as many.
-        rows: The cells of the lines.
+        share: The share of the lines that have this number of cells, in 0 to 1.
+        rows: The cells of each line.
     """
 
     format: str
@@ -40,8 +43,8 @@ class _Split:
     share: float
     rows: list[list[str]]
 
-    def broken(self) -> int:
-        """The first line (of those that are not blank) with another number of cells, counted from 0."""
+    def first_uneven_line(self) -> int:
+        """Return the first line with another number of cells, counted from 0 among the lines that are not blank."""
         return next(n for n, row in enumerate(self.rows) if len(row) != self.width)
 
 
@@ -49,7 +52,7 @@ def recognise_text(content: Content, options: Options) -> str:
     """Name the format of a text that is no JSON.
 
     Raises:
-        InputError: If it looks like a table that no rule knows, or if two readings are possible.
+        InputError: If the text looks like a table that no rule knows, or if two readings are possible.
     """
     text, source = content.text, content.source
     if "\n" not in text and "\r" in text.rstrip():
@@ -61,19 +64,24 @@ def recognise_text(content: Content, options: Options) -> str:
         if _is_header(lines, name, separator, options):
             return name
     suffix = TABLE_SUFFIXES.get(_suffix(source))
-    found = _structure(lines, content, suffix)
+    found = _table_format(lines, content, suffix)
     if found is not None:
         return found
     if suffix is not None:
-        return _by_suffix(lines, suffix, source)
+        return _format_of_suffix(lines, suffix, source)
     if "\t" in lines[0]:
-        raise InputError(_no_header(source, "the first line holds a tab"))
-    if len(lines[0].split()) == 1 and is_known(lines[0]) and role_of(lines[0]) is not Role.FILE and len(lines) > 1:
+        raise InputError(_no_header_text(source, "the first line holds a tab"))
+    if (
+        len(lines[0].split()) == 1
+        and is_column_name(lines[0])
+        and role_of(lines[0]) is not Role.FILE
+        and len(lines) > 1
+    ):
         raise InputError(
             f'{source} begins with the line "{lines[0].strip()}", which names a column or is a caption; '
             "pass --format csv if it names a column, --format text if it is a caption"
         )
-    return _with_ids(lines, source) or "text"
+    return _id_text_format(lines, source) or "text"
 
 
 def _suffix(source: str) -> str:
@@ -81,7 +89,7 @@ def _suffix(source: str) -> str:
 
 
 def cells_of(line: str, separator: str) -> list[str]:
-    """The cells of one line."""
+    """Return the cells of one line."""
     if separator == "|":
         return line.split("|")
     try:
@@ -97,41 +105,41 @@ def _is_header(lines: Sequence[str], name: str, separator: str, options: Options
         return True
     if len(cells) < 2 or not all(_NAME.fullmatch(cell) and cell.strip().count(" ") < 3 for cell in cells):
         return False
-    known = sum(is_known(cell) for cell in cells)
+    known = sum(is_column_name(cell) for cell in cells)
     if known >= 2 or (known and separator != ","):
         return True
-    # One known word among commas: "a man, image" is a caption. The other lines tell.
+    # With one known word among commas, the line may be a caption, such as "a man, image"; the next line decides.
     return bool(known) and (len(lines) == 1 or len(cells_of(lines[1], separator)) == len(cells))
 
 
-def _structure(lines: Sequence[str], content: Content, suffix: str | None) -> str | None:
-    """The format of a table without known names; None for lines without structure."""
+def _table_format(lines: Sequence[str], content: Content, suffix: str | None) -> str | None:
+    """Name the format of a table without known names of columns; None for lines that are no table."""
     source = content.source
     for name, separator in (("tsv", "\t"), ("psv", "|"), ("ssv", ";"), ("csv", ",")):
-        split = _split(lines, name, separator)
+        split = _split_lines(lines, name, separator)
         if split.width < 2 or split.share < 0.8:
             continue
         body = [row for row in split.rows[1:] if len(row) == split.width] or split.rows
         if not _all_ids([row[0] for row in body]):
             continue
         if split.share < 1:
-            line = lines[split.broken()]
+            line = lines[split.first_uneven_line()]
             raise InputError(
                 f"{source} looks like a table ({split.width} cells at {_NAMES_OF_SEPARATORS[name]}), but the line "
-                f'"{line[:40]}" has {len(split.rows[split.broken()])}; repair it, or pass --format text'
+                f'"{line[:40]}" has {len(split.rows[split.first_uneven_line()])}; repair it, or pass --format text'
             )
         if not _is_id(split.rows[0][0]):
-            return name  # a header of unknown names: the choice of columns says so
-        return _bare(split, content, suffix)
+            return name  # the header has unknown names, which the choice of columns will refuse
+        return _headerless_format(split, content, suffix)
     return None
 
 
-def _bare(split: _Split, content: Content, suffix: str | None) -> str:
-    """A table whose first row is no header."""
+def _headerless_format(split: _Split, content: Content, suffix: str | None) -> str:
+    """Name the format of a table whose first row is no header, or refuse the table."""
     where = f"{split.width} cells at {_NAMES_OF_SEPARATORS[split.format]}"
     if split.width > 2:
-        raise InputError(_no_header(content.source, where))
-    sure = split.format != "csv" or suffix is not None or all(_is_file(row[0]) for row in split.rows)
+        raise InputError(_no_header_text(content.source, where))
+    sure = split.format != "csv" or suffix is not None or all(_is_file_name(row[0]) for row in split.rows)
     if not sure:
         raise InputError(
             f"{content.source} could be a table of ids and captions without a header row ({where}), or plain captions; "
@@ -141,7 +149,7 @@ def _bare(split: _Split, content: Content, suffix: str | None) -> str:
     return split.format
 
 
-def _split(lines: Sequence[str], name: str, separator: str) -> _Split:
+def _split_lines(lines: Sequence[str], name: str, separator: str) -> _Split:
     if separator not in lines[0]:
         return _Split(name, 1, 1.0, [])
     rows = [cells_of(line, separator) for line in lines]
@@ -149,10 +157,10 @@ def _split(lines: Sequence[str], name: str, separator: str) -> _Split:
     return _Split(name, width, count / len(rows), rows)
 
 
-def _by_suffix(lines: Sequence[str], suffix: str, source: str) -> str:
-    """A file that is called a table: what its first line names are columns."""
+def _format_of_suffix(lines: Sequence[str], suffix: str, source: str) -> str:
+    """Name the format of a file by its suffix, which says that it is a table; its first line must name a column."""
     cells = cells_of(lines[0], SEPARATORS[suffix])
-    if len(cells) == 1 and not is_known(cells[0]):
+    if len(cells) == 1 and not is_column_name(cells[0]):
         raise InputError(
             f"{source} is called a table, but its first line names no column that is known; add a header row such as "
             f'"image_id{SEPARATORS[suffix]}caption", or pass --format text if it holds one caption per line'
@@ -160,14 +168,14 @@ def _by_suffix(lines: Sequence[str], suffix: str, source: str) -> str:
     return suffix
 
 
-def _with_ids(lines: Sequence[str], source: str) -> str | None:
-    """``id-text`` where the first word of every line is an id; None where it is a word."""
+def _id_text_format(lines: Sequence[str], source: str) -> str | None:
+    """Return ``id-text`` if the first word of every line is an id, and None if it is a word of the caption."""
     if is_id_header(lines[0]):
         return "id-text"
     first = [found[1] if (found := ID_LINE.fullmatch(line)) else line for line in lines]
     if not all(_is_id(word) for word in first) or not any(" " in line.strip() for line in lines):
         return None
-    if all(_is_file(word) for word in first):
+    if all(_is_file_name(word) for word in first):
         return "id-text"
     if len(lines) == 1 and first[0].strip(".:,)").isdigit():
         return None  # "2 dogs run"
@@ -182,16 +190,16 @@ def _all_ids(words: Sequence[str]) -> bool:
 
 
 def _is_id(word: str) -> bool:
-    """Whether a word looks like an id: the name of a file, or one word with a digit in it."""
+    """Return whether a word looks like an id: the name of a file, or one word with a digit in it."""
     word = word.strip()
-    return _is_file(word) or _CODE.fullmatch(word) is not None
+    return _is_file_name(word) or _CODE.fullmatch(word) is not None
 
 
-def _is_file(word: str) -> bool:
+def _is_file_name(word: str) -> bool:
     return is_media_name(re.sub(r"#\d+$", "", word.strip()))
 
 
-def _no_header(source: str, where: str) -> str:
+def _no_header_text(source: str, where: str) -> str:
     return (
         f'{source} looks like a table without a header row ({where}); add one such as "image_id<TAB>caption", '
         f"or pass --format text"

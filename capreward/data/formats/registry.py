@@ -1,4 +1,4 @@
-"""The table of caption file formats, and how a file's format is recognised by its content."""
+"""The table of caption file formats, and the recognition of a file's format by its content."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Format:
     """One caption file format.
 
     Attributes:
-        kind: The kind of content it needs: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
-        summary: What it looks like, in a few words.
-        reader: Where the reader stands, ``"module:function"``; it is imported when a file of the format is read.
-        options: Which of ``split``, ``id_column``, ``caption_column`` and ``image_column`` it heeds.
+        kind: The kind of content that it needs: ``"text"``, ``"tar"``, ``"parquet"``, ``"arrow"`` or ``"excel"``.
+        summary: The look of such a file, in a few words.
+        reader: The place of the reader, ``"module:function"``; it is imported when a file of the format is read.
+        options: The options that the reader uses, of ``split``, ``id_column``, ``caption_column`` and
+            ``image_column``.
     """
 
     kind: str
@@ -37,7 +38,11 @@ class Format:
         return read(content, options)
 
     def check_options(self, name: str, options: Options, source: str) -> None:
-        """Refuse an option that this format would silently ignore."""
+        """Refuse an option that this format would silently ignore.
+
+        Raises:
+            InputError: If such an option is given.
+        """
         for option in ("split", "id_column", "caption_column", "image_column"):
             if getattr(options, option) not in (None, ()) and option not in self.options:
                 spelt = option.replace("_", "-")
@@ -120,20 +125,20 @@ FORMATS: MappingProxyType[str, Format] = MappingProxyType(
 
 
 def format_names() -> list[str]:
-    """Return the names ``format`` may take."""
+    """Return the names of all formats."""
     return list(FORMATS)
 
 
 def format_summaries() -> dict[str, str]:
-    """Return what each format looks like, by name."""
+    """Return the summary of each format, by its name."""
     return {name: entry.summary for name, entry in FORMATS.items()}
 
 
 def find_format(name: str) -> Format:
-    """Return a format by name.
+    """Return the format of a name.
 
     Raises:
-        InputError: If there is none of that name, with the nearest one and all names.
+        InputError: If there is no format of that name; the message gives the nearest name and all names.
     """
     if name in FORMATS:
         return FORMATS[name]
@@ -146,7 +151,7 @@ def recognise(content: Content, options: Options) -> str:
     """Name the format of a file by its content.
 
     Raises:
-        InputError: If the content looks like nothing that holds captions; it says what it looks like.
+        InputError: If the content looks like nothing that holds captions; the message says what it looks like.
     """
     if content.kind != "text":
         return "webdataset" if content.kind == "tar" else content.kind
@@ -174,12 +179,12 @@ def _is_json_lines(text: str) -> bool:
     if end < 0 or text[0] != "{":
         return False
     second = re.compile(r"\s*(\S?)").match(text, end)
-    # In a single JSON value, a line that starts with { follows one that ends with one of these.
+    # Within a single JSON value, a line that starts with { follows a line that ends with one of these characters.
     return second is not None and second[1] == "{" and text[:end].rstrip()[-1] not in "[:,{"
 
 
 def _is_finecapeval(header: str, options: Options) -> bool:
-    """Whether a table is FineCapEval's and is not read by columns of the user's choice."""
+    """Return whether a table is FineCapEval's and the user named no columns."""
     from capreward.data.finecapeval import is_finecapeval_header
     from capreward.data.formats.recognition import cells_of
 

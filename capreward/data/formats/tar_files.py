@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files whose members ``<key>.txt`` or ``<key>.json`` hold the captions."""
+"""The reader of WebDataset shards: tar files whose members ``<key>.txt`` or ``<key>.json`` hold the captions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from capreward.data.columns import caption_columns
-from capreward.data.file_content import Content, cause, decode, readable
+from capreward.data.file_content import Content, decode, error_line, readable
 from capreward.data.file_report import Findings
 from capreward.data.json_text import JsonParser
 from capreward.data.roles import CAPTION_ROLES, role_of
@@ -19,8 +19,9 @@ from capreward.errors import InputError, shorten
 def read_tar(content: Content, options: Options) -> ParsedFile:
     """Read the captions of one or several shards; other members (pictures) are passed over without being read.
 
-    A sample's ``.json`` wins over its ``.txt`` if it holds captions. The key is the member's name up to the first dot.
-    A sample without a caption (null, an empty list, facts alone) is left out and named, as training leaves it out.
+    If a sample's ``.json`` holds captions, its ``.txt`` is not used. The key is the member's name up to the first dot.
+    A sample without a caption (null, an empty list, or other facts only) is left out and named in the report, as
+    training leaves it out.
     """
     found = Findings(id="the members' names", captions="the .json and .txt members")
 
@@ -29,16 +30,16 @@ def read_tar(content: Content, options: Options) -> ParsedFile:
         mute: list[str] = []
         seen: dict[str, str] = {}
         for path in content.paths:
-            for key, value in _shard(path, options):
+            for key, value in _shard_samples(path, options):
                 place += 1
                 if key in seen:
                     raise InputError(
                         f"{path}: the sample {key} is also in {seen[key]}; keys must differ across shards and folders"
                     )
                 seen[key] = str(path)
-                if _is_mute(value):
+                if _has_no_caption(value):
                     mute.append(key)
-                yield place, key, NOTHING if _is_mute(value) else value
+                yield place, key, NOTHING if _has_no_caption(value) else value
         if mute and len(mute) == place:
             raise InputError(f"{content.source} has no sample with a caption")
         if mute:
@@ -48,12 +49,12 @@ def read_tar(content: Content, options: Options) -> ParsedFile:
     return ParsedFile(rows(), "sample", uniform=False, findings=found)
 
 
-def _is_mute(value: object) -> bool:
-    """Whether a sample has no caption: null, no list of any, or null in a list."""
+def _has_no_caption(value: object) -> bool:
+    """Return whether a sample has no caption: null, an empty list, or a list with null in it."""
     return value is None or (isinstance(value, list) and (not value or None in value))
 
 
-def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
+def _shard_samples(path: Path, options: Options) -> Iterator[tuple[str, object]]:
     samples: dict[str, dict[str, bytes]] = {}
     others: dict[str, None] = {}
     with readable(str(path)):
@@ -73,7 +74,7 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
                         raise InputError(f"{path}: the member {member.name} is there twice; keys must differ")
                     found[kind] = stream.read()
         except (tarfile.TarError, zlib.error, EOFError) as error:
-            raise InputError(f"{path} is a damaged tar file ({cause(error)}); write or copy it again") from error
+            raise InputError(f"{path} is a damaged tar file ({error_line(error)}); write or copy it again") from error
     if not samples:
         kinds = f" (it holds {shorten(list(others))} files)" if others else ""
         raise InputError(f"{path} has no .txt or .json members with captions{kinds}")
@@ -82,10 +83,15 @@ def _shard(path: Path, options: Options) -> Iterator[tuple[str, object]]:
 
 
 def caption_value(parts: dict[str, bytes], where: str, options: Options) -> object:
-    """The caption, or list of captions, that a sample's ``json`` or ``txt`` member holds, unchecked.
+    """Return the caption, or list of captions, of a sample, before it is checked.
+
+    Args:
+        parts: The bytes of the sample's members, by their endings ``json`` and ``txt``.
+        where: The place of the sample, for messages.
+        options: The user's own names of the keys of captions.
 
     Raises:
-        InputError: a member that is no text or no JSON, or JSON without captions.
+        InputError: If a member is no text or no JSON, or if the JSON holds no captions and there is no ``txt``.
     """
     if "json" in parts:
         value = JsonParser(f"{where}.json").parse(decode(parts["json"], f"{where}.json"))
@@ -93,7 +99,7 @@ def caption_value(parts: dict[str, bytes], where: str, options: Options) -> obje
             return value
         named = [name for name in options.caption_columns if name in value]
         if named or any(role_of(name) in CAPTION_ROLES for name in value) or "txt" not in parts:
-            # img2dataset writes a .json of mere metadata beside the .txt; only then is the .txt the caption.
+            # img2dataset writes a .json of metadata alone beside the .txt; only then does the .txt hold the caption.
             columns, _ = caption_columns(
                 list(value), options, f"{where}.json", lambda names: [[value[n] for n in names]]
             )

@@ -1,4 +1,4 @@
-"""Plain text: one caption per line, and Flickr8k.token.txt."""
+"""Readers of plain text with one caption per line, and of Flickr8k.token.txt."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ TOKEN_LINE = re.compile(r"([^\t]*\S)#\d+\t(.*)", re.DOTALL)
 
 
 def each_line(text: str, *, ends: bool = False) -> Iterator[str]:
-    r"""Split at ``\n`` and ``\r\n`` only: captions may hold the other characters str.splitlines takes for line ends.
+    r"""Yield the lines of a text, split at ``\n`` and ``\r\n`` only.
 
-    One line at a time, since a list of all lines would be a second copy of the file.
+    Captions may hold the other characters that str.splitlines takes for line ends. Lines are yielded one by one,
+    since a list of all lines would be a second copy of the file.
 
     Args:
         text: The text.
-        ends: Leave the line ends on.
+        ends: If True, the lines keep their line ends.
     """
     start = 0
     while start < len(text):

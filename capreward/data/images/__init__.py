@@ -1,1 +1,1 @@
-"""Pictures: where they are, how they are decoded, and in which order the originals brought them into shape."""
+"""Pictures: their places, their decoding, and the steps by which the original implementations prepare them."""

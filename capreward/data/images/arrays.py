@@ -1,4 +1,4 @@
-"""Pictures given as arrays or tensors."""
+"""Pictures that are given as arrays or tensors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ FORMS = "give uint8 [H, W, 3] or [3, H, W], or floats [3, H, W] in [0, 1]"
 class ArrayPicture:
     """A picture in an array or tensor: uint8 [H, W, 3] or [3, H, W], or floats [3, H, W] in [0, 1].
 
-    Floats become the nearest of 256 levels, so that ``ToTensor`` and back changes nothing. Two of one object are the
-    same picture; the object is kept alive so that its identity stays its own. A pickle holds the uint8 pixels.
+    Floats become the nearest of 256 levels, so that ``ToTensor`` and back changes nothing. Two pictures of one object
+    are the same picture; the object is kept alive, so that no other object can get its identity. A pickle holds the
+    uint8 pixels.
 
     Args:
-        source: a numpy array or a torch tensor, on any device.
+        source: A numpy array or a torch tensor, on any device.
 
     Raises:
-        InputError: another shape or type, or floats outside [0, 1] or NaN.
+        InputError: If the array has another shape or type, or if floats are NaN or outside [0, 1].
     """
 
     def __init__(self, source: Any) -> None:
         self.source = source
-        self._array = _checked(_on_cpu(source))
+        self._array = _check_array(_on_cpu(source))
 
     def __repr__(self) -> str:
         return f"ArrayPicture({self})"
@@ -44,11 +45,11 @@ class ArrayPicture:
 
     @property
     def key(self) -> Hashable:
-        """The identity of the object."""
+        """The identity of the array or tensor."""
         return "object", id(self.source)
 
     def pixels(self) -> npt.NDArray[np.uint8]:
-        """Uint8 [H, W, 3], contiguous."""
+        """Return the pixels, uint8 [H, W, 3], contiguous."""
         import numpy as np
 
         array = self._array
@@ -57,14 +58,14 @@ class ArrayPicture:
         return np.ascontiguousarray(array if array.shape[2] == 3 else array.transpose(1, 2, 0))
 
     def open(self) -> Image.Image:
-        """The picture in mode RGB."""
+        """Return the picture in mode RGB."""
         from PIL import Image
 
         return Image.fromarray(self.pixels())
 
 
 def _on_cpu(source: Any) -> npt.NDArray[Any]:
-    """A numpy view of an array or tensor; a copy only if it is elsewhere or of a type that numpy lacks."""
+    """Return a numpy view of an array or tensor; a copy only if it is on a GPU or has a type that numpy lacks."""
     import numpy as np
 
     if isinstance(source, np.ndarray):
@@ -76,7 +77,7 @@ def _on_cpu(source: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _checked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _check_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     import numpy as np
 
     found = f"an image is an array {list(array.shape)} of {array.dtype}"
@@ -88,7 +89,7 @@ def _checked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         raise InputError(f"{found}, where either the first or the last axis may be the colours; give a PIL image")
     if not (first or (last and not floats)):
         raise InputError(f"{found}; {FORMS}")
-    # An array of NaN fails both comparisons; the negation catches it.
+    # Both comparisons are false for NaN, so the negation refuses NaN too.
     if floats and not (array.min() >= 0 and array.max() <= 1):
         what = "NaN" if np.isnan(array).any() else f"values from {array.min():g} to {array.max():g}"
         raise InputError(f"{found} with {what}; floats must lie in [0, 1]")

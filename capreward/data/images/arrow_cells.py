@@ -1,4 +1,4 @@
-"""Single cells of one column of a Parquet or Arrow file, read without holding the column."""
+"""The reader of single cells of one column of a Parquet or Arrow file, which does not keep the whole column."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from capreward.data.file_content import Content, cause
+from capreward.data.file_content import Content, error_line
 from capreward.data.images.encoded_image import BrokenImage
 
-_WHOLE = 64 << 20  # bytes of a row group's column that are kept at once; a larger one is read through in order
-_STEP = 32  # rows read at a time of a larger one
+_WHOLE = 64 << 20  # bytes; a row group's column up to this size is kept whole, a larger one is read in steps
+_STEP = 32  # the rows that are read at a time of a larger column
 
 
 class ArrowCells:
-    """One column, of which cells are asked for mostly in the order of the rows.
+    """The cells of one column, which are read mostly in the order of the rows.
 
-    Arrow files are mapped into memory. Of Parquet, a column's part in one row group is kept, or a few rows of it where
-    it is large. Each process opens the file for itself.
+    Arrow files are mapped into memory. Of a Parquet file, the column's part in one row group is kept, or a few rows of
+    it if it is large. Each process opens the file for itself.
 
     Args:
-        content: the file.
-        column: its name.
+        content: The content of the file.
+        column: The name of the column.
 
     Attributes:
-        path: of the file.
-        column: its name.
+        path: The path of the file.
+        column: The name of the column.
     """
 
     def __init__(self, content: Content, column: str) -> None:
@@ -43,10 +43,10 @@ class ArrowCells:
         return {**self.__dict__, "_process": -1, "_reader": None}
 
     def at(self, row: int) -> object:
-        """The value in a row, counted from 0.
+        """Return the value in a row, counted from 0.
 
         Raises:
-            BrokenImage: the file cannot be read there.
+            BrokenImage: If the file cannot be read at this row.
         """
         import pyarrow as pa
 
@@ -56,10 +56,12 @@ class ArrowCells:
                 self._reader, self._process = kind(self._source(), self.column), os.getpid()
             return self._reader.at(row)
         except (pa.ArrowException, OSError, IndexError) as error:
-            raise BrokenImage(f"row {row + 1} of {self.path} cannot be read ({cause(error)}); copy it again") from error
+            raise BrokenImage(
+                f"row {row + 1} of {self.path} cannot be read ({error_line(error)}); copy it again"
+            ) from error
 
     def paths(self) -> Iterator[str | None]:
-        """The paths that stand beside the bytes in the cells, row by row; nothing where there are none."""
+        """Yield the paths that stand beside the bytes in the cells, row by row; nothing if there are no paths."""
         import pyarrow as pa
 
         if self._kind != "parquet":
@@ -87,7 +89,7 @@ class _Reader(ABC):
 
     @abstractmethod
     def at(self, row: int) -> object:
-        """The value in a row."""
+        """Return the value in a row, counted from 0."""
 
 
 class _ArrowReader(_Reader):
@@ -100,12 +102,12 @@ class _ArrowReader(_Reader):
         self.column = opened.read_all().column(column)
 
     def at(self, row: int) -> object:
-        """The value in a row."""
+        """Return the value in a row, counted from 0."""
         return self.column[row].as_py()
 
 
 class _ParquetReader(_Reader):
-    """Keeps what was read last: a whole column of a row group, or the rows around the last one asked for."""
+    """Keeps the cells that were read last: the column of a whole row group, or the rows around the last one."""
 
     def __init__(self, source: Any, column: str) -> None:
         import pyarrow.parquet as pq
@@ -116,22 +118,22 @@ class _ParquetReader(_Reader):
         self._groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self._starts = [0, *accumulate(group.num_rows for group in self._groups)]
         self._group = -1
-        self._first = self._end = 0  # of the rows at hand
+        self._first = self._end = 0  # the first row that is kept, and the row after the last one
         self._rows: Any = None
         self._batches: Any = iter(())
 
     def at(self, row: int) -> object:
-        """The value in a row."""
+        """Return the value in a row, counted from 0."""
         if not 0 <= row < self._starts[-1]:
             raise IndexError(f"it has {self._starts[-1]:,} rows")
         group = bisect_right(self._starts, row) - 1
         if group != self._group or row < self._first:
-            self._enter(group)
+            self._enter_group(group)
         while row >= self._end:
-            self._keep(next(self._batches))
+            self._keep_batch(next(self._batches))
         return self._rows[row - self._first].as_py()
 
-    def _enter(self, group: int) -> None:
+    def _enter_group(self, group: int) -> None:
         self._group = group
         self._first = self._end = self._starts[group]
         columns = map(self._groups[group].column, range(self._groups[group].num_columns))
@@ -141,6 +143,6 @@ class _ParquetReader(_Reader):
             batch_size=step, row_groups=[group], columns=[self._column], use_threads=False
         )
 
-    def _keep(self, batch: Any) -> None:
+    def _keep_batch(self, batch: Any) -> None:
         self._rows = batch.column(self._column)
         self._first, self._end = self._end, self._end + len(self._rows)

@@ -1,4 +1,4 @@
-"""Pictures in the cells of tables: as bytes, as base64, as paths; opened from their place, one at a time."""
+"""Pictures in the cells of tables, as bytes, as base64 or as paths; each is read from its place when it is opened."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-_LONG = 256  # characters of base64 below which a text without a known beginning is no picture
+_LONG = 256  # a shorter text in base64 is no picture, unless its beginning says so
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\r\n]+={0,2}[\r\n]*")
 _PREFIX = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*,")
 
 
 @dataclass(frozen=True)
 class TextPicture:
-    """A picture written as base64 in a text file, read from its place without reading the rest.
+    """A picture that is written as base64 in a text file, of which only the picture's bytes are read.
 
     Attributes:
-        path: of the file.
-        offset: of the first byte of the base64.
-        size: of it, in bytes.
-        name: for messages.
+        path: The path of the file.
+        offset: The offset of the first byte of the base64 in the file.
+        size: The size of the base64 in bytes.
+        name: The name of the picture, for messages.
     """
 
     path: str
@@ -46,22 +46,22 @@ class TextPicture:
 
     @property
     def key(self) -> Hashable:
-        """The file and the place in it; a broken cell may be the beginning of a whole one."""
+        """The file, the place in it, and the size, since a broken cell may be the beginning of a whole one."""
         return "text", os.path.realpath(self.path), self.offset, self.size
 
     def open(self) -> Image.Image:
         """Decode the picture.
 
         Raises:
-            BrokenImage: no base64, no picture, or the file has changed.
+            BrokenImage: If the cell is no base64 or no picture, or if the file has changed.
         """
-        return self.held().open()
+        return self.encoded().open()
 
-    def held(self) -> Picture:
-        """The picture as its encoded bytes.
+    def encoded(self) -> Picture:
+        """Return the picture as its encoded bytes.
 
         Raises:
-            BrokenImage: no base64, or the file has changed.
+            BrokenImage: If the cell is no base64, or if the file has changed.
         """
         try:
             with open(self.path, "rb") as stream:
@@ -69,7 +69,7 @@ class TextPicture:
                 data = stream.read(self.size)
         except OSError as error:
             raise BrokenImage(f"{self} cannot be read: {error.strerror or error}") from error
-        return BytesPicture(decoded(data.decode("latin-1"), self.name), self.name)
+        return BytesPicture(decode_base64(data.decode("latin-1"), self.name), self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +77,10 @@ class ArrowPicture:
     """A picture in a row of a Parquet or Arrow file.
 
     Attributes:
-        cells: the column, shared by the pictures of a file.
-        row: counted from 0.
-        name: for messages.
-        starts: folders where paths begin.
+        cells: The cells of the column, which all pictures of the file share.
+        row: The row, counted from 0.
+        name: The name of the picture, for messages.
+        starts: The folders where relative paths begin.
     """
 
     cells: ArrowCells
@@ -100,25 +100,25 @@ class ArrowPicture:
         """Decode the picture.
 
         Raises:
-            BrokenImage: an empty cell, no picture, or the file is damaged.
+            BrokenImage: If the cell is empty or holds no picture, or if the file is damaged.
         """
-        return self.held().open()
+        return self.encoded().open()
 
-    def held(self) -> Picture:
-        """The picture as its encoded bytes, or as the file that the cell names.
+    def encoded(self) -> Picture:
+        """Return the picture as its encoded bytes, or as the file that the cell names.
 
         Raises:
-            BrokenImage: the file is damaged.
+            BrokenImage: If the file is damaged.
         """
         return cell_picture(self.cells.at(self.row), self.name, self.starts)
 
 
 @dataclass(frozen=True)
 class BrokenPicture:
-    """A cell that holds no picture; opening it says so.
+    """A cell that holds no picture; opening it raises an error that says why.
 
     Attributes:
-        sentence: what is wrong, and where.
+        sentence: The sentence that says what is wrong, and where.
     """
 
     sentence: str
@@ -132,22 +132,25 @@ class BrokenPicture:
         return "broken", self.sentence
 
     def open(self) -> Image.Image:
-        """Refuse.
+        """Raise the error of the cell.
 
         Raises:
-            BrokenImage: always.
+            BrokenImage: In every case.
         """
         raise BrokenImage(self.sentence)
 
 
 def cell_picture(value: object, name: str, starts: Sequence[str]) -> Picture:
-    """The picture that a cell holds or names.
+    """Return the picture that a cell holds or names.
 
     Args:
-        value: bytes, base64 (also after ``data:image/png;base64,``), a path, Hugging Face's ``{"bytes", "path"}``, or a
-            list of one of them.
-        name: of the cell, for messages.
-        starts: folders where paths begin; the first that has the file counts.
+        value: The value of the cell: bytes, base64 (also after ``data:image/png;base64,``), a path, Hugging Face's
+            ``{"bytes", "path"}``, or a list with one of these.
+        name: The name of the cell, for messages.
+        starts: The folders where relative paths begin; the first folder that has the file counts.
+
+    Returns:
+        The picture; a BrokenPicture if the cell holds none.
     """
     if isinstance(value, list):
         if len(value) != 1:
@@ -164,14 +167,14 @@ def cell_picture(value: object, name: str, starts: Sequence[str]) -> Picture:
         return BrokenPicture(f"{name} is {describe(value)}; it must be a picture or the path of one")
     if is_base64(value):
         try:
-            return BytesPicture(decoded(value, name), name)
+            return BytesPicture(decode_base64(value, name), name)
         except BrokenImage as error:
             return BrokenPicture(str(error))
-    return FilePicture(path_of(value, starts))
+    return FilePicture(resolve_path(value, starts))
 
 
 def is_encoded(value: object) -> bool:
-    """Whether a cell holds a picture itself, and not the path of one."""
+    """Return whether a cell holds a picture itself, and not the path of one."""
     if isinstance(value, list):
         return len(value) == 1 and is_encoded(value[0])
     if isinstance(value, dict):
@@ -180,22 +183,25 @@ def is_encoded(value: object) -> bool:
 
 
 def is_base64(text: str) -> bool:
-    """Whether a text is a picture in base64 rather than a path: by its beginning, or by being long and nothing else."""
+    """Return whether a text is a picture in base64 and not a path.
+
+    It is one if its beginning says so, or if it has 256 characters or more and all of them are base64.
+    """
     if is_picture(text):
         return True
     return len(text) >= _LONG and not is_media_name(text) and _BASE64.fullmatch(text) is not None
 
 
-def decoded(text: str, name: str) -> bytes:
-    """The bytes that base64 stands for.
+def decode_base64(text: str, name: str) -> bytes:
+    """Decode a text in base64, also in the alphabet of web addresses.
 
     Raises:
-        BrokenImage: it is none.
+        BrokenImage: If the text is no base64.
     """
     begins = _PREFIX.match(text)
     bare = "".join((text[begins.end() :] if begins else text).split())
     try:
-        if "-" in bare or "_" in bare:  # the alphabet of addresses
+        if "-" in bare or "_" in bare:  # the alphabet for web addresses
             bare = bare.replace("-", "+").replace("_", "/")
         return base64.b64decode(bare, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -203,23 +209,23 @@ def decoded(text: str, name: str) -> bytes:
         raise BrokenImage(f"{name} is no whole base64 ({told[:1].lower()}{told[1:]}); write the cell again") from error
 
 
-def path_of(text: str, starts: Sequence[str]) -> str:
-    """The file that a path means: under the first folder that has it, else as it is written."""
+def resolve_path(text: str, starts: Sequence[str]) -> str:
+    """Return the file that a path means: under the first folder that has it, otherwise the path as it is written."""
     path = os.path.expanduser(text)
     found = (os.path.join(start, path) for start in starts)
     return next((place for place in found if os.path.isfile(place)), path)
 
 
 def cell_name(source: str, unit: str, position: int, column: str, key: str) -> str:
-    """How a cell is called in messages."""
+    """Return the name of a cell for messages."""
     return f'the picture of id {shown_id(key)} ({source}, {unit} {position}, column "{column}")'
 
 
-def refuse_differing(source: str, unit: str, key: str, rows: Sequence[int]) -> None:
-    """Refuse two pictures of one id.
+def refuse_differing_cells(source: str, unit: str, key: str, rows: Sequence[int]) -> None:
+    """Refuse two different pictures of one id.
 
     Raises:
-        InputError: always.
+        InputError: In every case.
     """
     raise InputError(
         f'{source} has different pictures of the id "{shown_id(key)}" ({unit}s {rows[0]} and {rows[1]}); '

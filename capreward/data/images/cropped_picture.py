@@ -1,4 +1,4 @@
-"""Pictures whose crops are at hand already, so that a captioner and its rewards decode each picture once."""
+"""Pictures that come with their crops, so that a captioner and its rewards decode each picture only once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DecodedPicture:
-    """A picture with crops of it: the same picture to everyone, and not decoded again where a crop will do.
+    """A picture with its crops; it has the key of the picture, and is not decoded again where a crop is enough.
 
     Attributes:
-        picture: the picture itself.
-        crops: per preprocessing its crop, uint8 [S, S, 3], as ``prepare`` made it.
+        picture: The picture itself.
+        crops: The crop for each preprocessing, uint8 [S, S, 3], as ``prepare`` made it.
     """
 
     picture: Picture
@@ -39,22 +39,22 @@ class DecodedPicture:
         """Decode the picture itself.
 
         Raises:
-            BrokenImage: it cannot be decoded.
+            BrokenImage: If the picture cannot be decoded.
         """
         return self.picture.open()
 
     def crop(self, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
-        """The crop for a preprocessing, uint8 [S, S, 3]; None if it is not among those made."""
+        """Return the crop for a preprocessing, uint8 [S, S, 3]; None if that crop was not made."""
         wanted = crop_fields(preprocessing)
         return next((crop for made, crop in self.crops.items() if crop_fields(made) == wanted), None)
 
 
 def crop_fields(preprocessing: Preprocessing) -> tuple[Hashable, ...]:
-    """What a crop depends on: all but the mean and the spread, which come in afterwards."""
+    """Return the fields that a crop depends on: all but mean and standard deviation, which are applied afterwards."""
     p = preprocessing
     return p.size, p.interpolation, p.resize, p.decode, p.cropping
 
 
 def without_crops(image: Any) -> Any:
-    """The image itself, where it comes with crops; anything else as it is."""
+    """Return the picture itself if the image is a picture with crops; any other image is returned as it is."""
     return image.picture if isinstance(image, DecodedPicture) else image

@@ -1,4 +1,4 @@
-"""From a picture to the PIL image that the originals' steps start from."""
+"""The decoding of a picture to the PIL image with which the original implementations start."""
 
 from __future__ import annotations
 
@@ -27,36 +27,41 @@ TURNS = {  # the transposition that turns a picture of that orientation upright,
 
 
 def decode(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
-    """Decode a picture, of several frames or pages the first, in the mode its file has.
+    """Decode a picture in the mode of its file; of several frames or pages, the first is decoded.
 
-    ``original`` is what PIL gives and no more. ``careful`` turns the picture upright by its EXIF tag and brings modes
-    of more than 8 bits, which PIL would clip at 255, to mode L:
+    ``original`` returns the picture as PIL decodes it. ``careful`` turns the picture upright by its EXIF tag and
+    converts modes of more than 8 bits, which PIL would clip at 255, to mode L:
 
-    - 16 bits: value / 257, so that 65,535 becomes 255;
-    - 32-bit whole numbers: the same if they lie in 0..65,535, else the range they span becomes 0..255;
-    - floats: in [0, 1] times 255, in [0, 255] as they are, else the range they span becomes 0..255.
+    - 16 bits: the value is divided by 257, so that 65,535 becomes 255;
+    - 32-bit whole numbers: they are treated as 16 bits if they lie in 0..65,535; otherwise their range is stretched to
+      0..255;
+    - floats: in [0, 1] they are multiplied by 255, in [0, 255] they stay as they are, otherwise their range is
+      stretched to 0..255.
 
     Palettes, CMYK and alpha stay as they are in both: the originals convert to RGB after resizing, which drops alpha.
 
     Args:
-        picture: where it is.
-        preprocessing: its ``decode`` counts.
+        picture: The picture to decode.
+        preprocessing: The preprocessing, of which only ``decode`` matters here.
+
+    Returns:
+        The PIL image.
 
     Raises:
-        BrokenImage: it cannot be decoded, has no pixels, or holds floats that are no numbers.
+        BrokenImage: If the picture cannot be decoded, has no pixels, or holds NaN or infinite floats.
     """
     image = picture.open()
     if not image.width or not image.height:
         raise BrokenImage(f"{picture} has no pixels ({image.width} x {image.height})")
     if preprocessing.decode == "original":
         return image
-    turn = _turn(image)
-    image = _eight_bits(image, str(picture))  # first: PIL does not turn every mode of 16 bits
+    turn = _upright_turn(image)
+    image = _to_eight_bits(image, str(picture))  # before the turn, since PIL cannot turn every mode of 16 bits
     return image if turn is None else image.transpose(turn)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns a picture upright, by its EXIF tag."""
+def _upright_turn(image: Image.Image) -> Image.Transpose | None:
+    """Return the transposition that turns a picture upright, by its EXIF tag; None if it needs none."""
     from PIL import Image
 
     try:
@@ -64,12 +69,12 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except MemoryError:
         raise
     except Exception:
-        # A malformed EXIF block says nothing about the pixels, and PIL raises what its parser stumbles over.
+        # The pixels may be good although the EXIF block is malformed, for which PIL raises any kind of error.
         return None
     return Image.Transpose[TURNS[orientation]] if orientation in TURNS else None
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
     import numpy as np
@@ -81,15 +86,15 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise BrokenImage(f"{name} holds floats that are NaN or infinite")
         whole = low >= 0 and high <= 255
-        levels = np.rint(values * 255.0 if whole and high <= 1 else values) if whole else _stretched(values)
+        levels = np.rint(values * 255.0 if whole and high <= 1 else values) if whole else _stretch_range(values)
     elif low >= 0 and high <= 65_535:
         levels = (values.astype(np.uint32) + 128) // 257
     else:
-        levels = _stretched(values)
+        levels = _stretch_range(values)
     return Image.fromarray(levels.astype(np.uint8))
 
 
-def _stretched(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _stretch_range(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     import numpy as np
 
     wide = values.astype(np.float64)

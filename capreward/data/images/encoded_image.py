@@ -1,17 +1,17 @@
-"""Opening an encoded picture with PIL, and saying in one sentence why one cannot be used."""
+"""The opening of encoded pictures with PIL, and the sentences that say why a picture cannot be used."""
 
 from __future__ import annotations
 
 import warnings
 from typing import IO, TYPE_CHECKING
 
-from capreward.data.file_content import BINARY_KINDS, cause
+from capreward.data.file_content import BINARY_KINDS, error_line
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-HEAD = 512  # bytes looked at to tell what a file is that is no picture
+HEAD = 512  # the first bytes, by which a file that is no picture is recognised
 PAGE_MARKS: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", "an HTML page saved under a picture's name; download it again"),
     (b"<html", "an HTML page saved under a picture's name; download it again"),
@@ -20,7 +20,7 @@ PAGE_MARKS: tuple[tuple[bytes, str], ...] = (
     (b"<?xml", "an XML text, not a picture"),
     (b"{", "a JSON text, not a picture"),
 )
-# What only some builds of Pillow read: the mark and its place, the format, Pillow's name for it, and what to do.
+# Formats that only some builds of Pillow read: the mark, its place, the format, Pillow's name for it, and the remedy.
 OPTIONAL: tuple[tuple[bytes, int, str, str, str], ...] = (
     (b"ftypavif", 4, "an AVIF picture", "avif", "type pip install 'pillow>=11.3'"),
     (b"ftypavis", 4, "an AVIF picture", "avif", "type pip install 'pillow>=11.3'"),
@@ -31,21 +31,23 @@ HEIF_MARKS = (b"ftypheic", b"ftypheix", b"ftypmif1")
 
 
 class BrokenImage(InputError):
-    """A picture that cannot be decoded; the message names it and the cause. ``--skip-broken`` leaves such out."""
+    """A picture cannot be decoded; the message names it and the cause. ``--skip-broken`` leaves such pictures out."""
 
 
 def open_encoded(stream: IO[bytes], name: str) -> Image.Image:
-    """Open and decode the first frame of an encoded picture, doing nothing that PIL does not do by itself.
+    """Open and decode the first frame of an encoded picture, exactly as PIL does.
 
-    PIL warns from 89 megapixels on and refuses from twice that on. The warning is silenced here: scans and panoramas
-    of that size are data, and a line per picture would bury everything else. The refusal stands, as a BrokenImage.
+    PIL warns about pictures of more than 89 megapixels and refuses those of more than twice that number. The warning
+    is silenced here: scans and panoramas of that size are valid data, and one line per picture would hide all other
+    output. The refusal becomes a BrokenImage.
 
     Args:
-        stream: seekable, at the start of the picture.
-        name: of the picture, for messages.
+        stream: A seekable stream at the start of the picture.
+        name: The name of the picture, for messages.
 
     Raises:
-        BrokenImage: empty, truncated, not a picture, of a format that this Pillow lacks, or above its limit of pixels.
+        BrokenImage: If the picture is empty or truncated, is no picture, has a format that this Pillow does not read,
+            or has more pixels than PIL allows.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -57,13 +59,13 @@ def open_encoded(stream: IO[bytes], name: str) -> Image.Image:
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        raise BrokenImage(f"{name} is {_identified(stream)}") from None
+        raise BrokenImage(f"{name} is {_describe_file(stream)}") from None
     except Image.DecompressionBombError as error:
-        raise BrokenImage(f"{name} is refused as too large: {_first_lower(cause(error)).rstrip('.')}") from error
+        raise BrokenImage(f"{name} is refused as too large: {_first_lower(error_line(error)).rstrip('.')}") from error
     except Exception as error:
-        # The decoders are many and raise what they like: OSError, SyntaxError, struct.error, ValueError, IndexError.
+        # Each decoder raises its own errors: OSError, SyntaxError, struct.error, ValueError, IndexError.
         stream.seek(0)
-        lacking = _lacking(stream.read(HEAD))
+        lacking = _unsupported_format_text(stream.read(HEAD))
         if lacking:
             raise BrokenImage(f"{name} is {lacking}") from error
         raise BrokenImage(f"{name} is damaged: {error_text(error)}") from error
@@ -71,18 +73,18 @@ def open_encoded(stream: IO[bytes], name: str) -> Image.Image:
 
 
 def error_text(error: Exception) -> str:
-    """What an exception says, or its name if it says nothing."""
-    return _first_lower(cause(error)) or type(error).__name__
+    """Return the message of an exception, or the name of its class if it has none."""
+    return _first_lower(error_line(error)) or type(error).__name__
 
 
-def _identified(stream: IO[bytes]) -> str:
+def _describe_file(stream: IO[bytes]) -> str:
     stream.seek(0)
     head = stream.read(HEAD)
     if not head:
         return "empty (0 bytes)"
     if not head.strip(b"\0"):
         return "filled with zero bytes; copy or download it again"
-    if lacking := _lacking(head):
+    if lacking := _unsupported_format_text(head):
         return lacking
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for mark, what in PAGE_MARKS:
@@ -94,15 +96,15 @@ def _identified(stream: IO[bytes]) -> str:
     return f"no picture that PIL can read (its first bytes are {head[:8].hex(' ')})"
 
 
-def _lacking(head: bytes) -> str:
-    """What a picture is whose format the Pillow that is here does not read, and what to do; empty for any other."""
+def _unsupported_format_text(head: bytes) -> str:
+    """Name the format of a picture that the installed Pillow does not read, and the remedy; empty for any other."""
     import PIL
     from PIL import features
 
     for mark, place, what, feature, instead in OPTIONAL:
         if head[place:].startswith(mark):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of a feature that an older Pillow has not heard of
+                warnings.simplefilter("ignore", UserWarning)  # an older Pillow warns of a feature that it does not know
                 if features.check(feature):
                     return ""
             return f"{what}, which the Pillow here ({PIL.__version__}) does not read; {instead}, or save it as PNG"

@@ -1,4 +1,4 @@
-"""A folder of pictures, found by id, by name or by number."""
+"""A folder of pictures, which are found by id, by file name or by number."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ ENDINGS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", 
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a file's name ends as a picture's does, in any case, and is not hidden."""
+    """Return whether a file name has the ending of a picture, in upper or lower case, and is not hidden."""
     return not name.startswith(".") and "." in name and name.rpartition(".")[2].lower() in ENDINGS
 
 
 class PictureFolder:
-    """The pictures of a folder and its subfolders; hidden files and folders and everything else are passed over.
+    """The pictures of a folder and its subfolders; hidden files, hidden folders and other files are passed over.
 
     Args:
-        path: the folder.
+        path: The folder.
 
     Attributes:
-        source: the folder as the user wrote it.
-        names: of the pictures, relative to the folder, with forward slashes, sorted.
+        source: The folder as the user wrote it.
+        names: The names of the pictures, relative to the folder, with forward slashes, sorted.
 
     Raises:
-        InputError: no folder, one that cannot be read, or one without pictures.
+        InputError: If there is no such folder, if it cannot be read, or if it has no pictures.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -40,7 +40,7 @@ class PictureFolder:
         others: Counter[str] = Counter()
         self.names = sorted(_walk(self.source, others))
         if not self.names:
-            raise InputError(_nothing(self.source, others))
+            raise InputError(_no_pictures_text(self.source, others))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,36 +48,40 @@ class PictureFolder:
     def find(self, key: str) -> tuple[str, str] | None:
         """Find the picture of an id.
 
-        The first that applies: the id is a picture's name (``train/42.jpg``); it is one without its ending; it ends in
-        one (``/data/train/42.jpg`` finds ``train/42.jpg``); it is a file name in some subfolder, with or without an
-        ending; it is a number that the file name stands for (42 and ``COCO_val2014_000000000042.jpg``); it is the part
-        of a file name before its first dot, as pacscore has it.
+        The first of these rules that applies is taken:
+
+        - the id is the name of a picture (``train/42.jpg``);
+        - the id is such a name without its ending;
+        - the id ends in such a name (``/data/train/42.jpg`` finds ``train/42.jpg``);
+        - the id is a file name in some subfolder, with or without an ending;
+        - the id is the number of a file name (42 and ``COCO_val2014_000000000042.jpg``);
+        - the id is the part of a file name before its first dot, as in pacscore.
 
         Returns:
-            The picture's name and how it was found, or None.
+            The name of the picture and how it was found, or None.
 
         Raises:
-            InputError: two pictures could be meant.
+            InputError: If two pictures could be meant.
         """
-        if key in self._known:
+        if key in self._name_set:
             return key, EXACTLY
         path = key.strip().replace("\\", "/")
         while path:
-            if path in self._known:
+            if path in self._name_set:
                 return path, AS_NAMES
-            if path in self._bare:
-                return self._one(self._bare[path], key), AS_NAMES
+            if path in self._names_without_ending:
+                return self._only_name(self._names_without_ending[path], key), AS_NAMES
             path = path.partition("/")[2]
         found = self._ids.find(key)
         if found is None and key in self._before_dot:
-            return self._one(self._before_dot[key], key), AS_NAMES
+            return self._only_name(self._before_dot[key], key), AS_NAMES
         return found
 
     def picture(self, name: str) -> FilePicture:
-        """The picture of that name."""
+        """Return the picture of a name."""
         return FilePicture(os.path.join(self.source, name))
 
-    def _one(self, names: list[str], key: str) -> str:
+    def _only_name(self, names: list[str], key: str) -> str:
         if len(names) > 1:
             raise InputError(
                 f'{self.source} has both "{shown_id(names[0])}" and "{shown_id(names[1])}", and "{shown_id(key)}" '
@@ -86,7 +90,7 @@ class PictureFolder:
         return names[0]
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def _name_set(self) -> frozenset[str]:
         return frozenset(self.names)
 
     @cached_property
@@ -94,17 +98,17 @@ class PictureFolder:
         return IdIndex(self.names, {}, self.source)
 
     @cached_property
-    def _bare(self) -> dict[str, list[str]]:
-        """The names without their endings."""
-        return _grouped((name.rpartition(".")[0], name) for name in self.names)
+    def _names_without_ending(self) -> dict[str, list[str]]:
+        """The names of the pictures by their form without ending."""
+        return _group_by_form((name.rpartition(".")[0], name) for name in self.names)
 
     @cached_property
     def _before_dot(self) -> dict[str, list[str]]:
-        """The file names up to their first dot."""
-        return _grouped((name.rpartition("/")[2].partition(".")[0], name) for name in self.names)
+        """The names of the pictures by their file name up to its first dot."""
+        return _group_by_form((name.rpartition("/")[2].partition(".")[0], name) for name in self.names)
 
 
-def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+def _group_by_form(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for form, name in pairs:
         groups.setdefault(form, []).append(name)
@@ -112,7 +116,7 @@ def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _walk(folder: str, others: Counter[str]) -> Iterator[str]:
-    """Yield the names of the pictures, and count the endings of other files; linked folders are entered once."""
+    """Yield the names of the pictures, and count the endings of other files; a linked folder is entered only once."""
     waiting, entered = [""], set()
     while waiting:
         inside = waiting.pop()
@@ -136,7 +140,7 @@ def _walk(folder: str, others: Counter[str]) -> Iterator[str]:
             raise InputError(f"the folder {os.path.join(folder, inside)} cannot be read: {error.strerror}") from error
 
 
-def _nothing(folder: str, others: Counter[str]) -> str:
+def _no_pictures_text(folder: str, others: Counter[str]) -> str:
     text = f"{folder} has no pictures ({', '.join(sorted(ENDINGS))})"
     if not others:
         return f"{text}; it is empty"

@@ -1,4 +1,4 @@
-"""All the pictures of a place with a key for each, where no caption file names them."""
+"""Lists of all pictures of a place, with a key for each, for use without a caption file that names them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from capreward.errors import InputError
 
 _LIST = '{"images": [{"id": 42, "file_path": "val2014/42.jpg"}]}'
-SCENES = 1000  # pictures of the scenes world, which never ends, where no number is given
+SCENES = 1000  # the default number of pictures of scenes, whose splits have no end
 
 
 def list_pictures(
@@ -21,47 +21,52 @@ def list_pictures(
     """List pictures in a fixed order.
 
     Args:
-        source: a folder: keys are file names without ending, with their folders inside it (``train/42``), and with the
-            ending where two files differ in it alone; a tar file or brace pattern: keys are the shards' own; or
-            ``scenes``, ``scenes:SPLIT``, ``scenes:SPLIT:SEED`` (split ``test`` by default): keys such as
-            ``scenes-test-000123``; or a JSON file ``{"images": [{"id", "file_path"}]}`` as CLIP-Caption-Reward's
-            ``FineCapEval.json`` and ``cocotalk.json``: keys are the ids, paths begin in its folder or the working
-            directory; or a table with pictures, or paths of pictures, in a column: keys are its ids, or the numbers of
-            its rows where it has none.
-        count: the first so many; all by default, and 1,000 of ``scenes``.
-        image_column: of a table, if it is not a usual one.
-        id_column: of a table, if it is not a usual one; ``"row"`` for the number of the row.
+        source: One of these places of pictures:
+
+            - a folder; the keys are file names without their ending, with their folders inside it (``train/42``); the
+              ending stays where two files differ in it alone;
+            - a tar file or a brace pattern; the keys are those of the shards;
+            - ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED`` (split ``test`` by default); the keys look like
+              ``scenes-test-000123``;
+            - a JSON file ``{"images": [{"id", "file_path"}]}``, as CLIP-Caption-Reward's ``FineCapEval.json`` and
+              ``cocotalk.json``; the keys are the ids, and paths begin in the file's folder or the working directory;
+            - a table with pictures, or paths of pictures, in a column; the keys are its ids, or the numbers of its
+              rows if it has no ids.
+        count: The number of pictures to list, from the first on; None lists all, and 1,000 of ``scenes``.
+        image_column: The name of the column of pictures in a table; None takes a usual name.
+        id_column: The name of the column of ids in a table; ``"row"`` takes the number of the row; None takes a usual
+            name.
 
     Returns:
-        Keys and pictures.
+        The keys and the pictures.
 
     Raises:
-        InputError: a source that cannot be read or has no pictures.
+        InputError: If the source cannot be read or has no pictures, or if ``count`` is below 1.
     """
     name = str(source)
     if count is not None and count < 1:
         raise InputError(f"count must be 1 or more; found {count}")
     from capreward.data.images.scene_keys import names_scenes
 
-    found = _pairs(name, {"image_column": image_column, "id_column": id_column})
+    found = _keyed_pictures(name, {"image_column": image_column, "id_column": id_column})
     pairs = itertools.islice(found, SCENES if count is None and names_scenes(name) else count)
     keys, pictures = zip(*pairs, strict=True)
     return list(keys), list(pictures)
 
 
-def _pairs(source: str, columns: dict[str, str | None]) -> Iterator[tuple[str, Any]]:
+def _keyed_pictures(source: str, columns: dict[str, str | None]) -> Iterator[tuple[str, Any]]:
     from capreward.data.images.folder import PictureFolder, is_picture_name
     from capreward.data.images.scene_keys import names_scenes
     from capreward.data.images.shards import ShardIndex, names_shards
     from capreward.data.images.tables import PictureTable, names_table
 
     if names_scenes(source):
-        return _scenes(source)
+        return _scene_pictures(source)
     if names_shards(source):
         shards = ShardIndex(source)
         return ((name, shards.picture(name)) for name in shards.names)
     if names_table(source):
-        listed = _listed(Path(source)) if source.endswith(".json") else None
+        listed = _pictures_in_list(Path(source)) if source.endswith(".json") else None
         if listed is not None:
             return iter(listed)
         table = PictureTable(source, numbered=True, **columns)
@@ -79,13 +84,13 @@ def _pairs(source: str, columns: dict[str, str | None]) -> Iterator[tuple[str, A
     )
 
 
-def _listed(path: Path) -> list[tuple[str, Any]] | None:
-    """The pictures of a list of them; None for JSON of other kinds."""
-    from capreward.data.file_content import load
+def _pictures_in_list(path: Path) -> list[tuple[str, Any]] | None:
+    """Return the pictures that a JSON list of pictures names; None for JSON of other kinds."""
+    from capreward.data.file_content import load_content
     from capreward.data.images.lookup import find_images
     from capreward.data.rows import id_text
 
-    value = load(path).json()
+    value = load_content(path).json()
     images = value.get("images") if isinstance(value, dict) else None
     if images is None or (isinstance(value, dict) and "annotations" in value):
         return None
@@ -103,7 +108,7 @@ def _listed(path: Path) -> list[tuple[str, Any]] | None:
     return list(zip(names, found.images, strict=True))
 
 
-def _scenes(source: str) -> Iterator[tuple[str, Any]]:
+def _scene_pictures(source: str) -> Iterator[tuple[str, Any]]:
     from capreward.data.images.scene_keys import scene_source
     from capreward.data.scenes import Scene, picture_of
 

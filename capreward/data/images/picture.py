@@ -1,4 +1,4 @@
-"""What every picture can do, wherever it is."""
+"""The protocol that every kind of picture follows, wherever the picture is."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Picture(Protocol):
-    """What ``Samples.images`` holds: picklable, small if it can be, and named by ``str`` in messages."""
+    """A picture of ``Samples.images``: it can be pickled, is small if possible, and ``str`` names it in messages."""
 
     @property
     def key(self) -> Hashable:
-        """Two pictures with one key are the same picture and are encoded once."""
+        """The identity of the picture: two pictures with equal keys are the same picture and are encoded once."""
         ...
 
     def open(self) -> Image.Image:
-        """The decoded picture, as PIL has it.
+        """Return the picture as PIL decodes it.
 
         Raises:
-            BrokenImage: it cannot be decoded.
+            BrokenImage: If the picture cannot be decoded.
         """
         ...

@@ -1,4 +1,4 @@
-"""Pictures wherever they are: in a file, a shard, memory. Each says which one it is before it is opened."""
+"""Pictures in a file, in a shard and in memory; each has a key that identifies it before it is opened."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FilePicture:
     """A picture file.
 
     Attributes:
-        path: as the user wrote it.
+        path: The path of the file, as the user wrote it.
     """
 
     path: str
@@ -48,31 +48,31 @@ class FilePicture:
 
     @property
     def key(self) -> Hashable:
-        """The path with links resolved."""
+        """The path of the file, with links resolved."""
         return "file", os.path.realpath(self.path)
 
     def open(self) -> Image.Image:
         """Decode the file.
 
         Raises:
-            BrokenImage: missing, unreadable or no picture.
+            BrokenImage: If the file is missing, is unreadable or is no picture.
         """
         try:
             with open(self.path, "rb") as stream:
                 return open_encoded(stream, str(self))
         except OSError as error:
-            raise _unreadable(str(self), error) from error
+            raise _unreadable_picture(str(self), error) from error
 
 
 @dataclass(frozen=True)
 class ShardPicture:
-    """A picture in an uncompressed tar file, read from its place without reading the rest.
+    """A picture in an uncompressed tar file, of which only the picture's bytes are read.
 
     Attributes:
-        path: of the tar file.
-        offset: of the picture's first byte.
-        size: in bytes.
-        name: of the member, for messages.
+        path: The path of the tar file.
+        offset: The offset of the picture's first byte in the tar file.
+        size: The size of the picture in bytes.
+        name: The name of the member, for messages.
     """
 
     path: str
@@ -85,21 +85,21 @@ class ShardPicture:
 
     @property
     def key(self) -> Hashable:
-        """The tar file and the place in it."""
+        """The tar file, and the place of the picture in it."""
         return "shard", os.path.realpath(self.path), self.offset
 
     def open(self) -> Image.Image:
         """Decode the member.
 
         Raises:
-            BrokenImage: no picture, or the tar file is missing or shorter than it was.
+            BrokenImage: If the member is no picture, or if the tar file is missing or shorter than it was.
         """
         try:
             with open(self.path, "rb") as stream:
                 stream.seek(self.offset)
                 data = stream.read(self.size)
         except OSError as error:
-            raise _unreadable(str(self), error) from error
+            raise _unreadable_picture(str(self), error) from error
         if len(data) < self.size:
             raise BrokenImage(f"{self} is cut short: the tar file ends before the picture does; copy it again")
         return open_encoded(io.BytesIO(data), str(self))
@@ -107,11 +107,11 @@ class ShardPicture:
 
 @dataclass(frozen=True)
 class BytesPicture:
-    """An encoded picture in memory: what a picture file holds.
+    """An encoded picture in memory.
 
     Attributes:
-        data: the bytes.
-        name: for messages.
+        data: The bytes, as a picture file holds them.
+        name: The name of the picture, for messages.
     """
 
     data: bytes = field(repr=False)
@@ -129,17 +129,17 @@ class BytesPicture:
         """Decode the bytes.
 
         Raises:
-            BrokenImage: no picture.
+            BrokenImage: If the bytes are no picture.
         """
         return open_encoded(io.BytesIO(self.data), str(self))
 
 
 @dataclass(frozen=True, eq=False)
 class PilPicture:
-    """A PIL image, which is kept alive so that its identity stays its own.
+    """A PIL image; it is kept alive, so that no other object can get its identity.
 
     Attributes:
-        image: in any mode, decoded or not.
+        image: The PIL image in any mode, decoded or not.
     """
 
     image: Image.Image
@@ -150,43 +150,43 @@ class PilPicture:
 
     @property
     def key(self) -> Hashable:
-        """The identity of the object."""
+        """The identity of the PIL image."""
         return "object", id(self.image)
 
     def open(self) -> Image.Image:
-        """The image, decoded.
+        """Return the image, decoded.
 
         Raises:
-            BrokenImage: it was opened from a damaged file.
+            BrokenImage: If the image was opened from a damaged file.
         """
         try:
             self.image.load()
         except MemoryError:
             raise
-        except Exception as error:  # as many kinds as there are decoders
+        except Exception as error:  # each decoder raises errors of its own kind
             raise BrokenImage(f"{self} is damaged: {error_text(error)}") from error
         return self.image
 
 
 def as_picture(image: Any) -> Picture:
-    """Wrap what ``Samples.images`` may hold.
+    """Wrap an image that ``Samples.images`` may hold.
 
     Args:
-        image: a path, the bytes of a picture file, a PIL image, an array or tensor (see :class:`ArrayPicture`), or a
-            ready :class:`Picture`.
+        image: A path, the bytes of a picture file, a PIL image, an array or tensor (see :class:`ArrayPicture`), or a
+            :class:`Picture`, which is returned as it is.
 
     Raises:
-        InputError: anything else, or an array of a wrong shape, type or range.
+        InputError: If the image is of another type, or if it is an array of a wrong shape, type or range.
     """
     if isinstance(image, (str, Path)):
-        return _file(str(image))
+        return _file_picture(str(image))
     if isinstance(image, (bytes, bytearray, memoryview)):
         return BytesPicture(bytes(image))
-    if _is_a(image, "PIL.Image", "Image"):
+    if _is_instance(image, "PIL.Image", "Image"):
         return PilPicture(image)
-    if _is_a(image, "numpy", "ndarray") or _is_a(image, "torch", "Tensor"):
+    if _is_instance(image, "numpy", "ndarray") or _is_instance(image, "torch", "Tensor"):
         return ArrayPicture(image)
-    # The known kinds first: the check of the protocol would work out the key.
+    # The known kinds come first, since the check of the protocol would compute the key.
     known = (FilePicture, ShardPicture, BytesPicture, PilPicture, ArrayPicture, DecodedPicture, Picture)
     if isinstance(image, known):
         return image
@@ -196,19 +196,22 @@ def as_picture(image: Any) -> Picture:
     )
 
 
-def _file(path: str) -> FilePicture:
+def _file_picture(path: str) -> FilePicture:
     if path.startswith(("http://", "https://", "s3://", "gs://")):
         raise InputError(f"the image {path} is an address; download it and give the file")
     return FilePicture(path)
 
 
-def _is_a(image: Any, module: str, name: str) -> bool:
-    """Whether it is an instance of a class of a heavy module, which it can only be if that is imported already."""
+def _is_instance(image: Any, module: str, name: str) -> bool:
+    """Return whether an image is an instance of a class of a heavy module, without importing the module.
+
+    If the module is not imported yet, no such instance can exist.
+    """
     known = getattr(sys.modules.get(module), name, None)
     return known is not None and isinstance(image, known)
 
 
-def _unreadable(name: str, error: OSError) -> BrokenImage:
+def _unreadable_picture(name: str, error: OSError) -> BrokenImage:
     if isinstance(error, FileNotFoundError):
         return BrokenImage(f"{name} does not exist")
     if isinstance(error, IsADirectoryError):

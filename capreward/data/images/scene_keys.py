@@ -1,24 +1,27 @@
-"""Ids of pictures of the ``scenes`` world, which are drawn rather than found."""
+"""Ids of pictures of the ``scenes`` world, which are drawn and not read from files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from capreward.data.image_ids import AS_NUMBERS, EXACTLY, number, stem
+from capreward.data.image_ids import AS_NUMBERS, EXACTLY, id_number, stem
 from capreward.errors import InputError
 
 
 def names_scenes(source: str) -> bool:
-    """Whether a source means the ``scenes`` world."""
+    """Return whether a source means the ``scenes`` world."""
     return source == "scenes" or source.startswith("scenes:")
 
 
 def scene_source(source: str) -> tuple[str, int]:
-    """The split, empty where none is named, and the seed of ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED``.
+    """Return the split and the seed of ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED``.
+
+    Returns:
+        The split, which is empty if none is named, and the seed, which is 0 if none is named.
 
     Raises:
-        InputError: an unknown split or a seed that is no number.
+        InputError: If the split is unknown, or if the seed is no number.
     """
     from capreward.data.scenes.splits import SPLITS
 
@@ -30,16 +33,20 @@ def scene_source(source: str) -> tuple[str, int]:
 
 
 def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
-    """The look-up of scene pictures.
+    """Return the function that looks scene pictures up by their ids.
 
-    Ids such as ``scenes-test-000123`` say which picture they mean; plain numbers count into the split that the source
+    An id such as ``scenes-test-000123`` names its picture; a plain number is an index into the split that the source
     names.
 
     Args:
-        source: ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED``.
+        source: The source: ``scenes``, ``scenes:SPLIT`` or ``scenes:SPLIT:SEED``.
+
+    Returns:
+        The function from an id to its picture and how it was found, or to None. It raises InputError for a plain number
+        if the source names no split.
 
     Raises:
-        InputError: an unknown split or a seed that is no number; and, from the look-up, a plain number without a split.
+        InputError: If the split is unknown, or if the seed is no number.
     """
     from capreward.data.scenes import Scene, picture_of
 
@@ -49,7 +56,7 @@ def scene_finder(source: str) -> Callable[[str], tuple[Any, str] | None]:
         picture = picture_of(stem(key))
         if picture is not None:
             return picture, EXACTLY
-        index = number(key)
+        index = id_number(key)
         if index is None:
             return None
         if not split:

@@ -1,4 +1,4 @@
-"""The pictures that a file of captions itself holds or names."""
+"""The pictures that a file of captions holds or names itself."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from capreward.data.tables import KeyedTable
 if TYPE_CHECKING:
     from capreward.data.captions import CaptionTable, References
 
-# Formats without columns, or whose columns hold captions alone.
+# Formats without columns, or with columns that hold captions alone.
 _WITHOUT = frozenset({"coco", "karpathy", "msrvtt", "img-to-eval", "flickr-token", "id-text", "text", "mapping"})
 
 
 def own_pictures(
     table: CaptionTable | References, keys: Sequence[str], image_column: str | None = None
 ) -> str | PictureTable | None:
-    """Where the pictures are of captions that come without any.
+    """Return the place of the pictures of a caption file, if the user names no place.
 
     Args:
-        table: the captions, as they were read.
-        keys: the ids of their images.
-        image_column: of pictures, if it is not a usual one.
+        table: The captions, as they were read.
+        keys: The ids of their images.
+        image_column: The name of the column of pictures; None takes a usual name.
 
     Returns:
-        The shards themselves; the table itself, if it holds pictures and not only names of files; ``scenes``, whose
-        keys say what is drawn; or None: ids and names of files are paths.
+        The shards themselves; the table itself, if it holds pictures and not only names of files; ``scenes``, if the
+        keys are names of scenes; or None, if ids and names of files are paths.
     """
     from capreward.data.scenes import picture_of
 
@@ -40,22 +40,22 @@ def own_pictures(
         return table.source
     if table.format in _WITHOUT or len(table.reports) != 1 or not names_table(table.source):
         return None
-    return table_of_its_own(table.source, table.reports[0].id, image_column)
+    return own_picture_table(table.source, table.reports[0].id, image_column)
 
 
-def table_of_its_own(source: str | Path, id_column: str, image_column: str | None) -> PictureTable | None:
-    """The pictures in a table by the column that its captions are known by; None where it holds none itself.
+def own_picture_table(source: str | Path, id_column: str, image_column: str | None) -> PictureTable | None:
+    """Return the pictures in a table by the ids of its captions; None if the table itself holds no pictures.
 
     Args:
-        source: the file.
-        id_column: what its report says the ids are taken from.
-        image_column: of pictures, if it is not a usual one.
+        source: The file.
+        id_column: What the ids of the captions are taken from, as the report on the file says.
+        image_column: The name of the column of pictures; None takes a usual name.
     """
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
     from capreward.data.images.tables import picture_columns
     from capreward.data.table_files import open_table
 
-    table = open_table(load(source), Options(image_column=image_column, pictures=True))
+    table = open_table(load_content(source), Options(image_column=image_column, pictures=True))
     if table is None or not picture_columns(table, image_column):
         return None
     known = id_column if id_column in table.names else KeyedTable.KEY if KeyedTable.KEY in table.names else ROW

@@ -1,7 +1,7 @@
-"""``scenes``: a small world of drawn pictures with human-like captions whose true content is known.
+"""``scenes``: a small world of drawn pictures with human-like captions, in which the true content is known.
 
-A picture has a place, a light and one to four groups of equal objects, of which kind, colour, texture, size, count and
-relations are known. It follows from its split, its index and a seed, and so do its five captions.
+A picture has a place, a light and one to four groups of equal objects, whose kind, colour, texture, size, count and
+relations are known. The picture and its five captions follow from its split, its index and a seed.
 """
 
 from capreward.data.scenes.recogniser import is_grammatical

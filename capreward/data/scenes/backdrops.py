@@ -1,4 +1,4 @@
-"""Places as backgrounds: a sky or wall, a ground, and what tells one place from another, in each light."""
+"""The backgrounds of the places in each light: a sky or a wall, a ground, and what is typical of the place."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 SIDE = 64  # pixels along an edge of a picture
-VARIANTS = 6  # of each place and light
+VARIANTS = 6  # the number of backgrounds for each place and light
 RGB = tuple[int, int, int]
 Canvas = npt.NDArray[np.int32]
 Field = npt.NDArray[np.bool_]
 
-SKIES: dict[str, tuple[RGB, RGB]] = {  # at the top and at the horizon
+SKIES: dict[str, tuple[RGB, RGB]] = {  # the colours at the top and at the horizon
     "day": ((120, 180, 238), (204, 228, 246)),
     "sunset": ((150, 92, 140), (252, 176, 104)),
     "night": ((14, 18, 52), (40, 48, 96)),
     "fog": ((196, 202, 208), (208, 212, 216)),
 }
-GROUND_LIGHT: dict[str, tuple[RGB, RGB]] = {  # factor in 256ths, and what is added
+GROUND_LIGHT: dict[str, tuple[RGB, RGB]] = {  # for each channel, a factor in 256ths and a number that is added
     "day": ((256, 256, 256), (0, 0, 0)),
     "sunset": ((240, 196, 176), (12, 0, 4)),
     "night": ((88, 96, 138), (0, 0, 12)),
@@ -29,12 +29,12 @@ GROUND_LIGHT: dict[str, tuple[RGB, RGB]] = {  # factor in 256ths, and what is ad
 
 @cache
 def backdrop(place: str, light: str, variant: int) -> npt.NDArray[np.uint8]:
-    """The background of a place, uint8 [SIDE, SIDE, 3], not to be written to.
+    """Return the background of a place, uint8 [SIDE, SIDE, 3], a read-only array.
 
     Args:
-        place: ``beach``, ``field``, ...
-        light: ``day``, ``sunset``, ``night`` or ``fog``.
-        variant: 0 to VARIANTS - 1: height of the horizon, clouds and the like.
+        place: The place: ``beach``, ``field``, ...
+        light: The light: ``day``, ``sunset``, ``night`` or ``fog``.
+        variant: The variant, 0 to VARIANTS - 1, which sets the height of the horizon, the clouds and other details.
     """
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     horizon = 26 + 3 * (variant % 3)
@@ -62,18 +62,18 @@ def _sky(x: Canvas, y: Canvas, horizon: int, light: str, variant: int) -> Canvas
     elif light != "fog":
         white = np.array((255, 250, 246), dtype=np.int32)
         for cx, cy in ((10 + 9 * variant, 6), (44 - 5 * variant, 12)):
-            cloud = (_round(x, y, cx, cy, 7, 2)) | _round(x, y, cx + 2, cy - 2, 4, 2)
+            cloud = (_ellipse(x, y, cx, cy, 7, 2)) | _ellipse(x, y, cx + 2, cy - 2, 4, 2)
             canvas[cloud] = (canvas[cloud] + white) >> 1
     return canvas
 
 
-def _round(x: Canvas, y: Canvas, cx: int, cy: int, rx: int, ry: int) -> Field:
+def _ellipse(x: Canvas, y: Canvas, cx: int, cy: int, rx: int, ry: int) -> Field:
     dx, dy = (x - cx) * ry, (y - cy) * rx
     return np.asarray(dx * dx + dy * dy <= rx * rx * ry * ry)
 
 
 def _specks(x: Canvas, y: Canvas, variant: int, rarity: int) -> Field:
-    """About one pixel in ``rarity``, scattered."""
+    """Return a mask of scattered pixels, about one in ``rarity``."""
     mixed = (x * 7919 + y * 104729 + variant * 1299709) & 0xFFFFF
     mixed = (mixed ^ (mixed >> 7)) * 2654435 & 0xFFFFFFF
     return np.asarray((mixed ^ (mixed >> 11)) % rarity == 0)

@@ -1,4 +1,4 @@
-"""Captions of contents: the rules of the grammar, walked with something to say."""
+"""The writer of captions: it applies the rules of the grammar to what a caption is to say about a content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from capreward.data.scenes.grammar_rules import MANY, ONE, PAIR, PRONOUNS, SENTENCES, article, rules
 from capreward.data.scenes.layout import Group, Relation
-from capreward.data.scenes.recogniser import parsed
+from capreward.data.scenes.recogniser import parse_row
 from capreward.data.scenes.sampling import Content, Lot, draw_one
 from capreward.data.scenes.vocabulary import (
     ASIDES,
@@ -26,22 +26,22 @@ from capreward.data.scenes.vocabulary import (
 )
 
 CAPTIONS_EACH = 5
-PLACE, LIGHT = "PLACE", "LIGHT"  # as the rules call them
+PLACE, LIGHT = "PLACE", "LIGHT"  # the symbols of the rules
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a caption, or a part of it, is to say.
+    """The plan of what a caption, or a part of it, is to say.
 
     Attributes:
-        slots: the group that each slot of a rule stands for.
-        relation: of slot a towards slot b.
-        setting: which of place and light.
-        more: further relations, each from a new group towards one already mentioned.
-        rest: further groups of a list.
-        full: say all that is known of each group.
-        definite: say "the ball" where the rule leaves the choice.
-        known: the groups mentioned so far; a mutable set shared by the parts.
+        slots: The group that each slot of a rule means.
+        relation: The relation of slot a towards slot b.
+        setting: The parts of the setting to mention: place, light, both or none.
+        more: Further relations, each from a new group towards a group that is already mentioned.
+        rest: The further groups of a list.
+        full: If True, all that is known of each group is said.
+        definite: If True, the caption says "the ball" where the rule leaves the choice.
+        known: The groups that are mentioned so far; the parts of a caption share this mutable set.
     """
 
     slots: dict[str, int] = field(default_factory=dict)
@@ -55,12 +55,19 @@ class Plan:
 
 
 def caption(content: Content, number: int, lot: Lot) -> str:
-    """One of five: 0 says everything, 1 the main group, 2 two groups, 3 all groups and place, 4 two groups and setting.
+    """Write one of the five captions of a picture.
 
-    Pictures of one group have captions of it alone, in settings of different completeness.
+    Caption 0 says everything, 1 mentions one group (mostly the main one), 2 two groups, 3 all groups and the place, and
+    4 two groups and the setting. If a picture has one group, all captions are about it and differ in how much of the
+    setting they give.
+
+    Args:
+        content: The content of the picture.
+        number: The number of the caption, 0 to 4.
+        lot: A function that returns random numbers, uniform in [0, 1).
     """
     writer = _Writer(content, lot)
-    words = writer.rows(*_planned(content, number, lot))
+    words = writer.rows(*_plan_caption(content, number, lot))
     for i, word in enumerate(words[:-1]):
         if word in ("a", "an"):
             words[i] = article(words[i + 1])
@@ -71,8 +78,8 @@ def caption(content: Content, number: int, lot: Lot) -> str:
     return text[:1].upper() + text[1:] + ("." if style < 0.9 else "")
 
 
-def _planned(content: Content, number: int, lot: Lot) -> tuple[Sequence[str], Plan]:
-    """The rules to choose from and what to say with them."""
+def _plan_caption(content: Content, number: int, lot: Lot) -> tuple[Sequence[str], Plan]:
+    """Return the rules from which one is drawn, and the plan of what it is to say."""
     n = len(content.groups)
     definite = lot() < 0.12
     setting: tuple[str, ...] = (PLACE, LIGHT)
@@ -87,24 +94,24 @@ def _planned(content: Content, number: int, lot: Lot) -> tuple[Sequence[str], Pl
     if number == 3:
         return MANY, Plan({"a": 0}, "", setting, rest=tuple(range(1, n)))
     first = links[0] if number == 0 else draw_one(lot, links)
-    first = _reworded(content, first, lot)
+    first = _vary_relation(content, first, lot)
     if lot() < 0.5:
         first = first.converse
-    more = tuple(_reworded(content, link, lot) for link in links[1:]) if number == 0 else ()
+    more = tuple(_vary_relation(content, link, lot) for link in links[1:]) if number == 0 else ()
     setting = () if number == 2 else setting
     slots = {"a": first.a, "b": first.b}
     return PAIR, Plan(slots, first.name, setting, more, full=number == 0, definite=definite)
 
 
-def _reworded(content: Content, link: Relation, lot: Lot) -> Relation:
-    """Now and then another relation that holds as well."""
+def _vary_relation(content: Content, link: Relation, lot: Lot) -> Relation:
+    """Return the relation, or in one of five cases a random one of those that hold between the two groups."""
     return link if lot() < 0.8 else link._replace(name=draw_one(lot, content.holding(link.a, link.b)))
 
 
 def _fits(row: str, plan: Plan) -> bool:
-    """Whether a row says all of the plan and asks for nothing that the plan lacks."""
-    names = {name for name, _, _ in parsed(row)}
-    needed = {name for name, often, _ in parsed(row) if not often}
+    """Return whether a row can say all of the plan and needs nothing that the plan lacks."""
+    names = {name for name, _, _ in parse_row(row)}
+    needed = {name for name, often, _ in parse_row(row) if not often}
     told = set(plan.setting)
     if ("SETTING" in needed and not told) or not needed & {PLACE, LIGHT} <= told:
         return False
@@ -114,11 +121,11 @@ def _fits(row: str, plan: Plan) -> bool:
         return False
     if "WITH" in names and ((len(plan.more) > 2) or ("WITH" in needed and not plan.more)):
         return False
-    return not any(name == "NP" and plan.slots.get(slot) in plan.known for name, _, slot in parsed(row))
+    return not any(name == "NP" and plan.slots.get(slot) in plan.known for name, _, slot in parse_row(row))
 
 
 class _Writer:
-    """Expands symbols into words, choosing by what there is to say, else by lot."""
+    """Expands symbols into words; it chooses by what there is to say, and otherwise at random."""
 
     def __init__(self, content: Content, lot: Lot) -> None:
         self.content = content
@@ -140,21 +147,21 @@ class _Writer:
         }
 
     def rows(self, rows: Sequence[str], plan: Plan) -> list[str]:
-        """One of the rows that fit the plan."""
+        """Expand one of the rows that fit the plan, drawn at random."""
         return self._row(draw_one(self.lot, [row for row in rows if _fits(row, plan)]), plan)
 
     def _row(self, row: str, plan: Plan) -> list[str]:
         words: list[str] = []
-        for name, often, slot in parsed(row):
+        for name, often, slot in parse_row(row):
             if name == ",":
                 words += [","] if self.lot() < 0.5 else []
             elif name.islower():
                 words.append(name)
-            elif not often or self._wanted(name, plan):
+            elif not often or self._is_included(name, plan):
                 words += self._symbol(name, plan, slot)
         return words
 
-    def _wanted(self, name: str, plan: Plan) -> bool:
+    def _is_included(self, name: str, plan: Plan) -> bool:
         if name in ("JOIN", "WITH"):
             return bool(plan.more)
         if name in ("SETTING", PLACE, LIGHT):
@@ -164,15 +171,15 @@ class _Writer:
     def _symbol(self, name: str, plan: Plan, slot: str) -> list[str]:
         if name in self.special:
             return self.special[name](plan, slot)
-        number = slot if slot in ("s", "p", "") else self._number(plan.slots[slot])
+        number = slot if slot in ("s", "p", "") else self._grammatical_number(plan.slots[slot])
         return self._one_of(rules()[f"{name}.{number}" if number else name])
 
     def _one_of(self, options: Sequence[str]) -> list[str]:
-        """The usual wording half the time, else one of the others."""
+        """Return the words of the usual wording in half of the cases, and of one of the others otherwise."""
         usual = len(options) == 1 or self.lot() < 0.5
         return (options[0] if usual else draw_one(self.lot, options[1:])).split()
 
-    def _number(self, group: int) -> str:
+    def _grammatical_number(self, group: int) -> str:
         return "s" if self.content.groups[group].number == 1 else "p"
 
     def _setting(self, plan: Plan, slot: str) -> list[str]:
@@ -180,13 +187,13 @@ class _Writer:
 
     def _aside(self, plan: Plan, slot: str) -> list[str]:
         words = self._one_of(ASIDES[plan.relation])
-        pronouns = PRONOUNS[self._number(plan.slots[slot])]
+        pronouns = PRONOUNS[self._grammatical_number(plan.slots[slot])]
         return [word.format(**pronouns) for word in words]
 
     def _any(self, plan: Plan, slot: str) -> list[str]:
         number = plan.slots[slot]
         group = self.content.groups[number]
-        # A full caption says how many there are, which "the fish" does not.
+        # A full caption says how many objects there are, which "the fish" does not say.
         unclear = plan.full and group.number == 1 and group.kind in SAME_PLURAL
         definite = number in plan.known or (plan.definite and not unclear)
         return self._noun_phrase("DEF" if definite else "NP", plan, slot)
@@ -230,9 +237,9 @@ class _Writer:
             "TEXTURE": texture,
             "CARDINAL": full or self.lot() < (0.1 if again else 0.6),
         }
-        row = rules()[f"{name}.{self._number(number)}"][int(texture and self.lot() < 0.3)]
+        row = rules()[f"{name}.{self._grammatical_number(number)}"][int(texture and self.lot() < 0.3)]
         words: list[str] = []
-        for symbol, often, _ in parsed(row):
+        for symbol, often, _ in parse_row(row):
             if symbol.islower():
                 words.append(symbol)
             elif not often or told[symbol]:

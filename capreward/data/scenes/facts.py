@@ -1,4 +1,4 @@
-"""Stated facts against the truth of a scene: what is counted for precision and recall."""
+"""The comparison of stated facts with the truth of a scene: the counts for precision and recall."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Row = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of a scene, by kinds of objects, which are unique within a scene.
+    """The facts that are true of a scene, by the kinds of its objects, each of which occurs once in a scene.
 
     Attributes:
-        groups: the groups by kind.
-        holding: every true relation, as (name, kind, kind), from both sides.
-        told: the pairs of kinds of which a full caption gives the relation.
-        place: where.
-        light: when.
+        groups: The groups by their kind.
+        holding: Every true relation, as (name, kind, kind), from both sides.
+        told: The pairs of kinds whose relation a full caption states.
+        place: The place, such as ``beach``.
+        light: The light: ``day``, ``sunset``, ``night`` or ``fog``.
     """
 
     groups: dict[str, Group]
@@ -31,7 +31,7 @@ class Truth:
 
     @classmethod
     def of(cls, scene: Scene) -> Truth:
-        """The truth of a scene."""
+        """Return the truth of a scene."""
         groups, content = scene.objects, scene.content
         numbers = range(len(groups))
         holding = {
@@ -46,21 +46,26 @@ class Truth:
 
 
 def attributes_of(group: Group) -> set[Meaning]:
-    """Colour, size and, unless it is plain, texture."""
+    """Return the attributes of a group: colour, size and, unless it is plain, texture."""
     texture = {("texture", group.texture)} if group.texture != "plain" else set()
     return {("colour", group.colour), ("size", group.size)} | texture
 
 
-def compared(facts: Facts, truth: Truth) -> tuple[Row, ...]:
-    """For each category how many facts are stated, that are stated and true, that there are, that are told.
+def count_facts(facts: Facts, truth: Truth) -> tuple[Row, ...]:
+    """Count the facts of each category.
 
-    - objects: mentions; a mention is true if the scene has the kind and it is the first mention of that kind.
-    - attributes: colours, sizes and textures bound to mentions; those of a false mention are false. There are a colour
-      and a size for each group, and a texture unless it is plain.
-    - relations: between two mentions, converses being one; all that hold are true. There are as many as a full caption
-      gives (one for each group after the first), and one is told by any true relation between its two groups.
-    - counts: numbers of mentions ("a" is one). There is one for each group.
-    - setting: place and light.
+    - objects: A fact is a mention; it is true if the scene has the kind and no earlier mention has it.
+    - attributes: The facts are colours, sizes and textures of mentions; those of a false mention are false. A scene has
+      a colour and a size for each group, and a texture unless it is plain.
+    - relations: A fact is a relation between two mentions; a relation and its converse are one fact. It is true if it
+      holds between the two groups. A scene has one relation for each group after the first, as a full caption gives
+      them; any true relation between the two groups tells it.
+    - counts: The facts are numbers of mentions ("a" is one). A scene has one for each group.
+    - setting: The facts are place and light.
+
+    Returns:
+        For each of the five categories, in this order, four numbers: facts that the caption states, facts that it
+        states and that are true, facts that the scene has, and facts of the scene that the caption tells.
     """
     attributes, counts, real = [0, 0, 0, 0], [0, 0, 0, 0], set()
     valid: list[bool] = []
@@ -86,7 +91,7 @@ def _row(numbers: list[int]) -> Row:
 
 
 def places_and_lights(facts: Facts, truth: Truth) -> Row:
-    """The counts of the setting."""
+    """Count the facts of the setting: stated, true, of the scene (always 2), and told."""
     right = (truth.place in facts.places) + (truth.light in facts.lights)
     return len(facts.places) + len(facts.lights), right, 2, right
 

@@ -1,15 +1,15 @@
-"""The grammar of the captions: the one definition from which captions are made and by which they are judged.
+"""The grammar of the captions: the one definition by which captions are written and recognised.
 
 A rule is a list of alternatives, each a row of symbols:
 
 - a word in lower case stands for itself;
-- ``NP`` is another rule; ``NP?`` may be left out, ``JOIN*`` may come up to JOINS times;
-- ``NP.a`` is the rule in the form that agrees with slot ``a``: ``NP.s`` or ``NP.p``. Slots ``a`` and ``b`` are two
-  groups of objects, and all symbols of an alternative with the same slot have the same number.
+- ``NP`` is another rule; ``NP?`` may be left out, and ``JOIN*`` may come up to JOINS times;
+- ``NP.a`` is the rule in the form that agrees with slot ``a``: ``NP.s`` (singular) or ``NP.p`` (plural). Slots ``a``
+  and ``b`` are two groups of objects, and all symbols of an alternative with the same slot have the same number.
 
-A comma is where a caption may have one; commas are not judged.
+A comma shows where a caption may have one; the recogniser ignores commas.
 
-``a`` or ``an`` is no matter of the rules: it follows from the next word, whatever that is (``article``).
+The rules do not choose between ``a`` and ``an``, which follows from the next word (``article``).
 """
 
 from __future__ import annotations
@@ -136,19 +136,19 @@ PHRASES = {
 }
 
 
-def _words(table: object) -> tuple[str, ...]:
-    """All wordings of a table of the vocabulary, each once."""
+def _all_wordings(table: object) -> tuple[str, ...]:
+    """Return all wordings of a table of the vocabulary, each once."""
     if isinstance(table, str):
         return (table,)
     parts = table.values() if isinstance(table, dict) else table
-    return tuple(dict.fromkeys(word for part in parts for word in _words(part)))  # type: ignore[attr-defined]
+    return tuple(dict.fromkeys(word for part in parts for word in _all_wordings(part)))  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)
 def rules() -> MappingProxyType[str, tuple[str, ...]]:
-    """Every rule of the grammar by name."""
-    asides = _words(ASIDES) + tuple(f"{relation} {{it}}" for relation in _words(RELATIONS))
-    numbers = _words(NUMBERS)
+    """Return every rule of the grammar by its name."""
+    asides = _all_wordings(ASIDES) + tuple(f"{relation} {{it}}" for relation in _all_wordings(RELATIONS))
+    numbers = _all_wordings(NUMBERS)
     return MappingProxyType(
         {
             START: ("ONE_GROUP", "TWO_GROUPS", "MANY_GROUPS", "MORE"),
@@ -161,21 +161,24 @@ def rules() -> MappingProxyType[str, tuple[str, ...]]:
             **{f"ASIDE.{n}": tuple(dict.fromkeys(a.format(**PRONOUNS[n]) for a in asides)) for n in "sp"},
             "NOUN.s": tuple(s for forms in NOUNS.values() for s, _ in forms),
             "NOUN.p": tuple(p for forms in NOUNS.values() for _, p in forms),
-            "SIZE": _words(SIZES),
-            "TEXTURE": _words(TEXTURES),
-            "COLOUR": _words(COLOURS),
-            "PATTERN": _words(PATTERNS),
+            "SIZE": _all_wordings(SIZES),
+            "TEXTURE": _all_wordings(TEXTURES),
+            "COLOUR": _all_wordings(COLOURS),
+            "PATTERN": _all_wordings(PATTERNS),
             "NUMBER": numbers + VAGUE,
             "CARDINAL": tuple(n for n in numbers if " " not in n),
-            "PLACE": _words(PLACES),
-            "LIGHT": _words(LIGHTS),
-            "REL": _words(RELATIONS),
+            "PLACE": _all_wordings(PLACES),
+            "LIGHT": _all_wordings(LIGHTS),
+            "REL": _all_wordings(RELATIONS),
         }
     )
 
 
 def article(following: str) -> str:
-    """``a`` or ``an``, as the next word demands (no word of the vocabulary begins with a silent h or with "yoo")."""
+    """Return ``a`` or ``an``, by the first letter of the next word.
+
+    The letter is enough, since no word of the vocabulary begins with a silent h or with the sound of "you".
+    """
     return "an" if following[:1] in "aeiou" else "a"
 
 
@@ -184,6 +187,6 @@ WRONG_ARTICLE = re.compile(r"\ba (?=[aeiou])|\ban (?![aeiou])")
 
 @lru_cache(maxsize=1)
 def vocabulary() -> frozenset[str]:
-    """Every word of the language."""
+    """Return every word of the language."""
     rows = [row for alternatives in rules().values() for row in alternatives]
     return frozenset(word for row in rows for word in row.split() if word.islower())

@@ -1,4 +1,4 @@
-"""Groups of objects, where they are, and which relations hold between them."""
+"""Groups of objects, their positions, and the relations that hold between them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import NamedTuple
 
 from capreward.data.scenes.vocabulary import CONVERSE
 
-APART = 2  # pixels between groups at least; a redrawn picture moves each by one at most
-CLOSE = 8  # pixels between neighbours at most
+APART = 2  # the least distance between groups in pixels; redrawing may move each group by one pixel of its own
+CLOSE = 8  # the largest distance between neighbours in pixels
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom; the last two are outside
+Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are the first pixels outside
 
 
 class Group(NamedTuple):
-    """One to three equal objects side by side.
+    """A group of one to three equal objects side by side.
 
     Attributes:
-        kind: what they are.
-        colour: their colour.
-        texture: ``plain`` or what is on it.
-        size: ``small`` or ``large``.
-        number: how many, 1 to 3.
-        pixels: width and height of each.
-        corners: the left upper corner of each, in pixels.
-        flips: which of them are mirrored.
+        kind: The kind of the objects, such as ``ball``.
+        colour: The colour of the objects.
+        texture: The texture: ``plain``, ``striped``, ``dotted`` or ``checked``.
+        size: The size: ``small`` or ``large``.
+        number: The number of objects, 1 to 3.
+        pixels: The width and height of each object in pixels.
+        corners: The upper left corner (x, y) of each object in pixels.
+        flips: For each object, whether it is mirrored.
     """
 
     kind: str
@@ -37,18 +37,24 @@ class Group(NamedTuple):
 
     @property
     def box(self) -> Box:
-        """The smallest rectangle around all of them."""
+        """The smallest rectangle around all objects of the group."""
         left, top = min(x for x, _ in self.corners), min(y for _, y in self.corners)
         right, bottom = max(x for x, _ in self.corners), max(y for _, y in self.corners)
         return left, top, right + self.pixels, bottom + self.pixels
 
     def moved(self, dx: int, dy: int) -> Group:
-        """The same group elsewhere."""
+        """Return the same group, moved by ``dx`` pixels to the right and ``dy`` pixels down."""
         return self._replace(corners=tuple((x + dx, y + dy) for x, y in self.corners))
 
 
 class Relation(NamedTuple):
-    """``name`` holds of group number ``a`` towards group number ``b``: a is left of b, in front of b, ..."""
+    """A relation between two groups: a is left of b, in front of b, ...
+
+    Attributes:
+        name: The name of the relation, such as ``left``.
+        a: The number of the group of which the relation holds.
+        b: The number of the group towards which it holds.
+    """
 
     name: str
     a: int
@@ -56,12 +62,12 @@ class Relation(NamedTuple):
 
     @property
     def converse(self) -> Relation:
-        """The same said from the other side."""
+        """The same fact as a relation of b towards a."""
         return Relation(CONVERSE[self.name], self.b, self.a)
 
 
 def apart(one: Box, other: Box) -> bool:
-    """Whether two boxes have APART pixels between them, horizontally or vertically."""
+    """Return whether two boxes have at least APART pixels between them, horizontally or vertically."""
     return (
         one[2] + APART <= other[0]
         or other[2] + APART <= one[0]
@@ -71,11 +77,17 @@ def apart(one: Box, other: Box) -> bool:
 
 
 def relations_between(a: Group, b: Group, a_is_later: bool) -> list[str]:
-    """All relations that hold of ``a`` towards ``b``, by their boxes; groups that are not apart overlap.
+    """Return the names of all relations that hold of ``a`` towards ``b``, by their boxes.
 
     - left, right, above, below: the boxes are APART pixels or more apart in that direction;
-    - near: side by side, at most CLOSE pixels between them and at the same height (half of the lower one at least);
-    - front, behind: the boxes overlap; the one that is drawn later hides part of the other.
+    - near: the boxes are side by side, with at most CLOSE pixels between them, and share at least half of the height of
+      the lower one;
+    - front, behind: the boxes are not apart; the group that is drawn later hides a part of the other.
+
+    Args:
+        a: The group of which the relations hold.
+        b: The group towards which they hold.
+        a_is_later: True if ``a`` is drawn after ``b``.
     """
     one, other = a.box, b.box
     if not apart(one, other):
@@ -96,8 +108,8 @@ def relations_between(a: Group, b: Group, a_is_later: bool) -> list[str]:
     return found
 
 
-def plainest(a: Group, b: Group, names: list[str]) -> str:
-    """Of several relations of ``a`` towards ``b`` the one that strikes the eye: along the axis with the wider gap."""
+def most_visible_relation(a: Group, b: Group, names: list[str]) -> str:
+    """Return the most visible of several relations of ``a`` towards ``b``: that along the axis with the wider gap."""
     if len(names) == 1:
         return names[0]
     one, other = a.box, b.box

@@ -1,4 +1,4 @@
-"""An exact recogniser of the captions' grammar: the rules as an automaton, whose states are found when needed."""
+"""An exact recogniser of the captions' grammar: an automaton of the rules, whose states are built when needed."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ ACCEPT = 0
 
 
 class Recogniser:
-    """Tells whether a caption belongs to the language.
+    """Recognises whether a caption belongs to the language.
 
-    The rules call each other without a circle, so a nondeterministic automaton is built from the end to the start; each
-    rule is built once for each state that may follow it. Its sets of states become states of a deterministic automaton
-    when a caption first leads there.
+    The rules do not refer to each other in a circle, so a nondeterministic automaton is built from the end to the
+    start; each rule is built once for each state that may follow it. A set of its states becomes a state of a
+    deterministic automaton when a caption first reaches it.
     """
 
     def __init__(self) -> None:
         self._words: list[dict[str, list[int]]] = [{}]
         self._empty: list[list[int]] = [[]]
         self._built: dict[tuple[str, int], int] = {}
-        start = self._symbol(START, ACCEPT)
+        start = self._build_symbol(START, ACCEPT)
         self._sets: dict[frozenset[int], int] = {}
         self._steps: list[dict[str, int]] = []
         self._members: list[frozenset[int]] = []
-        self._start = self._set({start})
+        self._start = self._state_of_set({start})
 
     def accepts(self, words: list[str]) -> bool:
-        """Whether the words, in lower case, form a caption; articles are taken for each other."""
+        """Return whether the words, in lower case, form a caption; "a" and "an" are not distinguished."""
         state = self._start
         for word in words:
             following = self._steps[state].get(word)
             if following is None:
-                following = self._follow(state, word)
+                following = self._add_step(state, word)
             state = following
         return ACCEPT in self._members[state]
 
-    def _follow(self, state: int, word: str) -> int:
+    def _add_step(self, state: int, word: str) -> int:
         targets = {t for s in self._members[state] for t in self._words[s].get(word, ())}
-        following = self._set(targets)
-        if word in vocabulary():  # else captions of ever new words would fill the memory
+        following = self._state_of_set(targets)
+        if word in vocabulary():  # otherwise captions with many unknown words would fill the memory
             self._steps[state][word] = following
         return following
 
-    def _set(self, states: set[int]) -> int:
-        """The number of a set of states, closed under steps without a word."""
+    def _state_of_set(self, states: set[int]) -> int:
+        """Return the number of a set of states, after adding all states that are reached without a word."""
         todo = list(states)
         while todo:
             for following in self._empty[todo.pop()]:
@@ -63,28 +63,28 @@ class Recogniser:
             self._steps.append({})
         return self._sets[members]
 
-    def _state(self) -> int:
+    def _new_state(self) -> int:
         self._words.append({})
         self._empty.append([])
         return len(self._words) - 1
 
-    def _symbol(self, symbol: str, after: int) -> int:
-        """The state from which ``symbol`` leads to the state ``after``."""
+    def _build_symbol(self, symbol: str, after: int) -> int:
+        """Return the state from which ``symbol`` leads to the state ``after``."""
         if (symbol, after) not in self._built:
-            state = self._built[symbol, after] = self._state()
+            state = self._built[symbol, after] = self._new_state()
             for row in _alternatives(symbol):
                 if row.isalpha() and row.islower():
                     self._words[state].setdefault(row, []).append(after)
                 else:
-                    self._empty[state] += [self._row(forms, after) for forms in agreeing(row)]
+                    self._empty[state] += [self._build_row(forms, after) for forms in agreeing_forms(row)]
         return self._built[symbol, after]
 
-    def _row(self, row: list[tuple[str, str]], after: int) -> int:
+    def _build_row(self, row: list[tuple[str, str]], after: int) -> int:
         for symbol, often in reversed(row):
             for _ in range(JOINS if often == "*" else 1):
-                before = self._symbol(symbol, after)
+                before = self._build_symbol(symbol, after)
                 if often:
-                    fork = self._state()
+                    fork = self._new_state()
                     self._empty[fork] += [before, after]
                     before = fork
                 after = before
@@ -99,18 +99,22 @@ def _alternatives(symbol: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def parsed(row: str) -> tuple[tuple[str, str, str], ...]:
-    """The symbols of an alternative, commas too: name, ``?`` or ``*`` or nothing, and slot or nothing."""
+def parse_row(row: str) -> tuple[tuple[str, str, str], ...]:
+    """Return the symbols of an alternative, including commas, as triples.
+
+    A triple holds the name of the symbol, ``?``, ``*`` or nothing, and the slot or nothing.
+    """
     matches = [(word, _SYMBOL.fullmatch(word)) for word in row.split()]
     return tuple((m[1], m[2], m[3] or "") if m else (word, "", "") for word, m in matches)
 
 
-def agreeing(row: str) -> list[list[tuple[str, str]]]:
-    """The alternative with every choice of numbers for the slots on which something must agree.
+def agreeing_forms(row: str) -> list[list[tuple[str, str]]]:
+    """Return the forms of an alternative: one for each choice of singular or plural in the slots that need agreement.
 
-    ``NP.s`` in the rules themselves stays as it is; a slot with one symbol alone becomes ``NP.any``.
+    A slot needs agreement if two or more symbols have it; the slot of one symbol alone becomes ``NP.any``. ``NP.s`` in
+    the rules stays as it is.
     """
-    symbols = [symbol for symbol in parsed(row) if symbol[0] != ","]
+    symbols = [symbol for symbol in parse_row(row) if symbol[0] != ","]
     uses = Counter(slot for _, _, slot in symbols if slot in ("a", "b", "c"))
     slots = sorted(slot for slot, times in uses.items() if times > 1)
     forms = []
@@ -122,15 +126,15 @@ def agreeing(row: str) -> list[list[tuple[str, str]]]:
 
 @lru_cache(maxsize=1)
 def recogniser() -> Recogniser:
-    """The recogniser, built at the first call."""
+    """Return the recogniser, which is built at the first call."""
     return Recogniser()
 
 
 def is_grammatical(caption: str) -> bool:
-    """Whether a caption is grammatical, as the rules define it.
+    """Return whether a caption is grammatical by the rules.
 
-    Case, commas and a final full stop are not judged. The whole language counts, also what no picture shows; a word
-    from outside the vocabulary makes a caption ungrammatical.
+    Case, commas and a final full stop do not matter. The whole language counts, also captions that fit no picture; a
+    word that is not in the vocabulary makes a caption ungrammatical.
     """
     words = caption.lower().replace(",", " ").strip().removesuffix(".").split()
     return bool(words) and not WRONG_ARTICLE.search(" ".join(words)) and recogniser().accepts(words)

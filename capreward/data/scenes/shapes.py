@@ -1,6 +1,6 @@
 """The silhouettes of the kinds of objects, as masks over the square from -1 to 1 (x to the right, y down).
 
-Only sums, products and comparisons of float64 are used, so that every machine gets the same masks.
+Only sums, products and comparisons of float64 are used, so that every machine computes the same masks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 Grid = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-BASE, SHADE, LIGHT, DARK = range(4)  # the object's colour and texture, its darker and lighter self, and a dark detail
+BASE, SHADE, LIGHT, DARK = range(4)  # the colour with the texture, a darker and a lighter tone of it, and a dark detail
 Layer = tuple[int, Mask]
 
 STAR = (
@@ -23,19 +23,19 @@ STAR = (
 
 
 def disc(x: Grid, y: Grid, cx: float, cy: float, rx: float, ry: float | None = None) -> Mask:
-    """An ellipse; a circle without ``ry``."""
+    """Return the mask of an ellipse with centre (cx, cy); it is a circle if ``ry`` is None."""
     ry = rx if ry is None else ry
     dx, dy = (x - cx) * ry, (y - cy) * rx
     return np.asarray(dx * dx + dy * dy <= (rx * ry) * (rx * ry))
 
 
 def rect(x: Grid, y: Grid, left: float, top: float, right: float, bottom: float) -> Mask:
-    """An upright rectangle."""
+    """Return the mask of an upright rectangle."""
     return np.asarray((x >= left) & (x <= right) & (y >= top) & (y <= bottom))
 
 
 def polygon(x: Grid, y: Grid, points: Sequence[tuple[float, float]]) -> Mask:
-    """The inside of a polygon, by the even-odd rule."""
+    """Return the mask of the inside of a polygon, by the even-odd rule."""
     inside = np.zeros(x.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
         crosses = (ay > y) != (by > y)
@@ -45,30 +45,30 @@ def polygon(x: Grid, y: Grid, points: Sequence[tuple[float, float]]) -> Mask:
 
 
 def ball(x: Grid, y: Grid) -> list[Layer]:
-    """A ball with a glint."""
+    """Return the layers of a ball with a glint."""
     return [(BASE, disc(x, y, 0, 0, 1)), (LIGHT, disc(x, y, -0.38, -0.42, 0.2))]
 
 
 def box(x: Grid, y: Grid) -> list[Layer]:
-    """A box seen from the side and a little from above."""
+    """Return the layers of a box seen from the side and a little from above."""
     lid = polygon(x, y, [(-1, -0.4), (-0.55, -0.95), (1, -0.95), (0.55, -0.4)])
     side = polygon(x, y, [(0.55, -0.4), (1, -0.95), (1, 0.45), (0.55, 1)])
     return [(BASE, rect(x, y, -1, -0.4, 0.55, 1)), (LIGHT, lid), (SHADE, side)]
 
 
 def star(x: Grid, y: Grid) -> list[Layer]:
-    """A star of five points."""
+    """Return the layers of a star of five points."""
     return [(BASE, polygon(x, y, STAR))]
 
 
 def heart(x: Grid, y: Grid) -> list[Layer]:
-    """A heart."""
+    """Return the layers of a heart."""
     lobes = disc(x, y, -0.48, -0.38, 0.52) | disc(x, y, 0.48, -0.38, 0.52)
     return [(BASE, lobes | polygon(x, y, [(-0.95, -0.16), (0, -0.5), (0.95, -0.16), (0, 0.98)]))]
 
 
 def tree(x: Grid, y: Grid) -> list[Layer]:
-    """A fir tree of three tiers."""
+    """Return the layers of a fir tree of three tiers."""
     tiers = polygon(x, y, [(0, -1), (0.5, -0.35), (-0.5, -0.35)]) | polygon(
         x, y, [(0, -0.7), (0.7, 0.15), (-0.7, 0.15)]
     )
@@ -77,7 +77,7 @@ def tree(x: Grid, y: Grid) -> list[Layer]:
 
 
 def house(x: Grid, y: Grid) -> list[Layer]:
-    """A house with a roof, a door and a window."""
+    """Return the layers of a house with a roof, a door and a window."""
     roof = polygon(x, y, [(0, -1), (1, -0.12), (-1, -0.12)])
     chimney = rect(x, y, 0.45, -0.95, 0.7, -0.3)
     door, window = rect(x, y, -0.5, 0.35, -0.1, 1), rect(x, y, 0.18, 0.2, 0.55, 0.58)
@@ -85,7 +85,7 @@ def house(x: Grid, y: Grid) -> list[Layer]:
 
 
 def boat(x: Grid, y: Grid) -> list[Layer]:
-    """A sailing boat."""
+    """Return the layers of a sailing boat."""
     hull = polygon(x, y, [(-1, 0.42), (1, 0.42), (0.62, 1), (-0.62, 1)])
     sails = polygon(x, y, [(0.08, -0.95), (0.9, 0.25), (0.08, 0.25)]) | polygon(
         x, y, [(-0.12, -0.6), (-0.12, 0.25), (-0.8, 0.25)]
@@ -94,7 +94,7 @@ def boat(x: Grid, y: Grid) -> list[Layer]:
 
 
 def kite(x: Grid, y: Grid) -> list[Layer]:
-    """A kite with a tail."""
+    """Return the layers of a kite with a tail."""
     cloth = polygon(x, y, [(0.15, -1), (0.85, -0.3), (0.15, 0.55), (-0.55, -0.3)])
     tail = polygon(x, y, [(0.12, 0.5), (0.2, 0.55), (-0.2, 0.85), (-0.95, 0.85), (-0.95, 0.75), (-0.25, 0.74)])
     bows = disc(x, y, -0.25, 0.8, 0.2, 0.2) | disc(x, y, -0.75, 0.8, 0.2, 0.2)
@@ -102,7 +102,7 @@ def kite(x: Grid, y: Grid) -> list[Layer]:
 
 
 def fish(x: Grid, y: Grid) -> list[Layer]:
-    """A fish that looks to the left."""
+    """Return the layers of a fish that looks to the left."""
     tail = polygon(x, y, [(0.4, 0), (1, -0.62), (0.85, 0), (1, 0.62)])
     fin = polygon(x, y, [(-0.35, -0.45), (0.25, -0.85), (0.3, -0.35)])
     eye = disc(x, y, -0.62, -0.12, 0.15)
@@ -110,14 +110,14 @@ def fish(x: Grid, y: Grid) -> list[Layer]:
 
 
 def cup(x: Grid, y: Grid) -> list[Layer]:
-    """A cup with a handle."""
+    """Return the layers of a cup with a handle."""
     handle = disc(x, y, 0.5, 0.05, 0.5, 0.48) & ~disc(x, y, 0.5, 0.05, 0.25, 0.22)
     body = polygon(x, y, [(-0.95, -0.75), (0.55, -0.75), (0.4, 0.9), (-0.8, 0.9)])
     return [(SHADE, handle), (BASE, body), (DARK, disc(x, y, -0.2, -0.72, 0.75, 0.2))]
 
 
 def flower(x: Grid, y: Grid) -> list[Layer]:
-    """A flower of five petals on a stem."""
+    """Return the layers of a flower of five petals on a stem."""
     stem = rect(x, y, -0.1, 0, 0.1, 1) | disc(x, y, 0.4, 0.72, 0.35, 0.16)
     petals = disc(x, y, 0, -0.68, 0.32)
     for cx, cy in ((0.46, -0.38), (-0.46, -0.38), (0.28, 0.12), (-0.28, 0.12)):
@@ -126,7 +126,7 @@ def flower(x: Grid, y: Grid) -> list[Layer]:
 
 
 def tent(x: Grid, y: Grid) -> list[Layer]:
-    """A tent with an open flap."""
+    """Return the layers of a tent with an open flap."""
     cloth = polygon(x, y, [(0, -0.85), (1, 0.9), (-1, 0.9)])
     poles = polygon(x, y, [(-0.18, -1), (-0.04, -1), (0.1, -0.7), (-0.04, -0.7)])
     poles |= polygon(x, y, [(0.18, -1), (0.04, -1), (-0.1, -0.7), (0.04, -0.7)])
@@ -134,7 +134,7 @@ def tent(x: Grid, y: Grid) -> list[Layer]:
 
 
 def car(x: Grid, y: Grid) -> list[Layer]:
-    """A car that drives to the left."""
+    """Return the layers of a car that drives to the left."""
     cabin = polygon(x, y, [(-0.5, -0.2), (-0.25, -0.75), (0.45, -0.75), (0.75, -0.2)])
     window = polygon(x, y, [(-0.32, -0.2), (-0.15, -0.58), (0.36, -0.58), (0.55, -0.2)])
     body = rect(x, y, -1, -0.2, 1, 0.45)
@@ -143,12 +143,12 @@ def car(x: Grid, y: Grid) -> list[Layer]:
 
 
 def moon(x: Grid, y: Grid) -> list[Layer]:
-    """A crescent."""
+    """Return the layers of a crescent."""
     return [(BASE, disc(x, y, 0.1, 0, 0.98) & ~disc(x, y, 0.62, -0.12, 0.8))]
 
 
 def umbrella(x: Grid, y: Grid) -> list[Layer]:
-    """An open umbrella."""
+    """Return the layers of an open umbrella."""
     dome = disc(x, y, 0, 0.1, 1, 1) & (y <= 0.1)
     for cx in (-0.67, 0.0, 0.67):
         dome &= ~disc(x, y, cx, 0.14, 0.32, 0.16)
@@ -158,20 +158,20 @@ def umbrella(x: Grid, y: Grid) -> list[Layer]:
 
 
 def leaf(x: Grid, y: Grid) -> list[Layer]:
-    """A leaf with its midrib."""
+    """Return the layers of a leaf with its midrib."""
     blade = disc(x, y, 0.55, 0.55, 1.44) & disc(x, y, -0.4, -0.4, 1.3)
     rib = (np.abs(x + y + 0.05) <= 0.09) & rect(x, y, -0.95, -0.55, 0.6, 0.95)
     return [(BASE, blade), (DARK, rib)]
 
 
 def mushroom(x: Grid, y: Grid) -> list[Layer]:
-    """A mushroom."""
+    """Return the layers of a mushroom."""
     stem = polygon(x, y, [(-0.26, 0), (0.26, 0), (0.38, 1), (-0.38, 1)])
     return [(LIGHT, stem), (BASE, disc(x, y, 0, 0.12, 1, 1.05) & (y <= 0.12))]
 
 
 def butterfly(x: Grid, y: Grid) -> list[Layer]:
-    """A butterfly."""
+    """Return the layers of a butterfly."""
     wings = disc(x, y, -0.55, -0.38, 0.46, 0.5) | disc(x, y, 0.55, -0.38, 0.46, 0.5)
     lower = disc(x, y, -0.42, 0.45, 0.38, 0.44) | disc(x, y, 0.42, 0.45, 0.38, 0.44)
     feelers = polygon(x, y, [(0, -0.4), (0.3, -1), (0.42, -0.95)]) | polygon(

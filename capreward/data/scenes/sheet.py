@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of the world, enlarged, each above its caption."""
+"""The contact sheet of scenes: enlarged pictures, each above its caption."""
 
 from __future__ import annotations
 
@@ -20,14 +20,22 @@ INK = (40, 40, 46)
 
 
 def contact_sheet(scenes: Sequence[Scene], columns: int = COLUMNS) -> Image:
-    """Draw scenes in rows on white, each with its fullest caption below; RGB."""
+    """Draw scenes in rows on white, each with its fullest caption below it.
+
+    Args:
+        scenes: The scenes to draw.
+        columns: The number of pictures in a row.
+
+    Returns:
+        The sheet in mode RGB.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=LETTERS)
     side = SIDE * ENLARGED
     width = MARGIN + min(columns, len(scenes)) * (side + MARGIN)
     rows = [scenes[i : i + columns] for i in range(0, len(scenes), columns)]
-    texts = [[_wrapped(s.captions[0], side, font.getlength) for s in row] for row in rows]
+    texts = [[_wrap_text(s.captions[0], side, font.getlength) for s in row] for row in rows]
     heights = [side + 6 + LINE * max(map(len, row)) + MARGIN for row in texts]
     sheet = Image.new("RGB", (width, MARGIN + sum(heights)), "white")
     pen = ImageDraw.Draw(sheet)
@@ -43,7 +51,7 @@ def contact_sheet(scenes: Sequence[Scene], columns: int = COLUMNS) -> Image:
     return sheet
 
 
-def _wrapped(text: str, width: int, length: Callable[[str], float]) -> list[str]:
+def _wrap_text(text: str, width: int, length: Callable[[str], float]) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

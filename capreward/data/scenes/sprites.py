@@ -1,4 +1,4 @@
-"""One object as pixels: how much of each pixel each of its tones covers, and the tones for a colour and a light."""
+"""Objects as pixels: the share of each pixel that each tone covers, and the tones for a colour and a light."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capreward.data.scenes.layout import Group
 from capreward.data.scenes.shapes import BASE, DARK, LIGHT, SHADE, SHAPES
 
 FINE = 4  # subpixels along a pixel's edge
-FULL = FINE * FINE  # what a wholly covered pixel counts
+FULL = FINE * FINE  # the number of subpixels of a pixel
 PATTERN, OUTLINE, TONES = 4, 5, 6  # further tones, after those of the shapes
 
 RGB = tuple[int, int, int]
@@ -29,7 +29,7 @@ PAINT: dict[str, RGB] = {
 }
 PALE = frozenset({"yellow", "white", "pink", "orange"})  # colours whose pattern is dark
 
-# How the light changes an object: a factor for each channel in 256ths, and what is added.
+# The effect of the light on an object: for each channel, a factor in 256ths and a number that is added.
 LIGHTING: dict[str, tuple[RGB, RGB]] = {
     "day": ((256, 256, 256), (0, 0, 0)),
     "sunset": ((256, 224, 204), (0, 0, 0)),
@@ -38,42 +38,42 @@ LIGHTING: dict[str, tuple[RGB, RGB]] = {
 }
 
 
-def lit(colour: RGB, light: str) -> RGB:
-    """An object's colour in a light."""
+def colour_in_light(colour: RGB, light: str) -> RGB:
+    """Return the colour of an object in a light."""
     factor, more = LIGHTING[light]
     r, g, b = (min(255, (c * f >> 8) + m) for c, f, m in zip(colour, factor, more, strict=True))
     return (r, g, b)
 
 
-def mixed(colour: RGB, other: RGB, share: int) -> RGB:
-    """``share`` 256ths of the other colour in the first."""
+def mix_colours(colour: RGB, other: RGB, share: int) -> RGB:
+    """Mix a colour with another one, of which the mixture holds ``share`` 256ths."""
     r, g, b = ((c * (256 - share) + o * share) >> 8 for c, o in zip(colour, other, strict=True))
     return (r, g, b)
 
 
 @lru_cache(maxsize=2048)
 def palette(colour: str, light: str) -> npt.NDArray[np.int32]:
-    """The colours of an object's tones, int32 [TONES, 3] in 0 to 255."""
+    """Return the colours of an object's tones, int32 [TONES, 3] in 0 to 255."""
     paint, black, white = PAINT[colour], (0, 0, 0), (255, 255, 255)
     tones: list[RGB] = [black] * TONES
     tones[BASE] = paint
-    tones[SHADE] = mixed(paint, black, 90)
-    tones[LIGHT] = mixed(paint, white, 170) if colour != "white" else (214, 222, 236)
+    tones[SHADE] = mix_colours(paint, black, 90)
+    tones[LIGHT] = mix_colours(paint, white, 170) if colour != "white" else (214, 222, 236)
     tones[DARK] = (80, 56, 46) if colour != "black" else (128, 96, 70)
-    tones[PATTERN] = mixed(paint, (40, 24, 30), 160) if colour in PALE else mixed(paint, white, 190)
-    tones[OUTLINE] = mixed(paint, (20, 16, 24), 170) if colour != "black" else (116, 116, 124)
-    return np.array([lit(tone, light) for tone in tones], dtype=np.int32)
+    tones[PATTERN] = mix_colours(paint, (40, 24, 30), 160) if colour in PALE else mix_colours(paint, white, 190)
+    tones[OUTLINE] = mix_colours(paint, (20, 16, 24), 170) if colour != "black" else (116, 116, 124)
+    return np.array([colour_in_light(tone, light) for tone in tones], dtype=np.int32)
 
 
 @lru_cache(maxsize=4096)
 def coverage(kind: str, texture: str, pixels: int, flip: bool) -> npt.NDArray[np.int32]:
-    """How many subpixels of each pixel show each tone, int32 [pixels * pixels, TONES] in 0 to FULL.
+    """Count the subpixels of each pixel that show each tone, int32 [pixels * pixels, TONES] in 0 to FULL.
 
     Args:
-        kind: of the object.
-        texture: ``plain``, ``striped``, ``dotted`` or ``checked``.
-        pixels: width and height.
-        flip: mirrored, left and right exchanged.
+        kind: The kind of the object.
+        texture: The texture: ``plain``, ``striped``, ``dotted`` or ``checked``.
+        pixels: The width and height of the object in pixels.
+        flip: If True, left and right are exchanged.
     """
     n = pixels * FINE
     along = (2 * np.arange(n) + 1 - n) / n
@@ -89,7 +89,7 @@ def coverage(kind: str, texture: str, pixels: int, flip: bool) -> npt.NDArray[np
 
 
 def pattern(texture: str, n: int) -> npt.NDArray[np.bool_]:
-    """Where a texture shows its second tone, on an n by n grid of subpixels."""
+    """Return the mask of a texture's second tone, on an n by n grid of subpixels."""
     y, x = np.mgrid[0:n, 0:n]
     pixel = FINE
     small = n < 16 * FINE
@@ -120,7 +120,14 @@ def _solid(kind: str, pixels: int, flip: bool) -> npt.NDArray[np.bool_]:
 
 
 def hidden_share(behind: Group, front: Group, dx: int, dy: int) -> float:
-    """The share of a single object that another hides whose corner is ``dx`` to the right of its own, ``dy`` below."""
+    """Return the share of a single object that another single object hides, in 0 to 1.
+
+    Args:
+        behind: The group of the object that is hidden.
+        front: The group of the object that hides it.
+        dx: The number of pixels by which the corner of ``front`` lies to the right of that of ``behind``.
+        dy: The number of pixels by which it lies below.
+    """
     back = _solid(behind.kind, behind.pixels, behind.flips[0])
     cover = _solid(front.kind, front.pixels, front.flips[0])
     n, m = behind.pixels, front.pixels
@@ -133,11 +140,11 @@ def hidden_share(behind: Group, front: Group, dx: int, dy: int) -> float:
 def sprite(
     kind: str, colour: str, texture: str, pixels: int, flip: bool, light: str
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-    """An object ready to be laid over a picture.
+    """Return an object in the form in which it is drawn over a picture.
 
     Returns:
-        Its colour times its coverage, [pixels, pixels, 3] in 0 to 255 * FULL, and what it leaves of the background,
-        [pixels, pixels, 1] in 0 to FULL.
+        The colours times the coverage, uint16 [pixels, pixels, 3] in 0 to 255 * FULL, and the number of subpixels that
+        show the background, uint16 [pixels, pixels, 1] in 0 to FULL.
     """
     cover = coverage(kind, texture, pixels, flip)
     paint = cover @ palette(colour, light)

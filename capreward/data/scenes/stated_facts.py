@@ -1,4 +1,4 @@
-"""What a caption states of the world, read word by word, so that a caption with mistakes is understood as well."""
+"""The facts that a caption states, read word by word, so that a caption with mistakes is understood as well."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from capreward.data.scenes.vocabulary import (
     VAGUE,
 )
 
-# The words that make a place or a light; what surrounds them may be wrong.
+# The words that mean a place or a light, whatever words surround them.
 HEADS: dict[str, tuple[str, tuple[str, ...]]] = {
     "beach": ("place", ("beach", "seaside", "sea")),
     "field": ("place", ("field", "meadow", "grass")),
@@ -42,17 +42,18 @@ HEADS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 Phrase = tuple[str, ...]
-Meaning = tuple[str, str]  # what sort of thing is said, and its name in the world
+Meaning = tuple[str, str]  # the sort of a fact, such as "colour", and its name in the world, such as "red"
 
 
 @dataclass
 class Mention:
-    """Objects of one kind that a caption speaks of.
+    """A mention of objects of one kind in a caption.
 
     Attributes:
-        kind: ``ball``, ``box``, ...; mentions of one kind are told apart by their place in the caption.
-        attributes: stated colours, sizes and textures, as (``colour``, ``red``).
-        counts: stated numbers; "a ball", "one ball" and "the ball" state 1, "the balls", "some balls", "the fish" none.
+        kind: The kind: ``ball``, ``box``, ...; mentions of one kind are distinguished by their place in the caption.
+        attributes: The stated colours, sizes and textures, as pairs such as (``colour``, ``red``).
+        counts: The stated numbers; "a ball", "one ball" and "the ball" state 1; "the balls", "some balls" and "the
+            fish" state none.
     """
 
     kind: str
@@ -62,14 +63,15 @@ class Mention:
 
 @dataclass
 class Facts:
-    """What a caption states.
+    """The facts that a caption states.
 
     Attributes:
-        mentions: the groups of objects in their order. "the ball" after a ball speaks of the same one; a second "a
-            ball" speaks of another.
-        relations: by the numbers of the mentions, each once: "a left of b" and "b right of a" are the same.
-        places: stated places.
-        lights: stated lights.
+        mentions: The mentions of objects in their order. "the ball" after "a ball" is the same mention; a second "a
+            ball" is another mention.
+        relations: The stated relations by the numbers of the mentions, each once: "a left of b" and "b right of a" are
+            the same.
+        places: The stated places.
+        lights: The stated lights.
     """
 
     mentions: list[Mention] = field(default_factory=list)
@@ -79,11 +81,11 @@ class Facts:
 
 
 def read_facts(caption: str) -> Facts:
-    """Read a caption, grammatical or not; synonyms mean the same, unknown words nothing.
+    """Read the facts that a caption states, grammatical or not; synonyms mean the same, and unknown words mean nothing.
 
-    Adjectives belong to the next noun if nothing but unknown words stands between, "with stripes" to the noun before.
-    "left of" and the like relate the last object before them to the next one after them; "above it" and the like
-    relate the last object before them to the one before that.
+    Adjectives belong to the next noun if only unknown words stand between; "with stripes" belongs to the noun before.
+    Phrases such as "left of" relate the last object before them to the next object after them; phrases such as "above
+    it" relate the last object before them to the object before that one.
     """
     reader = _Reader()
     words = _WORD.findall(caption.lower())
@@ -93,12 +95,12 @@ def read_facts(caption: str) -> Facts:
         for length in table.lengths.get(words[i], ()):
             meaning = table.meanings.get(tuple(words[i : i + length]))
             if meaning is not None:
-                reader.hear(*meaning)
+                reader.read_phrase(*meaning)
                 i += length
                 break
         else:
             if words[i] in vocabulary():
-                reader.pause()
+                reader.drop_open_phrase()
             i += 1
     return reader.facts
 
@@ -106,7 +108,7 @@ def read_facts(caption: str) -> Facts:
 @dataclass(frozen=True)
 class _Phrases:
     meanings: MappingProxyType[Phrase, Meaning]
-    lengths: MappingProxyType[str, tuple[int, ...]]  # of the phrases that begin with a word, the longest first
+    lengths: MappingProxyType[str, tuple[int, ...]]  # by the first word of a phrase, the longest first
 
 
 @lru_cache(maxsize=1)
@@ -122,7 +124,7 @@ def _phrases() -> _Phrases:
 
 
 def _wordings() -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Every meaning with its wordings; of two meanings of one wording the later counts."""
+    """Yield every meaning with its wordings; if a wording has two meanings, the later one counts."""
     for kind, forms in NOUNS.items():
         yield "plural", kind, tuple(plural for _, plural in forms)
         yield "noun", kind, tuple(singular for singular, _ in forms)
@@ -141,50 +143,50 @@ def _wordings() -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 class _Reader:
-    """Collects facts from meanings in their order."""
+    """Collects the facts of a caption from the meanings of its phrases, in their order."""
 
     def __init__(self) -> None:
         self.facts = Facts()
-        self._heard: list[int] = []  # numbers of mentions, as often as they were spoken of
+        self._mentioned: list[int] = []  # the number of a mention, each time that the caption names its objects
         self._attributes: set[Meaning] = set()
         self._article = ""
         self._number = 0
         self._open: list[tuple[str, int]] = []  # relations that wait for their second object
 
-    def hear(self, sort: str, name: str) -> None:
-        """Take in one phrase."""
+    def read_phrase(self, sort: str, name: str) -> None:
+        """Read the meaning of one phrase."""
         if sort in ("colour", "size", "texture"):
             self._attributes.add((sort, name))
         elif sort in ("noun", "plural"):
-            self._object(name, sort == "plural")
+            self._read_noun(name, sort == "plural")
         elif sort == "number":
             self._number = int(name)
         elif sort == "article":
-            self.pause()
+            self.drop_open_phrase()
             self._article = name
         else:
-            self.pause()
-            self._other(sort, name)
+            self.drop_open_phrase()
+            self._read_other(sort, name)
 
-    def pause(self) -> None:
-        """What was heard of an object before its noun belongs to none."""
+    def drop_open_phrase(self) -> None:
+        """Drop the adjectives, the article and the number that were read without a noun."""
         self._attributes, self._article, self._number = set(), "", 0
 
-    def _other(self, sort: str, name: str) -> None:
+    def _read_other(self, sort: str, name: str) -> None:
         if sort == "place":
             self.facts.places.add(name)
         elif sort == "light":
             self.facts.lights.add(name)
         elif sort == "break":
             self._open = []
-        elif sort == "pattern" and self._heard:
-            self.facts.mentions[self._heard[-1]].attributes.add(("texture", name))
-        elif sort == "relation" and self._heard:
-            self._open.append((name, self._heard[-1]))
-        elif sort == "aside" and len(self._heard) > 1:
-            self._relate(name, self._heard[-1], self._heard[-2])
+        elif sort == "pattern" and self._mentioned:
+            self.facts.mentions[self._mentioned[-1]].attributes.add(("texture", name))
+        elif sort == "relation" and self._mentioned:
+            self._open.append((name, self._mentioned[-1]))
+        elif sort == "aside" and len(self._mentioned) > 1:
+            self._add_relation(name, self._mentioned[-1], self._mentioned[-2])
 
-    def _object(self, kind: str, plural: bool) -> None:
+    def _read_noun(self, kind: str, plural: bool) -> None:
         number = next((i for i, m in enumerate(self.facts.mentions) if m.kind == kind), None)
         known = number is not None and self._article == "the"
         if number is None or not known:
@@ -197,11 +199,11 @@ class _Reader:
         if self._number or single:
             mention.counts.add(self._number or 1)
         for name, first in self._open:
-            self._relate(name, first, number)
+            self._add_relation(name, first, number)
         self._open = []
-        self._heard.append(number)
-        self.pause()
+        self._mentioned.append(number)
+        self.drop_open_phrase()
 
-    def _relate(self, name: str, a: int, b: int) -> None:
+    def _add_relation(self, name: str, a: int, b: int) -> None:
         relation = Relation(name, a, b)
         self.facts.relations.add(min(relation, relation.converse))

@@ -1,12 +1,12 @@
-"""What there is in the world of ``scenes``, and the words for it.
+"""The vocabulary of ``scenes``: all facts that the world has, and the words for them.
 
-Each table maps a fact (the key) to the wordings that mean it; the first wording is the usual one. Drawing, captions,
-the recogniser of the grammar and the reader of facts all take their names from here.
+Each table maps a fact (the key) to the wordings that mean it; the first wording is the usual one. The drawing, the
+captions, the recogniser of the grammar and the reader of facts all take their names from here.
 """
 
 from __future__ import annotations
 
-# Singular and plural of every noun for a kind of object.
+# The singular and the plural of every noun for a kind of object.
 NOUNS: dict[str, tuple[tuple[str, str], ...]] = {
     "ball": (("ball", "balls"), ("orb", "orbs")),
     "box": (("box", "boxes"), ("crate", "crates")),
@@ -47,7 +47,7 @@ SIZES: dict[str, tuple[str, ...]] = {
     "large": ("large", "big", "huge", "enormous"),
 }
 
-# "plain" is what nobody mentions; it has no word.
+# A plain texture is never mentioned, so there is no word for it.
 TEXTURES: dict[str, tuple[str, ...]] = {
     "plain": (),
     "striped": ("striped", "stripy"),
@@ -84,7 +84,7 @@ LIGHTS: dict[str, tuple[str, ...]] = {
     "fog": ("in the fog", "in thick fog", "on a foggy morning", "in the mist", "on a misty morning"),
 }
 
-# "a RELATION b", and the same said of a after b: "b has a ASIDE" ({it} and {its} stand for b).
+# RELATIONS are the words in "a RELATION b"; ASIDES say the same in "b has a ASIDE", where {it} and {its} mean b.
 RELATIONS: dict[str, tuple[str, ...]] = {
     "left": ("to the left of", "on the left of", "left of"),
     "right": ("to the right of", "on the right of", "right of"),

@@ -1,4 +1,4 @@
-"""The pictures of ``scenes`` by split, index and seed, and as pictures for everything that takes pictures."""
+"""The scenes by split, index and seed, and the pictures of them for all functions that take pictures."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from capreward.data.scenes.captions import CAPTIONS_EACH, caption
 from capreward.data.scenes.layout import Group, Relation
 from capreward.data.scenes.pictures import draw, redraw
 from capreward.data.scenes.sampling import Content, sample
-from capreward.data.scenes.splits import CAPTIONS, REDRAW, SPLITS, stream
+from capreward.data.scenes.splits import CAPTIONS, REDRAW, SPLITS, random_stream
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-VERSION = "1"  # of the world: another one wherever a picture, a caption or a fact changes
+VERSION = "1"  # the version of the world, which changes whenever a picture, a caption or a fact changes
 
 _KEY = re.compile(rf"scenes-({'|'.join(SPLITS)})-(\d{{6,10}})(?:-s([1-9]\d{{0,9}}))?")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture of the world, with its captions and all that is true of it.
+    """One picture of the world, with its captions and all facts that are true of it.
 
     Attributes:
-        split: ``train``, ``val`` or ``test``; they differ in combinations of kind and colour (``splits.owner``).
-        index: which picture, from 0 on; every split goes on for ever.
-        seed: of the world.
+        split: The split, ``train``, ``val`` or ``test``; splits differ in their combinations of kind and colour
+            (``splits.reserved_split``).
+        index: The index of the picture, from 0 on; a split has no end.
+        seed: The seed of the world.
     """
 
     split: str
@@ -42,78 +43,93 @@ class Scene:
 
     @property
     def key(self) -> str:
-        """The name, ``scenes-test-000123``; with a seed other than 0 ``scenes-test-000123-s7``."""
+        """The name of the scene: ``scenes-test-000123``, or ``scenes-test-000123-s7`` with a seed other than 0."""
         return f"scenes-{self.split}-{self.index:06d}" + (f"-s{self.seed}" if self.seed else "")
 
     @cached_property
     def content(self) -> Content:
-        """All that was drawn by lot."""
+        """The content of the scene, which was drawn at random."""
         return sample(self.split, self.index, self.seed)
 
     @property
     def objects(self) -> tuple[Group, ...]:
-        """The groups of objects, the main one first; kinds differ within a picture."""
+        """The groups of objects, the main group first; no two groups of a picture have one kind."""
         return self.content.groups
 
     @property
     def relations(self) -> tuple[Relation, ...]:
-        """What a full caption says: for each group after the first a relation to an earlier one."""
+        """The relations that a full caption states: for each group after the first, one to an earlier group."""
         return self.content.relations
 
     @property
     def place(self) -> str:
-        """Where it is: ``beach``, ``field``, ..."""
+        """The place: ``beach``, ``field``, ..."""
         return self.content.place
 
     @property
     def light(self) -> str:
-        """``day``, ``sunset``, ``night`` or ``fog``."""
+        """The light: ``day``, ``sunset``, ``night`` or ``fog``."""
         return self.content.light
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
-        """Five captions, the first of which says everything (``captions.caption``)."""
+        """The five captions of the scene, of which the first says everything (``captions.caption``)."""
         return tuple(self.caption(number) for number in range(CAPTIONS_EACH))
 
     def caption(self, number: int, variant: int = 0) -> str:
-        """One of the five captions, or with a variant above 0 the same kind of caption in other words.
+        """Return one of the five captions, or a caption of the same kind in other words.
+
+        Args:
+            number: The number of the caption, 0 to 4.
+            variant: The variant of the wording, 0 to 2**32 - 1; 0 gives the caption itself.
 
         Raises:
-            InputError: a number beyond 4 or a variant out of range.
+            InputError: If the number or the variant is out of range.
         """
         if not 0 <= number < CAPTIONS_EACH:
             raise InputError(f"a picture of scenes has captions 0 to {CAPTIONS_EACH - 1}; found {number}")
         return caption(
-            self.content, number, stream(self.split, self.index, self.seed, CAPTIONS + number, variant).random
+            self.content, number, random_stream(self.split, self.index, self.seed, CAPTIONS + number, variant).random
         )
 
     def draw(self) -> npt.NDArray[np.uint8]:
-        """The picture, uint8 [64, 64, 3], the same bits on every machine."""
+        """Draw the picture, uint8 [64, 64, 3], with the same bits on every machine."""
         return draw(self.content)
 
     def redraw(self, variant: int) -> npt.NDArray[np.uint8]:
-        """The same facts in another picture, uint8 [64, 64, 3]; variant 0 is the picture itself.
+        """Draw another picture of the same facts, uint8 [64, 64, 3]; variant 0 gives the picture itself.
 
-        Objects move a little and are mirrored, the background and the brightness vary.
+        Objects move a little and may be mirrored; the background and the brightness vary.
         """
         if variant == 0:
             return self.draw()
-        return redraw(self.content, stream(self.split, self.index, self.seed, REDRAW, variant).random)
+        return redraw(self.content, random_stream(self.split, self.index, self.seed, REDRAW, variant).random)
 
 
 def scene(split: str, index: int, seed: int = 0) -> Scene:
-    """The picture ``index`` of a split.
+    """Return a scene.
+
+    Args:
+        split: The split: ``train``, ``val`` or ``test``.
+        index: The index of the picture in the split, 0 to 2**32 - 1.
+        seed: The seed of the world, 0 to 2**32 - 1.
 
     Raises:
-        InputError: an unknown split, or a number below 0 or above 2**32 - 1.
+        InputError: If the split is unknown, or if a number is below 0 or above 2**32 - 1.
     """
-    stream(split, index, seed, 0)
+    random_stream(split, index, seed, 0)
     return Scene(split, index, seed)
 
 
 @dataclass(frozen=True)
 class ScenePicture:
-    """A scene wherever a picture is taken; small, hashable and picklable."""
+    """The picture of a scene, for all functions that take pictures; it is small, hashable and can be pickled.
+
+    Attributes:
+        split: The split: ``train``, ``val`` or ``test``.
+        index: The index of the picture in the split.
+        seed: The seed of the world.
+    """
 
     split: str
     index: int
@@ -121,16 +137,16 @@ class ScenePicture:
 
     @property
     def key(self) -> Hashable:
-        """The scene's name."""
+        """The name of the scene."""
         return self.scene.key
 
     @property
     def scene(self) -> Scene:
-        """What it shows."""
+        """The scene that the picture shows."""
         return Scene(self.split, self.index, self.seed)
 
     def open(self) -> Image:
-        """Draw it: RGB, 64 by 64."""
+        """Draw the picture, in mode RGB, 64 by 64 pixels."""
         from PIL import Image
 
         return Image.fromarray(self.scene.draw())
@@ -140,7 +156,7 @@ class ScenePicture:
 
 
 def picture_of(key: str) -> ScenePicture | None:
-    """The picture of that name; None for a name that is none of this world's."""
+    """Return the picture of a name such as ``scenes-test-000123``; None for any other name."""
     match = _KEY.fullmatch(key)
     if match is None:
         return None

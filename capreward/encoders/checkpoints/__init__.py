@@ -1,1 +1,1 @@
-"""Weights files as tables of tensors; nothing in a file is run."""
+"""Readers that turn weights files into tables of tensors; no code in a file is run."""

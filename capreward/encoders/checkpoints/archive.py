@@ -1,4 +1,4 @@
-"""torch's file formats without torch.load: the zip archive, TorchScript's, and the stream of pickles before them."""
+"""Readers of torch's file formats that do not use torch.load: zip archives, TorchScript, and older pickle streams."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PROTOCOL = 1001
 
 
 class DamagedFile(Exception):
-    """The file is not whole; the text says what is missing and fits after "FILE is damaged: "."""
+    """The file is incomplete; the text says what is missing, and completes "FILE is damaged: "."""
 
 
 @dataclass(frozen=True)
 class UnpickledFile:
-    """What a file holds.
+    """The content of an unpickled file.
 
     Attributes:
-        value: its top object.
-        code: names met that act on the machine; none was called.
-        unknown: names met of classes that are neither tensors nor plain containers.
-        plain: it has no header of torch's: something else's pickle.
+        value: The top object of the file.
+        code: Names in the file that would act on the machine; none was called.
+        unknown: Names in the file of classes that are neither tensors nor plain containers.
+        plain: Whether the file lacks torch's header, so that another program wrote the pickle.
     """
 
     value: Any
@@ -41,8 +41,8 @@ class RefusedPickle(Exception):
     """The pickle cannot be built from tensors and plain containers alone.
 
     Args:
-        found: the names met so far.
-        reason: of the failure.
+        found: The names that were read before the failure.
+        reason: The reason of the failure.
     """
 
     def __init__(self, found: UnpickledFile, reason: str) -> None:
@@ -51,22 +51,22 @@ class RefusedPickle(Exception):
 
 
 def torch_prefix(archive: zipfile.ZipFile) -> str | None:
-    """The folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``; None without one."""
+    """Return the folder inside a zip archive that holds torch's ``data.pkl``, such as ``"archive/"``, or None."""
     folders = [name[: -len("data.pkl")] for name in archive.namelist() if name.split("/")[-1] == "data.pkl"]
     return min(folders, key=len, default=None)
 
 
 def is_torchscript(archive: zipfile.ZipFile, prefix: str) -> bool:
-    """Whether the archive is of ``torch.jit.save``, which also keeps code and constants."""
+    """Return whether ``torch.jit.save`` wrote the archive; such an archive also holds code and constants."""
     return f"{prefix}constants.pkl" in archive.namelist()
 
 
 def read_archive(archive: zipfile.ZipFile, prefix: str) -> UnpickledFile:
-    """Read ``data.pkl`` of a zip archive, of ``torch.save`` or of ``torch.jit.save``; code in it is not even parsed.
+    """Read ``data.pkl`` of an archive by ``torch.save`` or ``torch.jit.save``; code in it is not even parsed.
 
     Raises:
-        DamagedFile: a record is missing, short or its checksum is wrong.
-        Refused: the pickle needs more than tensors and plain containers.
+        DamagedFile: A record is missing or too short, or its checksum is wrong.
+        RefusedPickle: The pickle needs more than tensors and plain containers.
     """
     names = set(archive.namelist())
     if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
@@ -76,28 +76,28 @@ def read_archive(archive: zipfile.ZipFile, prefix: str) -> UnpickledFile:
     def load_storage(pid: Any) -> Storage:
         dtype, key, count = _storage_id(pid)
         if key not in made:
-            made[key] = _record(archive, f"{prefix}data/{key}", dtype, count)
+            made[key] = _read_record(archive, f"{prefix}data/{key}", dtype, count)
         return made[key]
 
     with archive.open(f"{prefix}data.pkl") as file:
-        return _load(RestrictedUnpickler(file, load_storage))  # type: ignore[arg-type]
+        return _unpickled(RestrictedUnpickler(file, load_storage))  # type: ignore[arg-type]
 
 
 def read_stream(file: BinaryIO) -> UnpickledFile:
-    """Read torch's format before 1.6: five pickles, then each storage's count and bytes.
+    """Read torch's format before 1.6: five pickles, then the count and the bytes of each storage.
 
-    A pickle without torch's header is read as well, so that what it names can be told.
+    A pickle without torch's header is read as well, so that a message can say what it names.
 
     Raises:
-        DamagedFile: the file ends early.
-        Refused: a pickle needs more than tensors and plain containers.
+        DamagedFile: The file ends early.
+        RefusedPickle: A pickle needs more than tensors and plain containers.
     """
-    first = _load(RestrictedUnpickler(file, _no_storage))
+    first = _unpickled(RestrictedUnpickler(file, _refuse_storage))
     if first.value != MAGIC:
         return UnpickledFile(first.value, first.code, first.unknown, plain=True)
-    if _load(RestrictedUnpickler(file, _no_storage)).value != _PROTOCOL:
+    if _unpickled(RestrictedUnpickler(file, _refuse_storage)).value != _PROTOCOL:
         raise DamagedFile("its protocol is not torch's")
-    machine = _load(RestrictedUnpickler(file, _no_storage)).value
+    machine = _unpickled(RestrictedUnpickler(file, _refuse_storage)).value
     if not isinstance(machine, dict) or not machine.get("little_endian", True):
         raise DamagedFile("its numbers are big-endian; save it again on an ordinary machine")
     size = os.fstat(file.fileno()).st_size
@@ -105,26 +105,26 @@ def read_stream(file: BinaryIO) -> UnpickledFile:
 
     def load_storage(pid: Any) -> Storage:
         dtype, key, count = _storage_id(pid)
-        width = _width(dtype)
+        width = _bytes_per_number(dtype)
         if key not in roots:
             if count * width > size:
                 raise DamagedFile(f"it ends after {size:,} bytes and names a tensor of {count * width:,}")
             buffer = bytearray(count * width)
-            roots[key] = (buffer, Storage(_typed(buffer, dtype)), width)
+            roots[key] = (buffer, Storage(_tensor_over(buffer, dtype)), width)
         whole = roots[key][1]
         view = pid[5] if len(pid) > 5 else None
         return whole if view is None else Storage(whole.values[view[1] : view[1] + view[2]])
 
-    found = _load(RestrictedUnpickler(file, load_storage))
-    for key in _load(RestrictedUnpickler(file, _no_storage)).value:
+    found = _unpickled(RestrictedUnpickler(file, load_storage))
+    for key in _unpickled(RestrictedUnpickler(file, _refuse_storage)).value:
         if key not in roots:
             raise DamagedFile(f"its storage {key} belongs to no tensor")
-        _fill(file, *roots[key])
+        _read_storage(file, *roots[key])
     return found
 
 
 def module_tensors(module: ScriptModule, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield parameters and buffers of a TorchScript module by their dotted names."""
+    """Yield the parameters and buffers of a TorchScript module with their dotted names."""
     import torch
 
     state = module.state if isinstance(module.state, dict) else {}
@@ -135,7 +135,7 @@ def module_tensors(module: ScriptModule, prefix: str = "") -> Iterator[tuple[str
             yield from module_tensors(value, f"{prefix}{name}.")
 
 
-def _load(unpickler: RestrictedUnpickler) -> UnpickledFile:
+def _unpickled(unpickler: RestrictedUnpickler) -> UnpickledFile:
     def names() -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(dict.fromkeys(unpickler.code)), tuple(dict.fromkeys(unpickler.unknown))
 
@@ -143,14 +143,14 @@ def _load(unpickler: RestrictedUnpickler) -> UnpickledFile:
         value = unpickler.load()
     except DamagedFile:
         raise
-    except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
+    except Exception as error:  # the bytes are untrusted, so any error of the pickle machine becomes one sentence
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise RefusedPickle(UnpickledFile(None, *names()), reason) from error
     return UnpickledFile(value, *names())
 
 
 def _storage_id(pid: Any) -> tuple[str, str, int]:
-    """Type, key and count of ``("storage", type, key, location, count, ...)``."""
+    """Return type, key and count of ``("storage", type, key, location, count, ...)``."""
     if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and pid[1] in DTYPES.values()):
         raise DamagedFile("a tensor's storage has no type that torch writes")
     count = pid[4]
@@ -159,12 +159,12 @@ def _storage_id(pid: Any) -> tuple[str, str, int]:
     return pid[1], str(pid[2]), count
 
 
-def _no_storage(pid: Any) -> Storage:
+def _refuse_storage(pid: Any) -> Storage:
     raise DamagedFile("a tensor in its header")
 
 
-def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Storage:
-    width = _width(dtype)
+def _read_record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Storage:
+    width = _bytes_per_number(dtype)
     try:
         entry = archive.getinfo(name)
         if entry.compress_type != zipfile.ZIP_STORED:
@@ -174,29 +174,29 @@ def _record(archive: zipfile.ZipFile, name: str, dtype: str, count: int) -> Stor
         buffer = bytearray(count * width)
         with archive.open(entry) as file:
             buffer[:] = file.read(len(buffer))
-            file.read()  # to the end, where the checksum is compared
+            file.read()  # reading to the end makes zipfile compare the checksum
     except KeyError as error:
         raise DamagedFile(f"{name} is missing from it") from error
     except zipfile.BadZipFile as error:
         raise DamagedFile(str(error)) from error
-    return Storage(_typed(buffer, dtype))
+    return Storage(_tensor_over(buffer, dtype))
 
 
-def _fill(file: BinaryIO, buffer: bytearray, storage: Storage, width: int) -> None:
+def _read_storage(file: BinaryIO, buffer: bytearray, storage: Storage, width: int) -> None:
     head = file.read(8)
     count = struct.unpack("<q", head)[0] if len(head) == 8 else -1
     if count * width != len(buffer) or file.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
         raise DamagedFile(f"it ends before its last tensors; {Path(file.name).name} was not copied to the end")
 
 
-def _width(dtype: str) -> int:
+def _bytes_per_number(dtype: str) -> int:
     import torch
 
     return int(getattr(torch, dtype).itemsize)
 
 
-def _typed(buffer: bytearray, dtype: str) -> Any:
-    """A tensor over the buffer's memory, one-dimensional."""
+def _tensor_over(buffer: bytearray, dtype: str) -> Any:
+    """Return a one-dimensional tensor over the buffer's memory."""
     import torch
 
     kind = getattr(torch, dtype)

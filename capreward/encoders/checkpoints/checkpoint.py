@@ -1,4 +1,4 @@
-"""Weights files as flat tables of tensors. Nothing in a file is ever run, and what is no weights file is named."""
+"""Weights files as flat tables of tensors. No code in a file is ever run; other files are refused by name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors of a file.
+    """The tensors of a weights file.
 
     Attributes:
-        tensors: by name as the file has them, on the CPU, possibly mapped from the file.
-        kind: ``safetensors``, ``torch``, ``torchscript`` or ``legacy`` (torch's format before 1.6).
-        dropped: classes whose objects were left out, such as ``argparse.Namespace``.
+        tensors: The tensors by their names in the file; they lie on the CPU and may be mapped from the file.
+        kind: The format: ``safetensors``, ``torch``, ``torchscript`` or ``legacy`` (torch's format before 1.6).
+        dropped: The classes whose objects were left out, such as ``argparse.Namespace``.
     """
 
     tensors: dict[str, Tensor]
@@ -37,16 +37,16 @@ class Checkpoint:
 def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoint:
     """Read a weights file: safetensors, torch's zip archive, TorchScript, or torch's older stream of pickles.
 
-    A dictionary with ``state_dict`` is opened. Pickles go through ``torch.load(weights_only=True)`` and, where that
-    refuses, through an unpickler that builds tensors and plain containers alone; TorchScript goes through the latter,
-    without its code.
+    If the file holds a dictionary with ``state_dict``, the result is what lies under that key. Pickles go through
+    ``torch.load(weights_only=True)``. Where that refuses, they go through an unpickler that builds tensors and plain
+    containers alone; TorchScript always goes through this unpickler, without its code.
 
     Args:
-        path: the file.
-        drop_unknown: leave out objects of other classes instead of refusing the file. Their code is not run either way.
+        path: The weights file.
+        drop_unknown: Whether to leave out objects of other classes instead of refusing the file. Their code never runs.
 
     Raises:
-        InputError: no such file, a damaged one, no weights, or a pickle with code or unknown classes.
+        InputError: The file is missing, damaged or holds no weights, or a pickle holds code or unknown classes.
     """
     path = Path(path)
     if path.is_dir():
@@ -62,19 +62,19 @@ def read_checkpoint(path: str | Path, *, drop_unknown: bool = False) -> Checkpoi
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     _refuse_text(path, head)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return Checkpoint(_safetensors(path), "safetensors")
+        return Checkpoint(_read_safetensors(path), "safetensors")
     if head.startswith(b"PK\x03\x04"):
-        return _zip(path, drop_unknown)
-    if head[:1] == b"\x80" or (head[:1] in (b"c", b"(") and _acts(path)):
-        return _legacy(path, drop_unknown)
-    raise InputError(f"{path} is no weights file: it begins with {head[:8]!r}{_known_format(head)}")
+        return _read_zip(path, drop_unknown)
+    if head[:1] == b"\x80" or (head[:1] in (b"c", b"(") and _names_code(path)):
+        return _read_legacy(path, drop_unknown)
+    raise InputError(f"{path} is no weights file: it begins with {head[:8]!r}{_format_hint(head)}")
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """The SHA-256 of a file in hexadecimal; of several files, that of their SHA-256s in this order.
+    """Return the SHA-256 of a file in hexadecimal, or for several files the SHA-256 of their SHA-256s in this order.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: A file cannot be read.
     """
     found = []
     for path in paths:
@@ -87,7 +87,7 @@ def sha256_of(paths: Iterable[Path]) -> str:
 
 
 def _refuse_text(path: Path, head: bytes) -> None:
-    """Refuse what is saved in place of weights when a download goes wrong."""
+    """Refuse the files that are saved in place of weights when a download goes wrong."""
     if not head:
         raise InputError(f"{path} is empty; download it again")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -100,8 +100,8 @@ def _refuse_text(path: Path, head: bytes) -> None:
         raise InputError(f"{path} is {what}, not weights; open its address in a browser and save the file itself")
 
 
-def _acts(path: Path) -> bool:
-    """Whether this is a pickle of the oldest protocol, which begins like text, that names code."""
+def _names_code(path: Path) -> bool:
+    """Return whether this is a pickle of the oldest protocol, which begins like text, and names code."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle, read_stream
 
     with path.open("rb") as file:
@@ -113,8 +113,8 @@ def _acts(path: Path) -> bool:
             return False
 
 
-def _known_format(head: bytes) -> str:
-    """What else a file's first bytes tell."""
+def _format_hint(head: bytes) -> str:
+    """Return the end of a message: the other format that the first bytes of a file show."""
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
         return "; unpack this archive first"
     if head[257:262] == b"ustar":
@@ -124,7 +124,7 @@ def _known_format(head: bytes) -> str:
     return "; torch's files and safetensors can be read"
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -137,7 +137,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _zip(path: Path, drop_unknown: bool) -> Checkpoint:
+def _read_zip(path: Path, drop_unknown: bool) -> Checkpoint:
     from capreward.encoders.checkpoints.archive import is_torchscript, read_archive, torch_prefix
 
     try:
@@ -153,42 +153,42 @@ def _zip(path: Path, drop_unknown: bool) -> Checkpoint:
             inside = shorten(archive.namelist()) or "nothing"
             raise InputError(f"{path} is a zip archive of other files ({inside}), not of torch; unpack it first")
         if is_torchscript(archive, prefix):
-            found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
-            return Checkpoint(_module(path, found.value), "torchscript", found.unknown)
-        value = _weights_only(path, mapped=True)
+            found = _read_or_refuse(path, lambda: read_archive(archive, prefix), drop_unknown)
+            return Checkpoint(_module_tensors(path, found.value), "torchscript", found.unknown)
+        value = _torch_load_or_none(path, mapped=True)
         if value is not None:
-            return Checkpoint(_state_dict(path, value), "torch")
-        found = _checked(path, lambda: read_archive(archive, prefix), drop_unknown)
-        return Checkpoint(_state_dict(path, found.value), "torch", found.unknown)
+            return Checkpoint(_state_dict_of(path, value), "torch")
+        found = _read_or_refuse(path, lambda: read_archive(archive, prefix), drop_unknown)
+        return Checkpoint(_state_dict_of(path, found.value), "torch", found.unknown)
 
 
-def _legacy(path: Path, drop_unknown: bool) -> Checkpoint:
+def _read_legacy(path: Path, drop_unknown: bool) -> Checkpoint:
     from capreward.encoders.checkpoints.archive import read_stream
 
-    value = _weights_only(path, mapped=False)
+    value = _torch_load_or_none(path, mapped=False)
     if value is not None:
-        return Checkpoint(_state_dict(path, value), "legacy")
+        return Checkpoint(_state_dict_of(path, value), "legacy")
     with path.open("rb") as file:
-        found = _checked(path, lambda: read_stream(file), drop_unknown)
+        found = _read_or_refuse(path, lambda: read_stream(file), drop_unknown)
     if found.plain:
         raise InputError(
             f"{path} is a pickle that torch.save did not write; load it and save its tensors by torch.save"
         )
-    return Checkpoint(_state_dict(path, found.value), "legacy", found.unknown)
+    return Checkpoint(_state_dict_of(path, found.value), "legacy", found.unknown)
 
 
-def _weights_only(path: Path, *, mapped: bool) -> Any:
-    """What torch's own restricted loader makes of the file; None where it refuses, for the reader that can say why."""
+def _torch_load_or_none(path: Path, *, mapped: bool) -> Any:
+    """Return what torch's own restricted loader reads, or None where it refuses; the next reader says why."""
     import torch
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception:  # of many kinds; the restricted reader reads the file or names what is wrong with it
+    except Exception:  # torch raises many kinds; the restricted reader reads the file or names what is wrong with it
         return None
 
 
-def _checked(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
-    """Run a reader and refuse what it met."""
+def _read_or_refuse(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
+    """Run a reader and refuse the file if it names code or unknown classes."""
     from capreward.encoders.checkpoints.archive import DamagedFile, RefusedPickle
 
     reason = ""
@@ -213,7 +213,7 @@ def _checked(path: Path, read: Any, drop_unknown: bool) -> UnpickledFile:
     return found
 
 
-def _module(path: Path, value: Any) -> dict[str, Tensor]:
+def _module_tensors(path: Path, value: Any) -> dict[str, Tensor]:
     from capreward.encoders.checkpoints.archive import module_tensors
     from capreward.encoders.checkpoints.unpickler import ScriptModule
 
@@ -225,8 +225,8 @@ def _module(path: Path, value: Any) -> dict[str, Tensor]:
         raise InputError(f"{path} is damaged: its modules contain each other") from error
 
 
-def _state_dict(path: Path, value: Any) -> dict[str, Tensor]:
-    """The table of tensors in a loaded object: itself, or what it keeps under ``state_dict``."""
+def _state_dict_of(path: Path, value: Any) -> dict[str, Tensor]:
+    """Return the table of tensors in a loaded object: the object itself, or what lies under ``state_dict``."""
     import torch
 
     for name in _WRAPPERS:

@@ -1,4 +1,4 @@
-"""The files of a folder that holds weights: which they are, and their tensors."""
+"""The weights files of a folder, and their tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capreward.errors import InputError, shorten
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 HF_CONFIG = "config.json"
-RECORD = "capreward.json"  # where a folder's weights came from
+RECORD = "capreward.json"  # it records where a folder's weights came from
 HEAD_FILE = "grammar_head.safetensors"
 # open_clip's own order; index files stand for weights in several files.
 WEIGHT_FILES = (
@@ -29,10 +29,10 @@ WEIGHT_FILES = (
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Return the JSON object in a file.
 
     Raises:
-        InputError: it cannot be read or is none.
+        InputError: The file cannot be read or holds no JSON object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -46,15 +46,15 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_tensors(
     folder: Path, weights: Path | None = None, *, drop_unknown: bool = False
 ) -> tuple[Checkpoint, list[Path]]:
-    """The tensors of a folder's weights, of whatever model and of all its shards, and the files that they lie in.
+    """Return the tensors of a folder's weights from all shards, of any model, and the files that hold them.
 
     Args:
-        folder: with one of the names of ``WEIGHT_FILES``, or one weights file of any name.
-        weights: one of its files; by default the first of open_clip's order.
-        drop_unknown: see :func:`~capreward.encoders.checkpoints.checkpoint.read_checkpoint`.
+        folder: A folder with one of the names in ``WEIGHT_FILES``, or with one weights file of any name.
+        weights: The weights file in it to read; by default the first in open_clip's order.
+        drop_unknown: See :func:`~capreward.encoders.checkpoints.checkpoint.read_checkpoint`.
 
     Raises:
-        InputError: there are none, or they cannot be read.
+        InputError: The folder holds no weights, or they cannot be read.
     """
     paths = weight_files(folder, weights)
     parts = [read_checkpoint(p, drop_unknown=drop_unknown) for p in paths]
@@ -66,10 +66,10 @@ def read_tensors(
 
 
 def weight_files(folder: Path, weights: Path | None = None) -> list[Path]:
-    """The files of a folder's weights: all shards where there are several.
+    """Return the files of a folder's weights: all shards where there are several.
 
     Raises:
-        InputError: there are none, or several that could be meant.
+        InputError: The folder holds no weights, or several files that could be meant.
     """
     path = weights or next((folder / n for n in WEIGHT_FILES if (folder / n).is_file()), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""Weights that are no numbers: found at load, before anything is computed with them."""
+"""The check for NaN and infinite weights, made at load, before anything is computed with them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def refuse_unfinite(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights of which a value is NaN or infinite.
+def refuse_nonfinite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that hold a NaN or infinite value.
 
-    A value that is no number reaches every feature, and a caption whose score is none looks like one that no metric
-    applies to. The least and the greatest value of each tensor tell it.
+    Such a value reaches every feature, and a caption with a NaN score looks like one to which no metric applies. The
+    check reads the least and the greatest value of each tensor.
 
     Args:
-        tensors: those that a model is filled with, by name; whole numbers are passed over.
-        where: names the file in messages.
+        tensors: The tensors that a model is filled with, by name; tensors of whole numbers are skipped.
+        where: The name of the file in messages.
 
     Raises:
-        InputError: the first tensor, how many of its values, and what to do.
+        InputError: The message names the first such tensor, how many of its values are wrong, and what to do.
     """
-    found = {name: count for name, tensor in tensors.items() if (count := _unfinite(tensor))}
+    found = {name: count for name, tensor in tensors.items() if (count := _count_nonfinite(tensor))}
     if not found:
         return
     name, count = next(iter(found.items()))
@@ -37,14 +37,14 @@ def refuse_unfinite(tensors: Mapping[str, Tensor], where: str) -> None:
     )
 
 
-def _unfinite(tensor: Tensor) -> int:
-    """How many values of a tensor are NaN or infinite."""
+def _count_nonfinite(tensor: Tensor) -> int:
+    """Return how many values of a tensor are NaN or infinite."""
     import torch
 
     values = torch.view_as_real(tensor) if tensor.is_complex() else tensor.detach()
     if not values.is_floating_point() or not values.numel():
         return 0
-    # Both ends are NaN where any value is; of half precision they are found ten times as fast as a sum.
+    # Minimum and maximum are NaN where any value is; in half precision they are ten times as fast as a sum.
     low, high = torch.aminmax(values)
     if math.isfinite(low) and math.isfinite(high):
         return 0

@@ -24,7 +24,7 @@ DTYPES: Mapping[str, str] = {
     "UntypedStorage": "uint8",
 }
 
-# What a pickle names only to act on the machine that opens it.
+# Names that a pickle holds only to act on the machine that opens it.
 # fmt: off
 _ACTING_MODULES = frozenset((
     "_pickle", "asyncio", "bdb", "code", "codeop", "ctypes", "http", "importlib", "io", "marshal", "multiprocessing",
@@ -49,45 +49,45 @@ class _OpaqueType(type):
 
 
 class Opaque(metaclass=_OpaqueType):
-    """Stands in for an object that is neither a tensor nor a plain container; takes all that is done to it."""
+    """A stand-in for an object that is neither a tensor nor a plain container; it accepts every operation."""
 
     state: Any = None
 
     def __new__(cls, *_: Any, **__: Any) -> Opaque:
-        """Take any arguments."""
+        """Accept any arguments."""
         return object.__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Keep none of them."""
+        """Keep no argument."""
 
     def __setstate__(self, state: Any) -> None:
-        """Take a state."""
+        """Accept a state."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Take a mapping's item."""
+        """Accept an item of a mapping."""
 
     def append(self, value: Any) -> None:
-        """Take a list's item."""
+        """Accept an item of a list."""
 
     def extend(self, values: Any) -> None:
-        """Take a list's items."""
+        """Accept items of a list."""
 
     def add(self, value: Any) -> None:
-        """Take a set's item."""
+        """Accept an item of a set."""
 
 
 class ScriptModule(Opaque):
-    """A module of a TorchScript archive: its attributes, none of its code."""
+    """A module of a TorchScript archive: it has the attributes and none of the code."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 class Builder:
-    """A function that a pickle may call; it cannot be changed by the pickle.
+    """A function that a pickle may call and cannot change.
 
     Args:
-        call: the function.
+        call: The function.
     """
 
     __slots__ = ("_call",)
@@ -110,7 +110,7 @@ class Storage:
     """The numbers that tensors are views of.
 
     Args:
-        values: one-dimensional tensor.
+        values: The numbers as a one-dimensional tensor.
     """
 
     __slots__ = ("values",)
@@ -120,16 +120,16 @@ class Storage:
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Reads one pickle. Every global is looked up in a closed table; all others become stand-ins and are noted.
+    """Reads one pickle. It looks up every global in a closed table; all others become stand-ins and are noted.
 
     Args:
-        file: positioned at the pickle.
-        load_storage: from torch's persistent id, a tuple, to a :class:`Storage`.
-        encoding: of strings that Python 2 wrote as bytes; ``latin1`` keeps the bytes of arrays.
+        file: The file, positioned at the start of the pickle.
+        load_storage: A function from torch's persistent id, a tuple, to a :class:`Storage`.
+        encoding: The encoding of strings that Python 2 wrote as bytes; ``latin1`` keeps the bytes of arrays.
 
     Attributes:
-        code: names met that act on the machine, such as ``posix.system``; none was called.
-        unknown: names met of other classes and functions, such as ``argparse.Namespace``; none was called.
+        code: Names in the pickle that would act on the machine, such as ``posix.system``; none was called.
+        unknown: Names in the pickle of other classes and functions, such as ``argparse.Namespace``; none was called.
     """
 
     def __init__(self, file: BinaryIO, load_storage: Callable[[Any], Storage], *, encoding: str = "latin1") -> None:
@@ -141,12 +141,12 @@ class RestrictedUnpickler(pickle.Unpickler):
         self._opaque: dict[str, _OpaqueType] = {}
 
     def persistent_load(self, pid: Any) -> Storage:
-        """The storage of torch's persistent id."""
+        """Return the storage of torch's persistent id."""
         return self._load_storage(pid)
 
     def find_class(self, module: str, name: str) -> Any:
-        """The builder, plain type or stand-in for a name; never the thing itself where it could act."""
-        # Pickles up to protocol 2 keep to Python 2's names.
+        """Return the builder, plain type or stand-in for a name; never the object itself where it could act."""
+        # Pickles up to protocol 2 use Python 2's names.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}.{name}"
         if full in self._known:
@@ -179,15 +179,15 @@ def _dtype(name: str) -> Any:
 
 
 def _builders() -> dict[str, Any]:
-    """The closed table: what checkpoints of torch name, and what is done instead of calling it."""
-    tensor, parameter, first = Builder(_tensor), Builder(_first), Builder(_first)
+    """Return the closed table: the names in torch's checkpoints, and what is done instead of calling them."""
+    tensor, parameter, first = Builder(_tensor), Builder(_first_argument), Builder(_first_argument)
     found: dict[str, Any] = {
         "builtins.object": Opaque,
-        "copyreg._reconstructor": Builder(_reconstructed),
+        "copyreg._reconstructor": Builder(_new_object),
         "collections.OrderedDict": OrderedDict,
         "collections.defaultdict": Builder(lambda *_: {}),
         "collections.Counter": Builder(lambda counts=(): dict(counts)),
-        "_codecs.encode": Builder(_latin1),
+        "_codecs.encode": Builder(_latin1_bytes),
         "torch.Size": Builder(lambda sizes=(): tuple(sizes)),
         "torch.device": Builder(lambda *parts: ":".join(map(str, parts))),
         "torch._utils._rebuild_tensor": tensor,
@@ -203,7 +203,7 @@ def _builders() -> dict[str, Any]:
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
-    """A view of a storage; torch refuses one that reaches outside."""
+    """Return a view of a storage; torch refuses a view that reaches outside."""
     if not isinstance(storage, Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
     view = storage.values.as_strided(tuple(size), tuple(stride), offset)
@@ -213,25 +213,25 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
 
 
 def _tensor_of_bytes(storage: Any, offset: Any, size: Any, stride: Any, _: Any, __: Any, dtype: Any, *___: Any) -> Any:
-    """A view of an untyped storage."""
+    """Return a view of an untyped storage."""
     if not isinstance(storage, Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
     return _tensor(Storage(storage.values.view(dtype)), offset, size, stride)
 
 
-def _first(value: Any, *_: Any) -> Any:
+def _first_argument(value: Any, *_: Any) -> Any:
     return value
 
 
-def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
+def _latin1_bytes(text: Any, encoding: Any = "latin1") -> bytes:
+    """Return the bytes that protocol 2 writes as text."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
     return text.encode("latin1")
 
 
-def _reconstructed(kind: Any, *_: Any) -> Any:
-    """How protocols 0 and 1 make an object of a class: a stand-in, or an empty container."""
+def _new_object(kind: Any, *_: Any) -> Any:
+    """Return what protocols 0 and 1 make for a class: a stand-in, or an empty container."""
     if isinstance(kind, type) and (issubclass(kind, Opaque) or kind in (dict, list, set, OrderedDict)):
         return kind()
     raise pickle.UnpicklingError(f"an object of {kind!r}")

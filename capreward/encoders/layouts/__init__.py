@@ -1,1 +1,1 @@
-"""Whose weights a file holds: state dicts of several origins, brought to open_clip's names."""
+"""The layouts of state dicts: which program wrote a file, and its tensors under open_clip's names."""

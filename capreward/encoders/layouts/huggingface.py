@@ -1,4 +1,4 @@
-"""CLIP as transformers names it: state dicts and configurations brought to open_clip's."""
+"""The layout of transformers: its state dicts and configurations of CLIP, brought to open_clip's names."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _PARTS: Mapping[str, str] = {
 _LAYER = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _QKV = re.compile(r"self_attn\.([qkv])_proj")
 _ACTIVATIONS: Mapping[str, bool] = {"quick_gelu": True, "gelu": False}
-_HEADS: Mapping[str, int] = {"image": 12, "text": 8}  # transformers' defaults, which a config.json may leave out
+_HEADS: Mapping[str, int] = {"image": 12, "text": 8}  # the defaults of transformers, which config.json may omit
 _EPSILON = 1e-5
 
 
 def from_hf(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Rename a transformers CLIP's tensors to open_clip's, with q, k and v stacked and the projections transposed.
+    """Rename the tensors of a transformers CLIP to open_clip's; stack q, k and v and transpose the projections.
 
     Raises:
-        InputError: a tensor that no transformers CLIP has, or attention without one of q, k and v.
+        InputError: A tensor is in no transformers CLIP, or an attention layer lacks q, k or v.
     """
     import torch
 
@@ -83,12 +83,12 @@ def from_hf(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class HFConfig:
-    """What transformers' ``config.json`` says that shapes do not.
+    """The facts in transformers' ``config.json`` that shapes do not show.
 
     Attributes:
-        quick_gelu: the activation.
-        heads: of the towers ``image`` and ``text``.
-        epsilon: of their layer norms.
+        quick_gelu: Whether the activation is QuickGELU.
+        heads: The number of attention heads of the towers ``image`` and ``text``.
+        epsilon: The epsilon of the layer norms of the towers ``image`` and ``text``.
     """
 
     quick_gelu: bool
@@ -97,10 +97,10 @@ class HFConfig:
 
 
 def read_config(config: Mapping[str, Any], where: str) -> HFConfig:
-    """Take activation, heads and epsilons from a ``config.json``.
+    """Read activation, heads and epsilons from the content of a ``config.json``.
 
     Raises:
-        InputError: not the configuration of a CLIP, or an activation that open_clip does not have.
+        InputError: The configuration is not that of a CLIP, or open_clip lacks its activation.
     """
     if config.get("model_type") != "clip":
         raise InputError(f"{where} has a model of type {config.get('model_type')!r}; that of a CLIP is 'clip'")
@@ -116,7 +116,7 @@ def read_config(config: Mapping[str, Any], where: str) -> HFConfig:
 
 
 def with_epsilon(model_cfg: dict[str, Any], config: HFConfig) -> dict[str, Any]:
-    """The architecture with the configuration's layer norms, where they are not the usual ones."""
+    """Return the architecture with the epsilons of the configuration, where they are not the usual ones."""
     found = dict(model_cfg)
     for tower, name in (("image", "vision_cfg"), ("text", "text_cfg")):
         if config.epsilon[tower] != _EPSILON:
@@ -125,10 +125,10 @@ def with_epsilon(model_cfg: dict[str, Any], config: HFConfig) -> dict[str, Any]:
 
 
 def preprocessing_of(config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Mean, std and interpolation of transformers' ``preprocessor_config.json``.
+    """Return mean, std and interpolation of transformers' ``preprocessor_config.json``.
 
     Raises:
-        InputError: an interpolation other than bilinear and bicubic.
+        InputError: The interpolation is neither bilinear nor bicubic.
     """
     resample = config.get("resample", 3)
     if resample not in (2, 3):

@@ -1,4 +1,4 @@
-"""PAC-S++'s low-rank factors, folded into plain CLIP weights as the original loader applies them."""
+"""The low-rank (LoRA) factors of PAC-S++, folded into plain CLIP weights as the original loader applies them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-ALPHA = 1.0  # of PAC-S++; the update is ALPHA / rank * B @ A
-_NEGLIGIBLE = 1e-6  # of the weight's norm
+ALPHA = 1.0  # the value of PAC-S++; the update is ALPHA / rank * B @ A
+_NEGLIGIBLE = 1e-6  # relative to the norm of the weight
 
 
 def has_lora(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict holds low-rank factors."""
+    """Return whether a state dict holds low-rank factors."""
     return any(name.endswith("lora_A") for name in tensors)
 
 
@@ -29,16 +29,16 @@ def fold_lora(
     zero, and loading a checkpoint does not undo the mark. That is right where the MLP was saved with its update merged.
 
     Args:
-        tensors: OpenAI's names, with factors ``NAME.lora_A`` [r, in], ``NAME.lora_B`` [out, r] (those of a convolution
-            of patch p: [r p, in p], [out p, r p]) and ``attn.in_proj_weight_lora_A``, ``_lora_B``.
-        where: names the file in messages.
-        mlp: fold the MLP's factors as well, for a checkpoint that was saved unmerged.
+        tensors: The state dict in OpenAI's names, with factors ``NAME.lora_A`` [r, in], ``NAME.lora_B`` [out, r] (those
+            of a convolution of patch p: [r p, in p], [out p, r p]) and ``attn.in_proj_weight_lora_A``, ``_lora_B``.
+        where: The name of the file in messages.
+        mlp: Whether to fold the MLP's factors too, for a checkpoint that was saved unmerged.
 
     Returns:
-        The plain state dict, folded weights in float32; and sentences about what was left out.
+        The plain state dict, with folded weights in float32, and sentences about what was left out.
 
     Raises:
-        InputError: a factor without its partner or its weight, or of a shape that does not fit.
+        InputError: A factor lacks its partner or its weight, or has a shape that does not fit.
     """
     plain = {name: value for name, value in tensors.items() if not name.endswith(("lora_A", "lora_B"))}
     left_out: list[float] = []
@@ -58,13 +58,13 @@ def fold_lora(
 
 
 def _target(name: str) -> str:
-    """The weight that a factor belongs to."""
+    """Return the name of the weight that a factor belongs to."""
     stem = name[: -len("lora_A")]
     return stem[:-1] if stem.endswith("_") else f"{stem}weight"
 
 
 def _update(a: Tensor, b: Tensor, weight: Tensor, where: str, target: str) -> Tensor:
-    """``alpha / r * B A`` in the weight's shape; a convolution's matrices are r times its patch long."""
+    """Return ``alpha / r * B A`` in the weight's shape; the matrices of a convolution are r times its patch long."""
     patch = int(weight.shape[-1]) if weight.dim() == 4 else 1
     rank = a.shape[0] // patch
     if a.dim() != 2 or b.dim() != 2 or a.shape[0] != b.shape[1] or not rank:

@@ -1,4 +1,4 @@
-"""Whose file is it: state dicts of several origins, recognised by their names and brought to open_clip's."""
+"""The recognition of layouts: state dicts are recognised by their names and brought to open_clip's names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _TEXT_ANCHOR = "token_embedding.weight"
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "clip_model.", "clip.")
 _HEAD = "grammar_score_head."
-_NOT_WEIGHTS = frozenset(("input_resolution", "context_length", "vocab_size", "attn_mask"))  # of TorchScript archives
+# Tensors of TorchScript archives that are no weights.
+_NOT_WEIGHTS = frozenset(("input_resolution", "context_length", "vocab_size", "attn_mask"))
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Layout:
     """A recognised state dict.
 
     Attributes:
-        name: ``openai``, ``open_clip``, ``hf``, ``pac-s++`` or ``grammar``.
-        tensors: open_clip's names. OpenAI's and open_clip's files have the same ones; where the image tower is absent
-            there is none under ``visual.``.
-        model_cfg: open_clip's architecture, ``quick_gelu`` only where a configuration says it.
+        name: The layout: ``openai``, ``open_clip``, ``hf``, ``pac-s++`` or ``grammar``.
+        tensors: The tensors under open_clip's names, which OpenAI's files have too. Without an image tower there is no
+            name that starts with ``visual.``.
+        model_cfg: The architecture as open_clip writes it; ``quick_gelu`` is there only if a configuration states it.
         head: CLIP-Caption-Reward's grammar head as ``0.weight`` [d, d] and ``2.weight`` [2, d], or None.
-        notes: what was left out, for people.
+        notes: Sentences for people about what was left out.
     """
 
     name: str
@@ -50,25 +51,25 @@ class Layout:
 def recognise(
     tensors: Mapping[str, Tensor], where: str, *, lora_mlp: bool = False, config: HFConfig | None = None
 ) -> Layout:
-    """Recognise a CLIP by its names and infer its architecture from its shapes.
+    """Recognise a CLIP by the names of its tensors and infer its architecture from their shapes.
 
     Args:
-        tensors: of a file, names as there; prefixes such as ``module.`` and ``clip_model.`` are taken off.
-        where: names the file in messages.
-        lora_mlp: fold PAC-S++'s MLP factors too.
-        config: of a transformers folder, for what shapes do not say.
+        tensors: The tensors under the names of the file; prefixes such as ``module.`` and ``clip_model.`` are removed.
+        where: The name of the file in messages.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too.
+        config: The configuration of a transformers folder, for facts that shapes do not show.
 
     Raises:
-        InputError: another model, with the names found, or a CLIP with parts missing.
+        InputError: The tensors are of another model, whose names the message shows, or parts of the CLIP are missing.
     """
-    bare, head = _split_head(_unwrapped(tensors, where), where)
+    bare, head = _split_head(_without_wrappers(tensors, where), where)
     notes: tuple[str, ...] = ()
     if huggingface.TEXT_ANCHOR in bare:
         name, plain = "grammar" if head else "hf", huggingface.from_hf(bare, where)
     else:
         custom = f"text.{_TEXT_ANCHOR}" in bare
         name = "open_clip" if custom or "logit_bias" in bare else "openai"
-        plain = {_without_text(n): t for n, t in bare.items() if n not in _NOT_WEIGHTS}
+        plain = {_without_text_prefix(n): t for n, t in bare.items() if n not in _NOT_WEIGHTS}
         if has_lora(plain):
             name = "pac-s++"
             plain, notes = fold_lora(plain, where, mlp=lora_mlp)
@@ -82,13 +83,13 @@ def recognise(
     return Layout(name, plain, model_cfg, head, notes)
 
 
-def _unwrapped(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The names without the prefixes that training code puts before a model's own."""
+def _without_wrappers(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Return the tensors under names without the prefixes that training code puts before a model's own names."""
     found = dict(tensors)
     while not _has_anchor(found):
         prefix = next((w for w in _WRAPPERS if any(n.startswith(w) for n in found)), None)
         if prefix is None:
-            raise InputError(_not_clip(tensors, where))
+            raise InputError(_not_clip_message(tensors, where))
         found = {n.removeprefix(prefix): t for n, t in found.items()}
     return found
 
@@ -97,7 +98,7 @@ def _has_anchor(names: Mapping[str, Any]) -> bool:
     return any(anchor in names for anchor in (_TEXT_ANCHOR, f"text.{_TEXT_ANCHOR}", huggingface.TEXT_ANCHOR))
 
 
-def _not_clip(tensors: Mapping[str, Tensor], where: str) -> str:
+def _not_clip_message(tensors: Mapping[str, Tensor], where: str) -> str:
     names = list(tensors)
     if any(n.startswith("text.transformer.embeddings.") for n in names):
         return (
@@ -111,7 +112,7 @@ def _not_clip(tensors: Mapping[str, Tensor], where: str) -> str:
 
 
 def _split_head(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-    """Take the grammar head's tensors out."""
+    """Separate the tensors of the grammar head from the others."""
     head = {n.removeprefix(_HEAD): t for n, t in tensors.items() if n.startswith(_HEAD)}
     if not head:
         return tensors, None
@@ -121,6 +122,6 @@ def _split_head(tensors: dict[str, Tensor], where: str) -> tuple[dict[str, Tenso
     return {n: t for n, t in tensors.items() if not n.startswith(_HEAD)}, head
 
 
-def _without_text(name: str) -> str:
-    """open_clip keeps a custom text tower under ``text.``; the native one is the same tower there."""
+def _without_text_prefix(name: str) -> str:
+    """Remove ``text.``, under which open_clip keeps a custom text tower; the native tower is the same without it."""
     return name.removeprefix("text.") if name.startswith("text.") else name

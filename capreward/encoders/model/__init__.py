@@ -1,1 +1,1 @@
-"""open_clip's modules, their towers and their tokenizers."""
+"""The modules of open_clip: models, their towers and their tokenizers."""

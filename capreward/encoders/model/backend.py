@@ -16,14 +16,14 @@ _OPERATORS = 100  # more than torchvision has
 
 @functools.cache
 def import_open_clip() -> Any:
-    """Import open_clip, also beside a torchvision whose compiled half does not fit torch.
+    """Import open_clip, even if the compiled half of torchvision does not fit torch.
 
-    A torch for the CPU with a torchvision for CUDA, as a plain ``pip install`` leaves it after torch came from
+    A torch for the CPU with a torchvision for CUDA, as a plain ``pip install`` leaves it if torch came from
     another index, fails with "operator torchvision::nms does not exist". Nothing of open_clip's encoders calls
     torchvision's compiled operators, so they are declared by name and stay without code.
 
     Raises:
-        InputError: open_clip cannot be imported for another reason; it is named.
+        InputError: open_clip cannot be imported for another reason, which the message names.
     """
     try:
         _declare_operators()
@@ -53,5 +53,5 @@ def _declare_operators() -> Any:
                 library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
             library.define(f"{missing[1]}(Tensor input) -> Tensor")
             for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
-                del sys.modules[name]  # a module that failed half-way keeps what it had registered
+                del sys.modules[name]  # a module whose import failed half-way keeps what it had registered
     return library

@@ -1,4 +1,4 @@
-"""The tokens of an image tower before they are pooled: what captioners look at."""
+"""The tokens of an image tower before pooling, which captioners read."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def image_tokens(model: Any, pixels: Tensor) -> Tensor:
-    """Tokens of the last block, before the last norm, pooling and projection.
+    """Return the tokens of the last block, before the last norm, pooling and projection.
 
-    Of a ViT the class token and the patches, row by row (transformers' ``last_hidden_state``); of a ResNet the grid of
-    its last layer, row by row, before the attention pooling.
+    For a ViT these are the class token and the patches, row by row (transformers' ``last_hidden_state``); for a ResNet
+    the grid of its last layer, row by row, before the attention pooling.
 
     Args:
-        model: open_clip's, in evaluation mode.
-        pixels: normalised, float [B, 3, side, side].
+        model: The model of open_clip, in evaluation mode.
+        pixels: Normalised pixels, float [B, 3, side, side].
 
     Returns:
-        [B, S, D] in the model's precision.
+        The tokens [B, S, D] in the model's precision.
 
     Raises:
-        InputError: an image tower of another kind.
+        InputError: The image tower is of another kind.
     """
     visual = model.visual
     kind = type(visual).__name__
@@ -48,10 +48,10 @@ def image_tokens(model: Any, pixels: Tensor) -> Tensor:
 
 
 def tokens_shape(spec: EncoderSpec) -> tuple[int, int]:
-    """(S, D): how many tokens of what width ``image_tokens`` gives of the pixels that the specification says.
+    """Return (S, D): the number and the width of the tokens that ``image_tokens`` gives for this specification.
 
     Raises:
-        InputError: an image tower of another kind.
+        InputError: The image tower is of another kind.
     """
     vision = spec.model_cfg["vision_cfg"]
     side = spec.preprocessing.size
@@ -67,16 +67,16 @@ def tokens_shape(spec: EncoderSpec) -> tuple[int, int]:
 def token_spec(
     spec: EncoderSpec, side: int | None = None, resize: str | None = None, cropping: str | None = None
 ) -> EncoderSpec:
-    """The encoder with the image steps that its tokens are made with.
+    """Return the specification with the image steps that its tokens are made with.
 
     Args:
-        spec: of the encoder.
-        side: of the pixels, where it is not the encoder's own: a multiple of 32, for ResNets alone.
-        resize: ``shortest`` or ``squash``, where it is not the encoder's own.
-        cropping: ``torchvision`` or ``transformers``, where it is not the encoder's own.
+        spec: The specification of the encoder.
+        side: The side of the input in pixels, a multiple of 32; None is the encoder's own. Only a ResNet takes another.
+        resize: The resizing, ``shortest`` or ``squash``; None is the encoder's own.
+        cropping: The cropping, ``torchvision`` or ``transformers``; None is the encoder's own.
 
     Raises:
-        InputError: a side that the tower cannot take, or an unknown way to resize or to crop.
+        InputError: The tower cannot take the side, or the resizing or the cropping is unknown.
     """
     from capreward.data.images.preprocessing import CROPPINGS
 
@@ -97,13 +97,13 @@ def token_spec(
 
 
 def tokens_digest(model: Any) -> str:
-    """The SHA-256 of the tensors that an image tower's tokens depend on, in half precision, and of its heads.
+    """Return the SHA-256 of the tensors that an image tower's tokens depend on, in half precision, and of its heads.
 
     One tower has one digest in OpenAI's file, in transformers' folder and inside a captioner's checkpoint, in single or
-    half precision; the files' own hashes differ. The activation is no part of it.
+    half precision, although the files' own hashes differ. The activation is no part of the digest.
 
     Args:
-        model: open_clip's, or another with its image tower as ``visual``.
+        model: The model of open_clip, or another model with its image tower as ``visual``.
     """
     found = hashlib.sha256()
     state = model.visual.state_dict()

@@ -1,4 +1,4 @@
-"""What stands where a checkpoint has no image tower."""
+"""The stand-in for an image tower that a checkpoint lacks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from capreward.errors import InputError
 
 
 class NoImageTower(nn.Module):
-    """Refuses images in one sentence.
+    """Refuses images with one sentence.
 
     Args:
-        name: of the weights.
+        name: The name of the weights.
     """
 
     def __init__(self, name: str) -> None:
@@ -21,9 +21,9 @@ class NoImageTower(nn.Module):
         self.name = name
 
     def forward(self, *_: object) -> NoReturn:
-        """Say what is missing.
+        """Raise the error that says what is missing.
 
         Raises:
-            InputError: always.
+            InputError: The call always fails.
         """
         raise InputError(f"{self.name} has no image tower; give the CLIP that it was tuned from by base= or --base")

@@ -1,4 +1,4 @@
-"""The text tower without its padding: causal attention never looks past the end of a caption."""
+"""The text tower without padding: causal attention never looks past the end of a caption."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def can_trim(model: Any) -> bool:
-    """Whether a model's text features do not depend on how far its captions are padded.
+    """Return whether a model's text features do not depend on the padding of its captions.
 
-    So it is where attention is causal and the feature is read at the end token: open_clip's ``CLIP`` class, which
-    holds OpenAI's, LAION's and PAC-S's weights.
+    This holds if attention is causal and the feature is read at the end token, as in open_clip's ``CLIP`` class, which
+    holds the weights of OpenAI, LAION and PAC-S.
     """
     from capreward.encoders.model.backend import import_open_clip
 
@@ -21,32 +21,33 @@ def can_trim(model: Any) -> bool:
 
 
 def trimmed_text_features(model: Any, tokens: Tensor) -> Tensor:
-    """Text features of tokens that end at the longest caption of the batch.
+    """Return the text features of tokens that end at the longest caption of the batch.
 
-    A caption has about 15 tokens and the context 77, so this is a fifth of the work of ``model.encode_text``, with the
-    same result.
+    A caption has about 15 tokens and the context 77, so this does a fifth of the work of ``model.encode_text``, with
+    the same result.
 
     Args:
-        model: one for which ``can_trim`` is true.
-        tokens: int64 [N, L], L at most the context length, zeros after each end token.
+        model: A model for which ``can_trim`` is true.
+        tokens: Token ids, int64 [N, L], with L at most the context length and zeros after each end token.
 
     Returns:
-        [N, D] projected features in the model's precision.
+        The projected features [N, D] in the model's precision.
     """
     return projected(model, _trimmed_states(model, tokens))
 
 
 def text_states(model: Any, tokens: Tensor) -> Tensor:
-    """What the text tower says of whole texts, after its final norm and before the projection.
+    """Return the states of whole texts after the text tower's final norm and before the projection.
 
-    A grammar head reads these states (clipreward.md 5.1), ``projected`` turns them into features.
+    A grammar head reads these states (Cho et al. 2022, section 3.2); ``projected`` turns them into features.
 
     Args:
-        model: ``open_clip.CLIP`` or ``CustomTextCLIP``.
-        tokens: int64 [N, L], zeros after each end token; L the context length, or less where ``can_trim`` is true.
+        model: An ``open_clip.CLIP`` or ``CustomTextCLIP``.
+        tokens: Token ids, int64 [N, L], with zeros after each end token; L is the context length, or less if
+            ``can_trim`` is true.
 
     Returns:
-        [N, d] in the model's precision, with a gradient where its parameters want one.
+        The states [N, d] in the model's precision, with a gradient if the parameters require one.
     """
     if can_trim(model):
         return _trimmed_states(model, tokens)
@@ -58,7 +59,7 @@ def text_states(model: Any, tokens: Tensor) -> Tensor:
 
 
 def state_width(model: Any) -> int:
-    """The width d of the states of ``text_states``."""
+    """Return the width d of the states of ``text_states``."""
     import torch
 
     parameter = next(model.parameters())
@@ -69,13 +70,13 @@ def state_width(model: Any) -> int:
 
 
 def projected(model: Any, states: Tensor) -> Tensor:
-    """Text features [N, D] of states [N, d], not normalised."""
+    """Return the text features [N, D] of states [N, d], not normalised."""
     import torch
 
     tower = getattr(model, "text", model)
     projection = getattr(tower, "text_projection", None)
     if projection is None:
-        projection = getattr(tower, "proj", None)  # of a text tower of transformers
+        projection = getattr(tower, "proj", None)  # the projection of a text tower of transformers
     if projection is None:
         return states
     features: Tensor = projection(states) if isinstance(projection, torch.nn.Module) else states @ projection
@@ -83,14 +84,14 @@ def projected(model: Any, states: Tensor) -> Tensor:
 
 
 def prefix_states(model: Any, tokens: Tensor) -> Tensor:
-    """The state at every token, which says of the text until there what ``text_states`` says of the whole.
+    """Return the state at every token: it describes the text up to there as ``text_states`` describes the whole text.
 
     Args:
-        model: one for which ``can_trim`` is true.
-        tokens: int64 [N, L], L at most the context length, zeros after each end token.
+        model: A model for which ``can_trim`` is true.
+        tokens: Token ids, int64 [N, L], with L at most the context length and zeros after each end token.
 
     Returns:
-        [N, L, d] in the model's precision.
+        The states [N, L, d] in the model's precision.
     """
     states: Tensor = model.ln_final(_layers(model, tokens))
     return states
@@ -101,7 +102,7 @@ def _trimmed_states(model: Any, tokens: Tensor) -> Tensor:
 
     x = _layers(model, tokens)
     ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
-    states: Tensor = model.ln_final(ends)  # it works on each position alone: the end tokens' are enough
+    states: Tensor = model.ln_final(ends)  # the norm treats each position alone, so the end tokens are enough
     return states
 
 
@@ -114,7 +115,7 @@ def _layers(model: Any, tokens: Tensor) -> Tensor:
 
 
 def _without_projection(tower: Any) -> Any:
-    """The same text tower, its parameters shared, without the projection."""
+    """Return the same text tower without the projection; its parameters are shared."""
     from torch import nn
 
     bare = copy.copy(tower)

@@ -1,4 +1,4 @@
-"""Captions to token rows, and how many were cut at the context length."""
+"""The tokenization of captions to rows of token ids, with a mark on captions cut at the context length."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 
 class Tokens:
-    """Token rows of N texts, each without padding.
+    """The token ids of N texts, each without padding.
 
     Attributes:
-        rows: per text its int64 ids, start and end token included, at most the context length.
-        cut: per text whether it was longer than the context, bool [N].
+        rows: For each text its ids, int64, with the start and the end token; at most the context length.
+        cut: For each text whether it was longer than the context, bool [N].
     """
 
     def __init__(self, rows: list[npt.NDArray[np.int64]], cut: npt.NDArray[np.bool_]) -> None:
@@ -23,7 +23,7 @@ class Tokens:
         self.lengths = np.array([len(row) for row in rows], dtype=np.int64)
 
     def padded(self, chosen: Sequence[int], length: int) -> npt.NDArray[np.int64]:
-        """The rows ``chosen``, padded with zeros to ``length``: [len(chosen), length]."""
+        """Return the rows ``chosen``, padded with zeros to ``length``: [len(chosen), length]."""
         table = np.zeros((len(chosen), length), dtype=np.int64)
         for at, i in enumerate(chosen):
             table[at, : len(self.rows[i])] = self.rows[i]
@@ -34,9 +34,9 @@ def tokenize(tokenizer: Any, texts: Sequence[str], context_length: int) -> Token
     """Tokenize as the original CLIP does: a text that is too long keeps its first ids and ends in the end token.
 
     Args:
-        tokenizer: open_clip's ``SimpleTokenizer`` or ``HFTokenizer``.
-        texts: N texts, prompt included.
-        context_length: of the text tower.
+        tokenizer: The tokenizer, open_clip's ``SimpleTokenizer`` or ``HFTokenizer``.
+        texts: N texts, with their prompt.
+        context_length: The most tokens that the text tower takes.
     """
     from capreward.encoders.model.backend import import_open_clip
 
@@ -50,7 +50,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], context_length: int) -> Token
 
 
 def _full_lengths(tokenizer: Any, texts: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The lengths before cutting, where the tokenizer tells them."""
+    """Return the lengths before cutting, for tokenizers that show them."""
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is None:
         return np.zeros(len(texts), dtype=np.int64)

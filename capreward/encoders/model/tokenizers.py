@@ -1,4 +1,4 @@
-"""The tokenizer that belongs to an encoder's text tower."""
+"""The tokenizer of an encoder's text tower."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str, 
     """Build the tokenizer of an architecture: OpenAI's byte-level BPE, or the one that its configuration names.
 
     Args:
-        model_cfg: open_clip's; of ``text_cfg`` count ``context_length``, ``vocab_size``, ``hf_tokenizer_name``,
-            ``tokenizer_mode`` and ``tokenizer_kwargs``, whose ``bpe_path`` may be relative to ``folder``.
-        folder: where the encoder's files lie, or None.
-        where: names the encoder in messages.
-        download: fetch a tokenizer of the hub that is not on this computer.
+        model_cfg: The architecture as open_clip writes it. The function reads ``context_length``, ``vocab_size``,
+            ``hf_tokenizer_name``, ``tokenizer_mode`` and ``tokenizer_kwargs`` of its ``text_cfg``; the last one may
+            hold a ``bpe_path`` that is relative to ``folder``.
+        folder: The folder with the encoder's files, or None.
+        where: The name of the encoder in messages.
+        download: Whether to fetch a tokenizer from the hub if it is not on this computer.
 
     Returns:
-        open_clip's ``SimpleTokenizer`` or ``HFTokenizer``: texts to int64 [N, L].
+        A ``SimpleTokenizer`` or ``HFTokenizer`` of open_clip: a function from N texts to int64 [N, L].
 
     Raises:
-        InputError: a vocabulary that is missing, damaged or larger than the text tower's, or transformers is missing.
+        InputError: The vocabulary is missing, damaged or larger than the text tower's, or transformers is missing.
     """
     text = model_cfg["text_cfg"]
     settings = dict(text.get("tokenizer_kwargs") or {})
     settings["context_length"] = int(text.get("context_length", 77))
     if text.get("hf_tokenizer_name"):
-        return _hf(text, {**settings, "local_files_only": not download}, folder, where)
-    tokenizer = _bpe(settings, folder, where)
+        return _huggingface_tokenizer(text, {**settings, "local_files_only": not download}, folder, where)
+    tokenizer = _bpe_tokenizer(settings, folder, where)
     size = int(text.get("vocab_size", 49408))
     if tokenizer.vocab_size > size:
         raise InputError(
@@ -43,7 +44,7 @@ def tokenizer_of(model_cfg: Mapping[str, Any], folder: Path | None, where: str, 
     return tokenizer
 
 
-def _bpe(settings: dict[str, Any], folder: Path | None, where: str) -> Any:
+def _bpe_tokenizer(settings: dict[str, Any], folder: Path | None, where: str) -> Any:
     if "bpe_path" in settings:
         path = (folder or Path()) / str(settings["bpe_path"])
         if not path.is_file():
@@ -56,7 +57,7 @@ def _bpe(settings: dict[str, Any], folder: Path | None, where: str) -> Any:
         raise InputError(f"{where}: its vocabulary {path} cannot be read ({error})") from error
 
 
-def _hf(text: Mapping[str, Any], settings: dict[str, Any], folder: Path | None, where: str) -> Any:
+def _huggingface_tokenizer(text: Mapping[str, Any], settings: dict[str, Any], folder: Path | None, where: str) -> Any:
     name = str(text["hf_tokenizer_name"])
     if settings.get("trust_remote_code"):
         raise InputError(f"{where}: its tokenizer wants to run code of its own (trust_remote_code), which is refused")

@@ -1,1 +1,1 @@
-"""Features kept in a folder, encoded once."""
+"""Feature stores: folders with features that are encoded once."""

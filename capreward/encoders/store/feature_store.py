@@ -1,4 +1,4 @@
-"""Features kept in a folder: encoded once, read by any evaluator or trainer in place of the pictures."""
+"""The feature store: features are encoded once, and any evaluator or trainer reads them in place of the pictures."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from capreward.errors import InputError, shorten
 if TYPE_CHECKING:
     import torch
 
-# Two processes that embed one picture in batches of different sizes differ by rounding, in half precision by up to
-# about a hundredth of a feature's length; two pictures differ by far more.
+# Two processes that embed one picture in batches of different sizes get features that differ by rounding, in half
+# precision by up to about a hundredth of a feature's length; features of two pictures differ by far more.
 SAME = 0.05
 
 
 class FeatureStore:
-    """The features of a folder that ``capreward embed`` wrote, mapped into memory.
+    """The features in a folder that ``capreward embed`` wrote, mapped into memory.
 
-    Rows are numbered when the store is opened; a pickle opens the same parts again, so that rows keep their meaning
-    while others append.
+    Rows are numbered when the store is opened. A pickle opens the same parts again, so that rows keep their meaning
+    while other processes append.
 
     Args:
-        path: the folder.
-        parts: names of the parts to read; all of them by default.
+        path: The folder.
+        parts: The names of the parts to read; None reads all of them.
 
     Attributes:
-        path: the folder.
-        header: what the features are.
-        keys: of the N features.
-        texts: what was embedded, [N], in a text store; None for pictures.
+        path: The folder.
+        header: The description of the features.
+        keys: The keys of the N features.
+        texts: The embedded texts, [N], in a text store; None in a picture store.
 
     Raises:
-        InputError: no store, a damaged part, or two parts that disagree about a key.
+        InputError: The folder is no store, a part is damaged, or two parts disagree about a key.
     """
 
     def __init__(self, path: str | Path, parts: Sequence[str] | None = None) -> None:
@@ -65,10 +65,10 @@ class FeatureStore:
                 places.append((number, index))
                 if self.texts is not None:
                     self.texts.append(texts[index])
-        # Rows mean the same in two stores of one folder if both have the same parts.
+        # Rows mean the same in two stores of one folder if both read the same parts.
         self._identity = (self.path.absolute(), self.header.digest, tuple(names))
         self._hash = hash(self._identity)
-        self._places = np.array(places, dtype=np.int64).reshape(-1, 2)  # of each row: its part, its index there
+        self._places = np.array(places, dtype=np.int64).reshape(-1, 2)  # for each row its part and its index there
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -92,17 +92,17 @@ class FeatureStore:
 
     @property
     def kind(self) -> str:
-        """``image`` or ``text``."""
+        """The kind of the features: ``image`` or ``text``."""
         return self.header.kind
 
     @property
     def fields(self) -> dict[str, str]:
-        """The encoder, as ``Encoder.fields()`` told it when the features were made."""
+        """The properties of the encoder, as ``Encoder.fields()`` returned them when the features were made."""
         return dict(self.header.encoder)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one feature."""
+        """The shape of one feature."""
         return self.header.shape
 
     @property
@@ -112,14 +112,14 @@ class FeatureStore:
 
     @property
     def dtype(self) -> str:
-        """Of the files: ``float32``, or ``float16`` where half the space was asked for (it changes the last digits)."""
+        """The type of the files' numbers: ``float32``, or ``float16`` at half the size (it changes the last digits)."""
         return self.header.dtype
 
     def row_of(self, key: str) -> int:
-        """The row of a key.
+        """Return the row of a key.
 
         Raises:
-            InputError: no such key.
+            InputError: The store has no such key.
         """
         row = self._rows.get(key)
         if row is None:
@@ -129,11 +129,11 @@ class FeatureStore:
         return row
 
     def features(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> torch.Tensor:
-        """The features of ``rows`` [n], float32 [n, *shape]: as the encoder projected them, not normalised.
+        """Return the features of ``rows`` [n] as float32 [n, *shape]: as the encoder projected them, not normalised.
 
         Raises:
-            IndexError: a row outside 0..N-1.
-            InputError: a feature with values that are no numbers.
+            IndexError: A row is outside 0..N-1.
+            InputError: A feature holds NaN or infinite values.
         """
         import torch
 
@@ -149,7 +149,7 @@ class FeatureStore:
         return torch.from_numpy(found)
 
     def _check_numbers(self, found: npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> None:
-        """Refuse features that are NaN or infinite, which would make of every score no number; one sum tells."""
+        """Refuse features with NaN or infinite values, which would make every score NaN; one sum shows them."""
         with np.errstate(all="ignore"):
             total = float(found.sum())
         if math.isfinite(total):
@@ -163,10 +163,10 @@ class FeatureStore:
             )
 
     def stored(self, key: str) -> StoredFeature:
-        """What stands for the picture of ``key`` in ``Samples.images``.
+        """Return the object that stands for the picture of ``key`` in ``Samples.images``.
 
         Raises:
-            InputError: no such key.
+            InputError: The store has no such key.
         """
         return StoredFeature(self, self.row_of(key))
 
@@ -182,14 +182,14 @@ class FeatureStore:
         """Refuse features that the encoder in use would not have made.
 
         Args:
-            fields: ``Encoder.fields()`` of the encoder in use.
-            kind: ``image`` or ``text``, what is wanted.
-            shape: of one feature; a single vector of any length by default.
-            prompt: what the evaluator puts before each text; None for any.
-            ignore: fields that may differ.
+            fields: The result of ``Encoder.fields()`` of the encoder in use.
+            kind: The kind of features that is needed, ``image`` (default) or ``text``.
+            shape: The shape of one feature; None allows a single vector of any length.
+            prompt: The prompt that the evaluator puts before each text; None allows any prompt.
+            ignore: The fields that may differ.
 
         Raises:
-            InputError: the first thing that differs, and what to do.
+            InputError: The message names the first difference and what to do.
         """
         if self.kind != kind:
             raise InputError(f"{self.path} holds {self.kind} features, {kind} features are needed here")
@@ -222,11 +222,11 @@ class FeatureStore:
 
 @dataclass(frozen=True)
 class StoredFeature:
-    """One ready feature, in place of a picture: two of one row are the same picture.
+    """One ready feature in place of a picture; two objects with the same row are the same picture.
 
     Attributes:
-        store: where it is.
-        row: its row there.
+        store: The store that holds the feature.
+        row: The row of the feature in the store.
     """
 
     store: FeatureStore
@@ -234,11 +234,11 @@ class StoredFeature:
 
     @property
     def key(self) -> Hashable:
-        """Equal for equal features."""
+        """A key that is equal for equal features."""
         return self.store, self.row
 
     def feature(self) -> torch.Tensor:
-        """Float32 [*shape]."""
+        """Return the feature, float32 [*shape]."""
         return self.store.features([self.row])[0]
 
     def __str__(self) -> str:
@@ -246,12 +246,12 @@ class StoredFeature:
 
 
 def is_store(path: Any) -> bool:
-    """Whether ``path`` is a folder with a ``store.json``."""
+    """Return whether ``path`` is a folder with a ``store.json``."""
     return isinstance(path, (str, Path)) and (Path(path) / NAME).is_file()
 
 
 def _check_same(key: str, part: Part, index: int, first: Part, first_index: int) -> None:
-    """Refuse two features of one key that are not the same picture or text."""
+    """Refuse two features under one key that are not of the same picture or text."""
     a = np.asarray(first.features[first_index], dtype=np.float64).ravel()
     b = np.asarray(part.features[index], dtype=np.float64).ravel()
     same_text = first.texts is None or part.texts is None or first.texts[first_index] == part.texts[index]

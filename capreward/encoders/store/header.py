@@ -1,4 +1,4 @@
-"""``store.json``: what the features of a store are, and whether two lots of features may be mixed."""
+"""The header ``store.json``: it describes the features of a store and tells whether two sets of features may mix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from capreward.errors import InputError
 
-FORMAT = 1  # of store.json and of the parts
+FORMAT = 1  # the version of store.json and of the parts
 NAME = "store.json"
 KINDS = ("image", "text")
 DTYPES = ("float32", "float16")
@@ -20,15 +20,15 @@ WORDS: Mapping[str, str] = {"act": "activation", "prep": "preprocessing", "prec"
 
 @dataclass(frozen=True)
 class StoreHeader:
-    """What the features of a store are.
+    """The description of the features of a store.
 
     Attributes:
-        kind: ``image`` or ``text``.
-        encoder: what changes a feature, as ``Encoder.fields()`` tells it.
-        shape: of one feature, ``(512,)`` for CLIP ViT-B/32.
-        dtype: ``float32`` or ``float16``, of the files; reading always gives float32.
-        sha256: of the encoder's weights file, in full; empty if unknown.
-        prompt: what stood before each text.
+        kind: The kind of the features, ``image`` or ``text``.
+        encoder: The properties that change a feature, as ``Encoder.fields()`` returns them.
+        shape: The shape of one feature, ``(512,)`` for CLIP ViT-B/32.
+        dtype: The type of the files' numbers, ``float32`` or ``float16``; reading always gives float32.
+        sha256: The full SHA-256 of the encoder's weights file; empty if unknown.
+        prompt: The prompt that was put before each text.
     """
 
     kind: str
@@ -40,16 +40,16 @@ class StoreHeader:
 
     @property
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of all of it; every part carries it, so that no foreign part slips in."""
+        """The first 16 hex digits of the SHA-256 of the header; every part holds it, which keeps foreign parts out."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         fields = {"kind": self.kind, "encoder": dict(self.encoder), "sha256": self.sha256, "prompt": self.prompt}
         return {"format": FORMAT, **fields, "shape": list(self.shape), "dtype": self.dtype}
 
     def write(self, path: Path) -> None:
-        """Write ``store.json``: readable, one field per line."""
+        """Write ``store.json`` in readable form, one field per line."""
         path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -57,7 +57,7 @@ class StoreHeader:
         """Read a store's ``store.json``.
 
         Raises:
-            InputError: there is none, it is damaged, or a later version of capreward wrote it.
+            InputError: The file is missing or damaged, or a later version of capreward wrote it.
         """
         path = folder / NAME
         try:
@@ -93,7 +93,7 @@ class StoreHeader:
         return header
 
     def difference(self, encoder: Mapping[str, object], ignore: Collection[str] = ()) -> str:
-        """The field in which another encoder differs from this store's; empty if a feature would be the same.
+        """Return the field in which another encoder differs from this store's; empty if features would be the same.
 
         Weights of one hash are the same under any file name, and no text depends on how pictures are prepared.
         """
@@ -109,12 +109,12 @@ class StoreHeader:
 
 
 def plain_fields(fields: Mapping[str, object]) -> dict[str, str]:
-    """Fields as text, as they stand in a signature; those that are None left out."""
+    """Return fields as text, as a signature shows them; fields that are None are left out."""
     return {str(k): str(v) for k, v in fields.items() if v is not None}
 
 
 def field_text(fields: Mapping[str, object], name: str) -> str:
-    """A field for a message: the model with its hash, or the field's name and value."""
+    """Return a field for a message: the model with its hash, or the field's name and value."""
     known = plain_fields(fields)
     if name in ("sha", "model"):
         return f"{known.get('model', 'an unnamed model')} (sha {known.get('sha', 'unknown')})"

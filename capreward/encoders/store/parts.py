@@ -1,4 +1,4 @@
-"""One part of a feature store: features and their keys in one safetensors file, mapped into memory."""
+"""The parts of a feature store: each is a safetensors file with features and their keys, mapped into memory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Part:
     """One file of features.
 
     Attributes:
-        path: the file.
-        keys: of the n features, in order.
-        texts: what was embedded, in a text store; None for pictures.
-        features: [n, *shape], float32 or float16, mapped: only the rows that are read are loaded.
+        path: The file.
+        keys: The keys of the n features, in order.
+        texts: The embedded texts in a text store; None in a picture store.
+        features: The features [n, *shape], float32 or float16, mapped: only the rows that are read are loaded.
     """
 
     path: Path
@@ -43,10 +43,10 @@ def write_part(
     features: npt.NDArray[Any],
     texts: Sequence[str] | None,
 ) -> None:
-    """Write ``features`` [n, *shape] and ``keys`` [n] into one file; a safetensors file that any reader opens.
+    """Write ``features`` [n, *shape] and ``keys`` [n] into one safetensors file, which any reader opens.
 
     Raises:
-        InputError: the disk is full, or refuses.
+        InputError: The disk is full or refuses the file.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -56,7 +56,7 @@ def write_part(
         metadata["texts"] = json.dumps(list(texts), ensure_ascii=False)
     try:
         save_file({"features": np.ascontiguousarray(features, dtype=header.dtype)}, path, metadata=metadata)
-    except SafetensorError as error:  # in place of the OSError that it wraps
+    except SafetensorError as error:  # safetensors raises it in place of the OSError
         raise InputError(f"cannot write a part of {path.parent}: {error}") from error
 
 
@@ -64,7 +64,7 @@ def read_part(path: Path, header: StoreHeader) -> Part:
     """Map a part into memory, reading its keys alone.
 
     Raises:
-        InputError: the file is incomplete, something else, or from another store.
+        InputError: The file is incomplete, of another format, or from another store.
     """
     code, dtype = CODES[header.dtype]
     try:
@@ -82,14 +82,14 @@ def read_part(path: Path, header: StoreHeader) -> Part:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
+        raise _damaged_error(path) from error
     if metadata.get("store") != header.digest:
         raise InputError(f"{path} is a part of another store: its encoder is not that of {path.parent}; move it away")
     if not (complete and fits):
-        raise _damaged(path)
+        raise _damaged_error(path)
     # asarray: np.memmap's own bookkeeping would slow every later slice down.
     return Part(path, keys, texts, np.asarray(np.memmap(path, dtype, mode="r", offset=start, shape=shape)))
 
 
-def _damaged(path: Path) -> InputError:
+def _damaged_error(path: Path) -> InputError:
     return InputError(f"{path} is damaged or incomplete; delete it and run the same capreward embed again")

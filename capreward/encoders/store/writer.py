@@ -1,4 +1,4 @@
-"""Writing a feature store: whole parts only, so that a killed run, a second one and one on another machine all fit."""
+"""The writer of feature stores. It writes whole parts only, so killed, repeated and parallel runs all fit together."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 Shard = tuple[int, int]
 
 
-def belongs(key: str, shard: Shard) -> bool:
-    """Whether the process ``i`` of ``n`` embeds ``key``: a partition that is the same on every machine."""
+def in_shard(key: str, shard: Shard) -> bool:
+    """Return whether the process ``i`` of ``n`` embeds ``key``; the partition is the same on every machine."""
     index, of = shard
     return zlib.crc32(key.encode("utf-8", "surrogatepass")) % of == index
 
 
 class StoreWriter:
-    """Adds parts to a feature store, which it makes if there is none.
+    """Adds parts to a feature store, and makes the store if there is none.
 
     Args:
-        path: the folder.
-        header: what the features are; must equal that of a store already there.
-        shard: (i, n) for process i of n, counted from 0: each takes its share of the keys and names its parts so that
-            no two processes need a lock.
+        path: The folder.
+        header: The description of the features; it must equal that of an existing store.
+        shard: The pair (i, n) for process i of n, counted from 0. Each process takes its share of the keys and names
+            its parts so that no two processes need a lock.
 
     Raises:
-        InputError: a folder that cannot be written or holds something else, features of another encoder, or no shard.
+        InputError: The folder cannot be written or holds something else, its features are of another encoder, or the
+            shard is invalid.
     """
 
     def __init__(self, path: str | Path, header: StoreHeader, *, shard: Shard = (0, 1)) -> None:
@@ -57,10 +58,10 @@ class StoreWriter:
         return key in self._texts
 
     def missing(self, keys: Sequence[str], texts: Sequence[str] | None = None) -> list[int]:
-        """Positions in ``keys`` of what this shard has still to embed.
+        """Return the positions in ``keys`` that this shard has still to embed.
 
         Raises:
-            InputError: a key given twice, or one whose stored feature is of another text.
+            InputError: A key is given twice, or its stored feature is of another text.
         """
         if len(set(keys)) < len(keys):
             seen: set[str] = set()
@@ -69,7 +70,7 @@ class StoreWriter:
         todo = []
         for i, key in enumerate(keys):
             if key not in self._texts:
-                if belongs(key, self.shard):
+                if in_shard(key, self.shard):
                     todo.append(i)
             elif texts is not None and self._texts[key] != texts[i]:
                 raise InputError(
@@ -79,20 +80,20 @@ class StoreWriter:
         return todo
 
     def write(self, keys: Sequence[str], features: torch.Tensor, texts: Sequence[str] | None = None) -> Path:
-        """Add one part; it appears whole or not at all, and never in the place of another.
+        """Add one part; it appears whole or not at all, and never replaces another.
 
         Args:
-            keys: of the features, [n], n >= 1.
-            features: [n, *shape].
-            texts: what was embedded, [n], in a text store.
+            keys: The keys of the features, [n], n >= 1.
+            features: The features, [n, *shape].
+            texts: The embedded texts, [n], in a text store.
 
         Returns:
-            The file.
+            The path of the new file.
 
         Raises:
-            InputError: features that do not fit or are not finite, or a folder that cannot be written.
+            InputError: The features do not fit or are not finite, or the folder cannot be written.
         """
-        with np.errstate(over="ignore"):  # what float16 cannot hold is told below
+        with np.errstate(over="ignore"):  # values that float16 cannot hold are refused below
             array: np.ndarray[Any, Any] = features.detach().float().cpu().numpy().astype(self.header.dtype)
         if array.shape != (len(keys), *self.header.shape) or not keys:
             raise InputError(
@@ -116,7 +117,7 @@ class StoreWriter:
         return path
 
     def _check_header(self, found: StoreHeader) -> None:
-        """Refuse to mix features."""
+        """Refuse to mix features of two kinds."""
         name = found.difference(self.header.encoder)
         if name:
             ours, theirs = field_text(self.header.encoder, name), field_text(found.encoder, name)
@@ -125,7 +126,7 @@ class StoreWriter:
                 f for f in ("kind", "shape", "dtype", "prompt") if getattr(found, f) != getattr(self.header, f)
             ]
             if not different:
-                self.header = found  # equal in all that matters; parts must carry its digest
+                self.header = found  # it is equal in all that matters; parts must carry its digest
                 return
             ours, theirs = (f"{different[0]} {getattr(h, different[0])!r}" for h in (self.header, found))
         raise InputError(f"{self.path} holds features with {theirs}, not {ours}; name another folder")

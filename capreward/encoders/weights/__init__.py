@@ -1,1 +1,1 @@
-"""From what a user names to weights: files, folders, tags, the catalogue and the user's own library."""
+"""Weights of evaluators: the readers of every name that a user may give, the catalogue and the user's library."""

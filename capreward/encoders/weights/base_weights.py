@@ -1,4 +1,4 @@
-"""Folders that leave the image tower to the weights that they were tuned from: a text tower is half the size."""
+"""Base weights: a folder may hold a text tower alone, at half the size, and take the image tower from its base."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from capreward.errors import InputError
 if TYPE_CHECKING:
     from capreward.encoders.weights.types import Reader, Weights
 
-BASE = "base"  # of a folder's record: {"source": "scenes-clip", "sha256": "..."}
+BASE = "base"  # the entry of a folder's record: {"source": "scenes-clip", "sha256": "..."}
 _IMAGES = "visual."
 
 
 @dataclass(frozen=True)
 class Base:
-    """Which weights complete a folder.
+    """The weights that complete a folder.
 
     Attributes:
-        source: as :func:`~capreward.encoders.weights.source.read_weights` takes it.
-        sha256: of those weights, as their specification has it.
+        source: The weights, as :func:`~capreward.encoders.weights.source.read_weights` takes them.
+        sha256: The SHA-256 of those weights, as their specification states it.
     """
 
     source: str
@@ -32,14 +32,14 @@ class Base:
 
 
 def base_in(record: Mapping[str, Any], where: str) -> Base | None:
-    """The base that a folder's record names; None where it names none.
+    """Return the base that a folder's record names; None where it names none.
 
     Args:
-        record: of ``capreward.json``.
-        where: names the folder in messages.
+        record: The content of ``capreward.json``.
+        where: The name of the folder in messages.
 
     Raises:
-        InputError: an entry without source or sha256.
+        InputError: The entry lacks source or sha256.
     """
     found = record.get(BASE)
     if found is None:
@@ -50,22 +50,24 @@ def base_in(record: Mapping[str, Any], where: str) -> Base | None:
 
 
 def joined_digest(own: str, base: str) -> str:
-    """The hash of weights and of those that complete them."""
+    """Return the hash of weights together with the weights that complete them."""
     return hashlib.sha256(f"{own}\n{base}".encode()).hexdigest()
 
 
-def completed(weights: Weights, recorded: Base | None, request: WeightsRequest, where: str, read: Reader) -> Weights:
-    """Weights with the image tower of their base, as far as they lack one; themselves where nothing is to be added.
+def with_base_tower(
+    weights: Weights, recorded: Base | None, request: WeightsRequest, where: str, read: Reader
+) -> Weights:
+    """Return weights with the image tower of their base; weights that lack nothing are returned as they are.
 
     Args:
-        weights: of a folder.
-        recorded: the base that its record names.
-        request: of the user; its ``base`` says where the base is now.
-        where: names the folder in messages.
-        read: reads the base.
+        weights: The weights of a folder.
+        recorded: The base that the folder's record names.
+        request: What the user says about the weights; its ``base`` says where the base is now.
+        where: The name of the folder in messages.
+        read: A function that reads the base.
 
     Raises:
-        InputError: a base that is not found, or another than the record's.
+        InputError: The base is not found, or is not the one in the record.
     """
     whole = any(n.startswith(_IMAGES) for n in weights.tensors)
     if recorded is None and (whole or request.base is None):
@@ -82,11 +84,11 @@ def completed(weights: Weights, recorded: Base | None, request: WeightsRequest, 
             f"{where} was tuned from {recorded.source} with sha256 {recorded.sha256[:12]}, and {source} has "
             f"{base.spec.sha256[:12]}; give the right weights by base= or --base"
         )
-    return _joined(weights, base, named=recorded is not None)
+    return _joined_weights(weights, base, named=recorded is not None)
 
 
-def _joined(weights: Weights, base: Weights, *, named: bool) -> Weights:
-    """The image tower of ``base``, under the tensors that the weights have of it themselves."""
+def _joined_weights(weights: Weights, base: Weights, *, named: bool) -> Weights:
+    """Return weights with the image tower of ``base``; tensors that the weights have themselves win."""
     images = {n: t for n, t in base.tensors.items() if n.startswith(_IMAGES)}
     own = weights.spec
     untouched = not any(n in weights.tensors for n in images)

@@ -1,4 +1,4 @@
-"""Which weights the named evaluators were published with, where their authors publish them, and where they are here."""
+"""The catalogue of published weights: which evaluator uses them, who publishes them, and where they lie here."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Entry:
     """One set of published weights.
 
     Attributes:
-        evaluators: the names that use it, the family first.
-        variant: ``B/32`` or ``L/14``.
-        files: the names its file goes by, the authors' first.
-        layouts: that its file may have.
-        embed_dim: of its features.
-        patch: side of an image patch in pixels.
-        quick_gelu: its activation, which no file says.
-        statistics: its image mean and standard deviation, which no file says.
-        published: where its authors publish it.
-        url: of the file itself, where there is one.
-        sha256: where its authors state it.
-        hub: repository of the same weights on the Hugging Face hub, in open_clip's layout.
+        evaluators: The names of the evaluators that use it, the family first.
+        variant: The variant, ``B/32`` or ``L/14``.
+        files: The names of its file, the authors' name first.
+        layouts: The layouts that its file may have.
+        embed_dim: The width of its features.
+        patch: The side of an image patch in pixels.
+        quick_gelu: Whether its activation is QuickGELU, which no file states.
+        statistics: The name of its image mean and standard deviation, which no file states.
+        published: The place where its authors publish it.
+        url: The address of the file itself, if there is one.
+        sha256: The SHA-256, if its authors state it.
+        hub: The repository of the same weights on the Hugging Face hub, in open_clip's layout.
     """
 
     evaluators: tuple[str, ...]
@@ -52,12 +52,12 @@ class Entry:
 
     @property
     def family(self) -> str:
-        """``clips``, ``pacs``, ``pacspp`` or ``grammar``."""
+        """The family: ``clips``, ``pacs``, ``pacspp`` or ``grammar``."""
         return self.evaluators[0]
 
     @property
     def title(self) -> str:
-        """For messages: ``pacs (B/32)``."""
+        """The title in messages: ``pacs (B/32)``."""
         return f"{self.family} ({self.variant})"
 
 
@@ -129,13 +129,13 @@ CATALOGUE: tuple[Entry, ...] = (
 
 @dataclass(frozen=True)
 class FoundWeights:
-    """Weights on this computer.
+    """Weights that lie on this computer.
 
     Attributes:
-        path: a file or folder, for ``load_clip``.
-        quick_gelu: activation to load them with; None where their folder says it.
-        statistics: image statistics to load them with; None likewise.
-        origin: where they were found: ``CAPREWARD_WEIGHTS``, ``capreward weights add``, ``open_clip's cache``.
+        path: The file or folder, for ``load_clip``.
+        quick_gelu: The activation to load them with; None if their folder states it.
+        statistics: The image statistics to load them with; None if their folder states them.
+        origin: The place that holds them: ``CAPREWARD_WEIGHTS``, ``capreward weights add``, ``open_clip's cache``.
     """
 
     path: Path
@@ -145,14 +145,14 @@ class FoundWeights:
 
 
 def entry_of(name: str, variant: str | None = None) -> Entry:
-    """The entry of an evaluator, its first variant where none is named.
+    """Return the entry of an evaluator, its first variant if none is named.
 
     Args:
-        name: ``clips``, ``refclips``, ``pacs``, ...
-        variant: ``B/32`` or ``L/14``; ``ViT-B-32`` and the like are understood.
+        name: The name of the evaluator: ``clips``, ``refclips``, ``pacs``, ...
+        variant: ``B/32`` or ``L/14``; ``ViT-B-32`` and similar spellings are understood.
 
     Raises:
-        InputError: no such evaluator or variant; the message lists those there are.
+        InputError: There is no such evaluator or variant; the message lists the existing ones.
     """
     entries = [entry for entry in CATALOGUE if name in entry.evaluators]
     if not entries:
@@ -160,32 +160,33 @@ def entry_of(name: str, variant: str | None = None) -> Entry:
         raise InputError(f"no weights are published for {name!r}; there are some for {known}")
     if variant is None:
         return entries[0]
-    wanted = _plain(variant)
+    wanted = _normal_variant(variant)
     for entry in entries:
-        if wanted == _plain(entry.variant):
+        if wanted == _normal_variant(entry.variant):
             return entry
     raise InputError(f"{name} has no variant {variant!r}; it has {' and '.join(e.variant for e in entries)}")
 
 
-def _plain(variant: str) -> str:
+def _normal_variant(variant: str) -> str:
     short = variant.lower().replace("open_clip_", "").replace("vit", "")
     return "".join(c for c in short if c.isalnum())
 
 
 def find_weights(name: str, variant: str | None = None) -> FoundWeights:
-    """The weights of a named evaluator on this computer.
+    """Return the weights of a named evaluator on this computer.
 
-    Looks in the folders of ``CAPREWARD_WEIGHTS`` (separated like ``PATH``), then among what ``capreward weights add``
-    keeps, then in open_clip's caches. Nothing is fetched.
+    The search runs through the folders of ``CAPREWARD_WEIGHTS`` (separated like ``PATH``), then what ``capreward
+    weights add`` keeps, then open_clip's caches. Nothing is fetched.
 
     Raises:
-        InputError: none found: what was looked for and where, where its authors publish it, and what to type.
+        InputError: No weights are found; the message says what was looked for and where, where its authors publish it,
+            and what to type.
     """
     entry = entry_of(name, variant)
-    found = look_for(entry)
+    found = weights_of_entry(entry)
     if found is not None:
         return found
-    looked = ", ".join(str(folder) for _, folder in _places())
+    looked = ", ".join(str(folder) for _, folder in _search_places())
     more = " and open_clip's cache" if entry.hub else ""
     get = f"type capreward weights get {entry.family}, or " if entry.url else ""
     raise InputError(
@@ -194,13 +195,13 @@ def find_weights(name: str, variant: str | None = None) -> FoundWeights:
     )
 
 
-def look_for(entry: Entry) -> FoundWeights | None:
-    """The weights of an entry on this computer, or None; see :func:`find_weights`."""
+def weights_of_entry(entry: Entry) -> FoundWeights | None:
+    """Return the weights of an entry on this computer, or None; see :func:`find_weights`."""
     from capreward.encoders.checkpoints.folder import OPEN_CLIP_CONFIG, RECORD, read_json
     from capreward.encoders.weights.tags import find_tag
 
     stems = {Path(name).stem for name in entry.files}
-    for origin, folder in _places():
+    for origin, folder in _search_places():
         for name in entry.files:
             if (folder / name).is_file():
                 return FoundWeights(folder / name, entry.quick_gelu, entry.statistics, origin)
@@ -213,35 +214,35 @@ def look_for(entry: Entry) -> FoundWeights | None:
     return FoundWeights(cached, entry.quick_gelu, entry.statistics, "open_clip's cache") if cached else None
 
 
-def _places() -> Iterator[tuple[str, Path]]:
-    """Where weights are looked for, and the name of each place."""
+def _search_places() -> Iterator[tuple[str, Path]]:
+    """Yield the name and the path of each place that may hold weights."""
     for part in os.environ.get(VARIABLE, "").split(os.pathsep):
         if part:
             yield VARIABLE, Path(part).expanduser()
-    yield "capreward weights add", kept_folder()
+    yield "capreward weights add", library_folder()
 
 
-def kept_folder() -> Path:
-    """Where ``capreward weights add`` keeps files: ``weights`` in capreward's cache folder."""
+def library_folder() -> Path:
+    """Return the folder where ``capreward weights add`` keeps files: ``weights`` in capreward's cache folder."""
     from capreward.atomic_files import cache_folder
 
     return cache_folder() / "weights"
 
 
 def published_settings(settings: S, name: str, variant: str | None = None) -> S:
-    """Fix activation and statistics of a named evaluator's own checkpoint where the user leaves them open.
+    """Set activation and statistics of a named evaluator's own checkpoint where the user leaves them open.
 
-    A file that stands alone is taken for the variant of its name, else for the one whose patch size it has; one of
-    another patch size stays open, so that what is assumed of it is said. Folders and names of open_clip and the hub say
-    their own.
+    A file that stands alone is taken for the variant of its name, else for the variant with its patch size. With any
+    other patch size the settings stay open, so that a note says what is assumed. Folders, names of open_clip and names
+    of the hub state their own.
 
     Args:
-        settings: a dataclass with ``checkpoint``, ``quick_gelu`` and ``statistics``.
-        name: of the evaluator.
-        variant: named by the user.
+        settings: A dataclass with ``checkpoint``, ``quick_gelu`` and ``statistics``.
+        name: The name of the evaluator.
+        variant: The variant that the user named, or None.
 
     Raises:
-        InputError: no such variant, or a file that cannot be read.
+        InputError: There is no such variant, or the file cannot be read.
     """
     given: Any = settings
     path = Path(str(given.checkpoint).removeprefix("local-dir:")).expanduser()
@@ -275,10 +276,10 @@ def _entry_of_file(path: Path, name: str) -> Entry | None:
 
 
 def patch_size(path: Path) -> int | None:
-    """The patch size of the image transformer in a weights file or open_clip's folder; None where it has none.
+    """Return the patch size of the image transformer in a weights file or open_clip's folder; None without one.
 
     Raises:
-        InputError: a file that cannot be read.
+        InputError: The file cannot be read.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from capreward.encoders.checkpoints.folder import OPEN_CLIP_CONFIG, read_json

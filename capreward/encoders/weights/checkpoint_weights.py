@@ -1,4 +1,4 @@
-"""Weights of a file that stands alone: its layout, its architecture, and what neither says."""
+"""Weights from a file that stands alone: its layout, its architecture, and assumptions about what it leaves open."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def read_file(path: Path, request: WeightsRequest, read: Reader) -> Weights:
-    """Read a file that stands alone: its architecture is in its shapes.
+    """Read a file that stands alone, whose shapes show its architecture.
 
     Args:
-        path: of the file.
-        request: of the user.
-        read: reads the base that the request names.
+        path: The weights file.
+        request: What the user says about the weights.
+        read: A function that reads the base that the request names.
     """
     checkpoint = read_checkpoint(path, drop_unknown=request.drop_unknown)
     return from_checkpoint(checkpoint, [path], path.name, request, read)
@@ -42,19 +42,19 @@ def from_checkpoint(
     config: HFConfig | None = None,
     preprocessing: Mapping[str, Any] | None = None,
 ) -> Weights:
-    """Recognise a checkpoint's layout and settle what its shapes leave open.
+    """Recognise a checkpoint's layout and decide what its shapes leave open.
 
     Args:
-        checkpoint: the tensors of one or several files.
-        paths: of the files.
-        name: for signatures.
-        request: of the user.
-        read: reads the base that the request names.
-        config: of transformers, where there is one.
-        preprocessing: mean, std and interpolation, where a configuration says them.
+        checkpoint: The tensors of one or several files.
+        paths: The files.
+        name: The name of the weights in signatures.
+        request: What the user says about the weights.
+        read: A function that reads the base that the request names.
+        config: The configuration of transformers, if there is one.
+        preprocessing: Mean, std and interpolation, if a configuration states them.
 
     Raises:
-        InputError: another model, a CLIP with parts missing, or a text tower alone.
+        InputError: The tensors are of another model, parts of the CLIP are missing, or there is a text tower alone.
     """
     from capreward.encoders.layouts.recognition import recognise
 
@@ -65,28 +65,28 @@ def from_checkpoint(
         layout = replace(layout, notes=(*layout.notes, left_out))
     known = preprocessing or {}
     if layout.has_image_tower:
-        return _settled(layout, paths, name, request, known)
+        return _weights_of_layout(layout, paths, name, request, known)
     if request.base is not None:
         base = read(request.base, replace(request, base=None))
         same = replace(
             request, quick_gelu=base.spec.quick_gelu, statistics="openai"
-        )  # image steps follow from the base
-        return _completed(_settled(layout, paths, name, same, known), base, where)
+        )  # the image steps come from the base
+        return _with_image_tower_of(_weights_of_layout(layout, paths, name, same, known), base, where)
     if layout.head is None:
         raise InputError(
             f"{where} has a text tower and no image tower; give the CLIP that it was tuned from by base= or --base"
         )
     note = f"{name} has no image tower: give the CLIP that it was tuned from by base= or --base to encode images"
-    return _settled(replace(layout, notes=(note, *layout.notes)), paths, name, request, known)
+    return _weights_of_layout(replace(layout, notes=(note, *layout.notes)), paths, name, request, known)
 
 
-def _settled(
+def _weights_of_layout(
     layout: Layout, paths: list[Path], name: str, request: WeightsRequest, known: Mapping[str, Any]
 ) -> Weights:
-    """Decide activation and image steps, and say what was assumed."""
+    """Decide activation and image steps, and note what was assumed."""
     own = layout.model_cfg.get("quick_gelu")
-    notes = [*layout.notes, *_assumed(name, request, activation=own is not None, statistics="mean" in known)]
-    notes += unscaled(layout.tensors, name)
+    notes = [*layout.notes, *_assumption_notes(name, request, activation=own is not None, statistics="mean" in known)]
+    notes += missing_scale_notes(layout.tensors, name)
     quick_gelu = request.quick_gelu if request.quick_gelu is not None else own is not False
     spec = EncoderSpec(
         name=name,
@@ -99,15 +99,15 @@ def _settled(
     return Weights(spec, layout.tensors, layout.head, paths[0].parent)
 
 
-def unscaled(tensors: Mapping[str, Tensor], name: str) -> list[str]:
-    """A sentence about weights without the scale of their logits."""
+def missing_scale_notes(tensors: Mapping[str, Tensor], name: str) -> list[str]:
+    """Return a sentence about weights without the scale of their logits, or nothing."""
     if "logit_scale" in tensors:
         return []
     return [f"{name} has no logit_scale: no feature depends on it, but these weights cannot be tuned or converted"]
 
 
-def _completed(weights: Weights, base: Weights, where: str) -> Weights:
-    """A text tower with the image tower, and the image steps, of the CLIP that it was tuned from."""
+def _with_image_tower_of(weights: Weights, base: Weights, where: str) -> Weights:
+    """Return a text tower with the image tower and the image steps of the CLIP that it was tuned from."""
     spec, whole = weights.spec, base.spec
     if whole.model_cfg["embed_dim"] != spec.model_cfg["embed_dim"]:
         sizes = f"{spec.model_cfg['embed_dim']} and {whole.model_cfg['embed_dim']}"
@@ -125,8 +125,8 @@ def _completed(weights: Weights, base: Weights, where: str) -> Weights:
     return replace(weights, spec=merged, tensors={**weights.tensors, **images})
 
 
-def _assumed(name: str, request: WeightsRequest, *, activation: bool, statistics: bool) -> list[str]:
-    """A sentence about what neither the file nor the user says; OpenAI's values are taken."""
+def _assumption_notes(name: str, request: WeightsRequest, *, activation: bool, statistics: bool) -> list[str]:
+    """Return a sentence about what neither the file nor the user states; OpenAI's values are assumed."""
     taken = {}
     if request.quick_gelu is None and not activation:
         taken["activation"] = "QuickGELU"
@@ -143,16 +143,16 @@ def _assumed(name: str, request: WeightsRequest, *, activation: bool, statistics
 def preprocessing_of(
     model_cfg: Mapping[str, Any], known: Mapping[str, Any], request: WeightsRequest, where: str
 ) -> Preprocessing:
-    """The image steps of an architecture, by its configuration and by what the user says.
+    """Return the image steps of an architecture, from its configuration and from what the user says.
 
     Args:
-        model_cfg: open_clip's; the image size is its own.
-        known: ``mean``, ``std``, ``interpolation``, ``resize_mode`` of a configuration; OpenAI's where missing.
-        request: of the user; statistics given there win.
-        where: names the source in messages.
+        model_cfg: The architecture as open_clip writes it; it holds the image size.
+        known: ``mean``, ``std``, ``interpolation`` and ``resize_mode`` of a configuration; OpenAI's values if missing.
+        request: What the user says about the weights; statistics given there win.
+        where: The name of the source in messages.
 
     Raises:
-        InputError: steps that no encoder here takes: an image that is not square, ``resize_mode: longest``.
+        InputError: No encoder here takes the steps: an image that is not square, or ``resize_mode: longest``.
     """
     size = model_cfg["vision_cfg"].get("image_size", 224)
     sides = list(size) if isinstance(size, (list, tuple)) else [size]

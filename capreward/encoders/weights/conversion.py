@@ -1,4 +1,4 @@
-"""Any known layout to a folder that open_clip reads by itself: safetensors, configuration, and where they came from."""
+"""The conversion of any known layout to open_clip's: a folder with safetensors, configuration and a record."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
-        folder: the new folder.
-        spec: of the source; its hash is the source's.
-        sha256: of the written weights file.
-        parameters: how many numbers the model learnt.
+        folder: The new folder.
+        spec: The specification of the source; its hash is the source's.
+        sha256: The SHA-256 of the written weights file.
+        parameters: The number of learnt numbers of the model.
     """
 
     folder: Path
@@ -42,7 +42,7 @@ class Conversion:
     parameters: int
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return {
             "folder": str(self.folder),
             "layout": self.spec.layout,
@@ -63,13 +63,13 @@ def convert(
     Numbers keep the precision they are stored in. The folder appears whole or not at all.
 
     Args:
-        source: see :func:`~capreward.encoders.weights.source.read_weights`.
-        out: the folder to make; it must not exist, or be empty.
-        request: what the user says about the weights.
-        fp16: store floating-point numbers in 16 bits; this rounds those of a 32-bit source.
+        source: The weights, as :func:`~capreward.encoders.weights.source.read_weights` takes them.
+        out: The folder to make; it must not exist, or be empty.
+        request: What the user says about the weights.
+        fp16: Whether to store floating-point numbers in 16 bits; this rounds those of a 32-bit source.
 
     Raises:
-        InputError: weights that cannot be used, or a folder that cannot be written.
+        InputError: The weights cannot be used, or the folder cannot be written.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -100,7 +100,7 @@ def convert(
 
 
 def parameters_of(tensors: Mapping[str, Tensor]) -> int:
-    """How many numbers a model learnt: all but the running statistics of batch norms."""
+    """Return how many numbers a model learnt: all but the running statistics of batch norms."""
     running = ("running_mean", "running_var", "num_batches_tracked")
     return sum(t.numel() for n, t in tensors.items() if not n.endswith(running))
 
@@ -120,20 +120,20 @@ def write_folder(
     fp16: bool = False,
     record: Mapping[str, Any] | None = None,
 ) -> str:
-    """Fill a folder with weights, configuration, vocabulary and a record of where they came from.
+    """Fill a folder with weights, configuration, vocabulary and a record of where the weights came from.
 
     Args:
-        weights: their tensors in open_clip's names, and the grammar head where there is one.
-        tokenizer: of theirs.
-        folder: that exists.
-        fp16: store floating-point numbers of the model in 16 bits.
-        record: what else to say in ``capreward.json``.
+        weights: The tensors in open_clip's names, and the grammar head if there is one.
+        tokenizer: The tokenizer of the weights.
+        folder: An existing folder.
+        fp16: Whether to store floating-point numbers of the model in 16 bits.
+        record: Further entries for ``capreward.json``.
 
     Returns:
         The hash of the weights file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The folder cannot be written.
     """
     path = folder / WEIGHT_FILES[0]
     _save(weights.tensors, path, fp16)
@@ -178,7 +178,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path, fp16: bool) -> None:
 
 
 def _with_own_vocabulary(weights: Weights, tokenizer: Any, folder: Path) -> dict[str, Any]:
-    """The architecture, with a vocabulary file of its own copied into the folder."""
+    """Return the architecture; copy a vocabulary file of its own into the folder."""
     model_cfg = dict(weights.spec.model_cfg)
     text = dict(model_cfg["text_cfg"])
     settings = dict(text.get("tokenizer_kwargs") or {})

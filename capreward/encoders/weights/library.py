@@ -1,4 +1,4 @@
-"""The user's own store of evaluator weights: files are checked, copied in whole, and recorded with their hash."""
+"""The user's library of evaluator weights: files are checked, copied whole, and recorded with their hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward.atomic_files import write_beside
-from capreward.encoders.weights.catalogue import CATALOGUE, Entry, entry_of, kept_folder, look_for, patch_size
+from capreward.encoders.weights.catalogue import (
+    CATALOGUE,
+    Entry,
+    entry_of,
+    library_folder,
+    patch_size,
+    weights_of_entry,
+)
 from capreward.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,19 +27,19 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_TIMEOUT = 60.0  # seconds without a byte
+_TIMEOUT = 60.0  # the longest wait for a byte, in seconds
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """Weights in the store.
+    """Weights in the user's library.
 
     Attributes:
-        entry: what they are for.
-        path: the file or folder there.
-        sha256: of the weights.
-        new: False where they already were there.
+        entry: The catalogue's entry that they are for.
+        path: The file or folder in the library.
+        sha256: The SHA-256 of the weights.
+        new: Whether this call added them; False if they were there before.
     """
 
     entry: Entry
@@ -42,12 +49,12 @@ class StoredWeights:
 
 
 def status() -> list[dict[str, Any]]:
-    """Per entry of the catalogue: evaluators, file, where it was found, its hash, and where its authors publish it."""
+    """Return for each entry of the catalogue: evaluators, file, place, hash, and where its authors publish it."""
     from capreward.encoders.weights.folders import digest_of
 
     rows = []
     for entry in CATALOGUE:
-        found = look_for(entry)
+        found = weights_of_entry(entry)
         rows.append(
             {
                 "evaluators": list(entry.evaluators),
@@ -64,24 +71,24 @@ def status() -> list[dict[str, Any]]:
 
 
 def add(path: Path, name: str | None = None, *, drop_unknown: bool = False) -> StoredWeights:
-    """Check a weights file or converted folder and copy it into the store.
+    """Check a weights file or converted folder and copy it into the library.
 
     Args:
-        path: the file or folder.
-        name: the evaluator it is for, ``pacs`` or ``pacs:L/14``; by default the one whose file has this name.
-        drop_unknown: leave out objects that are neither tensors nor plain containers. The store then keeps the file as
-            a converted folder, which has none of them, so that evaluators load it without being asked again.
+        path: The file or folder.
+        name: The evaluator that it is for, ``pacs`` or ``pacs:L/14``; by default the one whose file has this name.
+        drop_unknown: Whether to leave out objects that are neither tensors nor plain containers. The library then keeps
+            the file as a converted folder, which has none of them, so that evaluators load it without more questions.
 
     Raises:
-        InputError: weights that are unusable or of another kind, an unknown name, or other weights already there.
+        InputError: The weights are unusable or of another kind, the name is unknown, or others are already there.
     """
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
-    entry = _entry(path, name)
+    entry = _entry_for(path, name)
     if drop_unknown and path.is_file():
         return _add_converted(path, entry)
-    weights = checked(path, entry)
-    return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
+    weights = read_checked_weights(path, entry)
+    return _store_weights(path, entry, weights.spec.sha256, weights.spec.layout)
 
 
 def _add_converted(path: Path, entry: Entry) -> StoredWeights:
@@ -89,28 +96,28 @@ def _add_converted(path: Path, entry: Entry) -> StoredWeights:
     from capreward.encoders.weights.conversion import convert
     from capreward.encoders.weights.types import WeightsRequest
 
-    checked(path, entry, drop_unknown=True)
+    read_checked_weights(path, entry, drop_unknown=True)
     with tempfile.TemporaryDirectory(prefix="capreward-") as home:
         folder = Path(home) / Path(entry.files[0]).stem
         convert(
             path, folder, WeightsRequest(quick_gelu=entry.quick_gelu, statistics=entry.statistics, drop_unknown=True)
         )
-        weights = checked(folder, entry)
-        return _keep(folder, entry, weights.spec.sha256, weights.spec.layout)
+        weights = read_checked_weights(folder, entry)
+        return _store_weights(folder, entry, weights.spec.sha256, weights.spec.layout)
 
 
 def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWeights:
     """Download an entry's file, check it like :func:`add`, and keep it.
 
     Args:
-        entry: what is fetched.
-        url: its address.
-        progress: told the bytes so far and in all (0 where the server does not say).
+        entry: The entry whose file is fetched.
+        url: The address of the file.
+        progress: A function that gets the bytes so far and in all (0 if the server does not state them).
 
     Raises:
-        InputError: the address cannot be read, or gives something else.
+        InputError: The address cannot be read, or gives something else.
     """
-    folder = kept_folder()
+    folder = library_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch.") as name:
         path = Path(name) / entry.files[0]
@@ -129,17 +136,17 @@ def fetch(entry: Entry, url: str, progress: Progress | None = None) -> StoredWei
             ) from error
         if done < total:
             raise InputError(f"{url} broke off after {done:,} of {total:,} bytes; try again")
-        weights = checked(path, entry)
-        return _keep(path, entry, weights.spec.sha256, weights.spec.layout)
+        weights = read_checked_weights(path, entry)
+        return _store_weights(path, entry, weights.spec.sha256, weights.spec.layout)
 
 
-def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
-    """Read weights and refuse those that are not of the entry's kind, or whose values are no numbers.
+def read_checked_weights(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
+    """Read weights and refuse them if they are not of the entry's kind, or hold NaN or infinite values.
 
     Raises:
-        InputError: what was found instead.
+        InputError: The message says what was found instead.
     """
-    from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+    from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
     from capreward.encoders.model.open_clip_model import fitting_tensors
     from capreward.encoders.weights.source import read_weights
     from capreward.encoders.weights.types import WeightsRequest
@@ -160,11 +167,11 @@ def checked(path: Path, entry: Entry, *, drop_unknown: bool = False) -> Weights:
             f"{entry.embed_dim} and {entry.patch}"
         )
     fitting_tensors(spec.model_cfg, weights.tensors, str(path))
-    refuse_unfinite(weights.head or {}, f"{path}, grammar head")
+    refuse_nonfinite(weights.head or {}, f"{path}, grammar head")
     return weights
 
 
-def _entry(path: Path, name: str | None) -> Entry:
+def _entry_for(path: Path, name: str | None) -> Entry:
     from capreward.encoders.checkpoints.folder import RECORD, read_json
 
     if name is not None:
@@ -184,12 +191,12 @@ def _entry(path: Path, name: str | None) -> Entry:
     raise InputError(f"{path} has the name of no published weights; say what it is for: --as {families}")
 
 
-def _keep(path: Path, entry: Entry, sha256: str, layout: str) -> StoredWeights:
+def _store_weights(path: Path, entry: Entry, sha256: str, layout: str) -> StoredWeights:
     from capreward.encoders.weights.folders import digest_of
 
-    folder = kept_folder()
+    folder = library_folder()
     target = folder / (Path(entry.files[0]).stem if path.is_dir() else entry.files[0])
-    there = look_for(entry)
+    there = weights_of_entry(entry)
     if there is not None and there.path.parent == folder:
         if digest_of(there.path) == sha256:
             return StoredWeights(entry, there.path, sha256, new=False)

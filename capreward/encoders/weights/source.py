@@ -1,4 +1,4 @@
-"""From what a user names to weights: the one place that knows every kind of name; no module is built here."""
+"""The reader of every kind of weights name that a user may give; it builds no module."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def read_weights(source: str | Path, request: WeightsRequest | None = None) -> W
     """Read the weights that ``source`` names.
 
     Args:
-        source: a weights file; a folder of open_clip (``open_clip_config.json``) or transformers (``config.json``),
-            also as ``local-dir:FOLDER``; open_clip's ``MODEL:TAG``; ``hf-hub:ORGANISATION/NAME``; or ``scenes-clip``,
-            ``scenes-pacs``, ``scenes-grammar``, ``scenes-judge``, which ship with capreward.
-        request: what the user says about them.
+        source: A weights file; a folder of open_clip (``open_clip_config.json``) or transformers (``config.json``),
+            also as ``local-dir:FOLDER``; open_clip's ``MODEL:TAG``; ``hf-hub:ORGANISATION/NAME``; or one of
+            ``scenes-clip``, ``scenes-pacs``, ``scenes-grammar``, ``scenes-judge``, which ship with capreward.
+        request: What the user says about the weights.
 
     Raises:
-        InputError: nothing of that name, or weights that cannot be used, in one sentence.
+        InputError: Nothing has this name, or the weights cannot be used.
     """
     request = request or WeightsRequest()
     request.check()

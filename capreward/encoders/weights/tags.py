@@ -1,4 +1,4 @@
-"""Weights named rather than given: open_clip's MODEL:TAG and the Hugging Face hub's hf-hub:NAME."""
+"""Weights by name: open_clip's MODEL:TAG and the Hugging Face hub's hf-hub:NAME."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from capreward.encoders.checkpoints.checkpoint import read_checkpoint, sha256_of
 from capreward.encoders.checkpoints.folder import HF_CONFIG, OPEN_CLIP_CONFIG, WEIGHT_FILES
 from capreward.encoders.model.backend import import_open_clip
-from capreward.encoders.weights.folders import configured
+from capreward.encoders.weights.folders import weights_of_config
 from capreward.encoders.weights.types import Weights, WeightsRequest
 from capreward.errors import InputError, shorten
 
@@ -20,18 +20,18 @@ _TOKENIZER_FILES = re.compile(r"(tokenizer.*\.json|vocab\.\w+|merges\.txt|specia
 
 
 def names_model(source: str) -> bool:
-    """Whether a source has the form ``MODEL:TAG`` or ``hf-hub:NAME``, so that its user has named what to fetch."""
+    """Return whether a source has the form ``MODEL:TAG`` or ``hf-hub:NAME``, which names what to fetch."""
     return source.startswith("hf-hub:") or (not source.startswith("local-dir:") and _NAME.fullmatch(source) is not None)
 
 
 def read_tag(source: str, request: WeightsRequest) -> Weights:
-    """Read open_clip's ``MODEL:TAG`` from its cache, or fetch it where ``asked.download`` is set.
+    """Read open_clip's ``MODEL:TAG`` from its cache, or fetch it if ``request.download`` is set.
 
-    The activation is the tag's: OpenAI's and other weights were trained with QuickGELU, and open_clip's plain
-    ``ViT-B-32`` says GELU and only warns.
+    The activation is the tag's: OpenAI's and other weights were trained with QuickGELU, although open_clip's plain
+    ``ViT-B-32`` states GELU and only warns.
 
     Raises:
-        InputError: an unknown model or tag, or weights that are not on this computer.
+        InputError: The model or tag is unknown, or the weights are not on this computer.
     """
     open_clip = import_open_clip()
     model, _, tag = source.partition(":")
@@ -53,17 +53,17 @@ def read_tag(source: str, request: WeightsRequest) -> Weights:
     if checkpoint.kind == "torchscript":
         tensors = {n: t for n, t in tensors.items() if n not in ("input_resolution", "context_length", "vocab_size")}
     name, layout = f"{model}:{tag}", "openai" if checkpoint.kind == "torchscript" else "open_clip"
-    return configured(tensors, found, tag_cfg, request, name=name, layout=layout, sha256=sha256_of([path]))
+    return weights_of_config(tensors, found, tag_cfg, request, name=name, layout=layout, sha256=sha256_of([path]))
 
 
 def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
-    """The weights of open_clip's pretrained configuration in the caches of this computer, without a network request."""
+    """Return the file of an open_clip pretrained configuration in this computer's caches, without a network request."""
     if tag_cfg.get("file"):
         return Path(tag_cfg["file"])
     if hub := tag_cfg.get("hf_hub"):
         repository, _, file = hub.rpartition("/")
         for name in _hub_names(file):
-            if (path := _cached(repository, name)) is not None:
+            if (path := _cached_file(repository, name)) is not None:
                 return path
     if url := tag_cfg.get("url"):
         path = Path.home() / ".cache" / "clip" / str(url).rsplit("/", 1)[-1]
@@ -73,29 +73,31 @@ def find_tag(tag_cfg: dict[str, Any]) -> Path | None:
 
 
 def hub_folder(source: str, *, download: bool) -> Path:
-    """The cached folder of ``hf-hub:ORGANISATION/NAME``, fetched where ``download`` is set.
+    """Return the cached folder of ``hf-hub:ORGANISATION/NAME``; fetch it if ``download`` is set.
 
     Raises:
-        InputError: it is not on this computer, or cannot be fetched.
+        InputError: The weights are not on this computer, or cannot be fetched.
     """
     repository = source.removeprefix("hf-hub:")
     for config in (OPEN_CLIP_CONFIG, HF_CONFIG):
-        if (path := _cached(repository, config)) is not None and any((path.parent / n).exists() for n in WEIGHT_FILES):
+        if (path := _cached_file(repository, config)) is not None and any(
+            (path.parent / n).exists() for n in WEIGHT_FILES
+        ):
             return path.parent
     if not download:
-        raise InputError(_not_here(source))
+        raise InputError(_not_cached_message(source))
     import huggingface_hub
 
     try:
-        wanted = _wanted(huggingface_hub.HfApi().list_repo_files(repository))
+        wanted = _files_to_fetch(huggingface_hub.HfApi().list_repo_files(repository))
         folder = huggingface_hub.snapshot_download(repository, allow_patterns=wanted)
-    except Exception as error:  # of the network, of the hub, of the disk: one sentence for all
-        raise InputError(_not_fetched(source, error)) from error
+    except Exception as error:  # errors of the network, the hub and the disk get one sentence
+        raise InputError(_fetch_error_message(source, error)) from error
     return Path(folder)
 
 
-def _wanted(files: list[str]) -> list[str]:
-    """Of a repository's files: configurations, tokenizer, and weights in one format (all shards of it)."""
+def _files_to_fetch(files: list[str]) -> list[str]:
+    """Return the files of a repository to fetch: configurations, tokenizer, and weights in one format (all shards)."""
     wanted = [n for n in (OPEN_CLIP_CONFIG, HF_CONFIG, "preprocessor_config.json") if n in files]
     wanted += [n for n in files if _TOKENIZER_FILES.fullmatch(n)]
     weights = next((n for n in WEIGHT_FILES if n in files), "")
@@ -105,38 +107,38 @@ def _wanted(files: list[str]) -> list[str]:
 
 
 def _hub_names(file: str) -> list[str]:
-    """The names that a file may have on the hub, safetensors first, as open_clip tries them."""
+    """Return the names that a file may have on the hub, safetensors first, as open_clip tries them."""
     if not file:
         return ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
     stem, dot, suffix = file.rpartition(".")
     return [f"{stem}.safetensors", file] if dot and suffix in ("bin", "pth") else [file]
 
 
-def _cached(repository: str, name: str) -> Path | None:
+def _cached_file(repository: str, name: str) -> Path | None:
     import huggingface_hub
 
     try:
         found = huggingface_hub.try_to_load_from_cache(repository, name)
-    except ValueError as error:  # huggingface_hub's own for a name that is none
+    except ValueError as error:  # huggingface_hub raises it for an invalid name
         raise InputError(f"hf-hub:{repository} is no name of the hub; write hf-hub:ORGANISATION/NAME") from error
     return Path(found) if isinstance(found, str) else None
 
 
 def _fetch_tag(source: str, tag_cfg: dict[str, Any], request: WeightsRequest) -> Path:
     if not request.download:
-        raise InputError(_not_here(source))
+        raise InputError(_not_cached_message(source))
     open_clip = import_open_clip()
     try:
         return Path(open_clip.download_pretrained(tag_cfg))
-    except Exception as error:  # of the network, of the hub, of the disk: one sentence for all
-        raise InputError(_not_fetched(source, error)) from error
+    except Exception as error:  # errors of the network, the hub and the disk get one sentence
+        raise InputError(_fetch_error_message(source, error)) from error
 
 
-def _not_here(source: str) -> str:
+def _not_cached_message(source: str) -> str:
     return f"{source} is not on this computer; add --download (download=True) to fetch it, or name a weights file"
 
 
-def _not_fetched(source: str, error: Exception) -> str:
+def _fetch_error_message(source: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
     return (
         f"{source} cannot be fetched ({type(error).__name__}: {reason}); fetch it elsewhere and name the file or folder"

@@ -1,4 +1,4 @@
-"""What a user asks of weights, and weights as they are read: what every reader of them takes and gives."""
+"""The types of all readers of weights: what a user says about weights, and the weights as they are read."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ DECODES = ("careful", "original")
 
 @dataclass(frozen=True)
 class WeightsRequest:
-    """What the user says about weights that their file may not say.
+    """What the user says about weights that their file may not state.
 
     Attributes:
-        quick_gelu: activation; None leaves it to the file's configuration, or to OpenAI's.
-        statistics: image statistics ``openai``, ``half`` or ``imagenet``; None likewise.
+        quick_gelu: Whether the activation is QuickGELU; None takes that of the file's configuration, else OpenAI's.
+        statistics: The image statistics ``openai``, ``half`` or ``imagenet``; None as for ``quick_gelu``.
         decode: ``careful`` or ``original``, see :class:`~capreward.encoders.spec.Preprocessing`.
-        lora_mlp: fold PAC-S++'s MLP factors too.
-        drop_unknown: leave out objects of a pickle that are neither tensors nor plain containers.
-        download: fetch ``MODEL:TAG`` and ``hf-hub:`` weights that are not on this computer.
-        base: weights whose image tower completes a file that has none.
+        lora_mlp: Whether to fold PAC-S++'s LoRA factors of the MLP too.
+        drop_unknown: Whether to leave out objects of a pickle that are neither tensors nor plain containers.
+        download: Whether to fetch ``MODEL:TAG`` and ``hf-hub:`` weights that are not on this computer.
+        base: Weights whose image tower completes a file that has no image tower.
     """
 
     quick_gelu: bool | None = None
@@ -42,7 +42,7 @@ class WeightsRequest:
         """Refuse unknown names.
 
         Raises:
-            InputError: which one, and the names there are.
+            InputError: The message shows the unknown name and the known ones.
         """
         if self.statistics is not None and self.statistics not in STATISTICS:
             raise InputError(f"statistics={self.statistics!r} is none of {', '.join(STATISTICS)}")
@@ -55,10 +55,10 @@ class Weights:
     """Tensors with all that is known about them.
 
     Attributes:
-        spec: name, layout, hash, architecture, preprocessing and notes.
-        tensors: in open_clip's names.
-        head: CLIP-Caption-Reward's grammar head, or None.
-        folder: where tokenizer files are looked for, or None.
+        spec: The name, layout, hash, architecture, preprocessing and notes.
+        tensors: The tensors under open_clip's names.
+        head: The grammar head of CLIP-Caption-Reward, or None.
+        folder: The folder with the tokenizer's files, or None.
     """
 
     spec: EncoderSpec
@@ -67,5 +67,5 @@ class Weights:
     folder: Path | None = None
 
 
-# Reads the weights that complete others, as :func:`capreward.encoders.weights.source.read_weights` does.
+# A function that reads the weights that complete others, like :func:`capreward.encoders.weights.source.read_weights`.
 Reader = Callable[[str | Path, WeightsRequest], Weights]

@@ -1,4 +1,4 @@
-"""Possible matches between a candidate and a reference, and the 23 statistics of the alignment chosen among them."""
+"""The alignment of a candidate with a reference: the possible matches, the choice among them, and its 23 statistics."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from capreward.text.meteor.sentence import EXACT, PARAPHRASE, Candidate, Match, 
 
 
 def align(candidate: Candidate, reference: Sentence) -> list[Match | None]:
-    """METEOR's alignment of a candidate with one reference.
+    """Return METEOR's alignment of a candidate with one reference.
 
     Returns:
-        Per reference position, the match that starts there.
+        The match that starts at each reference position, or None.
     """
     lists = possible_matches(candidate, reference)
     words = len(candidate.sentence.keys)
@@ -22,13 +22,17 @@ def align(candidate: Candidate, reference: Sentence) -> list[Match | None]:
 
 
 def possible_matches(candidate: Candidate, reference: Sentence) -> list[list[Match]]:
-    """Every match between the two, in lists by the reference position they start at, in the order they are tried."""
+    """Return every possible match of a candidate with a reference.
+
+    Returns:
+        One list of matches for each reference position at which they start, in the order in which they are tried.
+    """
     make = candidate.make
     if candidate.sentence.keys == reference.keys:
-        # Captions that are equal word for word are matched exactly, whatever else is possible.
+        # Captions that are equal word for word have exact matches only.
         return [[make(EXACT, start, 1, 1) for start in candidate.exact[key]] for key in reference.keys]
     lists = list(map(candidate.__getitem__, reference.words))
-    # Lists of single-word matches are shared between references: extended copies take their place.
+    # References share the lists of single-word matches, so a list is copied when it is extended.
     theirs = candidate.places
     for position, length, node in reference.phrases:
         row = candidate.forward.get(node)
@@ -51,11 +55,12 @@ def possible_matches(candidate: Candidate, reference: Sentence) -> list[list[Mat
 
 
 def statistics(candidate: Sentence, reference: Sentence, alignment: Sequence[Match | None]) -> list[int]:
-    """The 23 counts a score is made of.
+    """Return the 23 counts from which a score is computed.
 
     Returns:
-        Words of the candidate and of the reference, function words of both; for each of the four modules, matched
-        content words of both and matched function words of both; chunks; matched words of both.
+        The number of words of the candidate and of the reference, and of function words of both; for each of the four
+        modules, the number of matched content words of both and of matched function words of both; the number of
+        chunks; and the number of matched words of both.
     """
     ours = [word.function for word in candidate.words]
     theirs = [word.function for word in reference.words]

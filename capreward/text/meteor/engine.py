@@ -1,4 +1,4 @@
-"""METEOR over batches: from PTB-tokenised captions to the 23 statistics of each caption's best reference."""
+"""METEOR's engine: it turns batches of PTB-tokenised captions into the 23 statistics with each one's best reference."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ _SEPARATOR = "|||"
 
 @dataclass(frozen=True, slots=True)
 class PreparedReferences:
-    """References looked up once, for many candidates. Picklable; made by :meth:`MeteorEngine.prepare_references`.
+    """References whose words and phrases are looked up once, for many candidates; they can be pickled.
+
+    :meth:`MeteorEngine.prepare_references` makes them.
 
     Attributes:
-        index: name of the index the look-ups were made in.
-        sentences: the distinct references.
-        items: per item, the numbers of its references in ``sentences``.
-        nodes: sorted distinct paraphrase table nodes of all references.
+        index: The name of the index in which the words and phrases were looked up.
+        sentences: The distinct references.
+        items: The numbers of each item's references in ``sentences``.
+        nodes: The distinct nodes of all references in the paraphrase table, sorted.
     """
 
     index: str
@@ -41,7 +43,7 @@ class PreparedReferences:
     nodes: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return len(self.items)
 
 
@@ -53,23 +55,22 @@ class _Tables:
     phrases: PhraseTable
 
     def sentences(self, texts: Sequence[str]) -> list[Sentence]:
-        """Normalise texts and look their words and phrases up."""
+        """Normalise texts, and look their words and phrases up."""
         words = self.words.words([normalize(text, self.prefixes) for text in texts])
         phrases = self.phrases.find([[word.table for word in sentence] for sentence in words])
         return list(map(Sentence.of, words, phrases))
 
 
 class MeteorEngine:
-    """METEOR 1.5 for English (task "rank", ``-norm``), equal to ``meteor-1.5.jar`` as pycocoevalcap drives it.
+    """METEOR 1.5 for English (task "rank", ``-norm``), equal to ``meteor-1.5.jar`` as pycocoevalcap runs it.
 
-    The data files are read out of the installed pycocoevalcap; the index built from them on first use (about ten
-    seconds) is kept in the user's cache folder. Nothing is loaded before it is needed, and a pickled engine holds none
-    of it.
+    The data files are read from the installed pycocoevalcap. Their index is built on first use (about ten seconds) and
+    kept in the user's cache folder. Nothing is loaded before it is needed, and a pickled engine holds no data.
 
     Args:
-        sources: the data files; by default those of the installed pycocoevalcap.
-        cache: the folder the index is kept in; see :func:`capreward.atomic_files.cache_folder`.
-        progress: told (bytes read, bytes in all) while the index is built.
+        sources: The data files; None takes those of the installed pycocoevalcap.
+        cache: The folder of the index; None takes :func:`capreward.atomic_files.cache_folder`.
+        progress: A function that is called with (bytes read, bytes in all) while the index is built.
 
     References:
         Denkowski and Lavie, "Meteor Universal: Language Specific Translation Evaluation for Any Target Language",
@@ -92,13 +93,13 @@ class MeteorEngine:
         return _Tables(index_path(sources, self._cache).stem, prefixes, WordTable(arrays), PhraseTable(arrays))
 
     def prepare_references(self, references: Sequence[Sequence[str]]) -> PreparedReferences:
-        """Normalise references and look their words and phrases up.
+        """Normalise references, and look their words and phrases up.
 
         Args:
-            references: per item, its PTB-tokenised references, at least one each.
+            references: The PTB-tokenised references of each item, at least one.
 
         Raises:
-            InputError: an item has no reference, or METEOR's data files are missing.
+            InputError: If an item has no reference, or if METEOR's data files are missing.
         """
         numbers: dict[str, int] = {}
         items: list[tuple[int, ...]] = []
@@ -107,12 +108,12 @@ class MeteorEngine:
                 raise InputError(f"METEOR needs a list of references per item; item {position} is a single string.")
             if not len(texts):
                 raise InputError(f"METEOR needs at least one reference per caption; item {position} has none.")
-            # The original's protocol separates references by bars, so bars inside one make two of it.
+            # The original's protocol separates references by bars, so a reference with bars in it becomes two.
             pieces = chain.from_iterable(text.split(_SEPARATOR) for text in texts)
             items.append(tuple([numbers.setdefault(piece, len(numbers)) for piece in pieces]))
         tables = self._tables
         sentences = tuple(tables.sentences(list(numbers)))
-        return PreparedReferences(tables.name, sentences, tuple(items), _nodes(sentences))
+        return PreparedReferences(tables.name, sentences, tuple(items), _distinct_nodes(sentences))
 
     def statistics(
         self,
@@ -120,20 +121,20 @@ class MeteorEngine:
         references: Sequence[Sequence[str]] | PreparedReferences,
         items: Sequence[int] | None = None,
     ) -> Floats:
-        """The statistics of each candidate against the reference that scores highest, the first of equals.
+        """Return the statistics of each candidate with the reference that scores highest, the first of equal ones.
 
         Args:
-            candidates: N PTB-tokenised captions.
-            references: per item, its references, or the same prepared.
-            items: per candidate, the item whose references it is judged by; by default candidate i has item i.
+            candidates: The N PTB-tokenised captions.
+            references: The references of each item, as texts or prepared.
+            items: The item of each candidate; None means that candidate i has item i.
 
         Returns:
-            [N, 23] counts for :func:`~capreward.text.meteor.score_formula.score_from_statistics` and
+            The counts, [N, 23], for :func:`~capreward.text.meteor.score_formula.score_from_statistics` and
             :func:`~capreward.text.meteor.score_formula.summable`.
 
         Raises:
-            InputError: the lengths or items do not fit, an item has no reference, or the references were prepared with
-                other data.
+            InputError: If the lengths or the items do not fit, if an item has no reference, or if the references were
+                prepared with other data.
         """
         if not isinstance(references, PreparedReferences):
             references = self.prepare_references(references)
@@ -150,15 +151,15 @@ class MeteorEngine:
             raise InputError(f"METEOR got a caption for item {unknown[0]}, but references for {len(references)} items.")
         if not len(candidates):
             return np.zeros((0, STATISTICS))
-        return self._best(candidates, references, items)
+        return self._best_statistics(candidates, references, items)
 
-    def _best(self, candidates: Sequence[str], prepared: PreparedReferences, items: Sequence[int]) -> Floats:
+    def _best_statistics(self, candidates: Sequence[str], prepared: PreparedReferences, items: Sequence[int]) -> Floats:
         numbers: dict[str, int] = {}
         texts = [text.replace(_SEPARATOR, "").replace("  ", " ") for text in candidates]
         ours = [numbers.setdefault(text, len(numbers)) for text in texts]
         sentences = self._tables.sentences(list(numbers))
-        relations = self._tables.phrases.relations(prepared.nodes, _nodes(sentences))
-        # Captions repeat, in samples of one image above all: each distinct pair is aligned once.
+        relations = self._tables.phrases.relations(prepared.nodes, _distinct_nodes(sentences))
+        # Captions repeat, most of all among samples of one image, so each distinct pair is aligned only once.
         wanted: dict[int, dict[int, int]] = {}
         for candidate, item in zip(ours, items, strict=True):
             wanted.setdefault(candidate, {}).update(dict.fromkeys(prepared.items[item], -1))
@@ -179,5 +180,5 @@ class MeteorEngine:
         return counts[winners]
 
 
-def _nodes(sentences: Sequence[Sentence]) -> npt.NDArray[np.int64]:
+def _distinct_nodes(sentences: Sequence[Sentence]) -> npt.NDArray[np.int64]:
     return np.unique(np.array([node for sentence in sentences for node in sentence.nodes], dtype=np.int64))

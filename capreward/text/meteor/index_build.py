@@ -1,4 +1,4 @@
-"""Builds the binary index from METEOR's data files: paraphrases as a word trie, synonyms as sorted words and sets."""
+"""The arrays of the index of METEOR's data files: paraphrases as a trie of words, synonyms as sorted words and sets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy.typing as npt
 from capreward.text.meteor.store import Array
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes of the paraphrase file read so far and its size."""
+"""A function that is called with the number of bytes read of the paraphrase file, and the size of the file."""
 
 _BLOCK = 1 << 24
 
 
 class _Numbering(dict[bytes, int]):
-    """Gives every new key the next number, in C speed under ``map(numbering.__getitem__, keys)``."""
+    """Gives every new key the next number; ``map(numbering.__getitem__, keys)`` runs at the speed of C."""
 
     def __missing__(self, key: bytes) -> int:
         number = len(self)
@@ -29,20 +29,20 @@ class _Numbering(dict[bytes, int]):
 
 
 def paraphrase_arrays(path: Path, progress: Progress | None = None) -> dict[str, Array]:
-    """Read the paraphrase table: triples of lines (probability, phrase, paraphrase).
+    """Read the paraphrase table, whose lines are triples of probability, phrase and paraphrase.
 
     Args:
-        path: the gzipped table.
-        progress: told how far reading has come.
+        path: The path of the gzipped table.
+        progress: A function that is called with (bytes read, bytes in all).
 
     Returns:
-        ``words`` (sorted, bytes), ``edges`` (sorted ``parent * len(words) + word``; node k is edge k - 1 and node 0 the
-        root), ``entries`` (bool per node: a phrase or paraphrase ends here), ``row_nodes`` (sorted phrases),
-        ``row_starts`` and ``row_values`` (each phrase's paraphrases as nodes, in the table's order).
+        ``words`` (sorted, bytes), ``edges`` (sorted ``parent * len(words) + word``; node k is edge k - 1, and node 0 is
+        the root), ``entries`` (bool per node: a phrase or paraphrase ends at the node), ``row_nodes`` (sorted phrases),
+        and ``row_starts`` and ``row_values`` (the paraphrases of each phrase as nodes, in the table's order).
 
     Raises:
-        ValueError: the file is not a table of triples.
-        OSError: the file is damaged or cannot be read.
+        ValueError: If the file is no table of triples.
+        OSError: If the file is damaged or cannot be read.
     """
     numbering = _Numbering()
     phrases: list[npt.NDArray[np.int32]] = []
@@ -77,18 +77,22 @@ def _triples(path: Path, progress: Progress | None) -> Iterator[list[bytes]]:
             keep = len(lines) // 3 * 3
             yield lines[:keep]
             rest = b"\n".join([*lines[keep:], rest])
-            _report(progress, packed, size)
+            _report_progress(progress, packed, size)
     if rest:
         raise ValueError(f"{path} does not end after a whole triple of lines")
 
 
-def _report(progress: Progress | None, packed: BinaryIO, size: int) -> None:
+def _report_progress(progress: Progress | None, packed: BinaryIO, size: int) -> None:
     if progress is not None:
         progress(min(packed.tell(), size), size)
 
 
 def _trie(phrases: list[bytes]) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Number all prefixes of all phrases; returns the sorted words, the sorted edges and each phrase's node."""
+    """Number all prefixes of all phrases.
+
+    Returns:
+        The sorted words, the sorted edges, and the node of each phrase.
+    """
     numbering = _Numbering()
     flat = np.array(list(map(numbering.__getitem__, b" ".join(phrases).split(b" "))), dtype=np.int64)
     lengths = np.array([phrase.count(b" ") + 1 for phrase in phrases], dtype=np.int64)
@@ -115,14 +119,15 @@ def _trie(phrases: list[bytes]) -> tuple[Array, npt.NDArray[np.int64], npt.NDArr
 def synonym_arrays(synsets: str, exceptions: str) -> dict[str, Array]:
     """Index the synonym sets by word and by irregular form.
 
-    Entries with an underscore are phrases; a token never holds one, so they are left out.
+    Entries with an underscore are phrases; they are left out, since no token holds an underscore.
 
     Args:
-        synsets: pairs of lines (word, synset numbers).
-        exceptions: pairs of lines (base, its irregular forms).
+        synsets: The text of the synonym sets, in pairs of lines: a word, and its synset numbers.
+        exceptions: The text of the exceptions, in pairs of lines: a base, and its irregular forms.
 
     Returns:
-        For ``synonym`` and ``exception``: ``*_words`` (sorted bytes), ``*_starts`` and ``*_values`` (synset numbers).
+        The arrays ``*_words`` (sorted bytes), ``*_starts`` and ``*_values`` (synset numbers), each for ``synonym`` and
+        for ``exception``.
     """
     lines = synsets.splitlines()
     sets = {word: {int(n) for n in numbers.split()} for word, numbers in zip(lines[::2], lines[1::2], strict=True)}
@@ -131,10 +136,10 @@ def synonym_arrays(synsets: str, exceptions: str) -> dict[str, Array]:
     for base, irregular in zip(lines[::2], lines[1::2], strict=True):
         for form in irregular.split():
             forms.setdefault(form, set()).update(sets.get(base, ()))
-    return {**_sets("synonym", sets), **_sets("exception", forms)}
+    return {**_set_arrays("synonym", sets), **_set_arrays("exception", forms)}
 
 
-def _sets(name: str, sets: dict[str, set[int]]) -> dict[str, Array]:
+def _set_arrays(name: str, sets: dict[str, set[int]]) -> dict[str, Array]:
     encoded = sorted((word.encode(), sorted(numbers)) for word, numbers in sets.items() if "_" not in word)
     starts = np.cumsum([0, *(len(numbers) for _, numbers in encoded)])
     return {

@@ -1,7 +1,7 @@
-"""METEOR's text normaliser (``-norm``: split punctuation off, keep it, lower-case).
+"""METEOR's text normaliser (``-norm``: it splits punctuation off, keeps it, and lower-cases the text).
 
-Captions arrive already PTB-tokenised, so what mostly acts here is the splitting of hyphens, of ``n't`` into ``n`` and
-``'t``, and ``u.s.`` becoming ``us``. The order of the passes and their non-overlapping matches are part of the result.
+Captions are already PTB-tokenised, so the passes that mostly matter split hyphens, split ``n't`` into ``n`` and ``'t``,
+and turn ``u.s.`` into ``us``. The result depends on the order of the passes and on their non-overlapping matches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _LETTER = (
     "A-Za-z\u0160\u0161\u017d\u017e\u0178\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u017e\u0400-\u04ff\u0500-\u0527"
     "\ua640-\ua66e\ua67e-\ua697\u1d00-\u1d7f"
 )
-# Vertical tab counts as white space when punctuation is isolated, but not when the text is cut into tokens.
+# A vertical tab counts as white space when punctuation is split off, but not when the text is cut into tokens.
 _DELIMITERS = re.compile(r"[ \t\n\r\f]+")
 _TRIMMED = "".join(map(chr, range(33)))
 _SIMPLE = re.compile(r"[a-z0-9 ]*")
@@ -44,17 +44,22 @@ _PASSES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class NonBreaking:
-    """Words that keep their final dot: always (``plain``) or before a number only (``numeric``). Case-sensitive."""
+    """Words that keep their final dot; upper and lower case matter.
+
+    Attributes:
+        plain: The words that always keep their dot.
+        numeric: The words that keep their dot only before a number.
+    """
 
     plain: frozenset[str]
     numeric: frozenset[str]
 
     @classmethod
     def parse(cls, text: str) -> NonBreaking:
-        """Read the non-breaking prefix list: one prefix per line, comments start with ``#``.
+        """Read the list of non-breaking prefixes, with one prefix per line; comments start with ``#``.
 
         Args:
-            text: the file's contents; ``No #NUMERIC_ONLY#`` marks an entry that counts before a number only.
+            text: The text of the file; ``No #NUMERIC_ONLY#`` marks an entry that counts only before a number.
         """
         entries = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
         numeric = frozenset(entry[0] for entry in entries if entry[1:] and entry[1].startswith("#NUMERIC_ONLY#"))
@@ -65,8 +70,8 @@ def normalize(text: str, prefixes: NonBreaking) -> tuple[str, ...]:
     """Cut a caption into METEOR's lower-case tokens.
 
     Args:
-        text: one caption; line breaks count as spaces.
-        prefixes: the words that keep a final dot.
+        text: The caption; line breaks count as spaces.
+        prefixes: The words that keep a final dot.
     """
     if _SIMPLE.fullmatch(text):
         return tuple(text.split())

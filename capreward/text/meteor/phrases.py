@@ -1,4 +1,4 @@
-"""Looks up the phrases of many sentences in the paraphrase table, and which of them paraphrase each other."""
+"""The paraphrase table: it finds the phrases of many sentences, and which of them paraphrase each other."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from capreward.text.meteor.store import Array
 Ints = npt.NDArray[np.int64]
 
 
-# A plain tuple: there are millions, and the garbage collector stops watching those that hold only numbers.
+# It is a plain tuple, since there are millions, and the garbage collector does not track tuples of numbers alone.
 Phrase = tuple[int, int, int]
-"""A phrase of the table found in a sentence: its first word's position, its length in words, its node."""
+"""A phrase of the table in a sentence: the position of its first word, its length in words, and its node."""
 
 
 class Relations(NamedTuple):
-    """Table rows restricted to the phrases at hand, each row in the table's order.
+    """The rows of the table for the phrases of some candidates and references, each row in the table's order.
 
     Attributes:
-        forward: reference phrase -> its paraphrases among the candidates' phrases.
-        backward: candidate phrase -> its paraphrases among the references' phrases.
+        forward: For each phrase of the references, its paraphrases among the phrases of the candidates.
+        backward: For each phrase of the candidates, its paraphrases among the phrases of the references.
     """
 
     forward: dict[int, tuple[int, ...]]
@@ -32,10 +32,10 @@ class Relations(NamedTuple):
 
 
 class PhraseTable:
-    """The paraphrase table; holds the index's arrays by reference.
+    """The paraphrase table, which holds the arrays of the index by reference.
 
     Args:
-        arrays: the index, see :func:`capreward.text.meteor.resources.load_index`.
+        arrays: The arrays of the index, see :func:`capreward.text.meteor.resources.load_index`.
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
@@ -45,12 +45,12 @@ class PhraseTable:
         self._rows = arrays["row_nodes"], arrays["row_starts"], arrays["row_values"]
 
     def find(self, sentences: Sequence[Sequence[int]]) -> list[tuple[Phrase, ...]]:
-        """All table phrases in each sentence, ordered by position, then length.
+        """Find all phrases of the table in each sentence, sorted by position and then by length.
 
         Args:
-            sentences: table numbers of the words, -1 for words that are not in the table.
+            sentences: The numbers of the words in the table, -1 for words that are not in it.
         """
-        # A word outside the table between sentences keeps phrases from running into the next one.
+        # The -1 between two sentences keeps a phrase from reaching into the next sentence.
         flat = np.array([number for words in sentences for number in (*words, -1)], dtype=np.int64)
         starts = np.cumsum([0, *(len(words) + 1 for words in sentences)])
         found: list[tuple[Ints, Ints, Ints]] = []
@@ -67,18 +67,18 @@ class PhraseTable:
                 break
             whole = self._entries[nodes]
             found.append((positions[whole], np.full(int(whole.sum()), length), nodes[whole]))
-        return _per_sentence(found, starts)
+        return _split_by_sentence(found, starts)
 
     def relations(self, references: Ints, candidates: Ints) -> Relations:
-        """Which reference phrases and candidate phrases paraphrase each other.
+        """Find the phrases of references and candidates that paraphrase each other.
 
         Args:
-            references: sorted distinct nodes of phrases in the references.
-            candidates: the same of the candidates.
+            references: The distinct nodes of the phrases in the references, sorted.
+            candidates: The distinct nodes of the phrases in the candidates, sorted.
         """
-        return Relations(self._related(references, candidates), self._related(candidates, references))
+        return Relations(self._paraphrases(references, candidates), self._paraphrases(candidates, references))
 
-    def _related(self, sources: Ints, targets: Ints) -> dict[int, tuple[int, ...]]:
+    def _paraphrases(self, sources: Ints, targets: Ints) -> dict[int, tuple[int, ...]]:
         row_nodes, row_starts, row_values = self._rows
         at = np.minimum(np.searchsorted(row_nodes, sources), len(row_nodes) - 1)
         rows = at[row_nodes[at] == sources]
@@ -98,7 +98,7 @@ class PhraseTable:
         }
 
 
-def _per_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tuple[Phrase, ...]]:
+def _split_by_sentence(found: list[tuple[Ints, Ints, Ints]], starts: Ints) -> list[tuple[Phrase, ...]]:
     if not found:
         return [()] * (len(starts) - 1)
     positions, lengths, nodes = (np.concatenate(parts) for parts in zip(*found, strict=True))

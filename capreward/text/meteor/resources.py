@@ -1,4 +1,4 @@
-"""Finds METEOR's data in the installed pycocoevalcap and keeps a binary index of it in the user's cache folder."""
+"""METEOR's data files in the installed pycocoevalcap, and their binary index in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -28,18 +28,24 @@ _MEMBERS = (_FUNCTION_WORDS, _PREFIXES, _EXCEPTIONS, _SYNSETS)
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The two files METEOR's English data comes from."""
+    """The two files that hold METEOR's English data.
+
+    Attributes:
+        jar: The path of ``meteor-1.5.jar``.
+        paraphrases: The path of the gzipped paraphrase table.
+    """
 
     jar: Path
     paraphrases: Path
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits that change with the data.
+        """Return sixteen hexadecimal digits that change if the data changes.
 
-        Both files carry checksums of their contents (the zip directory, the gzip trailer), so nothing is read twice.
+        Both files carry checksums of their contents (in the zip directory and the gzip trailer), so the contents need
+        not be read.
 
         Raises:
-            InputError: a file is missing, damaged or lacks the English data.
+            InputError: If a file is missing or damaged, or lacks the English data.
         """
         try:
             with zipfile.ZipFile(self.jar) as jar:
@@ -59,7 +65,7 @@ def installed_sources() -> Sources:
     """Locate the data files inside the installed pycocoevalcap, without importing it.
 
     Raises:
-        InputError: pycocoevalcap is not installed.
+        InputError: If pycocoevalcap is not installed.
     """
     spec = importlib.util.find_spec("pycocoevalcap")
     folders = [Path(folder) / "meteor" for folder in (spec.submodule_search_locations or ())] if spec else []
@@ -69,26 +75,26 @@ def installed_sources() -> Sources:
 
 
 def index_path(sources: Sources, cache: Path | None = None) -> Path:
-    """Where the index of these sources is kept; the name changes with the data and with the index's format."""
+    """Return the path of the index of these sources; its name changes with the data and with the index's format."""
     return (cache or cache_folder()) / f"meteor-en-v{_FORMAT}-{sources.fingerprint()}.bin"
 
 
 def load_index(
     sources: Sources | None = None, cache: Path | None = None, progress: Progress | None = None
 ) -> dict[str, Array]:
-    """Open the index, building it on first use (about twenty seconds) or when its file is damaged.
+    """Open the index; it is built on first use (about twenty seconds) or if its file is damaged.
 
     Args:
-        sources: the data files; by default those of the installed pycocoevalcap.
-        cache: the folder to keep the index in; by default :func:`cache_folder`.
-        progress: told (bytes read, bytes in all) while building.
+        sources: The data files; None takes those of the installed pycocoevalcap.
+        cache: The folder of the index; None takes :func:`cache_folder`.
+        progress: A function that is called with (bytes read, bytes in all) while the index is built.
 
     Returns:
-        The named arrays of :mod:`capreward.text.meteor.index_build`, plus ``function_words`` and ``prefixes``
+        The named arrays of :mod:`capreward.text.meteor.index_build`, and the arrays ``function_words`` and ``prefixes``
         (UTF-8 text).
 
     Raises:
-        InputError: the data files are missing or damaged.
+        InputError: If the data files are missing or damaged.
     """
     sources = sources or installed_sources()
     path = index_path(sources, cache)
@@ -114,10 +120,10 @@ def load_index(
 
 
 def build_index(sources: Sources, progress: Progress | None = None) -> dict[str, Array]:
-    """Read the data files into the index's arrays; see :func:`load_index`.
+    """Read the data files into the arrays of the index; see :func:`load_index`.
 
     Raises:
-        InputError: the data files are missing or damaged.
+        InputError: If the data files are missing or damaged.
     """
     try:
         with zipfile.ZipFile(sources.jar) as jar:

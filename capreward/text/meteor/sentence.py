@@ -1,4 +1,4 @@
-"""Captions made ready for alignment: a shared form for both sides, and the candidate's side with its look-ups."""
+"""Captions in the form for alignment: a form for both sides, and a form for the candidate with its look-up tables."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ EXACT, STEM, SYNONYM, PARAPHRASE = range(4)
 
 
 class Match(NamedTuple):
-    """A possible match of a candidate's span with a reference span whose start is known from the list it is in.
+    """A possible match of a span of the candidate with a span of the reference.
+
+    Matches are kept in lists by the start of their reference span, so a match does not hold that start.
 
     Attributes:
-        start: first candidate position.
-        end: position after the last candidate word.
-        mask: bit set of the candidate positions.
-        gain: what the search counts it for, over both sides: 1 per word if exact, else half, rounded down per side.
-        length: words on the reference side.
-        module: EXACT, STEM, SYNONYM or PARAPHRASE.
+        start: The first position of the candidate span.
+        end: The position after the last word of the candidate span.
+        mask: The positions of the candidate span as a bit set.
+        gain: The value of the match in the search, over both sides: 1 per word if exact, otherwise half the words of
+            each side, rounded down.
+        length: The number of words of the reference span.
+        module: The kind of match: EXACT, STEM, SYNONYM or PARAPHRASE.
     """
 
     start: int
@@ -36,20 +39,20 @@ MatchMaker = Callable[[int, int, int, int], Match]
 
 
 def make_match(module: int, start: int, words: int, length: int) -> Match:
-    """A match of ``words`` candidate words from ``start`` with ``length`` reference words."""
+    """Make a match of ``words`` candidate words from ``start`` on with ``length`` reference words."""
     gain = words + length if module == EXACT else words // 2 + length // 2
     return Match(start, start + words, (1 << words) - 1 << start, gain, length, module)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sentence:
-    """A normalised caption with what the tables know about it.
+    """A normalised caption with its words and phrases.
 
     Attributes:
-        words: its tokens.
-        keys: their hashes; equal keys make equal captions.
-        phrases: the paraphrase table's phrases in it, by position, then length.
-        nodes: the nodes of these phrases.
+        words: The words of the caption.
+        keys: The hashes of the words; captions with equal keys are equal.
+        phrases: The phrases of the paraphrase table in the caption, sorted by position and then by length.
+        nodes: The nodes of these phrases.
     """
 
     words: tuple[Word, ...]
@@ -59,12 +62,12 @@ class Sentence:
 
     @classmethod
     def of(cls, words: tuple[Word, ...], phrases: tuple[Phrase, ...]) -> Sentence:
-        """Derive the rest from the words and phrases."""
+        """Make a sentence from its words and phrases."""
         keys = tuple([word.key for word in words])
         return cls(words, keys, phrases, frozenset([node for _, _, node in phrases]))
 
     def places(self) -> dict[int, list[tuple[int, int]]]:
-        """Where each phrase is: node -> (start, length) of its occurrences, from left to right."""
+        """Return the (start, length) of the occurrences of each phrase by its node, from left to right."""
         places: dict[int, list[tuple[int, int]]] = {}
         for start, length, node in self.phrases:
             places.setdefault(node, []).append((start, length))
@@ -72,14 +75,15 @@ class Sentence:
 
 
 class Candidate(dict[Word, list[Match]]):
-    """A candidate against which references are aligned: reference word -> its single-word matches.
+    """A candidate to which references are aligned; it maps each reference word to its matches with single words.
 
-    Matches are found when a word is first asked for; they are ordered by module, then position, and not to be changed.
+    The matches of a word are found when it is first looked up. They are sorted by module and then by position, and must
+    not be changed.
 
     Args:
-        sentence: the candidate.
-        relations: which phrases of candidates and references paraphrase each other.
-        maker: :func:`make_match`, or a caching form of it.
+        sentence: The candidate.
+        relations: The phrases of candidates and references that paraphrase each other.
+        maker: The function :func:`make_match`, or a caching form of it.
     """
 
     def __init__(self, sentence: Sentence, relations: Relations, maker: MatchMaker = make_match) -> None:

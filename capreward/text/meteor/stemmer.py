@@ -1,7 +1,7 @@
-"""The English Snowball stemmer as METEOR 1.5 has it: Porter2 as published, before the rules added in Snowball 3.
+"""The English Snowball stemmer of METEOR 1.5: Porter2 as published, before the rules that Snowball 3 added.
 
 Newer releases of the stemmer packages treat words such as "international" or "zoologist" differently, so a metric that
-must not change with what is installed needs its own.
+must not depend on the installed packages needs its own stemmer.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _STEP_4 = {
     **dict.fromkeys(("al", "ance", "ence", "er", "ic", "able", "ible", "ant", "ement", "ment", "ent"), ""),
     **dict.fromkeys(("ism", "ate", "iti", "ous", "ive", "ize", "ion"), ""),
 }
-# What has to stand before these suffixes for the rule to act.
+# The letters of which one must stand before these suffixes for the rule to apply.
 _AFTER = {"ogi": "l", "li": "cdeghkmnrt", "ion": "st"}
 
 
 def stem(word: str) -> str:
-    """The stem of a lower-case word."""
+    """Return the stem of a lower-case word."""
     if word in _EXCEPTIONS:
         return _EXCEPTIONS[word]
     if len(word) < 3:
@@ -53,9 +53,9 @@ def stem(word: str) -> str:
         word = _step_1b(word, first)
         if len(word) > 2 and word[-1] in "yY" and word[-2] not in "aeiouy":
             word = word[:-1] + "i"
-        word = _suffix(word, _STEP_2, first, second)
-        word = _suffix(word, _STEP_3, first, second)
-        word = _suffix(word, _STEP_4, second, second)
+        word = _replace_longest_suffix(word, _STEP_2, first, second)
+        word = _replace_longest_suffix(word, _STEP_3, first, second)
+        word = _replace_longest_suffix(word, _STEP_4, second, second)
         word = _step_5(word, first, second)
     return word.replace("Y", "y")
 
@@ -71,7 +71,7 @@ def _mark_consonant_y(word: str) -> str:
 
 
 def _regions(word: str) -> tuple[int, int]:
-    """Where R1 and R2 begin."""
+    """Return the places where the regions R1 and R2 begin."""
     match = _SPECIAL_REGION.match(word) or _REGION.search(word)
     first = match.end() if match else len(word)
     match = _REGION.search(word, first)
@@ -106,8 +106,8 @@ def _step_1b(word: str, first: int) -> str:
     return rest + "e" if len(rest) == first and _SHORT.search(rest) else rest
 
 
-def _suffix(word: str, rules: dict[str, str], region: int, second: int) -> str:
-    """Apply the rule of the longest suffix, if that suffix lies in the region."""
+def _replace_longest_suffix(word: str, rules: dict[str, str], region: int, second: int) -> str:
+    """Apply the rule of the longest suffix of the word, if that suffix lies in the region."""
     for length in range(min(7, len(word)), 1, -1):
         ending = word[-length:]
         if ending in rules:

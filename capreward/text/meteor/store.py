@@ -1,4 +1,4 @@
-"""One file holding named arrays: written whole or not at all, read back without copying, checked before use."""
+"""A file of named arrays, which is written as a whole or not at all, is read without copying, and is checked first."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# Layout: magic, crc32 of all that follows, length of the header, JSON header, the arrays' bytes.
+# The layout: magic, crc32 of all that follows, length of the header, JSON header, the bytes of the arrays.
 _MAGIC = b"CRWDARR1"
 _PREFIX = len(_MAGIC) + 16
 _ALIGNMENT = 64
 
 
 class CorruptStoreError(ValueError):
-    """The file is not a complete array store; it has to be built again."""
+    """The file is no complete array store and has to be built again."""
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays beside ``path`` and move them into place, so that readers and other writers never meet half a file.
+    """Write arrays beside ``path`` and move the file into place, so that nobody reads a half-written file.
 
     Args:
-        path: the file to create or replace; its folder is created.
-        arrays: arrays of plain (not object) dtypes.
+        path: The file to create or replace; its folder is created.
+        arrays: The arrays by their names, with any dtypes but object.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: If the folder cannot be written.
     """
     layout: dict[str, Any] = {}
     body: list[bytes] = []
@@ -51,7 +51,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     for part in parts:
         crc = zlib.crc32(part, crc)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile.mkstemp: its files are private, and a cache folder may be shared between users.
+    # tempfile.mkstemp is not used, since its files are private, and users may share a cache folder.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
@@ -66,12 +66,12 @@ def load_arrays(path: Path) -> dict[str, Array]:
     """Map a store into memory; the arrays are read-only views of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CorruptStoreError: the file is cut short, changed, or something else altogether.
+        FileNotFoundError: If there is no such file.
+        CorruptStoreError: If the file is cut short or changed, or if it is no store.
     """
     if path.stat().st_size < _PREFIX:
         raise CorruptStoreError(f"{path} is too short")
-    # asarray: np.memmap's own bookkeeping would slow every later slice down.
+    # asarray removes the class np.memmap, whose bookkeeping would slow every later slice down.
     raw = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
     fixed = raw[:_PREFIX].tobytes()
     checked = len(_MAGIC) + 8

@@ -10,7 +10,7 @@ import sys
 import click
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT
+from places import ROOT
 from train_helpers import rows, train
 
 import capreward

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capreward.data.captions import CaptionTable, References
-from capreward.data.image_ids import IdIndex, number, stem
+from capreward.data.image_ids import IdIndex, id_number, stem
 from capreward.data.reference_match import match
 from capreward.errors import InputError
 
@@ -49,7 +49,7 @@ def check_refused(candidates, references, *parts, **options):
     ],
 )
 def test_forms_of_an_id(key, name, digits):
-    assert (stem(key), number(key)) == (name, digits)
+    assert (stem(key), id_number(key)) == (name, digits)
 
 
 FORMS = ["42", "000000000042", "000000000042.jpg", "COCO_val2014_000000000042.jpg", "images/000000000042.jpg", "42.png"]

@@ -14,7 +14,7 @@ from hf_files import hf_clip
 from PIL import Image
 
 from capreward.commands import main
-from capreward.encoders.checkpoints.nonfinite import refuse_unfinite
+from capreward.encoders.checkpoints.nonfinite import refuse_nonfinite
 from capreward.encoders.loading import load_clip
 from capreward.encoders.weights.conversion import convert
 from capreward.errors import InputError
@@ -29,14 +29,14 @@ KINDS = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.comp
 def test_one_value_is_found_wherever_it_is(kind, value, place):
     fine = torch.linspace(-6e4, 6e4, 1023).to(kind)
     tensors = {"a": fine, "n": torch.arange(4), "none": torch.zeros(0), "b": fine.clone().reshape(3, 341)}
-    refuse_unfinite(tensors, "x.pt")
+    refuse_nonfinite(tensors, "x.pt")
     tensors["b"].view(-1)[place] = value
     with pytest.raises(InputError, match=r"^x.pt: b holds NaN or infinity in 1 of 1,023 values, so nothing") as told:
-        refuse_unfinite(tensors, "x.pt")
+        refuse_nonfinite(tensors, "x.pt")
     assert "copy or download the file again" in str(told.value)
     tensors["a"] = torch.full((2, 5), value)
     with pytest.raises(InputError, match="a holds NaN or infinity in 10 of 10 values and 1 more of its 4 tensors, so"):
-        refuse_unfinite(tensors, "x.pt")
+        refuse_nonfinite(tensors, "x.pt")
 
 
 def broken(state, name, value=math.nan):

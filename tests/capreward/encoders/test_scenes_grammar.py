@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from places import ROOT
 
 import capreward
 from capreward.data.scenes import ScenePicture, scene

@@ -8,8 +8,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
+from places import ROOT
 
 import capreward
 from capreward.data.scenes import scene

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from capreward import InputError
 from capreward.encoders.store.feature_store import FeatureStore, StoredFeature, is_store
 from capreward.encoders.store.header import StoreHeader
-from capreward.encoders.store.writer import StoreWriter, belongs
+from capreward.encoders.store.writer import StoreWriter, in_shard
 
 FIELDS = {"model": "ViT-B-32:openai", "sha": "40d365715913", "act": "quickgelu", "prep": "224-openai", "prec": "fp32"}
 SHA = "40d365715913" + 52 * "0"
@@ -277,9 +277,9 @@ def test_shards_divide_the_keys(tmp_path):
     todo = [StoreWriter(tmp_path, header(), shard=(i, 4)).missing(keys) for i in range(4)]
     assert sorted(i for part in todo for i in part) == list(range(1000))
     assert all(200 < len(part) < 300 for part in todo)
-    assert [k for k in keys[:16] if belongs(k, (1, 4))] == [keys[i] for i in todo[1] if i < 16]
+    assert [k for k in keys[:16] if in_shard(k, (1, 4))] == [keys[i] for i in todo[1] if i < 16]
     # The check value of CRC-32 is 0xCBF43926: the partition is the same on every machine.
-    assert [i for i in range(100) if belongs("123456789", (i, 100))] == [62]
+    assert [i for i in range(100) if in_shard("123456789", (i, 100))] == [62]
 
 
 def test_parallel_writers_share_a_folder(tmp_path):

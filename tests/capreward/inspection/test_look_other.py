@@ -195,11 +195,11 @@ def test_every_shape_that_people_have_is_told():
         "F2c_space_ref.txt": {},
     }
     for name, roles in expected.items():
-        found = identification.look_at(str(folder / name), LookOptions())
+        found = identification.identify_file(str(folder / name), LookOptions())
         columns = {v.role: v.facts["column"] for v in found.views if v.role in ("captions", "references")}
         assert columns == roles, name
         check_commands(found.to_dict())
-    pictures = {v.role: v for v in identification.look_at(str(folder / "F12g_hf_coco.parquet"), LookOptions()).views}[
-        "pictures"
-    ]
+    pictures = {
+        v.role: v for v in identification.identify_file(str(folder / "F12g_hf_coco.parquet"), LookOptions()).views
+    }["pictures"]
     assert pictures.rows == tuple({"id": str(n), "picture": "PNG 8 x 8 RGB"} for n in range(3))

@@ -17,7 +17,7 @@ from places import ROOT
 
 from capreward.errors import InputError
 from capreward.java.child import VM_OPTIONS
-from capreward.java.originals import original
+from capreward.java.originals import original_file
 from capreward.java.process import JavaError, JavaProcess, JavaTimeout
 from capreward.java.runtime import Java, feature_number, find_java, parse_version
 
@@ -119,7 +119,7 @@ def test_the_message_says_what_to_type(runtimes, tmp_path, monkeypatch, limits, 
 
 def test_a_missing_program_is_named():
     with pytest.raises(InputError, match=r"meteor/meteor-9\.jar is missing .*pip install"):
-        original("meteor", "meteor-9.jar")
+        original_file("meteor", "meteor-9.jar")
 
 
 @pytest.mark.parametrize("setting", [{"heap": "2"}, {"heap": "lots"}, {"heap": "-1G"}, {"timeout": 0.0}])

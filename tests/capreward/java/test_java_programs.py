@@ -14,7 +14,7 @@ from meteor_golden import GOLDEN
 
 from capreward.errors import InputError
 from capreward.java.meteor import MeteorJar
-from capreward.java.originals import original
+from capreward.java.originals import original_file
 from capreward.java.process import JavaError, JavaProcess
 from capreward.java.ptb import PTBJavaTokenizer
 
@@ -64,7 +64,7 @@ def test_characters_that_break_lines_shift_no_caption():
 @pytest.mark.java
 @needs_java
 def test_the_tokenizer_equals_pycocoevalcap():
-    if not os.access(original("tokenizer"), os.W_OK):
+    if not os.access(original_file("tokenizer"), os.W_OK):
         pytest.skip("pycocoevalcap writes into its own folder, which is read-only")
     if shutil.which("java") is None:
         pytest.skip("pycocoevalcap only knows the Java on PATH")

@@ -17,7 +17,7 @@ import capreward.java.corenlp as corenlp_module
 from capreward import Samples, load
 from capreward.errors import InputError
 from capreward.java.corenlp import CORENLP_FILES, spice_class_path
-from capreward.java.originals import original
+from capreward.java.originals import original_file
 from capreward.java.process import JavaError, JavaProcess, JavaTimeout
 from capreward.java.runtime import Java
 from capreward.java.spice import SPICE_CATEGORIES, SpiceJar
@@ -30,7 +30,7 @@ def corenlp(tmp_path) -> Path:
     """Make a folder with the two files' names: CoreNLP 3.4.1, which has what scoring needs, and no models."""
     folder = tmp_path / "corenlp"
     folder.mkdir()
-    (folder / CORENLP_FILES[0]).symlink_to(original("tokenizer", "stanford-corenlp-3.4.1.jar"))
+    (folder / CORENLP_FILES[0]).symlink_to(original_file("tokenizer", "stanford-corenlp-3.4.1.jar"))
     zipfile.ZipFile(folder / CORENLP_FILES[1], "w").close()
     return folder
 

@@ -64,13 +64,13 @@ def test_jar_statistics_and_scores(engine):
 def pruned(monkeypatch) -> list[int]:
     """How many states each narrowing at a reference position with many matches had to choose from."""
     seen: list[int] = []
-    first = branches._first
+    first = branches._lowest_costs
 
     def watched(ranking):
         seen.append(len(ranking))
         return first(ranking)
 
-    monkeypatch.setattr(branches, "_first", watched)
+    monkeypatch.setattr(branches, "_lowest_costs", watched)
     return seen
 
 

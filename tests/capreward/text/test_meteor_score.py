@@ -7,7 +7,7 @@ from decimal import Context, Decimal
 import numpy as np
 import pytest
 
-from capreward.text.meteor.score_formula import _power, corpus_score, score_from_statistics, summable
+from capreward.text.meteor.score_formula import _power_of_beta, corpus_score, score_from_statistics, summable
 
 PERFECT = [2, 2, 1, 1, 1, 1, 1, 1, *[0] * 12, 1, 2, 2]
 TWO_CHUNKS = [2, 2, 1, 1, 1, 1, 1, 1, *[0] * 12, 2, 2, 2]
@@ -62,5 +62,5 @@ def test_power_is_correctly_rounded():
     base = np.array([chunks / (words / 2.0) for words in range(2, 80) for chunks in range(1, words // 2 + 1)])
     exact, beta = Context(prec=40), 0.2
     want = [float(exact.power(Decimal(value), Decimal(beta))) for value in base.tolist()]
-    assert _power(base).tolist() == want
-    assert _power(np.array(0.0)) == 0.0
+    assert _power_of_beta(base).tolist() == want
+    assert _power_of_beta(np.array(0.0)) == 0.0

@@ -46,7 +46,7 @@ def both(smoothing, with_bias, dtype=torch.float32):
 def way(request, monkeypatch):
     """Three rows at a time; logits kept for the way back, or computed again."""
     monkeypatch.setattr(logprobs, "CHUNK", 3 * VOCABULARY)
-    monkeypatch.setattr(logprobs, "KEPT", 1 << 20 if request.param == "kept" else 0)
+    monkeypatch.setattr(logprobs, "MOST_KEPT_LOGITS", 1 << 20 if request.param == "kept" else 0)
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -83,7 +83,7 @@ def test_chunks_change_nothing(monkeypatch, smoothing):
     whole, _ = both(smoothing, True)
     monkeypatch.setattr(logprobs, "CHUNK", VOCABULARY)
     kept, _ = both(smoothing, True)
-    monkeypatch.setattr(logprobs, "KEPT", 0)
+    monkeypatch.setattr(logprobs, "MOST_KEPT_LOGITS", 0)
     again, _ = both(smoothing, True)
     for one, two, three in zip(whole, kept, again, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-6)

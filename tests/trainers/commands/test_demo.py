@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from run_helpers import called, refused, small_run
@@ -59,16 +60,18 @@ def test_no_captioner_no_demo(tmp_path):
 
 
 def test_the_runs_of_the_demo_differ_in_their_way_alone():
-    from trainers.commands.demo import _config, _xe_config
+    from trainers.commands.demo import DemoOptions, _config, _xe_config
 
-    dico, scst = (_config(way, "start", 40, 3, "cpu", 50).to_dict() for way in ("dico", "scst"))
+    options = DemoOptions(Path("runs"), captioner=None, steps=40, seed=3, count=50, device="cpu", quiet=True)
+
+    dico, scst = (_config(way, "start", options).to_dict() for way in ("dico", "scst"))
     for name in ("optimizer", "about", "departures"):
         assert dico.pop(name) or name == "departures"
         scst.pop(name)
     assert dico == scst
     assert dico["captioner"]["init"] == "start"
     assert dico["reward"]["expression"] == "pacs"
-    own = _xe_config(3, "cpu")
+    own = _xe_config(options)
     assert own.optimizer["name"] == "xe"
     assert own.captioner.sizes["longest"] == 48
     assert own.seed == 3

@@ -11,7 +11,7 @@ from run_helpers import SMALL, called, refused, small_run
 
 from capreward import InputError
 from trainers.comparison.evaluation import SCENES_METRICS, Evaluation, HeldOut, held_out_of, metrics_for
-from trainers.comparison.evaluation_files import fingerprint, read_kept
+from trainers.comparison.evaluation_files import fingerprint, read_evaluation
 from trainers.comparison.named_captioners import NamedCaptioner, source_of, sources_of
 from trainers.runs.config_files import build, merged
 
@@ -83,7 +83,7 @@ def test_kept_evaluations_are_taken_for_the_same_question_alone(runs, tmp_path):
     assert called("evaluate", folder, "--count", 4, "--resamples", 20, "-q", "-m", "cider,length").exit_code == 0
     own = source_of(str(folder))
     asked = Evaluation(HeldOut("scenes:test", count=4), "cider,length", resamples=20)
-    found = read_kept(own, fingerprint(own, [own], asked))
+    found = read_evaluation(own, fingerprint(own, [own], asked))
     fresh = json.loads(
         called("evaluate", folder, "--count", 4, "--resamples", 20, "--json", "-m", "cider,length").stdout
     )
@@ -97,12 +97,12 @@ def test_kept_evaluations_are_taken_for_the_same_question_alone(runs, tmp_path):
         Evaluation(HeldOut("scenes:test", count=4), "cider", resamples=20),
         Evaluation(HeldOut("scenes:test", count=4), "cider,length", resamples=20, beams=4),
     ):
-        assert read_kept(own, fingerprint(own, [own], other)) is None
+        assert read_evaluation(own, fingerprint(own, [own], other)) is None
     weights = folder / "best" / "captioner.safetensors"
     weights.write_bytes((runs[1] / "best" / "captioner.safetensors").read_bytes())
-    assert read_kept(own, fingerprint(own, [own], asked)) is None
+    assert read_evaluation(own, fingerprint(own, [own], asked)) is None
     (folder / "evaluation.json").write_text('{"name": ')
-    assert read_kept(own, {}) is None
+    assert read_evaluation(own, {}) is None
 
 
 def test_held_out_items_are_those_of_the_runs():

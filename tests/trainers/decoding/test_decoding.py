@@ -116,7 +116,7 @@ def test_looking_seldom_changes_nothing(name, monkeypatch):
     captioner, memory = captioner_of(images=5)
     expected = decode(captioner, memory, METHODS[name], generator=seeded(1))
     for module in (independent_rows, beams):
-        monkeypatch.setattr(module, "worth_looking", lambda step, device: step % 5 == 0)
+        monkeypatch.setattr(module, "sync_due", lambda step, device: step % 5 == 0)
     found = decode(captioner, memory, METHODS[name], generator=seeded(1))
     assert torch.equal(found.tokens, expected.tokens)
     torch.testing.assert_close(found.scores, expected.scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -17,7 +18,7 @@ from trainers.captioners.layouts.loading import convert_captioner, open_captione
 from trainers.comparison.named_captioners import decoding_for, source_of
 from trainers.decoding import Decoding
 from trainers.evaluation.config import EvaluationConfig
-from trainers.evaluation.search_settings import as_begun, describe_search, search_of, with_search
+from trainers.evaluation.search_settings import describe_search, keep_begun_search, search_of, with_search
 
 DICO = {"beams": 5, "max_length": 30, "length_penalty": 1.0, "rules": "dico", "suppress": False}
 CLIP_REWARD = {"beams": 1, "max_length": 21, "length_penalty": 0.0, "rules": "clip-reward"}
@@ -100,16 +101,15 @@ def test_evaluate_takes_it_too_and_says_so(dico):
 
 
 def test_diverse_search_of_a_captioner_with_rules_of_its_own(clip_reward):
-    from trainers.commands.decoding_options import decoding_of
+    from trainers.commands.decoding_options import DecodingOptions, decoding_of
 
     source = source_of(str(clip_reward))
-    names = ("greedy", "sample", "temperature", "top_k", "top_p", "diversity", "min_length", "candidates", "max_length")
-    names += ("block_trigrams", "block_repeats", "write_unknown", "bad_endings", "length_penalty", "rules", "beams")
-    options = dict.fromkeys(names) | {"groups": 2}
+    names = [field.name for field in dataclasses.fields(DecodingOptions)]
+    options = DecodingOptions.of({**dict.fromkeys(names), "groups": 2})
     found = decoding_of(options, source, source.open())
     assert (found.method, found.beams, found.rules, found.length_penalty) == ("diverse", 2, "dico", 0.0)
     with pytest.raises(InputError, match="the rules clip-reward are of the method beam"):
-        decoding_of({**options, "rules": "clip-reward"}, source, source.open())
+        decoding_of(dataclasses.replace(options, rules="clip-reward"), source, source.open())
 
 
 def test_evaluations_of_a_run_take_it_unless_told_otherwise(clip_reward):
@@ -129,10 +129,10 @@ def test_evaluations_of_a_run_take_it_unless_told_otherwise(clip_reward):
 def test_a_run_that_goes_on_searches_as_it_began(clip_reward):
     """0.1.0 wrote beams and max_length, searched by the rules of DiCO, and asked no captioner."""
     captioner = open_captioner(clip_reward)
-    older = as_begun(EvaluationConfig(), {"beams": 5, "max_length": 21})
+    older = keep_begun_search(EvaluationConfig(), {"beams": 5, "max_length": 21})
     assert search_of(with_search(older, captioner)) == Decoding(beams=5, max_length=21)
     begun = with_search(EvaluationConfig(), captioner)
-    again = as_begun(EvaluationConfig(beams=2), {"beams": 1, "max_length": 21, "decoding": begun.decoding})
+    again = keep_begun_search(EvaluationConfig(beams=2), {"beams": 1, "max_length": 21, "decoding": begun.decoding})
     assert search_of(with_search(again, captioner)) == Decoding(**{**CLIP_REWARD, "beams": 2})
 
 

@@ -36,7 +36,7 @@ def rewards(expression, **settings):
 def judged(expression, learned=2, **settings):
     monitored = settings.pop("monitored", False)
     judge = rewards(expression, **settings)
-    return judge.judge(CAPTIONS, KEYS, PICTURES, REFERENCES, learned=learned, monitored=monitored)
+    return judge.compute(CAPTIONS, KEYS, PICTURES, REFERENCES, learned=learned, monitored=monitored)
 
 
 def repetitions():
@@ -170,7 +170,7 @@ def test_self_cider_is_that_of_the_samples_alone():
     assert judge.diversity is not None
     captions = ["a dog runs", "a dog runs", "far away", "a dog runs", "two cats sleep", "a dog runs"]
     references = [["a dog runs", "a cat"], ["two cats sleep here"]]
-    found = judge.judge(captions, KEYS, PICTURES, references, learned=2)
+    found = judge.compute(captions, KEYS, PICTURES, references, learned=2)
     assert found.diversity.tolist() == pytest.approx([0.0, 1.0], abs=1e-6)  # equal samples; samples with nothing shared
 
 

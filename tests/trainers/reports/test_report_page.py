@@ -16,7 +16,7 @@ from capreward.data.scenes import picture_of
 from capreward.reports.results import Bootstrap, Results, SystemResult
 from capreward.scores import Score, Scores, Signature
 from trainers.comparison.named_captioners import NamedCaptioner
-from trainers.reports.cards import chosen_sections
+from trainers.reports.cards import card_sections
 from trainers.reports.conclusions import conclusions, direction, paired_interval
 from trainers.reports.report_file import write_report
 from trainers.runs.config_files import build
@@ -82,7 +82,7 @@ def written(tmp_path, sources, results, **options):
 
 
 def test_the_page_is_whole_and_loads_nothing(tmp_path, sources, three):
-    text = written(tmp_path, sources, three, said=["One sentence."])
+    text = written(tmp_path, sources, three, conclusions=["One sentence."])
     page = Reader(text)
     tags = [tag for tag, _ in page.elements]
     assert not {"script", "link", "iframe", "object"} & set(tags)
@@ -112,7 +112,7 @@ def test_hostile_texts_stay_texts(tmp_path, sources, three):
         each.samples.references[0] = [HOSTILE]
     hostile = [replace(s, name=system.name) for s, system in zip(sources, systems, strict=True)]
     text = written(
-        tmp_path, hostile, Results(systems, None, [HOSTILE]), title=HOSTILE, said=[HOSTILE], commands=[HOSTILE]
+        tmp_path, hostile, Results(systems, None, [HOSTILE]), title=HOSTILE, conclusions=[HOSTILE], commands=[HOSTILE]
     )
     page = Reader(text)
     assert not {"script"} & {tag for tag, _ in page.elements}
@@ -130,7 +130,7 @@ def test_a_text_is_no_template_and_is_escaped_once(tmp_path, sources, three):
     with run.run.metrics.open("a") as file:
         file.write(json.dumps({"step": 1, "kind": "warning", "name": TEMPLATE, "told": TEMPLATE}) + "\n")
     results = Results([first], None, [TEMPLATE])
-    text = written(tmp_path, [run], results, title=TEMPLATE, said=[TEMPLATE], commands=[TEMPLATE], count=1)
+    text = written(tmp_path, [run], results, title=TEMPLATE, conclusions=[TEMPLATE], commands=[TEMPLATE], count=1)
     page = Reader(text)
     cards = [tag for tag, _ in page.elements].count("article")
     assert cards == 4  # first, disputed, best and worst
@@ -159,7 +159,7 @@ def test_the_best_value_of_a_row_is_bold(tmp_path, sources, three):
 
 
 def test_each_picture_is_shown_once(three):
-    choice, sections = chosen_sections(three, 2)
+    choice, sections = card_sections(three, 2)
     shown = {name: [card.key for card in cards] for name, _, _, cards in sections}
     assert choice.metric.name == "judge"
     assert shown["first"] == KEYS[:2]
@@ -167,7 +167,7 @@ def test_each_picture_is_shown_once(three):
     every = [key for keys in shown.values() for key in keys]
     assert len(every) == len(set(every)) == 6
     assert shown["worst"] == []  # the lower half is among the first and the disputed
-    assert [card.key for card in chosen_sections(three, 1)[1][3][3]] == [KEYS[2]]
+    assert [card.key for card in card_sections(three, 1)[1][3][3]] == [KEYS[2]]
     assert [line.system for line in sections[0][3][0].lines] == ["xe", "dico", "scst"]
 
 

@@ -25,7 +25,7 @@ def rewards(expression="length", **settings):
 
 
 def shaped(raw=RAW, **settings):
-    return rewards(**settings).shaped(raw, raw.flatten())
+    return rewards(**settings).clip_and_normalise(raw, raw.flatten())
 
 
 def test_rewards_stay_as_they_are():
@@ -48,7 +48,7 @@ def test_rewards_of_a_batch_get_mean_0_and_deviation_1():
 
 
 def test_other_processes_count_in_the_mean():
-    found = rewards(normalise="batch").shaped(RAW, torch.cat([RAW.flatten(), torch.full((6,), 9.0)]))
+    found = rewards(normalise="batch").clip_and_normalise(RAW, torch.cat([RAW.flatten(), torch.full((6,), 9.0)]))
     both = torch.cat([RAW.flatten(), torch.full((6,), 9.0)])
     torch.testing.assert_close(found, (RAW - both.mean()) / both.std(correction=0))
 
@@ -58,8 +58,8 @@ def test_running_moments_are_those_of_all_rewards():
     generator = torch.Generator().manual_seed(2)
     batches = [torch.randn(4, 5, generator=generator) * 3 + 2 for _ in range(6)]
     for batch in batches[:-1]:
-        judge.shaped(batch, batch.flatten())
-    found = judge.shaped(batches[-1], batches[-1].flatten())
+        judge.clip_and_normalise(batch, batch.flatten())
+    found = judge.clip_and_normalise(batches[-1], batches[-1].flatten())
     seen = np.concatenate([batch.numpy().ravel() for batch in batches]).astype(np.float64)
     assert judge.moments.count == 120
     assert judge.moments.mean == pytest.approx(seen.mean(), rel=1e-9)
@@ -71,14 +71,14 @@ def test_running_moments_are_those_of_all_rewards():
 def test_judging_logs_each_term_and_monitors_when_asked():
     judge = rewards("2*length - repetition", monitors="length")
     captions = ["a dog", "a a a a", "one two three", "x"]
-    found = judge.judge(captions, ["k1", "k2"], [None, None], [["r"], ["s"]], monitored=True)
+    found = judge.compute(captions, ["k1", "k2"], [None, None], [["r"], ["s"]], monitored=True)
     lengths = [2, 4, 3, 1]
     assert found.parts["length"] == pytest.approx(2.5)
     assert 0 < found.parts["repetition"] < 1
     assert found.raw.shape == (2, 2)
     assert found.raw[0, 0] == 4
     assert found.raw.flatten().mean() == pytest.approx(2 * np.mean(lengths) - found.parts["repetition"])
-    silent = rewards("length", monitors="repetition").judge(captions, ["k1", "k2"], [None, None], [["r"], ["s"]])
+    silent = rewards("length", monitors="repetition").compute(captions, ["k1", "k2"], [None, None], [["r"], ["s"]])
     assert silent.parts == {}
 
 
@@ -138,10 +138,12 @@ def collected(captioner, k, learned):
     )
 
 
-def part(work, rows):
-    found = work.candidates
+def part(micro_batch, rows):
+    found = micro_batch.candidates
     cut = CandidateTokens(found.tokens[rows], found.mask[rows], found.learned)
-    return CollectedBatch(work.keys[rows], work.inputs[rows], cut, [], work.raw[rows], work.rewards[rows])
+    return CollectedBatch(
+        micro_batch.keys[rows], micro_batch.inputs[rows], cut, [], micro_batch.raw[rows], micro_batch.rewards[rows]
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,26 +154,26 @@ def test_micro_batches_give_the_gradient_of_the_whole(accelerator, captioner, na
     """4 x 2 = 1 x 8 for given candidates: statistics and gradients."""
     optimizer = make_optimizer(name, {**options, "dropout": False})
     learned = options["candidates"]
-    work = collected(captioner, learned + (name == "scst" and options.get("baseline") is None), learned)
+    micro_batch = collected(captioner, learned + (name == "scst" and options.get("baseline") is None), learned)
     reference = captioner.frozen_copy()
     for tensor in captioner.parameters():
         tensor.data.add_(0.01 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(7)))
     found = []
-    for works in ([part(work, slice(i, i + 2)) for i in (0, 2, 4, 6)], [work]):
-        accelerator.gradient_accumulation_steps = len(works)
+    for micro_batches in ([part(micro_batch, slice(i, i + 2)) for i in (0, 2, 4, 6)], [micro_batch]):
+        accelerator.gradient_accumulation_steps = len(micro_batches)
         stepper = Stepper(captioner, captioner, reference, optimizer, None, accelerator, 0)
-        for each in works:
+        for each in micro_batches:
             with torch.no_grad():
                 rows = each.candidates.learned_rows()
                 each.reference = reference(each.inputs, rows).view(len(each.keys), learned, -1)
         captioner.zero_grad()
-        stats = stepper.learn(works)
+        stats = stepper.accumulate_gradient(micro_batches)
         gradients = [p.grad.clone() for p in captioner.parameters() if p.grad is not None]
         found.append((stats, gradients))
     (four, gradients), (one, whole) = found
     for name in four.keys() - {"advantage_spread"}:  # a deviation is no mean
         assert float(four[name]) == pytest.approx(float(one[name]), rel=1e-5, abs=1e-6), name
-    assert float(one["tokens"]) == float(work.candidates.learned_mask().sum())
+    assert float(one["tokens"]) == float(micro_batch.candidates.learned_mask().sum())
     assert len(gradients) == len(whole)
     for mine, theirs in zip(gradients, whole, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
@@ -179,15 +181,17 @@ def test_micro_batches_give_the_gradient_of_the_whole(accelerator, captioner, na
 
 def test_logged_statistics_are_what_they_say(accelerator, captioner):
     optimizer = make_optimizer("scst", {"candidates": 3, "dropout": False})
-    work = collected(captioner, 4, 3)
-    work.parts = {"pacs": 0.25}
+    micro_batch = collected(captioner, 4, 3)
+    micro_batch.parts = {"pacs": 0.25}
     with torch.no_grad():
-        policy = captioner(work.inputs, work.candidates.learned_rows()).view(8, 3, -1)
-    work.reference = policy - 0.5 * work.candidates.learned_mask()
+        policy = captioner(micro_batch.inputs, micro_batch.candidates.learned_rows()).view(8, 3, -1)
+    micro_batch.reference = policy - 0.5 * micro_batch.candidates.learned_mask()
     accelerator.gradient_accumulation_steps = 1
-    stats = Stepper(captioner, captioner, None, optimizer, None, accelerator, 0).learn([work])
-    lengths = work.candidates.learned_mask().sum(-1).float()
-    assert float(stats["reward"]) == pytest.approx(float(work.raw[:, :3].mean()))  # the baseline is not learned from
+    stats = Stepper(captioner, captioner, None, optimizer, None, accelerator, 0).accumulate_gradient([micro_batch])
+    lengths = micro_batch.candidates.learned_mask().sum(-1).float()
+    assert float(stats["reward"]) == pytest.approx(
+        float(micro_batch.raw[:, :3].mean())
+    )  # the baseline is not learned from
     assert float(stats["length"]) == pytest.approx(float(lengths.mean()))
     assert float(stats["kl"]) == pytest.approx(float(0.5 * lengths.mean()), rel=1e-5)
     assert float(stats["logprob"]) == pytest.approx(float(policy.sum() / lengths.sum()), rel=1e-5)
@@ -196,11 +200,11 @@ def test_logged_statistics_are_what_they_say(accelerator, captioner):
 
 def test_a_reward_that_is_no_number_is_found_before_learning(accelerator, captioner):
     judge = rewards()
-    work = collected(captioner, 4, 3)
-    work.raw[5, 2] = float("inf")
+    micro_batch = collected(captioner, 4, 3)
+    micro_batch.raw[5, 2] = float("inf")
     stepper = Stepper(captioner, captioner, None, make_optimizer("dico"), judge, accelerator, 0)
     with pytest.raises(NonFinite) as caught:
-        stepper.shape_rewards([work])
+        stepper.normalise_rewards([micro_batch])
     assert caught.value.what == "reward"
     assert caught.value.rows[5]["rewards"][2] == "inf"
     assert len(caught.value.rows[5]["captions"]) == 4
@@ -209,7 +213,7 @@ def test_a_reward_that_is_no_number_is_found_before_learning(accelerator, captio
 def test_chance_follows_from_seed_step_and_nothing_else(accelerator, captioner):
     def drawn(seed, step):
         stepper = Stepper(captioner, captioner, None, make_optimizer("xe"), None, accelerator, seed)
-        generator = stepper.begin(step)
+        generator = stepper.seed_step(step)
         return torch.rand(3, generator=generator).tolist() + torch.rand(3).tolist()
 
     assert drawn(0, 5) == drawn(0, 5)
@@ -226,9 +230,11 @@ def test_references_learned_from_follow_from_seed_and_step(accelerator, captione
 
     def taken(seed, step):
         stepper = Stepper(captioner, captioner, None, make_optimizer("xe"), None, accelerator, seed)
-        generator = stepper.begin(step)
-        works = [stepper.collect(batch, generator, monitored=False, compared=False) for _ in range(2)]
-        return tuple(t for work in works for t in captioner.decode_text(work.candidates.tokens[:, 0]))
+        generator = stepper.seed_step(step)
+        micro_batches = [stepper.collect(batch, generator, monitored=False, compared=False) for _ in range(2)]
+        return tuple(
+            t for micro_batch in micro_batches for t in captioner.decode_text(micro_batch.candidates.tokens[:, 0])
+        )
 
     assert taken(0, 3) == taken(0, 3)
     assert taken(0, 3)[:4] != taken(0, 3)[4:]  # two micro-batches of one step

@@ -19,7 +19,7 @@ from trainers.runs.schedules import adamw, is_matrix
 from trainers.tuning.binary_figures import binary_figures
 from trainers.tuning.contrastive_losses import joint_info_nce, retrieval
 from trainers.tuning.grammar_objective import CorruptedCaption, Grammar
-from trainers.tuning.held_out import Part, figures_of
+from trainers.tuning.held_out import EncodedBatch, figures_of
 from trainers.tuning.objective import Pairs
 from trainers.tuning.preparation import prepare_model
 from trainers.tuning.towers import Towers, name_of
@@ -198,7 +198,9 @@ def test_held_out_figures_are_means_over_pairs_of_all_batches():
         rows = slice(position, position + len(own))
         texts = [*own, *wrong]
         features = torch.cat([text[rows], torch.zeros(len(wrong), 2)])
-        part = Part(position, len(own), texts, torch.stack([states[t] for t in texts]), features, image[rows], None)
+        part = EncodedBatch(
+            position, len(own), texts, torch.stack([states[t] for t in texts]), features, image[rows], None
+        )
         parts.append(part)
     found = figures_of(parts, Told(), nn.ModuleDict(), torch.tensor(2.0))
     losses = [2.0 * sum(float(states[letter]) for letter in letters) for letters in ("abxy", "cz")]

@@ -42,11 +42,11 @@ def loaded(config, *rest):
 
 def test_images_are_evenly_spaced_over_all_processes_and_micro_batches():
     watch = Diagnostics(DiagnosticsConfig(images=5), {})
-    whole = watch.chosen(0, 24, 24)
+    whole = watch.select_images(0, 24, 24)
     assert whole == [0, 5, 10, 15, 20]
-    parts = [i + first for first in range(0, 24, 4) for i in watch.chosen(first, 4, 24)]
+    parts = [i + first for first in range(0, 24, 4) for i in watch.select_images(first, 4, 24)]
     assert parts == whole
-    assert watch.chosen(0, 3, 3) == [0, 1, 2]
+    assert watch.select_images(0, 3, 3) == [0, 1, 2]
     assert [watch.due(step) for step in (8, 9, 10)] == [False, True, False]
 
 

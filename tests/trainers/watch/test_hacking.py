@@ -210,30 +210,30 @@ def test_each_warning_is_told_once_and_remembered(tmp_path):
         for n, value in enumerate(values):
             row = {"reward": 1.0, "grammar": value}
             stream.write(json.dumps({"step": n, "kind": "train", **row}) + "\n")
-            watch.see("train", n, row)
+            watch.add_row("train", n, row)
     assert log.said == [(4, "grammar-falls")]
     assert watch.warned == ["grammar-falls"]
     again = Watch(folder, Told())
-    again.remember(3, [])
-    again.see("train", 4, {"reward": 1.0, "grammar": 0.5})
+    again.restore(3, [])
+    again.add_row("train", 4, {"reward": 1.0, "grammar": 0.5})
     assert again.log.said == [(4, "grammar-falls")]
     later = Watch(folder, Told())
-    later.remember(5, ["grammar-falls"])
-    later.see("train", 6, {"reward": 1.0, "grammar": 0.4})
+    later.restore(5, ["grammar-falls"])
+    later.add_row("train", 6, {"reward": 1.0, "grammar": 0.4})
     assert later.log.said == []
 
 
 def test_runs_without_a_reward_are_not_watched(tmp_path):
     watch = Watch(RunFolder(tmp_path), Told())
     for n, value in enumerate([0.0, 0.9, 0.9, 0.9, 0.9]):
-        watch.see("eval", n, {"unfinished": value})
+        watch.add_row("eval", n, {"unfinished": value})
     assert watch.log.said == []
 
 
 def test_long_runs_are_kept_short(tmp_path):
     watch = Watch(RunFolder(tmp_path), Told())
     for n in range(2 * MOST):
-        watch.see("train", n, {"judge": float(n), "judge_spread": 1.0})
+        watch.add_row("train", n, {"judge": float(n), "judge_spread": 1.0})
     kept = watch._rows["train"]
     assert len(kept) <= MOST
     assert kept[0]["step"] == 0

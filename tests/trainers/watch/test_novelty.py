@@ -55,8 +55,8 @@ def test_scenes_are_counted_as_by_hand(scenes):
 def test_sets_larger_than_allowed_are_sampled_fairly(scenes):
     training, said = scenes
     whole, part = Novelty.of(training), Novelty.of(training, most=1500)
-    assert len(whole.phrases.kept) > 6000
-    assert len(part.phrases.kept) <= 1500
+    assert len(whole.phrases.hashes) > 6000
+    assert len(part.phrases.hashes) <= 1500
     assert part.phrases.level >= 3
     assert part.captions.level == 0
     exact, estimate = (np.nanmean(n.measure(said)["novel_phrases"]) for n in (whole, part))
@@ -71,8 +71,8 @@ def test_a_set_does_not_depend_on_the_order_or_the_blocks():
     hashes = rng.integers(0, 2**64, 5000, dtype=np.uint64)
     sets = [HashSet.of([hashes], 700), HashSet.of(np.array_split(hashes[::-1], 13), 700)]
     assert sets[0].level == sets[1].level == 3
-    np.testing.assert_array_equal(sets[0].kept, sets[1].kept)
-    assert (sets[0].kept < np.uint64(1 << 61)).all()
+    np.testing.assert_array_equal(sets[0].hashes, sets[1].hashes)
+    assert (sets[0].hashes < np.uint64(1 << 61)).all()
     lacks = sets[0].lacks(hashes)
     assert set(lacks[~np.isnan(lacks)].tolist()) == {0.0}
     assert np.isnan(lacks).sum() == (hashes >= np.uint64(1 << 61)).sum()
@@ -88,7 +88,7 @@ def test_counts_are_kept_in_the_folder_of_the_run(tmp_path):
     again = training_novelty(dataset, tmp_path, 10)
     assert kept[0].stat().st_mtime_ns == before
     for one, other in ((found.captions, again.captions), (found.phrases, again.phrases)):
-        np.testing.assert_array_equal(one.kept, other.kept)
+        np.testing.assert_array_equal(one.hashes, other.hashes)
     own = [c for i in range(0, 40, 4) for c in dataset.captions(i)]
     assert np.nanmax(again.measure(own)["novel_phrases"]) == 0
     assert np.nanmax(again.measure(list(dataset.captions(1)))["novel"]) == 1
@@ -103,4 +103,4 @@ def test_what_is_forgotten_on_the_way_is_forgotten_by_its_bits():
     hashes = rng.integers(0, 2**64, 90_000, dtype=np.uint64)
     found = HashSet.of(np.array_split(hashes, 3), 10_000)
     assert found.level == 4
-    np.testing.assert_array_equal(found.kept, np.sort(hashes[hashes < np.uint64(1 << 60)]))
+    np.testing.assert_array_equal(found.hashes, np.sort(hashes[hashes < np.uint64(1 << 60)]))

@@ -1,1 +1,1 @@
-"""The layouts of released captioners, one file each, and the module that knows them all."""
+"""The layouts of released captioners, one file for each, and the module that recognises them."""

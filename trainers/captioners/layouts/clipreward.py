@@ -1,4 +1,4 @@
-"""CLIP-Caption-Reward's checkpoints: Lightning's dictionary, with the vocabulary pickled inside."""
+"""The layout of CLIP-Caption-Reward's checkpoints: Lightning's dictionary, with the vocabulary pickled inside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ANCHOR = "model.tgt_embed.0.lut.weight"
 GRID = (196, 2048)  # CLIP RN50 at 448 pixels: 14 x 14 cells
 SIDE = 448
-# How its authors evaluate it (clipreward.md 3): greedily. With more beams, by sums that no length divides.
+# Its authors decode greedily in evaluations (clipreward.md 3). With more beams, no length divides their scores.
 DECODING = {"beams": 1, "max_length": 21, "length_penalty": 0.0, "rules": "clip-reward"}
 HEADS = 8  # no tensor tells it; of all published configurations
 _UNUSED = (VOCABULARY, OPTIONS, "model.tgt_embed.1.pe")  # read apart, and a table of sines
@@ -54,55 +54,58 @@ def open_clipreward(
     longest: int | None = None,
     **loading: Any,
 ) -> TransformerCaptioner:
-    """Build the captioner of a checkpoint, in evaluation mode and in float32; optimiser states are left out.
+    """Build the captioner of a checkpoint, in evaluation mode and in float32; optimizer states are not read.
 
     Args:
-        tensors: its ``state_dict``.
-        path: of the checkpoint.
-        tower: CLIP weights to look at pictures with, at 448 x 448 pixels; without them stored features are taken.
-        vocabulary: a JSON file with ``ix_to_word``; by default the vocabulary inside the checkpoint.
-        longest: tokens of a caption at most, the begin token included; by default 21.
-        loading: ``precision``, ``device`` and the like of the tower.
+        tensors: The ``state_dict`` of the checkpoint.
+        path: The path of the checkpoint.
+        tower: The CLIP weights that encode pictures, at 448 x 448 pixels; without them the captioner takes stored
+            features.
+        vocabulary: A JSON file with ``ix_to_word``; by default the vocabulary inside the checkpoint.
+        longest: The greatest number of tokens of a caption, the begin token included; 21 by default.
+        loading: Options for loading the tower, such as ``precision`` and ``device``.
 
     Raises:
-        InputError: tensors that are missing, unknown or do not fit, or no vocabulary.
+        InputError: Tensors are missing, unknown or do not fit, or there is no vocabulary.
     """
     from trainers.captioners.folder import fill
     from trainers.captioners.towers import ClipTower, StoredTower, clip_of_source
     from trainers.captioners.transformer import TransformerCaptioner
 
     where = str(path)
-    named = _renamed({n: t for n, t in tensors.items() if n not in _UNUSED}, where)
-    if "bridge.weight" not in named:
+    renamed = _renamed({n: t for n, t in tensors.items() if n not in _UNUSED}, where)
+    if "bridge.weight" not in renamed:
         raise InputError(f"{where} lacks att_embed.0.weight")
-    width = named["bridge.weight"].shape[1]
+    width = renamed["bridge.weight"].shape[1]
     words = vocabulary_inside(tensors, where) if vocabulary is None else read_words(Path(vocabulary))
     if words.size != len(tensors[ANCHOR]):
-        found = f"{where if vocabulary is None else vocabulary} has {words.size - 1:,} words"
-        raise InputError(f"{found}, and {where} has {len(tensors[ANCHOR]) - 1:,}; name the file it was trained with")
+        described = f"{where if vocabulary is None else vocabulary} has {words.size - 1:,} words"
+        raise InputError(
+            f"{described}, and {where} has {len(tensors[ANCHOR]) - 1:,}; name the file it was trained with"
+        )
     frozen = StoredTower((GRID[0], width))
     if tower is not None:
         frozen = ClipTower(clip_of_source(tower, **loading), tower, side=SIDE, resize="squash")
         if frozen.shape[1] != width:
             raise InputError(f"{where} takes features {width:,} wide, and {tower} gives {frozen.shape[1]:,}; name RN50")
-    captioner = TransformerCaptioner(frozen, words, _sizes(named, options_inside(tensors, where), longest, where))
-    fill(captioner, named, where)
+    captioner = TransformerCaptioner(frozen, words, _sizes(renamed, options_inside(tensors, where), longest, where))
+    fill(captioner, renamed, where)
     captioner.decoding = dict(DECODING)
     return captioner.eval()
 
 
 def _renamed(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The checkpoint's tensors by the captioner's names, keys and values together."""
+    """Return the checkpoint's tensors under the captioner's names, with keys and values joined."""
     import torch
 
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     pairs: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         stem, _, kind = name.rpartition(".")
         kind = _KINDS.get(kind, kind)
         layer = _LAYER.fullmatch(name)
         if stem in _WHOLE:
-            found[f"{_WHOLE[stem]}.{kind}"] = tensor.float()
+            renamed[f"{_WHOLE[stem]}.{kind}"] = tensor.float()
         elif layer is None:
             raise InputError(f"{where} has {name}, which no checkpoint of CLIP-Caption-Reward's transformer has")
         elif (both := _KEY_VALUE.fullmatch(layer[3])) is not None:
@@ -110,12 +113,12 @@ def _renamed(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
             ours = f"{layer[1]}.{layer[2]}.{attention}_attention.key_value.{kind}"
             pairs.setdefault(ours, {})[both[2]] = tensor.float()
         else:
-            found[f"{layer[1]}.{layer[2]}.{_part(layer[1], layer[3], name, where)}.{kind}"] = tensor.float()
+            renamed[f"{layer[1]}.{layer[2]}.{_part(layer[1], layer[3], name, where)}.{kind}"] = tensor.float()
     for name, pair in pairs.items():
         if len(pair) < 2:
             raise InputError(f"{where} lacks keys or values for {name}")
-        found[name] = torch.cat([pair["1"], pair["2"]])
-    return found
+        renamed[name] = torch.cat([pair["1"], pair["2"]])
+    return renamed
 
 
 def _part(stack: str, theirs: str, name: str, where: str) -> str:
@@ -128,15 +131,15 @@ def _part(stack: str, theirs: str, name: str, where: str) -> str:
 
 
 def _sizes(
-    named: Mapping[str, Tensor], options: Mapping[str, Any], longest: int | None, where: str
+    tensors: Mapping[str, Tensor], options: Mapping[str, Any], longest: int | None, where: str
 ) -> TransformerSizes:
     from trainers.captioners.transformer import TransformerSizes
 
     def layers(stack: str) -> int:
-        return len({n.split(".")[1] for n in named if n.startswith(f"{stack}.")})
+        return len({n.split(".")[1] for n in tensors if n.startswith(f"{stack}.")})
 
-    inner = named.get("decoder.0.feed.widen.weight")
-    width = named["words.weight"].shape[1]
+    inner = tensors.get("decoder.0.feed.widen.weight")
+    width = tensors["words.weight"].shape[1]
     heads = options.get("num_att_heads", HEADS)
     if not isinstance(heads, int) or heads < 1 or width % heads:
         raise InputError(f"{where} says num_att_heads {heads!r}, which does not divide its width {width}")

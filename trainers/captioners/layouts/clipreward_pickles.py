@@ -1,4 +1,4 @@
-"""The pickles inside CLIP-Caption-Reward's checkpoints, vocabulary and options, read without running any of them."""
+"""The pickles of vocabulary and options inside CLIP-Caption-Reward's checkpoints, read without running their code."""
 
 from __future__ import annotations
 
@@ -18,68 +18,68 @@ OPTIONS = "_opt"
 
 
 class _Settings(Opaque):
-    """Stands in for the ``argparse.Namespace`` of the options; keeps what it is told as a table."""
+    """A stand-in for the ``argparse.Namespace`` of the options, which stores its state as a table."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 class _SettingsReader(RestrictedUnpickler):
-    """Knows one more class: that of parsed options."""
+    """The restricted unpickler with one more class: that of parsed options."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """As the restricted unpickler does, with the stand-in for ``argparse.Namespace``."""
+        """Find a class as the restricted unpickler does, with the stand-in for ``argparse.Namespace``."""
         return _Settings if (module, name) == ("argparse", "Namespace") else super().find_class(module, name)
 
 
 def vocabulary_inside(tensors: Mapping[str, Tensor], where: str) -> WordVocabulary:
-    """The pickle of ``ix_to_word`` inside a checkpoint.
+    """Read the pickle of ``ix_to_word`` inside a checkpoint.
 
     Raises:
-        InputError: it has none, one that names code or other classes, or one that is no table of words.
+        InputError: There is no such pickle, it names code or other classes, or it is no table of words.
     """
     if VOCABULARY not in tensors:
         raise InputError(f"{where} has no vocabulary inside; name its cocotalk.json with --vocabulary")
-    found, reason, _ = _read(tensors[VOCABULARY], f"the vocabulary inside {where}", RestrictedUnpickler)
-    if not isinstance(found, dict) or not found:
+    table, reason, _ = _read(tensors[VOCABULARY], f"the vocabulary inside {where}", RestrictedUnpickler)
+    if not isinstance(table, dict) or not table:
         raise InputError(f"the vocabulary inside {where} is no table of words{reason}; name its cocotalk.json")
-    return WordVocabulary.of_index(found, where)
+    return WordVocabulary.of_index(table, where)
 
 
 def options_inside(tensors: Mapping[str, Tensor], where: str) -> dict[str, Any]:
-    """The options a checkpoint was trained with, by name; empty where it has none that can be read as such.
+    """Read the options of a checkpoint's training, by name; the table is empty if there are none that can be read.
 
     Raises:
-        InputError: a pickle that names code.
+        InputError: The pickle names code.
     """
     if OPTIONS not in tensors:
         return {}
-    found, _, unknown = _read(tensors[OPTIONS], f"the options inside {where}", _SettingsReader, strict=False)
-    table = found.state if isinstance(found, _Settings) else found
+    content, _, unknown = _read(tensors[OPTIONS], f"the options inside {where}", _SettingsReader, strict=False)
+    table = content.state if isinstance(content, _Settings) else content
     return {str(name): value for name, value in table.items()} if isinstance(table, dict) and not unknown else {}
 
 
 def _read(
     data: Tensor, what: str, kind: type[RestrictedUnpickler], *, strict: bool = True
 ) -> tuple[Any, str, list[str]]:
-    """What a pickle holds, why it could not be read if so, and the unknown classes it names.
+    """Return the content of a pickle, the reason if it could not be read, and the unknown classes that it names.
 
     Args:
-        data: its bytes.
-        what: it is, for messages.
-        kind: how to read it.
-        strict: refuse unknown classes too, not code alone.
+        data: The bytes of the pickle.
+        what: The name of the pickle in messages.
+        kind: The unpickler class.
+        strict: Whether unknown classes are refused too, and not only code.
     """
     reader = kind(io.BytesIO(bytes(data.numpy())), _no_storage)
     reason = ""
     try:
-        found = reader.load()
+        content = reader.load()
     except Exception as error:  # bytes of a stranger: whatever the pickle machine stumbles over is one sentence
-        found, reason = None, f" ({type(error).__name__})"
+        content, reason = None, f" ({type(error).__name__})"
     if reader.code or (strict and reader.unknown):
         names = shorten(list(dict.fromkeys([*reader.code, *reader.unknown])))
         raise InputError(f"{what} is a pickle that names {names}; nothing was run, and the file is not to be trusted")
-    return found, reason, reader.unknown
+    return content, reason, reader.unknown
 
 
 def _no_storage(pid: Any) -> NoReturn:

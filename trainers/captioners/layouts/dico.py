@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 HEAD = "decoder.lm_head.weight"
 CROPPING = "transformers"  # of the pictures that it was trained on (dico.md 3.3)
-# How its authors evaluate it (dico.md 2.5); nothing keeps their search from begin and padding tokens.
+# Its authors' decoding in evaluations (dico.md 2.5); nothing keeps their search from begin and padding tokens.
 DECODING = {"beams": 5, "max_length": 30, "length_penalty": 1.0, "rules": "dico", "suppress": False}
 HEAD_WIDTH = 64  # where no configuration says the number of heads
 
-# What the checkpoints carry and nothing uses: causal masks, ranges, BERT's words and its pooler.
+# Tensors that the checkpoints carry and nothing uses: causal masks, ranges, BERT's words and its pooler.
 _DEAD = re.compile(
     r".*\.position_ids|decoder\.transformer\.h\.\d+\.(attn|crossattention)\.(masked_)?bias"
     rf"|{re.escape(ENCODER)}(embeddings\.word_embeddings\..*|pooler\..*)"
@@ -49,7 +49,7 @@ _CONV1D = {
     "widen": "mlp.c_fc",
     "narrow": "mlp.c_proj",
 }
-_SAID = {  # by part of config.json: what the captioner computes, and the default where it is not said
+_EXPECTED = {  # for each part of config.json what the captioner computes, also the default of a missing value
     "encoder": {"hidden_act": "gelu", "layer_norm_eps": 1e-12},
     "decoder": {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5},
 }
@@ -65,18 +65,18 @@ def open_dico(
 ) -> GridCaptioner:
     """Build the captioner of a checkpoint, in evaluation mode and in float32.
 
-    It looks at pictures that are cut as its authors' were, by transformers' image processor.
+    By default it takes pictures that transformers' image processor crops, as in the authors' training.
 
     Args:
-        released: from :func:`trainers.captioners.layouts.dico_checkpoint.read_dico`.
-        tower: weights that hold the same image tower, in place of the checkpoint's own.
-        longest: tokens of a caption at most, the begin token included; by default CLIP's 77. The checkpoint has places
-            for more (1,024).
-        cropping: ``torchvision`` to look at pictures as CLIP's own code cuts them.
-        loading: ``precision``, ``device`` and the like of the tower.
+        released: The checkpoint, from :func:`trainers.captioners.layouts.dico_checkpoint.read_dico`.
+        tower: Weights that hold the same image tower, in place of the checkpoint's own.
+        longest: The greatest number of tokens of a caption, the begin token included; CLIP's 77 by default. The
+            checkpoint has places for more (1,024).
+        cropping: ``torchvision`` means that pictures are cropped as CLIP's own code crops them.
+        loading: Options for loading the tower, such as ``precision`` and ``device``.
 
     Raises:
-        InputError: tensors that are missing, unknown or do not fit; another tower than the checkpoint's.
+        InputError: Tensors are missing, unknown or do not fit, or the tower is not the checkpoint's.
     """
     from trainers.captioners.folder import fill
     from trainers.captioners.grid import GridCaptioner
@@ -104,7 +104,7 @@ def open_dico(
 
 
 class _Table:
-    """Tensors in float32 that are taken out one by one, so that what is left over can be told."""
+    """Tensors in float32 that are taken out one by one, so that unused tensors can be reported."""
 
     def __init__(self, tensors: dict[str, Tensor], where: str) -> None:
         self.tensors = {n: t for n, t in tensors.items() if not _DEAD.fullmatch(n)}
@@ -118,18 +118,18 @@ class _Table:
         return self.tensors[name].float()
 
     def count(self, pattern: str) -> int:
-        """How many different numbers the pattern's group takes."""
+        """Count the different numbers that the pattern's group takes."""
         return len({m[1] for m in (re.match(pattern, n) for n in self.tensors) if m})
 
     def finish(self) -> None:
-        """Refuse what nothing asked for."""
+        """Refuse tensors that nothing has taken."""
         left = [n for n in self.tensors if n not in self.taken]
         if left:
             raise InputError(f"{self.where} has {shorten(left)}, which no DiCO checkpoint has")
 
 
 def _check_tower(released: DicoCheckpoint, tower: Any, source: str) -> None:
-    """Refuse a named tower that gives other tokens than the checkpoint's own."""
+    """Refuse a named tower that computes other tokens than the checkpoint's own."""
     from capreward.encoders.model.image_tokens import tokens_digest
 
     if any(n.startswith(TOWER) for n in released.tensors):
@@ -147,22 +147,22 @@ def _sizes(released: DicoCheckpoint, table: _Table, longest: int | None) -> Grid
         "encoder": table[f"{ENCODER}encoder.layer.0.intermediate.dense.weight"].shape[0],
         "decoder": table[f"{DECODER}h.0.mlp.c_fc.weight"].shape[1],
     }
-    told = {"encoder": released.part("encoder", "encoder"), "decoder": released.part("decoder")}
-    said = {"encoder": told["encoder"].get("num_attention_heads"), "decoder": told["decoder"].get("n_head")}
-    if None in said.values() and width % HEAD_WIDTH:
+    parts = {"encoder": released.part("encoder", "encoder"), "decoder": released.part("decoder")}
+    head_counts = {"encoder": parts["encoder"].get("num_attention_heads"), "decoder": parts["decoder"].get("n_head")}
+    if None in head_counts.values() and width % HEAD_WIDTH:
         raise InputError(
             f"{where} is {width} wide, so its heads, {HEAD_WIDTH} wide in DiCO's, cannot be told; "
             f"put its {CONFIG} beside it"
         )
-    heads = {part: int(width // HEAD_WIDTH if count is None else count) for part, count in said.items()}
-    for name, found in (("feed-forward width", inner), ("number of heads", heads)):
-        if found["encoder"] != found["decoder"]:
-            both = f"{found['encoder']} in its encoder and {found['decoder']} in its decoder"
+    heads = {part: int(width // HEAD_WIDTH if count is None else count) for part, count in head_counts.items()}
+    for name, numbers in (("feed-forward width", inner), ("number of heads", heads)):
+        if numbers["encoder"] != numbers["decoder"]:
+            both = f"{numbers['encoder']} in its encoder and {numbers['decoder']} in its decoder"
             raise InputError(f"{where} has a {name} of {both}; DiCO's are the same")
-    for part, known in _SAID.items():
-        for name, value in known.items():
-            if told[part].get(name, value) != value:
-                raise InputError(f"{where}: its {part} has {name} {told[part][name]!r}; DiCO's has {value!r}")
+    for part, expected in _EXPECTED.items():
+        for name, value in expected.items():
+            if parts[part].get(name, value) != value:
+                raise InputError(f"{where}: its {part} has {name} {parts[part][name]!r}; DiCO's has {value!r}")
     if longest is not None and longest > places:
         raise InputError(f"{where} has places for {places:,} tokens of a caption; longest={longest} is more")
     return GridSizes(
@@ -176,44 +176,44 @@ def _sizes(released: DicoCheckpoint, table: _Table, longest: int | None) -> Grid
 
 
 def _renamed(table: _Table, tokens: int, sizes: GridSizes) -> dict[str, Tensor]:
-    """The checkpoint's tensors by the captioner's names."""
-    found = {"words.weight": table[ANCHOR], "positions.weight": table[f"{DECODER}wpe.weight"][: sizes.longest]}
-    if HEAD in table.tensors and not bool((table[HEAD] == found["words.weight"]).all()):
+    """Return the checkpoint's tensors under the captioner's names."""
+    renamed = {"words.weight": table[ANCHOR], "positions.weight": table[f"{DECODER}wpe.weight"][: sizes.longest]}
+    if HEAD in table.tensors and not bool((table[HEAD] == renamed["words.weight"]).all()):
         raise InputError(f"{table.where}: its {HEAD} is not its word embedding; DiCO's decoder ties the two")
     embeddings = f"{ENCODER}embeddings."
     places = table[f"{embeddings}position_embeddings.weight"]
     if len(places) < tokens:
         raise InputError(f"{table.where} has places for {len(places)} image tokens, and its tower gives {tokens}")
-    found["image_positions"] = places[:tokens] + table[f"{embeddings}token_type_embeddings.weight"][0]
+    renamed["image_positions"] = places[:tokens] + table[f"{embeddings}token_type_embeddings.weight"][0]
     bridge = "encoder.vis_enc_to_enc_proj"
     for kind in ("weight", "bias"):
-        found[f"image_norm.{kind}"] = table[f"{embeddings}LayerNorm.{kind}"]
-        found[f"final_norm.{kind}"] = table[f"{DECODER}ln_f.{kind}"]
+        renamed[f"image_norm.{kind}"] = table[f"{embeddings}LayerNorm.{kind}"]
+        renamed[f"final_norm.{kind}"] = table[f"{DECODER}ln_f.{kind}"]
         if f"{bridge}.{kind}" in table.tensors:  # absent where the tower is as wide as the encoder
-            found[f"bridge.{kind}"] = table[f"{bridge}.{kind}"]
+            renamed[f"bridge.{kind}"] = table[f"{bridge}.{kind}"]
         for i in range(sizes.encoder_layers):
-            found.update(_encoder_layer(table, f"{ENCODER}encoder.layer.{i}.", f"encoder.{i}.", kind))
+            renamed.update(_encoder_layer(table, f"{ENCODER}encoder.layer.{i}.", f"encoder.{i}.", kind))
         for i in range(sizes.decoder_layers):
-            found.update(_decoder_layer(table, f"{DECODER}h.{i}.", f"decoder.{i}.", kind))
+            renamed.update(_decoder_layer(table, f"{DECODER}h.{i}.", f"decoder.{i}.", kind))
     table.finish()
-    return found
+    return renamed
 
 
 def _encoder_layer(table: _Table, theirs: str, ours: str, kind: str) -> dict[str, Tensor]:
     import torch
 
-    found = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _ENCODER_PARTS.items()}
+    renamed = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _ENCODER_PARTS.items()}
     key_value = [table[f"{theirs}attention.self.{part}.{kind}"] for part in ("key", "value")]
-    return {**found, f"{ours}attention.key_value.{kind}": torch.cat(key_value)}
+    return {**renamed, f"{ours}attention.key_value.{kind}": torch.cat(key_value)}
 
 
 def _decoder_layer(table: _Table, theirs: str, ours: str, kind: str) -> dict[str, Tensor]:
-    """GPT-2's Conv1D keeps its weights as (in, out): the transpose of a Linear's."""
-    found = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _NORMS.items()}
+    """Return the tensors of a layer; GPT-2's Conv1D stores weights as (in, out), the transpose of a Linear's."""
+    renamed = {f"{ours}{name}.{kind}": table[f"{theirs}{part}.{kind}"] for name, part in _NORMS.items()}
     for name, part in _CONV1D.items():
-        found[f"{ours}{name}.{kind}"] = table[f"{theirs}{part}.{kind}"].t()
+        renamed[f"{ours}{name}.{kind}"] = table[f"{theirs}{part}.{kind}"].t()
     fused = table[f"{theirs}attn.c_attn.{kind}"].t()
     width = len(fused) // 3
-    found[f"{ours}self_attention.query.{kind}"] = fused[:width]
-    found[f"{ours}self_attention.key_value.{kind}"] = fused[width:]
-    return found
+    renamed[f"{ours}self_attention.query.{kind}"] = fused[:width]
+    renamed[f"{ours}self_attention.key_value.{kind}"] = fused[width:]
+    return renamed

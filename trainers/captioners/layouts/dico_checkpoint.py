@@ -1,4 +1,4 @@
-"""DiCO's released checkpoints as files: whose they are, their tensors, and the CLIP tower inside."""
+"""The files of DiCO's released checkpoints: how they are recognised, their tensors, and the CLIP tower inside."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ANCHOR = f"{DECODER}wte.weight"
 
 @dataclass(frozen=True)
 class DicoCheckpoint:
-    """A checkpoint as it was found.
+    """A checkpoint as it was read.
 
     Attributes:
-        path: of the folder or file.
-        tensors: by their own names.
-        paths: of the weights files.
-        config: ``config.json``, empty where there is none.
+        path: The path of the folder or file.
+        tensors: The tensors under the checkpoint's own names.
+        paths: The paths of the weights files.
+        config: The content of ``config.json``; it is empty if there is none.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class DicoCheckpoint:
     config: Mapping[str, Any]
 
     def part(self, *names: str) -> Mapping[str, Any]:
-        """A part of the configuration, empty where it is not told."""
+        """Return a part of the configuration; it is empty if the configuration does not have it."""
         found: Any = self.config
         for name in names:
             found = found.get(name) if isinstance(found, Mapping) else None
@@ -47,10 +47,12 @@ class DicoCheckpoint:
 
 
 def is_dico(path: Path) -> bool:
-    """Whether a folder's configuration, or that beside a file, or the file's names are those of a DiCO checkpoint.
+    """Return whether a path is a DiCO checkpoint.
+
+    This shows in a folder's configuration, in the configuration beside a file, or in the names of a file's tensors.
 
     Raises:
-        InputError: a configuration or a file that cannot be read.
+        InputError: A configuration or a file cannot be read.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from capreward.encoders.checkpoints.folder import WEIGHT_FILES
@@ -63,10 +65,10 @@ def is_dico(path: Path) -> bool:
 
 
 def read_dico(path: Path) -> DicoCheckpoint:
-    """Read a checkpoint folder or its weights file; nothing in it is run.
+    """Read a checkpoint folder or its weights file; no code in it is run.
 
     Raises:
-        InputError: damaged, or another model.
+        InputError: The checkpoint is damaged, or of another model.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from capreward.encoders.checkpoints.folder import read_tensors
@@ -84,14 +86,14 @@ def read_dico(path: Path) -> DicoCheckpoint:
 
 
 def dico_tower(released: DicoCheckpoint, **loading: Any) -> Clip:
-    """The frozen image tower inside a checkpoint.
+    """Build the frozen image tower inside a checkpoint.
 
     Args:
-        released: from ``read_dico``.
-        loading: ``precision``, ``device`` and ``decode``; others do not apply.
+        released: The checkpoint, from ``read_dico``.
+        loading: The options ``precision``, ``device`` and ``decode``; others do not apply.
 
     Raises:
-        InputError: it has none, or one with parts missing.
+        InputError: The checkpoint has no image tower, or parts of it are missing.
     """
     from capreward.encoders.checkpoints.checkpoint import sha256_of
     from capreward.encoders.image_tower import image_tower
@@ -110,9 +112,9 @@ def dico_tower(released: DicoCheckpoint, **loading: Any) -> Clip:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """DiCO's configuration in a folder or beside a file; empty where there is none, or another model's."""
+    """Return DiCO's configuration in a folder or beside a file; it is empty if there is none, or another model's."""
     from capreward.encoders.checkpoints.folder import read_json
 
     file = (path if path.is_dir() else path.parent) / CONFIG
-    found = read_json(file) if file.is_file() else {}
-    return found if found.get("model_type") == MODEL_TYPE else {}
+    config = read_json(file) if file.is_file() else {}
+    return config if config.get("model_type") == MODEL_TYPE else {}

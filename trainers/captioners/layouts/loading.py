@@ -1,4 +1,4 @@
-"""From what a user names to a captioner, whatever wrote it."""
+"""The opening of captioners in every known layout, from the name that a user gives."""
 
 from __future__ import annotations
 
@@ -25,49 +25,52 @@ def open_captioner(
     cropping: str | None = None,
     **loading: Any,
 ) -> Captioner:
-    """Open a captioner, in evaluation mode; nothing in a file is run.
+    """Open a captioner, in evaluation mode; no code in a file is run.
 
     Args:
-        source: a folder that ``save_pretrained`` wrote, a run's folder (its best captioner, else its last), a DiCO
-            checkpoint (folder or weights file), a CLIP-Caption-Reward checkpoint (``.ckpt``), or ``scenes``, which
-            ships with capreward.
-        tower: the frozen tower's weights, where they are not those that the captioner names.
-        vocabulary: a JSON file with ``ix_to_word``, for CLIP-Caption-Reward's checkpoints.
-        longest: tokens of a caption at most, the begin token included; for checkpoints of DiCO and
+        source: A folder that ``save_pretrained`` wrote, a run's folder (its best captioner, else its last one), a DiCO
+            checkpoint (folder or weights file), a CLIP-Caption-Reward checkpoint (``.ckpt``), or ``scenes``, the
+            captioner that ships with capreward.
+        tower: The frozen tower's weights, if they are not those that the captioner names.
+        vocabulary: A JSON file with ``ix_to_word``, for CLIP-Caption-Reward's checkpoints.
+        longest: The greatest number of tokens of a caption, the begin token included; for checkpoints of DiCO and
             CLIP-Caption-Reward.
-        cropping: how pictures are cut, ``torchvision`` or ``transformers``; of DiCO's checkpoints it may be another
-            than the authors', all other captioners take what they were trained on alone.
-        loading: ``precision``, ``device``, ``download`` and the like of the tower, as ``load_clip`` takes them.
+        cropping: How pictures are cropped, ``torchvision`` or ``transformers``. DiCO's checkpoints take either; all
+            other captioners take only the cropping of their training.
+        loading: Options for loading the tower, such as ``precision``, ``device`` and ``download``, as ``load_clip``
+            takes them.
 
     Raises:
-        InputError: no captioner, a damaged one, or its tower is not found.
+        InputError: There is no captioner, it is damaged, or its tower is not found.
     """
     from trainers.captioners import folder
     from trainers.captioners.base import Captioner
     from trainers.captioners.layouts.dico import open_dico
     from trainers.captioners.layouts.dico_checkpoint import is_dico, read_dico
 
-    path = _shipped() if str(source) == SCENES else Path(source).expanduser()
+    path = _shipped_folder() if str(source) == SCENES else Path(source).expanduser()
     if not path.exists():
         raise InputError(f"there is no captioner {source}; name its folder or checkpoint, a run, or scenes")
     if path.is_file() and path.name in (folder.WEIGHTS, folder.CONFIG):
         path = path.parent
     if path.is_dir() and folder.holds_captioner(path):
-        _refuse(vocabulary=vocabulary, longest=longest, path=path)
-        found = Captioner.from_pretrained(path, **({} if tower is None else {"source": tower}), **loading)
-        return _cut(found, cropping, path)
+        _refuse_options(vocabulary=vocabulary, longest=longest, path=path)
+        captioner = Captioner.from_pretrained(path, **({} if tower is None else {"source": tower}), **loading)
+        return _check_cropping(captioner, cropping, path)
     path = _checkpoint(path)
     if is_dico(path):
-        _refuse(vocabulary=vocabulary, path=path)
+        _refuse_options(vocabulary=vocabulary, path=path)
         return open_dico(read_dico(path), tower=tower, longest=longest, cropping=cropping, **loading)
-    return _other(path, tower=tower, vocabulary=vocabulary, longest=longest, cropping=cropping, **loading)
+    return _open_without_configuration(
+        path, tower=tower, vocabulary=vocabulary, longest=longest, cropping=cropping, **loading
+    )
 
 
 def holds_captioner(source: str | Path) -> bool:
-    """Whether a user names a captioner, in any layout, and not a CLIP or nothing that is here.
+    """Return whether a name is that of a captioner in any layout, and not of a CLIP or of a missing file.
 
     Raises:
-        InputError: a file that cannot be read.
+        InputError: A file cannot be read.
     """
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners import folder
@@ -88,18 +91,18 @@ def holds_captioner(source: str | Path) -> bool:
 
 
 def convert_captioner(source: str | Path, out: str | Path, **options: Any) -> Captioner:
-    """Write the captioner that ``source`` names in capreward's own format; the folder appears whole or not at all.
+    """Write the captioner that ``source`` names in capreward's own format; the folder appears complete or not at all.
 
     Args:
-        source: see ``open_captioner``.
-        out: the folder to make; it must not exist, or be empty.
-        options: of ``open_captioner``.
+        source: The captioner, as ``open_captioner`` takes it.
+        out: The folder to make; it must not exist, or be empty.
+        options: Options of ``open_captioner``.
 
     Returns:
         The captioner.
 
     Raises:
-        InputError: no captioner, or a folder that cannot be written.
+        InputError: There is no captioner, or the folder cannot be written.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -124,7 +127,7 @@ def convert_captioner(source: str | Path, out: str | Path, **options: Any) -> Ca
     return captioner
 
 
-def _shipped() -> Path:
+def _shipped_folder() -> Path:
     import capreward
 
     folder = Path(capreward.__file__).parent / "data" / "scenes" / "weights" / "captioner"
@@ -134,20 +137,20 @@ def _shipped() -> Path:
 
 
 def _checkpoint(path: Path) -> Path:
-    """The one checkpoint in a folder without a configuration; a file, and a folder with one, are left as they are."""
+    """Return the only checkpoint in a folder without a configuration; other paths are returned as they are."""
     if not path.is_dir() or (path / "config.json").is_file():
         return path
     files = sorted(p for p in path.iterdir() if p.suffix in _ENDINGS and p.is_file() and p.stem != "training_args")
     if len(files) != 1:
-        found = shorten([p.name for p in files]) or "none"
+        names = shorten([p.name for p in files]) or "none"
         raise InputError(
-            f"{path} holds no captioner that says what it is; name one of its checkpoints (found: {found})"
+            f"{path} holds no captioner that says what it is; name one of its checkpoints (found: {names})"
         )
     return files[0]
 
 
-def _other(path: Path, **options: Any) -> Captioner:
-    """CLIP-Caption-Reward's checkpoint, or none at all."""
+def _open_without_configuration(path: Path, **options: Any) -> Captioner:
+    """Open CLIP-Caption-Reward's checkpoint, or a DiCO checkpoint that has no configuration."""
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners.layouts.clipreward import ANCHOR, open_clipreward
     from trainers.captioners.layouts.dico import open_dico
@@ -159,9 +162,9 @@ def _other(path: Path, **options: Any) -> Captioner:
     tensors = read_checkpoint(path, drop_unknown=True).tensors
     if ANCHOR in tensors:
         cropping = options.pop("cropping")
-        return _cut(open_clipreward(tensors, path, **options), cropping, path)
+        return _check_cropping(open_clipreward(tensors, path, **options), cropping, path)
     if DICO in tensors:
-        _refuse(vocabulary=options.pop("vocabulary"), path=path)
+        _refuse_options(vocabulary=options.pop("vocabulary"), path=path)
         return open_dico(read_dico(path), **options)
     raise InputError(
         f"{path} is no captioner: none of its {len(tensors):,} tensors is {DICO} (DiCO) or {ANCHOR} "
@@ -169,11 +172,11 @@ def _other(path: Path, **options: Any) -> Captioner:
     )
 
 
-def _cut(captioner: Captioner, cropping: str | None, path: Path) -> Captioner:
-    """The captioner, if it looks at pictures that are cut in this way, or at none.
+def _check_cropping(captioner: Captioner, cropping: str | None, path: Path) -> Captioner:
+    """Return the captioner, if its pictures are cropped in this way or if it takes no pictures.
 
     Raises:
-        InputError: it was trained on pictures that were cut in the other way.
+        InputError: The captioner was trained on pictures that were cropped in the other way.
     """
     own = captioner.preprocessing
     if cropping is not None and own is not None and own.cropping != cropping:
@@ -183,7 +186,7 @@ def _cut(captioner: Captioner, cropping: str | None, path: Path) -> Captioner:
     return captioner
 
 
-def _refuse(path: Path, **options: Any) -> None:
+def _refuse_options(path: Path, **options: Any) -> None:
     """Refuse options that this kind of captioner does not have."""
     for name, value in options.items():
         if value is not None:

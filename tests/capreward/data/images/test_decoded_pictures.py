@@ -18,7 +18,7 @@ from capreward.data.images.preprocessing import prepare
 from capreward.data.scenes import ScenePicture
 from capreward.encoders.spec import Preprocessing
 from capreward.evaluators.clip_weights import shows_scenes
-from capreward.evaluators.function import FunctionEvaluator, declared
+from capreward.evaluators.function import FunctionEvaluator, declaration_of
 from trainers.data import Batches, open_dataset
 
 
@@ -97,5 +97,5 @@ def test_rewards_of_ones_own_get_the_picture_itself():
         return [0.0] * len(captions)
 
     inner = ScenePicture("test", 1)
-    FunctionEvaluator(look, declared(look, "look"))(Samples(["a"], images=[DecodedPicture(inner, {})]))
+    FunctionEvaluator(look, declaration_of(look, "look"))(Samples(["a"], images=[DecodedPicture(inner, {})]))
     assert seen == [inner]

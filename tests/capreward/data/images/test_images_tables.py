@@ -241,9 +241,9 @@ def test_few_rows_of_wide_columns_are_read_at_a_time(tmp_path):
     path = tmp_path / "t.parquet"
     rows = [{"image_id": n, "image": bytes(1 << 20), "caption": "a"} for n in range(80)]
     pq.write_table(pa.Table.from_pylist(rows), path, compression="none", use_dictionary=False)
-    from capreward.data.file_content import load
+    from capreward.data.file_content import load_content
 
-    table = ArrowTable(load(path))
+    table = ArrowTable(load_content(path))
     assert max(len(b) for b in table._batches(["image_id", "image"])) <= 32
     assert [len(b) for b in table._batches(["image_id", "caption"])] == [80]
     assert [n for n, _ in table.rows(["image_id", "image"])] == list(range(1, 81))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capreward.data.scenes import scene
-from capreward.data.scenes.facts import Truth, compared
+from capreward.data.scenes.facts import Truth, count_facts
 from capreward.data.scenes.grammar_rules import vocabulary
 from capreward.data.scenes.stated_facts import HEADS, read_facts
 from capreward.data.scenes.vocabulary import LIGHTS, PLACES
@@ -96,7 +96,7 @@ def judged():
     for i in range(3000):
         x = scene(("train", "val", "test")[i % 3], i, seed=i % 2)
         truth = Truth.of(x)
-        rows.append([compared(read_facts(x.caption(n, v)), truth) for v in (0, i + 1) for n in range(5)])
+        rows.append([count_facts(read_facts(x.caption(n, v)), truth) for v in (0, i + 1) for n in range(5)])
     return np.array(rows)
 
 
@@ -144,7 +144,7 @@ FIRST = "a small pink kite above three small striped white houses in the desert 
     ],
 )
 def test_one_change_changes_its_own_counts(caption, rows):
-    assert list(compared(read_facts(caption), Truth.of(scene("train", 0)))) == rows
+    assert list(count_facts(read_facts(caption), Truth.of(scene("train", 0)))) == rows
 
 
 def test_any_true_relation_tells_of_its_pair():
@@ -153,13 +153,13 @@ def test_any_true_relation_tells_of_its_pair():
     truth = Truth.of(x)
     assert truth.told == {frozenset({"house", "ball"}), frozenset({"kite", "house"})}
     said = [f"a kite {r} {o}" for r in ("right of", "next to", "above") for o in ("two houses", "two balls")]
-    found = [compared(read_facts(c), truth)[2] for c in said]
+    found = [count_facts(read_facts(c), truth)[2] for c in said]
     assert found == [(1, 1, 2, 1), (1, 0, 2, 0), (1, 1, 2, 1), (1, 0, 2, 0), (1, 0, 2, 0), (1, 1, 2, 0)]
 
 
 @given(st.lists(st.sampled_from([*sorted(vocabulary()), "dog", ",", "!"]), max_size=25))
 def test_whatever_is_said_counts_stay_possible(words):
-    rows = compared(read_facts(" ".join(words)), Truth.of(scene("test", 3)))
+    rows = count_facts(read_facts(" ".join(words)), Truth.of(scene("test", 3)))
     for stated, true, known, told in rows:
         assert 0 <= told <= true <= stated
         assert told <= known

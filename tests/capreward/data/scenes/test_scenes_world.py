@@ -14,7 +14,7 @@ from capreward import InputError
 from capreward.data.scenes import Scene, ScenePicture, picture_of, scene
 from capreward.data.scenes.layout import Group, relations_between
 from capreward.data.scenes.pictures import draw
-from capreward.data.scenes.splits import COLOURS_OF, SPLITS, owner, stream
+from capreward.data.scenes.splits import COLOURS_OF, SPLITS, random_stream, reserved_split
 from capreward.data.scenes.sprites import coverage
 from capreward.data.scenes.vocabulary import COLOUR_NAMES, CONVERSE, KIND_NAMES, LIGHT_NAMES, PLACE_NAMES
 
@@ -69,7 +69,7 @@ def test_neither_torch_nor_pillow_is_imported():
 
 def test_splits_reserve_combinations(scenes):
     """Train shows no reserved combination; val and test one of their own at least and none of each other's."""
-    owners = {s: [{owner(g.kind, g.colour) for g in x.objects} for x in found] for s, found in scenes.items()}
+    owners = {s: [{reserved_split(g.kind, g.colour) for g in x.objects} for x in found] for s, found in scenes.items()}
     assert all(found == {"train"} for found in owners["train"])
     assert all("val" in found and "test" not in found for found in owners["val"])
     assert all("test" in found and "val" not in found for found in owners["test"])
@@ -183,11 +183,11 @@ def test_redrawing_keeps_the_facts(scenes):
         drawn.append(groups)
         return original(content, groups, variant)
 
-    original = module._drawn
+    original = module._draw_groups
     for x in scenes["train"][:200]:
         content = x.content
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_drawn", recording)
+            patch.setattr(module, "_draw_groups", recording)
             pictures = [x.redraw(v) for v in range(1, 6)]
         assert len({p.tobytes() for p in [x.draw(), *pictures]}) == 6
         for groups in drawn[-5:]:
@@ -252,7 +252,7 @@ def test_what_is_no_scene(wrong, sentence):
 
 def test_streams_differ():
     lots = {
-        stream(*a).random()
+        random_stream(*a).random()
         for a in [
             ("train", 0, 0, 0),
             ("val", 0, 0, 0),
@@ -263,4 +263,4 @@ def test_streams_differ():
         ]
     }
     assert len(lots) == 6
-    assert stream("train", 0, 0, 0).random() == stream("train", 0, 0, 0).random()
+    assert random_stream("train", 0, 0, 0).random() == random_stream("train", 0, 0, 0).random()
