@@ -192,14 +192,12 @@ def search(
     rows_before = 1
     for at in range(1, settings.max_length):
         logits = captioner.step(cache, fed)
-        beam_scores = (
-            beams.beam_scores[:, 0] if at == 1 else beams.beam_scores.flatten(0, 1)
-        )  # at first, groups share one beam
+        # At the first step all groups share one beam.
+        scores = beams.beam_scores[:, 0] if at == 1 else beams.beam_scores.flatten(0, 1)
         edits = None if constraints is None or at == 1 else constraints(beams.tokens.flatten(0, 2)[:, :at])
-        continuations = likeliest(logits, beam_scores, choices[at > 1], forbidden[at], edits)
-        parents = beams.advance(
-            at, *(part.view(len(live), -1, part.shape[1]).expand(-1, groups, -1) for part in continuations)
-        )
+        continuations = likeliest(logits, scores, choices[at > 1], forbidden[at], edits)
+        shared = (part.view(len(live), -1, part.shape[1]).expand(-1, groups, -1) for part in continuations)
+        parents = beams.advance(at, *shared)
         if at == settings.max_length - 1:
             break
         images = torch.arange(len(live), device=device)
