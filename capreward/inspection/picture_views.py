@@ -50,9 +50,9 @@ def table_view(path: str, asked: LookOptions) -> View | None:
         InputError: If two columns hold pictures, or if the ids cannot be used.
     """
     from capreward.data.file_content import load_content
+    from capreward.data.file_table import open_table
     from capreward.data.images.picture_tables import PictureTable, picture_columns
     from capreward.data.row_checks import Options
-    from capreward.data.table_entry import open_table
 
     options = Options(id_column=asked.id_column, image_column=asked.image_column, pictures=True)
     table = open_table(load_content(path), options)

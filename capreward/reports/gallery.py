@@ -10,8 +10,8 @@ from capreward.errors import InputError
 from capreward.reports.gallery_choice import Choice
 from capreward.reports.gallery_page import Deck, GalleryPage, Section, main_first
 from capreward.reports.gallery_pictures import thumbnails
+from capreward.reports.html_templates import write_page
 from capreward.reports.output_files import check_output_path
-from capreward.reports.pages import write_page
 from capreward.reports.results import Results, label
 
 if TYPE_CHECKING:

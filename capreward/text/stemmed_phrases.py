@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capreward.text.porter import porter_stem
-from capreward.text.treebank_tokenizer import word_tokenize
+from capreward.text.nltk_tokenizer import word_tokenize
+from capreward.text.porter_stemmer import porter_stem
 
 # Words that carry no content in a phrase; prepositions do, since relations consist of them.
 # fmt: off

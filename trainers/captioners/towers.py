@@ -337,7 +337,7 @@ def clip_of_source(source: str, **options: Any) -> Clip:
         InputError: The weights are missing, damaged or of another model.
     """
     from capreward.encoders.loading import load_clip
-    from trainers.captioners.layouts.dico_checkpoint import dico_tower, is_dico, read_dico
+    from trainers.captioners.layouts.dico_tensors import dico_tower, is_dico, read_dico
 
     path = Path(source)
     if path.exists() and is_dico(path):

@@ -9,10 +9,10 @@ import torch
 
 from capreward.errors import InputError
 from trainers.decoding.constraints import trigram_costs
+from trainers.decoding.device_synchronization import fill_holes, sync_due, worth_dropping
 from trainers.decoding.hypotheses import Hypotheses
 from trainers.decoding.likeliest_tokens import likeliest
 from trainers.decoding.settings import Decoded, Decoding
-from trainers.decoding.synchronization import fill_holes, sync_due, worth_dropping
 
 if TYPE_CHECKING:
     from torch import Tensor

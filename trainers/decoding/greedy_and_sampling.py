@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainers.decoding.device_synchronization import fill_holes, sync_due, worth_dropping
 from trainers.decoding.likeliest_tokens import greatest
 from trainers.decoding.settings import Decoded, Decoding
-from trainers.decoding.synchronization import fill_holes, sync_due, worth_dropping
 from trainers.decoding.token_draws import draw
 
 if TYPE_CHECKING:

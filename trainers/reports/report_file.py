@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from capreward.errors import InputError
 from capreward.reports.gallery import SUFFIXES
 from capreward.reports.gallery_pictures import thumbnails
+from capreward.reports.html_templates import write_page
 from capreward.reports.output_files import check_output_path
-from capreward.reports.pages import write_page
 from capreward.reports.results import Results
 from trainers.reports.cards import card_sections, run_deck
 from trainers.reports.curves import panels_of

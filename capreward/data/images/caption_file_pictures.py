@@ -52,8 +52,8 @@ def own_picture_table(source: str | Path, id_column: str, image_column: str | No
         image_column: The name of the column of pictures; None takes a usual name.
     """
     from capreward.data.file_content import load_content
+    from capreward.data.file_table import open_table
     from capreward.data.images.picture_tables import picture_columns
-    from capreward.data.table_entry import open_table
 
     table = open_table(load_content(source), Options(image_column=image_column, pictures=True))
     if table is None or not picture_columns(table, image_column):

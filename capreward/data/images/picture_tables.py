@@ -12,6 +12,7 @@ from typing import Any
 from capreward.data.column_choice import ROW, absent_column_text, choose_identity, named_column
 from capreward.data.column_roles import Role, role_of
 from capreward.data.file_content import Content, load_content
+from capreward.data.file_table import open_table
 from capreward.data.image_ids import IdIndex
 from capreward.data.images.arrow_cells import ArrowCells
 from capreward.data.images.folder import is_picture_name
@@ -28,7 +29,6 @@ from capreward.data.images.picture_cells import (
 from capreward.data.images.picture_shards import names_shards
 from capreward.data.images.picture_types import FilePicture, Picture
 from capreward.data.row_checks import Options, id_text
-from capreward.data.table_entry import open_table
 from capreward.data.tables import ABSENT, ArrowTable, Table
 from capreward.errors import InputError
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capreward.text.meteor.array_store import Array
-from capreward.text.meteor.stemmer import stem
+from capreward.text.meteor.snowball_stemmer import stem
 
 # The order matters: the first rule whose result is a known word wins.
 _SUFFIX_RULES = (

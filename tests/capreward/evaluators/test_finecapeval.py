@@ -19,8 +19,8 @@ from capreward.data import format_names, read_captions, read_references
 from capreward.data.finecapeval import load_finecapeval
 from capreward.data.images.picture_lists import list_pictures
 from capreward.errors import InputError
-from capreward.text.porter import porter_stem
-from capreward.text.treebank_tokenizer import word_tokenize
+from capreward.text.nltk_tokenizer import word_tokenize
+from capreward.text.porter_stemmer import porter_stem
 
 HEADER = ["image", "caption", "background", "object", "relation"]
 WORDS = [

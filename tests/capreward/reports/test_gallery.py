@@ -18,7 +18,7 @@ from capreward import InputError
 from capreward.reports.gallery import write_gallery
 from capreward.reports.gallery_choice import Choice, percentile_ranks
 from capreward.reports.gallery_pictures import thumbnail
-from capreward.reports.pages import render
+from capreward.reports.html_templates import render
 from capreward.reports.results import Results, SystemResult
 from capreward.scores import Score, Scores, Signature
 

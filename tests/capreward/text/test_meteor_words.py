@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from capreward.text.meteor.normaliser import NonBreaking, normalize
-from capreward.text.meteor.stemmer import stem
+from capreward.text.meteor.snowball_stemmer import stem
 from capreward.text.meteor.words import _regular_bases, java_hash
 
 PREFIXES = NonBreaking.parse("# comment\n\nMr\nA\nmr\nNo #NUMERIC_ONLY#\nArt #NUMERIC_ONLY# \n")

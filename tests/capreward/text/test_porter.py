@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from capreward.text.porter import porter_stem
-from capreward.text.treebank_tokenizer import split_sentences, treebank_tokenize, word_tokenize
+from capreward.text.nltk_tokenizer import split_sentences, treebank_tokenize, word_tokenize
+from capreward.text.porter_stemmer import porter_stem
 
 # Examples of the paper (Porter 1980), each through the whole algorithm, and of NLTK's documentation.
 PAPER = """

@@ -12,7 +12,7 @@ from clip_files import VIT, small_clip
 from capreward import InputError
 from capreward.data.images.preprocessing import normalise
 from trainers.captioners.layouts.dico_captioner import open_dico
-from trainers.captioners.layouts.dico_checkpoint import is_dico, read_dico
+from trainers.captioners.layouts.dico_tensors import is_dico, read_dico
 from trainers.captioners.layouts.loading import open_captioner
 from trainers.captioners.towers import StoredTower, clip_of_source, tower_of
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from capreward.reports.pages import render
+from capreward.reports.html_templates import render
 from trainers.comparison.named_captioners import NamedCaptioner
 from trainers.reports.chart import (
     BOTTOM,

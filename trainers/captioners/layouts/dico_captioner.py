@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from capreward.errors import InputError, shorten
-from trainers.captioners.layouts.dico_checkpoint import (
+from trainers.captioners.layouts.dico_tensors import (
     ANCHOR,
     CONFIG,
     DECODER,
@@ -68,7 +68,7 @@ def open_dico(
     By default it takes pictures that transformers' image processor crops, as in the authors' training.
 
     Args:
-        released: The checkpoint, from :func:`trainers.captioners.layouts.dico_checkpoint.read_dico`.
+        released: The checkpoint, from :func:`trainers.captioners.layouts.dico_tensors.read_dico`.
         tower: Weights that hold the same image tower, in place of the checkpoint's own.
         longest: The greatest number of tokens of a caption, the begin token included; CLIP's 77 by default. The
             checkpoint has places for more (1,024).

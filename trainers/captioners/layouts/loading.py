@@ -46,7 +46,7 @@ def open_captioner(
     from trainers.captioners import folder
     from trainers.captioners.base import Captioner
     from trainers.captioners.layouts.dico_captioner import open_dico
-    from trainers.captioners.layouts.dico_checkpoint import is_dico, read_dico
+    from trainers.captioners.layouts.dico_tensors import is_dico, read_dico
 
     path = _shipped_folder() if str(source) == SCENES else Path(source).expanduser()
     if not path.exists():
@@ -75,8 +75,8 @@ def holds_captioner(source: str | Path) -> bool:
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners import folder
     from trainers.captioners.layouts.clipreward_captioner import ANCHOR
-    from trainers.captioners.layouts.dico_checkpoint import ANCHOR as DICO
-    from trainers.captioners.layouts.dico_checkpoint import is_dico
+    from trainers.captioners.layouts.dico_tensors import ANCHOR as DICO
+    from trainers.captioners.layouts.dico_tensors import is_dico
 
     path = Path(source).expanduser()
     if str(source) == SCENES or not path.exists():
@@ -154,8 +154,8 @@ def _open_without_configuration(path: Path, **options: Any) -> Captioner:
     from capreward.encoders.checkpoints.checkpoint import read_checkpoint
     from trainers.captioners.layouts.clipreward_captioner import ANCHOR, open_clipreward
     from trainers.captioners.layouts.dico_captioner import open_dico
-    from trainers.captioners.layouts.dico_checkpoint import ANCHOR as DICO
-    from trainers.captioners.layouts.dico_checkpoint import read_dico
+    from trainers.captioners.layouts.dico_tensors import ANCHOR as DICO
+    from trainers.captioners.layouts.dico_tensors import read_dico
 
     if path.is_dir():
         raise InputError(f"{path} holds another model, no captioner: its config.json is not of DiCO's kind")

@@ -1,7 +1,7 @@
 """Porter's stemmer in NLTK's default form: the algorithm of 1980 with NLTK's own rules ("NLTK_EXTENSIONS").
 
-METEOR's stemmer (``capreward.text.meteor.stemmer``) is the later Snowball stemmer; the two differ for words such as
-"sky" and "generously".
+METEOR's stemmer (``capreward.text.meteor.snowball_stemmer``) is the later Snowball stemmer; the two differ for words
+such as "sky" and "generously".
 """
 
 from __future__ import annotations
