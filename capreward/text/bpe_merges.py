@@ -1,4 +1,8 @@
-"""Byte-level BPE merges in the layout of CLIP's vocabulary, learnt from the captions of a small language."""
+"""Byte-level BPE merges in the layout of CLIP's vocabulary, learnt from the captions of a small language.
+
+The library tokenizers orders equally frequent pairs by the numbers of their tokens, not by their texts: with it, new
+vocabularies of the scenes world would differ from those that ship (165 of 504 merges of 15,000 captions).
+"""
 
 from __future__ import annotations
 
