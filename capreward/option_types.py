@@ -45,7 +45,11 @@ def _row(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-WHOLE, NUMBER, TEXT, ROW = (BeforeValidator(f) for f in (_whole, _number, _text, _row))
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+WHOLE, NUMBER, TEXT, ROW, PAIR = (BeforeValidator(f) for f in (_whole, _number, _text, _row, _pair))
 STRICT = Field(strict=True)
 FINITE = Field(strict=True, allow_inf_nan=False)
 

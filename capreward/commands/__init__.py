@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from capreward._version import __version__
-from capreward.commands.command import Group, import_own
+from capreward.command_classes import Group, import_own
 from capreward.errors import InputError, ProgramError
 
 COMMANDS = {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Command
 from capreward.commands.caption_options import reading_of_captions
-from capreward.commands.command import Command
 from capreward.commands.embed_inputs import EmbedOptions, encoder_of, pictures_of, prompt_of, shard_of, table_of
 from capreward.commands.image_options import encoder_options, weights_options
 from capreward.commands.options import F

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Command, joined_option
 from capreward.commands.caption_options import ReadingOptions, read_caption_file, reading_of_captions
-from capreward.commands.command import Command, joined_option
 from capreward.commands.options import plugin_option
 from capreward.commands.score_output import OutputOptions, bootstrap_of, check_outputs, output_options, write_results
 from capreward.plugins import load_plugins

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from capreward._version import __version__
-from capreward.commands.command import Command
+from capreward.command_classes import Command
 from capreward.errors import InputError
 
 PACKAGES = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Command
 from capreward.commands.caption_options import reading_of_captions, split_option
-from capreward.commands.command import Command
 from capreward.errors import InputError
 
 if TYPE_CHECKING:

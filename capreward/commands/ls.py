@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from capreward.commands.command import Command, import_own
+from capreward.command_classes import Command, import_own
 from capreward.commands.options import plugin_option
 from capreward.plugins import load_plugins
 

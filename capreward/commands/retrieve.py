@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Command
 from capreward.commands.caption_options import ReadingOptions, read_caption_file, reading_of_captions, split_option
-from capreward.commands.command import Command
 from capreward.commands.image_options import (
     ImageOptions,
     WeightsOptions,

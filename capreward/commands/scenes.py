@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from capreward.atomic_files import write_beside
-from capreward.commands.command import Command
+from capreward.command_classes import Command
 from capreward.errors import InputError
 
 SHOWN = 8  # pictures on a contact sheet

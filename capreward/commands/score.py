@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Command, joined_option
 from capreward.commands.caption_options import input_options
-from capreward.commands.command import Command, joined_option
 from capreward.commands.image_options import image_options
 from capreward.commands.options import plugin_option
 from capreward.commands.score_inputs import ReferenceFiles, ScoreOptions, evaluators_of, names_of, samples_of_file

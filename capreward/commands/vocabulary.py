@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Group
 from capreward.commands.caption_options import ReadingOptions, reading_of_captions
-from capreward.commands.command import Group
 from capreward.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from capreward.commands.command import Group
+from capreward.command_classes import Group
 from capreward.errors import InputError
 
 

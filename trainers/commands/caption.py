@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.command import Command
+from capreward.command_classes import Command
 from capreward.errors import InputError, shorten
 from trainers.commands.decoding_options import (
     DecodingOptions,

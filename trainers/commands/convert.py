@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from capreward.commands.command import Command
+from capreward.command_classes import Command
 from capreward.commands.options import CommandOptions
 from capreward.errors import InputError
 

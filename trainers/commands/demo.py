@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.command import Command
+from capreward.command_classes import Command
 from capreward.commands.options import CommandOptions
 from capreward.errors import InputError
 

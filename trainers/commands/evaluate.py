@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capreward.commands.command import Command, joined_option
+from capreward.command_classes import Command, joined_option
 from capreward.commands.options import F, plugin_option
 from capreward.commands.score_output import (
     IntervalOptions,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from capreward.commands.command import Command
+from capreward.command_classes import Command
 from capreward.commands.options import F
 from trainers.commands.evaluate import (
     EvaluationOptions,

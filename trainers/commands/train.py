@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from capreward.commands.command import Command, joined_option
+from capreward.command_classes import Command, joined_option
 from capreward.errors import InputError
 from trainers.commands.train_values import flag_values, values_of
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from capreward.commands.command import Command, joined_option
+from capreward.command_classes import Command, joined_option
 from trainers.commands.tune_values import FLAGS, values_of
 
 

@@ -11,7 +11,7 @@ from capreward.errors import InputError
 from capreward.option_types import (
     FINITE,
     NUMBER,
-    ROW,
+    PAIR,
     STRICT,
     TEXT,
     WHOLE,
@@ -63,7 +63,7 @@ class UpdatesConfig(Section):
     lr: FromZero = 1e-4
     schedule: Annotated[Literal["constant", "linear", "cosine", "noam"], TEXT] = "constant"
     warmup: FromZero = 0.0
-    betas: Annotated[tuple[Beta, Beta], STRICT, ROW] = (0.9, 0.999)
+    betas: Annotated[tuple[Beta, Beta], STRICT, PAIR] = (0.9, 0.999)
     eps: FromZero = 1e-8
     weight_decay: FromZero = 0.0
     clip: Annotated[float, FINITE, Field(ge=1e-12), NUMBER] | None = 1.0

@@ -18,6 +18,7 @@ KINDS = {
     "integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false",
     "object": "a mapping",
 }  # fmt: skip
+UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
 OUT_OF_RANGE = ("greater_than_equal", "less_than_equal", "finite_number")
 
 
@@ -25,19 +26,23 @@ def checked(kind: type[T], values: Mapping[str, Any], wrong: list[str]) -> T | N
     """A configuration of sections from nested values.
 
     Args:
-        kind: a dataclass of plain values and of further dataclasses, with the annotations of pydantic.
-        values: nested as it is.
-        wrong: one sentence is added for each thing that cannot be used.
+        kind: A dataclass of plain values and of further dataclasses, with the annotations of pydantic.
+        values: The nested values.
+        wrong: A list, to which one sentence is added for each setting that cannot be used, in the order of the values.
 
     Returns:
-        The configuration; None where something was wrong.
+        The configuration; None if something was wrong.
     """
     adapter: TypeAdapter[T] = _adapter(cast("Any", kind))
     try:
         made = adapter.validate_python(dict(values))
     except ValidationError as error:
-        told = _Sentences(adapter.json_schema(), values)
-        wrong.extend(dict.fromkeys(told.of(found) for found in error.errors(include_url=False)))  # each once
+        sentences = _Sentences(adapter.json_schema(), values)
+        found = sorted(error.errors(include_url=False), key=lambda each: sentences.place(each["loc"]))
+        first: dict[tuple[Any, ...], str] = {}
+        for each in found:  # a list with two wrong numbers is one wrong setting
+            first.setdefault(sentences.subject(each), sentences.of(each))
+        wrong.extend(dict.fromkeys(first.values()))
         return None
     return made
 
@@ -73,10 +78,29 @@ class _Sentences:
         self.settings = {name: sections.get(node.get("$ref"), node) for name, node in schema["properties"].items()}
         self.values = values
 
+    def place(self, where: Sequence[int | str]) -> list[int]:
+        """Return where a setting stands among the values: its number among its neighbours, level by level."""
+        given: Any = self.values
+        found: list[int] = []
+        for part in where:
+            if not isinstance(given, Mapping):
+                break
+            keys = list(given)
+            key = next((k for k in keys if _same_key(k, part)), None)
+            found.append(keys.index(key) if key in keys else len(keys))
+            given = given.get(key)
+        return found
+
+    def subject(self, error: ErrorDetails) -> tuple[Any, ...]:
+        """Return what an error is about: a setting, a key that is none, or a section as a whole."""
+        if error["type"] in UNKNOWN:
+            return error["loc"]
+        return ("value", *self._setting(error["loc"])[0])
+
     def of(self, error: ErrorDetails) -> str:
         """The sentence about an error."""
         kind, found, where = error["type"], error["input"], error["loc"]
-        if kind in ("unexpected_keyword_argument", "invalid_key"):
+        if kind in UNKNOWN:
             return self._unknown(where)
         if kind == "value_error":
             return self._own(where, error)
@@ -123,13 +147,18 @@ class _Sentences:
         """A setting that there is not, with the nearest one that there is."""
         section, node = self._setting(where[:-1])
         given = [*self._given(section), where[-1]]
-        key = str(next(k for k in given if k == where[-1]))  # YAML reads ``on`` as True, which pydantic calls 1
+        key = str(next(k for k in given if _same_key(k, where[-1])))
         known = list(node["properties"])
         near = [".".join([*section, name]) for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5)]
         elsewhere = [f"{name}.{key}" for name, other in self.settings.items() if key in other.get("properties", {})]
         told = [*elsewhere, *near]
         hint = f"did you mean {told[0]}?" if told else f"known here are {', '.join(known)}"
         return f"unknown setting {'.'.join([*section, key])}; {hint}"
+
+
+def _same_key(key: object, told: int | str) -> bool:
+    """Whether pydantic means this key: it tells True, which YAML reads from ``on``, as 1, and a date by its repr."""
+    return key == told or (not isinstance(key, str) and repr(key) == told)
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def make_captioner(config: RunConfig, train: Dataset | None) -> Captioner:
 
     from trainers.captioners.folder import sizes_of
 
+    torch.manual_seed(config.seed + 1)  # of a tower without pretrained weights: other draws than the captioner's
     tower = make_tower(section, train, download=config.download)
     torch.manual_seed(config.seed)
     sizes = sizes_of(section.default_sizes(), section.sizes)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capreward.command_classes import Command
 from trainers.tuning.contrastive_losses import info_nce, positive_augmented, retrieval
 from trainers.tuning.new_clip import VOCABULARY, new_config, new_model, save_folder
 from trainers.tuning.scenes_data import Batch, SceneBatches, held_out
@@ -61,7 +62,7 @@ PLANS = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", type=click.Choice(list(PLANS)))
 @click.option("--steps", type=int, help="Instead of the plan's; for a trial.")
 @click.option("--out", type=click.Path(path_type=Path), default=WEIGHTS, show_default=True, help="Folder of folders.")

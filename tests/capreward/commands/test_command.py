@@ -14,8 +14,8 @@ from places import ROOT
 from train_helpers import rows, train
 
 import capreward
+from capreward.command_classes import Command, Group
 from capreward.commands import COMMANDS, main
-from capreward.commands.command import Command, Group
 
 CAPTIONS, REFERENCES = ROOT / "examples/captions.json", ROOT / "examples/references.json"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 import subprocess
 import sys
@@ -99,6 +100,30 @@ def test_all_that_is_wrong_is_told_at_once():
     assert all(line.startswith("  - ") for line in lines[1:])
     for part in ("training.lr", "training.batch", "data.workers", "baseline", "colour"):
         assert sum(part in line for line in lines) == 1, lines
+
+
+def test_sentences_follow_the_order_of_what_was_written_each_setting_once():
+    wrong = {
+        "training": {"shade": 2, "betas": [1, 2], "clip": 0},
+        "colour": 1,
+        "data": {"count": 0},
+        datetime.date(2020, 1, 1): 3,
+        "checkpoint": {"every": 0, "evry": 1},
+    }
+    starts = ["unknown setting training.shade;", "training.betas must", "training.clip must", "unknown setting colour;"]
+    starts += [
+        "data.count must",
+        "unknown setting 2020-01-01;",
+        "checkpoint.every must",
+        "unknown setting checkpoint.evry;",
+    ]
+    lines = refused(wrong).splitlines()
+    assert lines[0] == "8 settings cannot be used:"
+    assert [line.startswith(f"  - {start}") for line, start in zip(lines[1:], starts, strict=True)] == [True] * 8
+
+
+def test_a_pair_of_numbers_is_no_text():
+    assert refused({"training": {"betas": "1"}}) == "training.betas must be a list of numbers; found '1'"
 
 
 def test_all_that_is_wrong_in_one_section_is_told_at_once():

@@ -12,6 +12,8 @@ from train_helpers import TINY, column, farthest, fields, rows, same_weights, tr
 from capreward.data.scenes import scene
 from trainers.captioners.base import Captioner
 from trainers.runs.config import TrainingConfig
+from trainers.runs.config_files import build
+from trainers.runs.initial_captioner import make_captioner
 from trainers.runs.schedules import adamw, learning_rate
 
 STILL = [*fields("captioner", sizes={**TINY["captioner"]["sizes"], "dropout": 0})]
@@ -289,3 +291,20 @@ def test_a_run_folder_holds_what_it_says(xe):
     log = (xe / "run.log").read_text().splitlines()
     assert log[0].endswith(f"xe on 4 pictures of scenes:train, 100 steps, in {xe}")
     assert "all 100 steps done; best cider" in log[-1]
+
+
+def test_new_captioners_begin_as_their_seed_says_whatever_was_drawn_before():
+    sizes = {"width": 16, "heads": 2, "inner": 16, "encoder_layers": 1, "decoder_layers": 1}
+    captioner = {"tower": "patch", "vocabulary": "clip", "sizes": sizes}
+
+    def begun(seed, draws):
+        torch.manual_seed(draws)
+        values = {"seed": seed, "training": {"steps": 1}, "captioner": captioner}
+        return make_captioner(build(values), None).state_dict()
+
+    one, again, other = begun(3, 0), begun(3, 1), begun(4, 0)
+    assert any(name.startswith("tower.") for name in one)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    drawn = [name for name in one if name.endswith("weight") and one[name].std() > 0]
+    assert len(drawn) > 10
+    assert not any(torch.equal(one[name], other[name]) for name in drawn)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from capreward.encoders.loading import load_clip
 from capreward.encoders.model.text_tower import text_states
+from trainers.tuning import scenes_clip
 from trainers.tuning.new_clip import new_model, write_new_folder
 
 TEXTS = ["A photo depicts a red ball", "A photo depicts two red balls", "A photo depicts a blue ball"]
@@ -45,3 +47,9 @@ def test_an_image_tower_of_ones_own(tmp_path, image_size):
     clip = load_clip(write_new_folder(tmp_path, TEXTS, text=TEXT, vision=vision, embed=24))
     assert clip.model.encode_image(torch.zeros(2, 3, image_size, image_size)).shape == (2, 24)
     assert clip.spec.preprocessing.size == image_size
+
+
+def test_an_option_given_twice_is_refused(tmp_path):
+    done = CliRunner().invoke(scenes_clip.main, ["clip", "--steps", "1", "--steps", "2", "--out", str(tmp_path)])
+    assert str(done.exception) == "--steps was given twice: 1 and 2; give it once"
+    assert list(tmp_path.iterdir()) == []
