@@ -14,7 +14,6 @@ from capreward.commands.caption_options import ReadingOptions, read_caption_file
 from capreward.commands.options import plugin_option
 from capreward.commands.score_output import OutputOptions, bootstrap_of, check_outputs, output_options, write_results
 from capreward.plugins import load_plugins
-from capreward.reports.scored_systems import merged_notes
 from capreward.scoring import DEFAULT_TOKENIZER
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def _results_of(captions: tuple[Path, ...], options: FineCapEvalOptions) -> Resu
     from capreward.commands.score_inputs import names_of
     from capreward.data.finecapeval import load_finecapeval
     from capreward.reports.results import Results
-    from capreward.reports.scored_systems import score_system
+    from capreward.reports.scored_systems import merged_notes, score_system
 
     data = load_finecapeval(options.data)
     evaluators = _evaluators(data, options)

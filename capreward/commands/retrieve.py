@@ -21,7 +21,6 @@ from capreward.commands.image_options import (
 )
 from capreward.commands.score_output import OutputOptions, bootstrap_of, check_outputs, output_options, write_results
 from capreward.errors import InputError
-from capreward.reports.scored_systems import merged_notes
 
 if TYPE_CHECKING:
     from capreward.data import CaptionTable
@@ -91,7 +90,7 @@ def _results_of(captions: tuple[Path, ...], options: RetrieveOptions) -> Results
     from capreward.commands.progress import Bar
     from capreward.commands.score_inputs import names_of
     from capreward.reports.results import Results
-    from capreward.reports.scored_systems import score_system
+    from capreward.reports.scored_systems import merged_notes, score_system
 
     evaluator = _evaluator(options)
     bootstrap = bootstrap_of(options)

@@ -18,7 +18,6 @@ from capreward.commands.options import plugin_option
 from capreward.commands.score_inputs import ReferenceFiles, ScoreOptions, evaluators_of, names_of, samples_of_file
 from capreward.commands.score_output import bootstrap_of, check_outputs, output_options, write_results
 from capreward.plugins import load_plugins
-from capreward.reports.scored_systems import merged_notes
 
 if TYPE_CHECKING:
     from capreward.reports.results import Results, SystemResult
@@ -88,7 +87,7 @@ def _results_of(captions: tuple[Path, ...], options: ScoreOptions) -> Results:
     from capreward.commands.progress import Bar
     from capreward.common_images import restrict_to_common
     from capreward.reports.results import Results
-    from capreward.reports.scored_systems import score_system
+    from capreward.reports.scored_systems import merged_notes, score_system
 
     evaluators, remarks = evaluators_of(options)
     references = ReferenceFiles(options)
