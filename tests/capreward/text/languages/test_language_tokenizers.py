@@ -102,7 +102,7 @@ def test_japanese_words_are_sacrebleus():
 def test_bleu_4_over_sacrebleus_words_is_sacrebleus(name):
     """Both have the closest reference length; pycocoevalcap's constants move BLEU by less than 1e-9."""
     sacrebleu = pytest.importorskip("sacrebleu", reason=REASON)
-    captions = ["A dog runs in the park, fast.", "the red cat sat on a mat", "那只狗在公园里跑。"]
+    captions = ["A dog runs in the park, now.", "a red cat sat on that mat", "那只大狗在公园里快跑。"]
     references = [
         ["A dog is running in the park, fast.", "A dog runs in the big park."],
         ["the red cat sat on the mat", "The cat sat on a mat"],
