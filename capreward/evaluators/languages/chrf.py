@@ -128,10 +128,9 @@ def _pair_statistics(samples: Samples, references: ReferenceGrams, pairs: Pairs)
         row, reference = counts.row[matches.entry], posting.reference[matches.posting]
         pair = pairs.starts[row] + reference - references.offsets[samples.item[row]]
         clipped = np.minimum(counts.count[matches.entry], posting.count[matches.posting])
-        wanted = np.maximum(theirs - n, 0)
-        table[:, 3 * n] = np.where(
-            wanted > 0, np.maximum(lengths - n, 0), 0
-        )  # sacrebleu counts none without a reference's
+        guessed, wanted = np.maximum(lengths - n, 0), np.maximum(theirs - n, 0)
+        # sacrebleu counts no n-grams of an order that the reference is too short for.
+        table[:, 3 * n] = np.where(wanted > 0, guessed, 0)
         table[:, 3 * n + 1] = wanted
         table[:, 3 * n + 2] = np.bincount(pair, weights=clipped, minlength=len(pairs.row))
     return table

@@ -10,6 +10,8 @@ from hypothesis import given
 from strategies import WORDS, corpora
 
 from capreward import InputError, Samples, load, score
+from capreward.text.ngram_corpus import reference_grams
+from capreward.text.tokenizers import NoTokenizer
 
 REASON = "sacrebleu comes with the extra languages"
 NAMES = {"chrf": 0, "chrfpp": 2}
@@ -71,6 +73,19 @@ def test_values_by_hand():
     assert load("chrfpp")(samples).item() == pytest.approx(expected, abs=1e-15)
     equal = Samples(["Ab.", ""], references=[["Ab."], [""]])
     assert load("chrf")(equal).tolist() == [1.0, 0.0]
+
+
+def test_a_longer_caption_than_its_reference_lowers_precision_of_the_orders_that_both_have():
+    """The corpus counts no n-grams of 'abc' of the orders that 'a' lacks: precision is (1 + 2) / (3 + 2) in order 1."""
+    found = load("chrf").corpus(Samples(["abc", "de"], references=[["a"], ["de"]]))
+    assert found.statistics.sum(0)[:9].tolist() == [5, 3, 3, 1, 1, 1, 0, 0, 0]
+    precision, recall = (3 / 5 + 1) / 2, 1.0
+    assert found.value == pytest.approx(5 * precision * recall / (4 * precision + recall), abs=1e-15)
+
+
+def test_the_same_references_are_counted_to_several_orders():
+    samples = Samples(["a b c"], references=[["a b c"]])
+    assert [reference_grams(samples, NoTokenizer(), order).table.order for order in (2, 4, 6, 2)] == [2, 4, 6, 2]
 
 
 def test_case_and_accents_count():
