@@ -28,11 +28,18 @@ evaluators = Registry(
         "bleu2": _text("bleu", "Bleu", "BLEU-2 alone", only=2),
         "bleu3": _text("bleu", "Bleu", "BLEU-3 alone", only=3),
         "bleu4": _text("bleu", "Bleu", "BLEU-4 alone", only=4),
+        "bleu-avg": _text("bleu", "BleuAverage", "the mean of BLEU-1 to BLEU-4"),
         "meteor": _text("meteor", "Meteor", "METEOR 1.5, English, ranking parameters (Denkowski and Lavie 2014)"),
         "rouge": _text("rouge", "Rouge", "ROUGE-L, beta 1.2 (Lin 2004)"),
         "cider": _text("cider", "Cider", "CIDEr as every paper reports it, which is CIDEr-D (Vedantam et al. 2015)"),
         "cider-d": _text("cider", "CiderD", "CIDEr-D; as a reward with fixed document frequencies, df=FILE"),
         "cider-plain": _text("cider", "CiderPlain", "CIDEr without CIDEr-D's clipping and length penalty"),
+        "chrf": _text(
+            "languages.chrf", "Chrf", "chrF2, F-score of character 1- to 6-grams (Popovic 2015); any language"
+        ),
+        "chrfpp": _text(
+            "languages.chrf", "Chrf", "chrF2++, chrF with word 1- and 2-grams (Popovic 2017)", word_order=2
+        ),
         "spice": _text("spice", "Spice", "SPICE (Anderson et al. 2016), through its Java program"),
         "clips": _clip("ClipS", "CLIP-S, 2.5 * max(cos, 0), OpenAI ViT-B/32 (Hessel et al. 2021)"),
         "refclips": _clip("RefClipS", "RefCLIP-S, CLIP-S with references"),

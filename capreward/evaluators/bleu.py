@@ -60,6 +60,26 @@ class Bleu(Evaluator):
         return value if self.only is None else value[..., self.only - 1 : self.only]
 
 
+class BleuAverage(Bleu):
+    """The mean of BLEU-1 to BLEU-4, for captions as well as for the corpus; range [0, 1).
+
+    The corpus value is the mean of the four corpus values, which is no mean over captions.
+
+    Args:
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
+    """
+
+    def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
+        super().__init__(tokenizer=tokenizer)
+        self.name = "bleu-avg"
+        self.columns = (self.name,)
+        self.main = 0
+
+    def finish(self, sums: Floats) -> Floats:
+        """Return the mean of BLEU-1..4 of summed statistics [..., 10] as [..., 1]."""
+        return np.asarray(bleu_from_statistics(sums).mean(axis=-1, keepdims=True))
+
+
 def bleu_from_statistics(sums: Floats) -> Floats:
     """Return BLEU-1..4 from matches and n-grams of each order and the two lengths: [..., 10] to [..., 4].
 

@@ -17,7 +17,15 @@ from capreward.samples import Samples
 from capreward.text.document_frequencies import DocumentFrequencies, is_frequency_file, refuse_pickle, squares_by_pow
 from capreward.text.ngram_corpus import ORDER, Pairs, ReferenceGrams, candidate_grams, reference_grams
 from capreward.text.ngrams import Counts, Ints, Numbers, Words
-from capreward.text.tokenizers import ENDED, EndTokenizer, Tokenizer, same_words, tokenized_captions, tokenizer_of
+from capreward.text.tokenizers import (
+    ENDED,
+    EndTokenizer,
+    Tokenizer,
+    name_to_type,
+    same_words,
+    tokenized_captions,
+    tokenizer_of,
+)
 from capreward.text.vocabulary import IDS, WORDS, VocabularyTokenizer, WordNumbers, words_of_file
 
 if TYPE_CHECKING:
@@ -317,7 +325,7 @@ def _frequencies(df: str | Path | DocumentFrequencies | None, tokenizer: Tokeniz
             )
         raise InputError(
             f"{name} tokenizes with {tokenizer.name}, its document frequencies {found.source} were counted with "
-            f"{found.tokenizer}; write {name}(tokenizer={found.tokenizer},df=...)"
+            f"{found.tokenizer}; write {name}(tokenizer={name_to_type(found.tokenizer)},df=...)"
         )
     return found
 

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from capreward.errors import InputError
 from capreward.evaluators.base import Evaluator
 from capreward.samples import Samples
 from capreward.text.meteor import MeteorEngine, PreparedReferences, corpus_score, summable
-from capreward.text.tokenizers import Tokenizer, tokenized_captions, tokenized_references, tokenizer_of
+from capreward.text.tokenizers import (
+    ENGLISH,
+    NAMES,
+    Tokenizer,
+    name_to_type,
+    tokenized_captions,
+    tokenized_references,
+    tokenizer_of,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +34,10 @@ class Meteor(Evaluator):
     first use builds an index of the paraphrase table and keeps it in the cache folder.
 
     Args:
-        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-java``, ``none``, or a tokenizer object.
+        tokenizer: The tokenizer: ``ptb`` (default), ``ptb-joined``, ``ptb-java``, ``none``, or a tokenizer object.
+
+    Raises:
+        InputError: The tokenizer is one for other languages.
     """
 
     name = "meteor"
@@ -33,6 +45,12 @@ class Meteor(Evaluator):
 
     def __init__(self, tokenizer: str | Tokenizer = "ptb") -> None:
         self.tokenizer = tokenizer_of(tokenizer)
+        found = name_to_type(self.tokenizer.name)
+        if found in NAMES and found not in (*ENGLISH, "none"):
+            raise InputError(
+                f"meteor is English only, as are its stems, synonyms and paraphrases, and takes no tokenizer {found}; "
+                "leave it out, or write meteor(tokenizer=ptb) for English captions"
+            )
         self._progress: Callable[[str, float, float], None] | None = None
         self._engine = MeteorEngine(progress=self._report_index)
 

@@ -114,6 +114,9 @@ _RETRIEVAL = {
 LABELS = {
     **{f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)},
     **{f"mbleu{n}": f"mBLEU-{n}" for n in range(1, 5)},
+    "bleu-avg": "BLEU-avg",
+    "chrf": "chrF",
+    "chrfpp": "chrF++",
     "meteor": "METEOR",
     "rouge": "ROUGE-L",
     "cider": "CIDEr",

@@ -112,17 +112,17 @@ def reference_offsets(references: list[list[str]]) -> Ints:
     return np.cumsum([0, *map(len, references)], dtype=np.int64)
 
 
-def reference_grams(samples: Samples, tokenizer: Tokenizer) -> ReferenceGrams:
-    """Count the references of all items, once per Samples."""
+def reference_grams(samples: Samples, tokenizer: Tokenizer, order: int = ORDER) -> ReferenceGrams:
+    """Count the n-grams up to an order in the references of all items, once per Samples."""
 
     def build() -> ReferenceGrams:
         references = tokenized_references(samples, tokenizer)
         offsets = reference_offsets(references)
         texts = [r for refs in references for r in refs]
-        table, words, postings = NgramTable.build(texts, ORDER, lambda grams: Postings.of(grams, offsets))
+        table, words, postings = NgramTable.build(texts, order, lambda grams: Postings.of(grams, offsets))
         return ReferenceGrams(table, words, postings, offsets, tokenizer)
 
-    return samples.memo(("reference-grams", tokenizer.name), build)
+    return samples.memo(("reference-grams", tokenizer.name, order), build)
 
 
 def candidate_grams(samples: Samples, references: ReferenceGrams) -> CandidateGrams:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Protocol
@@ -68,9 +69,18 @@ SUMMARIES = MappingProxyType(
         "ptb-java": "the original Java program; needs a Java runtime",
         "characters": "each character is a word, for Chinese, Japanese and Thai",
         "none": "captions are tokenized already; split at white space",
+        "whitespace": "lower case, split at white space, punctuation kept; any language",
+        "syllable": "Vietnamese syllables: lower case, split at white space, without punctuation",
+        "13a": "sacrebleu's default, of WMT's mteval-v13a; keeps case and punctuation",
+        "intl": "sacrebleu's mteval-v14, which knows the punctuation and symbols of all scripts",
+        "char": "sacrebleu's characters, with case and punctuation",
+        "zh": "sacrebleu's for Chinese: each Chinese character is a word",
+        "ja-mecab": "sacrebleu's for Japanese: words found by MeCab; needs sacrebleu[ja]",
     }
 )
 NAMES = tuple(SUMMARIES)
+OF_SACREBLEU = ("13a", "intl", "char", "zh", "ja-mecab")
+ENGLISH = ("ptb", "ptb-joined", "ptb-java")
 
 
 def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
@@ -78,11 +88,12 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
 
     Args:
         given: The name: ``ptb`` (COCO's, in Python), ``ptb-joined`` (the same, but a caption sees the next one, as in
-            the original), ``ptb-java`` (the original program), ``characters``, or ``none`` (which an expression reads
-            as None). A tokenizer is returned as it is.
+            the original), ``ptb-java`` (the original program), ``characters``, ``none`` (which an expression reads as
+            None), ``whitespace``, ``syllable``, or one of sacrebleu's: ``13a``, ``intl``, ``char``, ``zh`` and
+            ``ja-mecab``. A tokenizer is returned as it is.
 
     Raises:
-        InputError: If the name is unknown, or if ``ptb-java`` finds no Java.
+        InputError: If the name is unknown, if ``ptb-java`` finds no Java, or if a package is missing.
     """
     if given is None:
         return NoTokenizer()
@@ -106,15 +117,37 @@ def tokenizer_of(given: str | Tokenizer | None) -> Tokenizer:
         return CharacterTokenizer()
     if given == "none":
         return NoTokenizer()
+    return _tokenizer_of_languages(given)
+
+
+def _tokenizer_of_languages(given: str) -> Tokenizer:
+    if given in OF_SACREBLEU:
+        from capreward.text.languages.sacrebleu_tokenizers import SacrebleuTokenizer
+
+        return SacrebleuTokenizer(given)
+    if given == "whitespace":
+        from capreward.text.languages.plain import WhitespaceTokenizer
+
+        return WhitespaceTokenizer()
+    if given == "syllable":
+        from capreward.text.languages.plain import SyllableTokenizer
+
+        return SyllableTokenizer()
     raise InputError(f"unknown tokenizer {given!r}; choose one of {', '.join(NAMES)}")
+
+
+def name_to_type(name: str) -> str:
+    """Return what to type for a tokenizer's name in signatures: ``13a(sacrebleu:2.6.0)`` is typed as ``13a``."""
+    return re.sub(r"\(sacrebleu:[^()]*\)", "", name)
 
 
 def same_words(one: str, other: str) -> bool:
     """Return whether two tokenizers of these names split a single caption into the same words.
 
     ``ids-1a2b3c4d`` names a vocabulary by its digest, and ``ids`` stands for an unknown vocabulary; ``ptb+eos`` appends
-    the end token to captions.
+    the end token to captions. Versions of sacrebleu are not told apart, since its tokenizers keep to published rules.
     """
+    one, other = name_to_type(one), name_to_type(other)
     if one.endswith(ENDED) != other.endswith(ENDED):
         return False
     one, other = one.removesuffix(ENDED), other.removesuffix(ENDED)

@@ -7,7 +7,7 @@ import tomllib
 
 from places import ROOT
 
-TESTED = ("parquet", "tables", "java", "dev")
+TESTED = ("parquet", "tables", "java", "languages", "dev")
 REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)>=([0-9][0-9.]*)(?:,<[0-9.]+)?")
 
 

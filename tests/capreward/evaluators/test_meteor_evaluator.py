@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from capreward import Samples, load, score
+from capreward import InputError, Samples, load, score
 from capreward.evaluators import meteor as module
 
 CAPTIONS = ["a dog runs in the park", "the cat sat on the mat", "two children", "a dog runs in the park"]
@@ -71,3 +71,19 @@ def test_progress_is_reported():
     score(CAPTIONS[:3], REFERENCES, metrics="length,meteor", progress=lambda *step: seen.append(step))
     assert seen[0] == ("length", 0, 2)
     assert seen[-1] == ("meteor", 2.0, 2)
+
+
+@pytest.mark.parametrize("tokenizer", ["whitespace", "syllable", "characters"])
+def test_tokenizers_of_other_languages_are_refused(tokenizer):
+    with pytest.raises(InputError, match=f"^meteor is English only.* takes no tokenizer {tokenizer};") as refused:
+        score(CAPTIONS[:3], REFERENCES, metrics="bleu,meteor", tokenizer=tokenizer)
+    assert "\n" not in str(refused.value)
+    found = score(CAPTIONS[:3], REFERENCES, metrics="rouge,meteor(tokenizer=ptb)", tokenizer=tokenizer)
+    assert [dict(s.signature.fields)["tok"] for s in found.values()] == [tokenizer, "ptb"]
+
+
+@pytest.mark.parametrize("tokenizer", ["ptb", "ptb-joined", "none"])
+def test_english_and_tokenized_captions_are_judged(tokenizer):
+    found = score(["a dog"], [["a dog"]], metrics="meteor", tokenizer=tokenizer)["meteor"]
+    assert found.value > 0.9
+    assert f"|tok:{tokenizer}|" in str(found.signature)

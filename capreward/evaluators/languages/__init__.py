@@ -1,0 +1,1 @@
+"""Evaluators for captions in any language; each has its own file in this package."""
