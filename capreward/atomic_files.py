@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from capreward.errors import InputError
@@ -43,6 +45,32 @@ def write_text_beside(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
     write_beside(path, write)
+
+
+@contextmanager
+def new_folder_beside(out: Path) -> Iterator[Path]:
+    """Give a new folder to fill, which becomes ``out`` when all went well and is removed otherwise.
+
+    Args:
+        out: The folder to make; it does not exist, or is empty.
+
+    Raises:
+        InputError: The operating system refuses to write the folder.
+    """
+    try:
+        beside = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}") from error
+    try:
+        yield beside
+        if out.exists():
+            out.rmdir()
+        beside.chmod(0o755)
+        beside.rename(out)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def cache_folder() -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capreward._version import __version__
+from capreward.atomic_files import new_folder_beside
 from capreward.encoders.checkpoints.checkpoint import sha256_of
 from capreward.encoders.checkpoints.weight_files import HEAD_FILE, OPEN_CLIP_CONFIG, RECORD, WEIGHT_FILES
 from capreward.encoders.model.clip_tokenizers import tokenizer_of
@@ -85,17 +85,8 @@ def convert(
     tensors = fitting_tensors(weights.spec.model_cfg, weights.tensors, str(source))
     check_scale(tensors, str(source))
     tokenizer = tokenizer_of(weights.spec.model_cfg, weights.folder, str(source), download=request.download)
-    beside = _fresh_folder(out)
-    try:
+    with new_folder_beside(out) as beside:
         sha = write_folder(replace(weights, tensors=tensors), tokenizer, beside, fp16=fp16)
-        if out.exists():
-            out.rmdir()
-        beside.chmod(0o755)
-        beside.rename(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Conversion(out, weights.spec, sha, parameters_of(tensors))
 
 
@@ -103,13 +94,6 @@ def parameters_of(tensors: Mapping[str, Tensor]) -> int:
     """Return how many numbers a model learnt: all but the running statistics of batch norms."""
     running = ("running_mean", "running_var", "num_batches_tracked")
     return sum(t.numel() for n, t in tensors.items() if not n.endswith(running))
-
-
-def _fresh_folder(out: Path) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from error
 
 
 def write_folder(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capreward.atomic_files import new_folder_beside
 from capreward.errors import InputError, shorten
 
 if TYPE_CHECKING:
@@ -110,20 +109,8 @@ def convert_captioner(source: str | Path, out: str | Path, **options: Any) -> Ca
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.absolute().parent}")
     captioner = open_captioner(source, **options)
-    try:
-        beside = Path(tempfile.mkdtemp(dir=out.absolute().parent, prefix=f".{out.name}."))
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from error
-    try:
+    with new_folder_beside(out) as beside:
         captioner.save_pretrained(beside)
-        if out.exists():
-            out.rmdir()
-        beside.chmod(0o755)
-        beside.rename(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return captioner
 
 
